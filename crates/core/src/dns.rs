@@ -1,19 +1,19 @@
-//! A name's addresses, asked and answered (RFC 1035, RFC 3596). Pure. What does not fit is no
-//! answer.
+//! Builds DNS queries for a name's addresses and parses the replies (RFC 1035, RFC 3596). Pure. A
+//! malformed reply counts as no reply.
 //!
-//! Stands here and not in a watch: the probe of the internet, the look at our own name server, the
-//! verb `doctor` and the lab ask names by it, and none of them may import another.
+//! It is here and not in a watch because the internet probe, the check of our own name server, the
+//! verb `doctor` and the lab use it, and none of them may import another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-/// Returns the question for the addresses of `host`; `None` if that is no host name.
+/// Returns a query for the addresses of `host`; `None` if that is not a valid host name.
 pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let in_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    // `Name` takes an empty label for the end of the name.
+    // `Name` takes an empty label as the end of the name.
     if !host.bytes().all(in_names) || host.split('.').any(str::is_empty) {
         return None;
     }
@@ -25,8 +25,8 @@ pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
     packet.build_bytes_vec().ok()
 }
 
-/// Returns the addresses in an answer to the question with this id; `None` if it is not one, or a
-/// refusal.
+/// Returns the addresses in the reply to the query with this id; `None` if it is not that reply, or
+/// reports an error.
 pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
     let packet = Packet::parse(answer).ok()?;
     if packet.id() != id
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_read_by_others_as_it_was_meant() {
+    fn a_query_round_trips_through_the_parser() {
         for (ipv6, kind) in [(false, TYPE::A), (true, TYPE::AAAA)] {
             let bytes = query(7, HOST, ipv6).unwrap();
             let packet = Packet::parse(&bytes).unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_not_asked() {
+    fn invalid_names_have_no_query() {
         let (label, long) = ("x".repeat(64), "xy.".repeat(85));
         for wrong in [label.as_str(), &long, "", ".", "a..b", "a b", "ä.example"] {
             assert_eq!(query(7, wrong, false), None, "{wrong}");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_only_with_our_id_and_without_error() {
+    fn a_reply_needs_our_id_and_no_error() {
         let both: Vec<IpAddr> = vec![[10, 99, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
         assert_eq!(
             addresses(&reply(7, RCODE::NoError), 7),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_early_is_none() {
+    fn a_truncated_reply_is_rejected() {
         let whole = reply(7, RCODE::NoError);
         for length in 0..whole.len() {
             assert_eq!(addresses(&whole[..length], 7), None, "{length} bytes");
@@ -122,12 +122,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_answers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        fn arbitrary_replies_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             addresses(&bytes, 7);
         }
 
         #[test]
-        fn damaged_answers_never_panic(at in 0_usize..120, byte: u8) {
+        fn corrupt_replies_never_panic(at in 0_usize..120, byte: u8) {
             let mut bytes = reply(7, RCODE::NoError);
             if let Some(b) = bytes.get_mut(at) { *b = byte; }
             addresses(&bytes, 7);

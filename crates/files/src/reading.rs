@@ -1,6 +1,5 @@
-//! Reads files that others wrote: ordinary ones, no longer than a limit, and without long waits:
-//! a FIFO has no end, a device may have none, and a file system whose server is gone never
-//! answers.
+//! Reads untrusted files safely: only regular files, up to a size limit, and with a timeout. A FIFO
+//! has no end, a device may have none, and a network file system may never respond.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -13,35 +12,35 @@ use std::time::Duration;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
-/// No file of the machine's own settings and tables is read further, bytes.
-const LONGEST: u64 = 4 << 20;
-/// How long a caller that may wait waits for a file.
+/// Size limit for the machine's settings and tables, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+/// Timeout for callers that may block.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens an ordinary file.
+/// Opens a regular file.
 ///
 /// # Errors
-/// There is none, or it is something else, which is named.
+/// It does not exist, or is another kind of file, which the error names.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         match Errno::from_io_error(&error) {
             // A socket, or a device without a driver (open(2)).
             Some(Errno::NXIO) => rustix::fs::stat(path)
-                .map_or(error, |stat| no_file(FileType::from_raw_mode(stat.st_mode))),
+                .map_or(error, |stat| not_regular(FileType::from_raw_mode(stat.st_mode))),
             _ => error,
         }
     })?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file),
-        other => Err(no_file(other)),
+        other => Err(not_regular(other)),
     }
 }
 
-/// Reads an ordinary file of at most `longest` bytes.
+/// Reads a regular file of at most `longest` bytes.
 ///
 /// # Errors
-/// As [`open`]; it is longer.
+/// As [`open`]; or it is longer.
 pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
@@ -52,16 +51,16 @@ pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the text of an ordinary file of at most 4 MiB.
+/// Reads the text of a regular file of at most 4 MiB.
 ///
 /// # Errors
-/// As [`bytes`]; it is not UTF-8.
+/// As [`bytes`]; or it is not UTF-8.
 pub fn text(path: &Path) -> io::Result<String> {
-    String::from_utf8(bytes(path, LONGEST)?)
+    String::from_utf8(bytes(path, MAX_SIZE)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Returns what is there in the place of a file, in words.
+/// Returns the kind of a file in plain English.
 pub fn kind(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a folder",
@@ -73,14 +72,14 @@ pub fn kind(kind: FileType) -> &'static str {
     }
 }
 
-fn no_file(found: FileType) -> io::Error {
+fn not_regular(found: FileType) -> io::Error {
     io::Error::other(format!("it is {} and no file", kind(found)))
 }
 
-/// Does work that may never end in a thread of its own, and waits for it at most `patience`.
+/// Runs `work`, which may block forever, in a thread of its own, and waits at most `patience`.
 ///
 /// # Errors
-/// It took longer ([`io::ErrorKind::TimedOut`]), panicked, or there is no thread to be had.
+/// It took longer ([`io::ErrorKind::TimedOut`]) or panicked, or the thread could not start.
 pub fn within<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ordinary_files_are_read_and_the_rest_is_named() {
+    fn only_regular_files_are_read_and_others_are_named() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         mknodat(CWD, folder.join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_waited_for_no_longer_than_allowed() {
+    fn blocking_work_times_out() {
         let (hold, held) = mpsc::channel::<()>();
         let error = within(Duration::from_millis(20), move || held.recv().is_ok()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

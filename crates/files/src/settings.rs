@@ -1,4 +1,4 @@
-//! Reads the settings' files.
+//! Reads the settings files.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,36 +11,38 @@ use bramblegate_config::{self as config, Fault, Merged};
 
 use crate::reading;
 
-/// Where the settings are.
+/// The default settings file.
 pub const DEFAULT_FILE: &str = "/etc/bramblegate/bramblegate.toml";
-/// Where an administrator or a package puts boards of their own; the first wins.
+/// Directories for additional boards, of the administrator or a package; the first one wins.
 const BOARD_FOLDERS: [&str; 2] = ["/etc/bramblegate/boards", "/usr/share/bramblegate/boards"];
-/// No settings are longer, bytes.
-const LONGEST: u64 = 16 << 20;
-/// A card that is busy while the machine boots takes its time; the service gives a start 30 s.
-const PATIENCE: Duration = Duration::from_secs(20);
-const UNREACHABLE: &str =
+/// Size limit of a settings file, in bytes.
+const MAX_SIZE: u64 = 16 << 20;
+/// Timeout for reading: a busy SD card at boot is slow, and the service unit allows 30 s for a
+/// start.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+const UNREACHABLE_REMEDY: &str =
     "put the settings on a file system that answers (findmnt -T FILE names it)";
-const READABLE: &str = "make it readable for this user";
-/// The device tree's `compatible` property of the whole machine.
+const READABLE_REMEDY: &str = "make it readable for this user";
+/// The `compatible` property of the device tree's root.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
-/// Names a settings file for every verb, where no option does.
-const VARIABLE: &str = "BRAMBLEGATE_CONFIG";
+/// Environment variable that names the settings file when no option does.
+const FILE_VARIABLE: &str = "BRAMBLEGATE_CONFIG";
 
-/// Returns the file that `$BRAMBLEGATE_CONFIG` names, or the machine's own.
+/// Returns the file in `$BRAMBLEGATE_CONFIG`, else the default.
 pub fn default_file() -> PathBuf {
-    let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let named = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty());
     named.map_or_else(|| PathBuf::from(DEFAULT_FILE), PathBuf::from)
 }
 
 /// Returns the settings in `main` and its drop-ins, for the board of this machine.
 ///
 /// # Errors
-/// Every fault found; a file that cannot be read is one too.
+/// All faults found, including files that cannot be read.
 pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     let path = main.to_owned();
-    let read = reading::within(PATIENCE, move || (read_all_files(&path), boards(), compatible()));
+    let read =
+        reading::within(READ_TIMEOUT, move || (read_all_files(&path), boards(), compatible()));
     let ((files, mut unreadable), boards, compatible) =
         read.map_err(|error| vec![unreachable(main, &error)])?;
     if unreadable.is_empty() {
@@ -50,33 +52,33 @@ pub fn load(main: &Path) -> Result<Merged, Vec<Fault>> {
     Err(unreadable)
 }
 
-/// Returns whether the file system of the settings did not answer: that may be otherwise soon,
-/// unlike a fault in them.
+/// Returns whether the file system of the settings did not respond: unlike other faults, that may
+/// be temporary.
 pub fn are_out_of_reach(faults: &[Fault]) -> bool {
-    faults.iter().any(|fault| fault.remedy == UNREACHABLE)
+    faults.iter().any(|fault| fault.remedy == UNREACHABLE_REMEDY)
 }
 
 fn unreachable(main: &Path, error: &io::Error) -> Fault {
-    fault(main, error, UNREACHABLE.to_owned())
+    fault(main, error, UNREACHABLE_REMEDY.to_owned())
 }
 
-/// Returns two lines for each error.
+/// Returns the faults as text, two lines each.
 pub fn lines(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the main file and its drop-ins in byte order: (path, text); and a fault for each that
-/// cannot be read or is not UTF-8. Where their file system does not answer that is the fault.
+/// Returns the main file and its drop-ins in byte order as (path, text), and a fault for each that
+/// cannot be read or is not UTF-8. If the file system does not respond, that is the only fault.
 pub fn read_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let path = main.to_owned();
-    let read = reading::within(PATIENCE, move || read_all_files(&path));
+    let read = reading::within(READ_TIMEOUT, move || read_all_files(&path));
     read.unwrap_or_else(|error| (Vec::new(), vec![unreachable(main, &error)]))
 }
 
 fn read_all_files(main: &Path) -> (Vec<(String, String)>, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut files = Vec::new();
-    let file = reading::bytes(main, LONGEST)
+    let file = reading::bytes(main, MAX_SIZE)
         .map_err(|error| fault(main, &error, main_remedy(main, &error)));
     for file in std::iter::once(file.and_then(|bytes| text(main, bytes))).chain(drop_ins(main)) {
         match file {
@@ -125,14 +127,14 @@ fn fault(path: &Path, error: &io::Error, remedy: String) -> Fault {
 
 fn main_remedy(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        // A redirection below /etc fails for users, with sudo before it too.
+        // For a file below /etc the shell's redirection would fail, even with sudo.
         io::ErrorKind::NotFound if path == Path::new(DEFAULT_FILE) => {
             "`sudo bramblegate setup` writes one for this machine".to_owned()
         }
         io::ErrorKind::NotFound => {
             format!("create one for this machine with `bramblegate detect > {}`", path.display())
         }
-        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::PermissionDenied => READABLE_REMEDY.to_owned(),
         io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
             "give the path of a settings file: an ordinary file, or a link to one".to_owned()
         }
@@ -140,41 +142,41 @@ fn main_remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Returns `FILE.d/*.toml` in byte order; hidden files are not read, as a shell's `*` does not
-/// match them.
+/// Returns `FILE.d/*.toml` in byte order, without hidden files, which a shell's `*` does not match
+/// either.
 fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
     let mut folder = OsString::from(main);
     folder.push(".d");
     let folder = PathBuf::from(folder);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_drop_in(path))
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| drop_in(path)).collect()
-}
-
-fn drop_in(path: &Path) -> Result<(String, String), Fault> {
-    drop_in_of(path, reading::bytes(path, LONGEST))
-}
-
-/// Returns the text of a drop-in, which is empty where there is none.
-///
-/// # Errors
-/// It is there and cannot be read, or is not UTF-8.
-pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
-    match reading::bytes(path, LONGEST) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => drop_in_of(path, read).map(|(_, text)| text),
+    match toml_files(&folder) {
+        Ok(paths) => {
+            paths.iter().map(|path| drop_in(path, reading::bytes(path, MAX_SIZE))).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
     }
 }
 
-fn drop_in_of(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
+/// Returns `FOLDER/*.toml` in byte order, without hidden files.
+fn toml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = entries.filter(|path| is_visible_toml(path)).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns the text of a drop-in, or an empty one if it does not exist.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8.
+pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
+    match reading::bytes(path, MAX_SIZE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => drop_in(path, read).map(|(_, text)| text),
+    }
+}
+
+fn drop_in(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
     read.map_err(|error| fault(path, &error, drop_in_remedy(&error)))
         .and_then(|bytes| text(path, bytes))
 }
@@ -184,30 +186,25 @@ fn drop_in_remedy(error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             "the link leads nowhere: remove it, or create its target".to_owned()
         }
-        io::ErrorKind::PermissionDenied => READABLE.to_owned(),
+        io::ErrorKind::PermissionDenied => READABLE_REMEDY.to_owned(),
         _ => "move it away: only settings files belong there".to_owned(),
     }
 }
 
-fn is_drop_in(path: &Path) -> bool {
+fn is_visible_toml(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     !hidden && path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// Returns the boards that can be named on this machine.
+/// Returns the boards available on this machine.
 pub fn boards() -> Boards {
     let mut extra = Vec::new();
     for folder in BOARD_FOLDERS {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| is_drop_in(path))
-            .collect();
-        paths.sort();
-        for path in paths {
+        for path in toml_files(Path::new(folder)).unwrap_or_default() {
             let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
-            // One that is not UTF-8 is named as wrong, not as missing.
-            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, LONGEST)) {
+            // A board that is not UTF-8 is kept, so that it is reported as invalid instead of
+            // missing.
+            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, MAX_SIZE)) {
                 extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
@@ -215,16 +212,16 @@ pub fn boards() -> Boards {
     Boards { extra }
 }
 
-/// Returns what the machine says it is, where it has a device tree.
+/// Returns the machine's `compatible` property, if it has a device tree.
 pub fn compatible() -> Option<Vec<u8>> {
-    reading::bytes(Path::new(COMPATIBLE), LONGEST).ok()
+    reading::bytes(Path::new(COMPATIBLE), MAX_SIZE).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Root alone writes below /etc, and a shell redirects before sudo has its rights.
+    /// Only root may write below /etc, and the shell opens a redirection before sudo runs.
     #[test]
     fn the_remedy_for_missing_settings_can_be_typed_as_printed() {
         let missing = io::Error::from(io::ErrorKind::NotFound);

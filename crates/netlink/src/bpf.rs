@@ -1,9 +1,9 @@
-//! Instructions of the classic BPF (`linux/filter.h`, `linux/bpf_common.h`), of which filters are
-//! made that the kernel runs for each message or packet of a socket.
+//! Instructions of classic BPF (`linux/filter.h`, `linux/bpf_common.h`), for filters that the
+//! kernel runs on each message or packet of a socket.
 //!
-//! An offset counts bytes from where the socket's data begin: the frame, or what is behind its
-//! header. A number is loaded from network order. A jump skips so many of the instructions behind
-//! it. The program's answer is how many bytes are let through.
+//! Offsets are in bytes from the start of the socket's data: the frame, or what follows its header.
+//! Loads convert from network order. A jump skips this many of the following instructions. A
+//! program returns the number of bytes to let through.
 
 use socket2::SockFilter;
 
@@ -11,12 +11,11 @@ const LOAD: u16 = 0x00;
 const LOAD_INTO_X: u16 = 0x01;
 const JUMP: u16 = 0x05;
 const RETURN: u16 = 0x06;
-/// Sizes of what is loaded: `BPF_W`, `BPF_H`, `BPF_B`.
+/// Operand sizes: `BPF_W`, `BPF_H`, `BPF_B`.
 const WORD: u16 = 0x00;
 const HALF: u16 = 0x08;
 const BYTE: u16 = 0x10;
-/// Where it lies: at an offset (`BPF_ABS`), at one that is counted from X (`BPF_IND`); `BPF_LEN`,
-/// `BPF_MSH`.
+/// Addressing modes: absolute (`BPF_ABS`), relative to X (`BPF_IND`), `BPF_LEN`, `BPF_MSH`.
 const AT: u16 = 0x20;
 const FROM_X: u16 = 0x40;
 const LENGTH: u16 = 0x80;
@@ -40,7 +39,7 @@ pub const fn load_byte(offset: u32) -> SockFilter {
     SockFilter::new(LOAD | BYTE | AT, 0, 0, offset)
 }
 
-/// Loads how many bytes there are.
+/// Loads the length of the data.
 pub const fn load_length() -> SockFilter {
     SockFilter::new(LOAD | WORD | LENGTH, 0, 0, 0)
 }
@@ -50,22 +49,22 @@ pub const fn load_header_length(offset: u32) -> SockFilter {
     SockFilter::new(LOAD_INTO_X | BYTE | IPV4_HEADER, 0, 0, offset)
 }
 
-/// Loads two bytes; the offset counts from X.
+/// Loads two bytes at an offset from X.
 pub const fn load_half_from_x(offset: u32) -> SockFilter {
     SockFilter::new(LOAD | HALF | FROM_X, 0, 0, offset)
 }
 
-/// Loads one byte; the offset counts from X.
+/// Loads one byte at an offset from X.
 pub const fn load_byte_from_x(offset: u32) -> SockFilter {
     SockFilter::new(LOAD | BYTE | FROM_X, 0, 0, offset)
 }
 
-/// Skips `if_so` instructions if what was loaded is `number`, else `if_not`.
+/// Skips `if_so` instructions if the loaded value is `number`, else `if_not`.
 pub const fn jump_if_equal(number: u32, if_so: u8, if_not: u8) -> SockFilter {
     SockFilter::new(JUMP | IF_EQUAL, if_so, if_not, number)
 }
 
-/// Skips `if_so` instructions if what was loaded has any bit of `bits`, else `if_not`.
+/// Skips `if_so` instructions if the loaded value has any bit of `bits`, else `if_not`.
 pub const fn jump_if_any_bit(bits: u32, if_so: u8, if_not: u8) -> SockFilter {
     SockFilter::new(JUMP | IF_ANY_BIT, if_so, if_not, bits)
 }

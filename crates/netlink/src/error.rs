@@ -1,34 +1,34 @@
-//! What can go wrong between a program and the kernel.
+//! Errors of netlink sockets and requests.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Names why a request was not carried out, or why a socket gives no messages.
+/// Why a request failed, or a socket yields no messages.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
-    /// The kernel refused a request (`NLMSG_ERROR`): its error number and, where it gave one, its
+    /// The kernel rejected the request (`NLMSG_ERROR`), with its error number and, if given, its
     /// reason (`NLMSGERR_ATTR_MSG`).
-    #[error("{errno}{}", in_brackets(reason.as_deref()))]
+    #[error("{errno}{}", in_parentheses(reason.as_deref()))]
     Refused {
         #[source]
         errno: Errno,
         reason: Option<String>,
     },
-    /// The receive buffer was full and the kernel dropped messages (`ENOBUFS`): what is known by
-    /// them has to be listed anew.
+    /// The receive buffer was full and the kernel dropped messages (`ENOBUFS`): a new dump is
+    /// needed.
     #[error("the kernel dropped messages that were not read in time")]
     Overrun,
-    /// The kernel did not answer a request.
+    /// The kernel sent no reply.
     #[error("the kernel did not answer")]
     NoAnswer,
-    /// The socket cannot be made, read or written.
+    /// The socket cannot be created, read or written.
     #[error("{0}")]
     Socket(#[source] io::Error),
 }
 
 impl NetlinkError {
-    /// Returns the error number of the kernel's refusal; `None` where it did not answer.
+    /// Returns the error number of a rejected request; `None` for other errors.
     pub const fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } => Some(*errno),
@@ -36,7 +36,7 @@ impl NetlinkError {
         }
     }
 
-    /// Returns the error number that fits best, also where the socket itself failed.
+    /// Returns the closest error number, also for errors of the socket.
     pub fn nearest_errno(&self) -> Errno {
         match self {
             Self::Refused { errno, .. } => *errno,
@@ -46,7 +46,7 @@ impl NetlinkError {
         }
     }
 
-    /// Returns whether the socket is of no more use: the next request needs a new one.
+    /// Returns whether the socket is unusable, so that the next request needs a new one.
     pub const fn is_of_socket(&self) -> bool {
         matches!(self, Self::Socket(_) | Self::NoAnswer)
     }
@@ -86,7 +86,7 @@ impl From<NetlinkError> for io::Error {
     }
 }
 
-fn in_brackets(reason: Option<&str>) -> String {
+fn in_parentheses(reason: Option<&str>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_names_the_number_and_the_reason() {
+    fn a_rejection_has_the_errno_and_the_reason() {
         let refused = |reason: Option<&str>| NetlinkError::Refused {
             errno: Errno::INVAL,
             reason: reason.map(str::to_owned),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_is_an_overrun_by_whatever_way_it_comes() {
+    fn enobufs_is_always_an_overrun() {
         assert!(matches!(NetlinkError::from(Errno::NOBUFS), NetlinkError::Overrun));
         let error = io::Error::from(Errno::NOBUFS);
         assert!(matches!(NetlinkError::from(error), NetlinkError::Overrun));

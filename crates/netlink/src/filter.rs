@@ -1,9 +1,8 @@
-//! Programs that run in the kernel for each message of a group, before it is queued and anybody is
-//! woken (classic BPF, `linux/filter.h`).
+//! Socket filters for multicast messages, which the kernel runs before it queues a message and
+//! wakes the reader (classic BPF, `linux/filter.h`).
 //!
-//! A message of a group is a datagram of its own, so what is looked at is at a fixed place. A load
-//! takes its number from network order; netlink's are in the machine's, so it is compared with the
-//! swapped one.
+//! Each multicast message is a datagram of its own, so fields have fixed offsets. BPF loads convert
+//! from network order while netlink uses host order, so constants are byte-swapped.
 
 use netlink_packet_route::AddressFamily;
 use socket2::SockFilter;
@@ -11,10 +10,10 @@ use socket2::SockFilter;
 use crate::bpf::{accept, jump_if_any_bit, jump_if_equal, load_byte, load_half, load_word, reject};
 use crate::rtnetlink::kind;
 
-/// Lets the whole message through.
+/// Accepts the whole message.
 const ALL: u32 = u32::MAX;
 
-/// Offsets in `struct nlmsghdr`, and of the fixed header behind it.
+/// Offsets in `struct nlmsghdr`, and of the fixed header after it.
 const TYPE: u32 = 4;
 const FLAGS: u32 = 6;
 const BODY: u32 = 16;
@@ -29,17 +28,17 @@ const UNREACHABLE: u32 = 7;
 const NEIGHBOUR_PORT: u32 = BODY + 4;
 const NEIGHBOUR_STATE: u32 = BODY + 8;
 
-/// Lets all through but what says nothing of how packets are forwarded: routes that are neither
-/// unicast nor anycast nor unreachable (each address brings two or three, to itself and for
-/// broadcast), unless one replaces another, which goes without a message of its own; and a bridge's
-/// messages about its ports (`AF_BRIDGE`).
+/// Returns a filter that drops what does not affect forwarding: routes that are neither unicast nor
+/// anycast nor unreachable (each address adds two or three, local and broadcast), and a bridge's
+/// messages about its ports (`AF_BRIDGE`). A route that replaces another passes, since no message
+/// announces the end of the replaced one.
 pub fn forwarding() -> Vec<SockFilter> {
     vec![
         load_half(TYPE),
-        jump_if_equal(half(kind::NEW_ROUTE), 5, 0),
-        jump_if_equal(half(kind::DEL_ROUTE), 4, 0),
-        jump_if_equal(half(kind::NEW_LINK), 1, 0),
-        jump_if_equal(half(kind::DEL_LINK), 0, 8),
+        jump_if_equal(swapped(kind::NEW_ROUTE), 5, 0),
+        jump_if_equal(swapped(kind::DEL_ROUTE), 4, 0),
+        jump_if_equal(swapped(kind::NEW_LINK), 1, 0),
+        jump_if_equal(swapped(kind::DEL_LINK), 0, 8),
         load_byte(BODY),
         jump_if_equal(0, 6, 7),
         load_byte(ROUTE_TYPE),
@@ -47,19 +46,19 @@ pub fn forwarding() -> Vec<SockFilter> {
         jump_if_equal(ANYCAST, 3, 0),
         jump_if_equal(UNREACHABLE, 2, 0),
         load_half(FLAGS),
-        jump_if_any_bit(half(REPLACE), 0, 1),
+        jump_if_any_bit(swapped(REPLACE), 0, 1),
         accept(ALL),
         reject(),
     ]
 }
 
-/// Returns a number in network order as the program loads it.
-fn half(number: u16) -> u32 {
+/// Returns a 16-bit number as a BPF load yields it.
+fn swapped(number: u16) -> u32 {
     u32::from(number.to_be())
 }
 
-/// Lets through what ends a neighbour of the port or is a verdict on it: the states of `states`
-/// (`NUD_*`), and each that goes. `None`: nothing. `ipv6`: those of IPv6 as well.
+/// Returns a filter for neighbours of the port: passes those in one of `states` (`NUD_*`) and
+/// removed ones, IPv6 only if `ipv6`. Without a port nothing passes.
 pub fn neighbours(port: Option<u32>, states: u16, ipv6: bool) -> Vec<SockFilter> {
     let Some(port) = port else { return vec![reject()] };
     let family = |family: AddressFamily| u32::from(u8::from(family));
@@ -71,9 +70,9 @@ pub fn neighbours(port: Option<u32>, states: u16, ipv6: bool) -> Vec<SockFilter>
         jump_if_equal(family(AddressFamily::Inet), 1, 0),
         jump_if_equal(family(second), 0, 5),
         load_half(TYPE),
-        jump_if_equal(half(kind::DEL_NEIGHBOUR), 2, 0),
+        jump_if_equal(swapped(kind::DEL_NEIGHBOUR), 2, 0),
         load_half(NEIGHBOUR_STATE),
-        jump_if_any_bit(half(states), 0, 1),
+        jump_if_any_bit(swapped(states), 0, 1),
         accept(ALL),
         reject(),
     ]
@@ -92,19 +91,19 @@ mod tests {
     const REACHABLE: u16 = 0x02;
     const PROBE: u16 = 0x10;
 
-    /// Whether the kernel lets a message through; a pair of Unix sockets takes the same programs.
+    /// Returns whether the kernel passes a message. Unix sockets run the same filters.
     fn passes(filter: Vec<SockFilter>, kind: u16, flags: u16, body: &[u8]) -> bool {
         let (from, to) = UnixDatagram::pair().unwrap();
         SockRef::from(&to).attach_filter(&filter).unwrap();
         to.set_nonblocking(true).unwrap();
         let bytes = Request::raw(kind, body.to_vec()).flags(flags).bytes(1);
-        // A datagram that the filter drops is refused to its sender.
+        // The sender gets an error for a datagram that the filter drops.
         let _ = from.send(&bytes);
         to.recv(&mut [0; 128]).is_ok_and(|length| length == bytes.len())
     }
 
     #[test]
-    fn of_routes_those_that_forward_and_those_that_replace_pass() {
+    fn forwarding_routes_and_replacing_ones_pass() {
         let route = |route_type: u8| [2, 0, 0, 0, 254, 0, 0, route_type, 0, 0, 0, 0];
         for kind in [kind::NEW_ROUTE, kind::DEL_ROUTE] {
             assert!(passes(forwarding(), kind, 0, &route(1)));
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn of_neighbours_verdicts_on_the_port_pass() {
+    fn neighbours_of_the_port_in_the_wanted_states_pass() {
         let neighbour = |family: u8, port: u32, state: u16| {
             let mut body = vec![family, 0, 0, 0];
             body.extend(port.to_ne_bytes());
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ipv6_neighbours_the_same_where_they_are_wanted() {
+    fn ipv6_neighbours_pass_only_on_request() {
         let body = |family: u8, state: u16| {
             let mut body = vec![family, 0, 0, 0];
             body.extend(PORT.to_ne_bytes());

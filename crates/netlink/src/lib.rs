@@ -1,33 +1,33 @@
-//! Netlink: how a program on Linux asks the kernel about its network, orders changes, and hears of
-//! them. Depends on no other crate of this workspace; begin with [`Socket`] and [`Message`].
+//! Netlink: queries and changes the kernel's network configuration, and receives its notifications.
+//! Depends on no other crate of this workspace; begin with [`Socket`] and [`Message`].
 //!
-//! # The pieces
+//! # Overview
 //!
-//! * [`Socket`] is the one type of socket. It never blocks on reading. The kernel carries a request
-//!   out while it is sent, so [`Socket::request`] and [`Socket::dump`] return with the answer; they
-//!   are used as they are in the verbs and in the reconcilers.
-//! * [`Listener`] is a [`Socket`] that joined groups, in a tokio runtime. It hands over all that
-//!   waits as one batch, and returns [`NetlinkError::Overrun`] where the kernel had to drop some:
-//!   a receiver of that lists anew.
-//! * [`messages`] walks the messages of a datagram or a batch, [`attributes`] the attributes of a
-//!   message or a nest. Both take any bytes and end at the first thing that is not whole.
-//! * [`Request`] writes one message.
-//! * [`NetlinkError`] holds the kernel's error number and, where it gave one, its reason in words.
+//! * [`Socket`] is the only socket type. Reading never blocks. The kernel executes a request while
+//!   it is sent, so [`Socket::request`] and [`Socket::dump`] return with the reply; verbs and
+//!   reconcilers use them directly.
+//! * [`Listener`] is a [`Socket`] with multicast groups, in a tokio runtime. It returns all queued
+//!   messages as one batch, or [`NetlinkError::Overrun`] if the kernel dropped some: the caller
+//!   must then dump again.
+//! * [`messages`] iterates over the messages of a datagram or a batch, [`attributes`] over the
+//!   attributes of a message or a nest. Both accept any bytes and end at the first incomplete item.
+//! * [`Request`] builds one message.
+//! * [`NetlinkError`] holds the kernel's error number and, if given, its reason as text.
 //!
-//! # Typed where another crate has the types
+//! # Types
 //!
-//! [`rtnetlink`] reads links, addresses, routes, rules, neighbours and neighbour tables as the
-//! types of the crate `netlink-packet-route`, one attribute at a time: an attribute that the crate
-//! cannot read (of a newer kernel, say) is passed over and does not lose the message, and a message
-//! that its fixed header rules out is never taken apart. By hand is what that crate does not carry;
-//! each place says what that is. Of [`netfilter`] there are only numbers: rule sets are written by
-//! libnftnl, and what other programs wrote is read by the walker.
+//! [`rtnetlink`] parses links, addresses, routes, rules, neighbours and neighbour tables into the
+//! types of the crate `netlink-packet-route`, attribute by attribute: one that the crate cannot
+//! parse (of a newer kernel, say) is skipped without losing the message, and a message that its
+//! header rules out is not parsed further. What the crate lacks is written by hand; each such place
+//! says why. [`netfilter`] has constants only: libnftnl builds rule sets, and the iterators above
+//! parse those of other programs.
 //!
-//! # What a storm costs
+//! # Message storms
 //!
-//! [`filter`] makes the kernel drop what is not read before it is queued and before a reader is
-//! woken. A receive buffer of 4 MiB holds some thousand messages. [`Listener::receive`] empties the
-//! queue before it returns.
+//! [`filter`] makes the kernel drop irrelevant messages before they are queued and wake a reader. A
+//! receive buffer of 4 MiB holds several thousand messages. [`Listener::receive`] empties the queue
+//! before it returns.
 //!
 //! ```no_run
 //! use bramblegate_netlink::{Message, Protocol, Socket, rtnetlink};

@@ -1,4 +1,4 @@
-//! Hearing of changes, in a tokio runtime.
+//! Receives notifications in a tokio runtime.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -9,23 +9,23 @@ use tokio::io::unix::AsyncFd;
 use crate::socket::{DATAGRAM, Socket};
 use crate::{NetlinkError, message};
 
-/// A batch ends when it holds this much, so that a storm does not fill the memory.
+/// Size at which a batch ends, to bound memory use in a storm.
 const BATCH: usize = 2 * DATAGRAM;
 
-/// Hands over the messages of the groups that a [`Socket`] joined, all that wait at once.
+/// Receives the multicast messages of a [`Socket`], all queued ones at once.
 ///
-/// While it is registered with the runtime's poll each message that comes wakes the process, also
-/// when no task waits for it (the poll is edge-triggered). Who lets messages wait on purpose calls
-/// [`Listener::rest`] first.
+/// While the socket is registered with the runtime, each message wakes the process, even if no task
+/// is waiting (the poll is edge-triggered). To leave messages queued on purpose, call
+/// [`Listener::rest`].
 #[derive(Debug)]
 pub struct Listener {
-    /// before the socket, so that it goes first
+    /// Declared before the socket, so that it is dropped first.
     registration: Option<AsyncFd<Descriptor>>,
     socket: Socket,
     batch: Vec<u8>,
 }
 
-/// Holds the number of the socket's descriptor.
+/// The socket's file descriptor.
 #[derive(Debug)]
 struct Descriptor(RawFd);
 
@@ -39,7 +39,7 @@ impl Listener {
     /// Registers a socket with the runtime.
     ///
     /// # Errors
-    /// The runtime's poll does not take it.
+    /// The runtime cannot register the socket.
     pub fn new(socket: Socket) -> Result<Self, NetlinkError> {
         let registration = Some(register(&socket)?);
         Ok(Self { registration, socket, batch: Vec::new() })
@@ -50,15 +50,14 @@ impl Listener {
         &self.socket
     }
 
-    /// Waits until there is something and takes all that is there, up to some 128 KiB. What is
-    /// returned is for [`crate::messages`]; uevents, which are no messages, are to be taken by
-    /// [`Self::next`].
+    /// Waits for a message and returns all queued ones, up to about 128 KiB, for
+    /// [`crate::messages`]. For uevents, which are not netlink messages, use [`Self::next`].
     ///
-    /// Nothing is lost when the future is dropped before it is ready.
+    /// Cancel safe: dropping the future loses no message.
     ///
     /// # Errors
-    /// [`NetlinkError::Overrun`]: messages were dropped. What waited has been thrown away as well:
-    /// what is known by them has to be listed anew. Otherwise the socket failed.
+    /// [`NetlinkError::Overrun`]: messages were dropped. The queue has been discarded too, so a new
+    /// dump is needed. Other errors are of the socket.
     pub async fn receive(&mut self) -> Result<&[u8], NetlinkError> {
         self.fill(BATCH).await?;
         Ok(&self.batch)
@@ -66,7 +65,7 @@ impl Listener {
 
     /// Waits for one datagram.
     ///
-    /// Nothing is lost when the future is dropped before it is ready.
+    /// Cancel safe: dropping the future loses no message.
     ///
     /// # Errors
     /// As [`Self::receive`].
@@ -75,20 +74,21 @@ impl Listener {
         Ok(&self.batch)
     }
 
-    /// Lets messages wait without waking anybody, until the next call of [`Self::receive`].
+    /// Leaves messages queued without wakeups until the next call of [`Self::receive`].
     pub fn rest(&mut self) {
         self.registration = None;
     }
 
-    /// Throws away what waits: a listing will say it better.
+    /// Discards queued messages, before a dump.
     pub fn discard(&mut self) {
         self.socket.drain();
     }
 
-    /// Fills the batch with at least `enough` bytes, or with what there is.
+    /// Fills the batch with at least `enough` bytes, or with all that is queued, at least one
+    /// datagram.
     async fn fill(&mut self, enough: usize) -> Result<(), NetlinkError> {
         self.batch.clear();
-        // After a rest something is there, as a rule.
+        // After a rest, messages are usually queued already.
         if self.registration.is_none() {
             self.take(enough)?;
         }
@@ -112,7 +112,7 @@ impl Listener {
     }
 }
 
-/// Takes what waits until there is enough. `false`: nothing waits any more.
+/// Reads datagrams until there are `enough` bytes. Returns `false` if the queue is empty.
 fn take(socket: &mut Socket, batch: &mut Vec<u8>, enough: usize) -> Result<bool, NetlinkError> {
     while batch.len() < enough {
         match socket.receive_into(batch) {
@@ -130,8 +130,8 @@ fn take(socket: &mut Socket, batch: &mut Vec<u8>, enough: usize) -> Result<bool,
 
 fn register(socket: &Socket) -> Result<AsyncFd<Descriptor>, NetlinkError> {
     let descriptor = Descriptor(socket.as_raw_fd());
-    // SAFETY: the descriptor belongs to the socket, which a `Listener` keeps for as long as the
-    // registration: it is never replaced, and dropped after it.
+    // SAFETY: the descriptor belongs to the socket, which the `Listener` owns for as long as the
+    // registration: it is never replaced, and is dropped after it.
     let registration = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     Ok(registration.map_err(io::Error::from)?)
 }
@@ -144,7 +144,7 @@ mod tests {
     use crate::rtnetlink::link_request;
     use crate::{Protocol, messages};
 
-    /// Sends a message from one socket to the other, as the kernel would.
+    /// Sends a message to a socket, in place of the kernel.
     fn send(to: u32, sequence: u32) {
         let bytes = link_request(7).bytes(sequence);
         let from = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_USERSOCK).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_one_batch_also_after_a_rest() {
+    fn queued_messages_are_one_batch_also_after_a_rest() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut listener = Listener::new(Socket::open(Protocol::User, &[]).unwrap()).unwrap();

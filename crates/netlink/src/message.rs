@@ -1,6 +1,5 @@
-//! Reading: messages in a datagram, attributes in a message or in a nest (`linux/netlink.h`),
-//! whatever the bytes are. Headers are in the machine's byte order; values are in the order that
-//! their protocol has.
+//! Parses messages in a datagram, and attributes in a message or a nest (`linux/netlink.h`), from
+//! untrusted bytes. Headers are in host byte order; values are in the order of their protocol.
 
 use netlink_packet_core::NlaBuffer;
 use rustix::io::Errno;
@@ -25,23 +24,23 @@ const ACK_ATTRIBUTES: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`
 const ERROR_TEXT: u16 = 1;
 
-/// Holds one message of a datagram.
+/// A message of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// `nlmsg_type`; of nfnetlink: subsystem × 256 + command
+    /// `nlmsg_type`; in nfnetlink subsystem × 256 + command.
     pub kind: u16,
     /// `nlmsg_flags`
     pub flags: u16,
     /// `nlmsg_seq`
     pub sequence: u32,
-    /// `nlmsg_pid`: the port of who asked for it, or who caused it
+    /// `nlmsg_pid`: the port of the requester, or of the originator of a change.
     pub port: u32,
-    /// All after `struct nlmsghdr`.
+    /// The bytes after `struct nlmsghdr`.
     pub payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Returns how a request ended (`NLMSG_ERROR`, `NLMSG_DONE`); `None`: this is not its end.
+    /// Returns the result of a request (`NLMSG_ERROR`, `NLMSG_DONE`); `None` for other messages.
     pub fn outcome(&self) -> Option<Result<(), NetlinkError>> {
         if !matches!(self.kind, ERROR | DONE) {
             return None;
@@ -54,8 +53,8 @@ impl<'a> Message<'a> {
         Some(Err(NetlinkError::Refused { errno, reason: self.reason() }))
     }
 
-    /// Returns the kernel's reason: behind the error number in `NLMSG_DONE`; behind that and the
-    /// request in `struct nlmsgerr`, or only its header if it is capped.
+    /// Returns the kernel's reason: after the error number in `NLMSG_DONE`; in `struct nlmsgerr`
+    /// also after the request, or after its header only if it is capped.
     fn reason(&self) -> Option<String> {
         if self.flags & ACK_ATTRIBUTES == 0 {
             return None;
@@ -69,17 +68,17 @@ impl<'a> Message<'a> {
         self.attributes_after(skip).text(ERROR_TEXT)
     }
 
-    /// Returns whether something changed while this was listed (`NLM_F_DUMP_INTR`).
+    /// Returns whether something changed during this dump (`NLM_F_DUMP_INTR`).
     pub const fn is_interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
     }
 
-    /// Returns the family, the first byte of every fixed header of rtnetlink and nfnetlink.
+    /// Returns the address family, the first byte of each fixed header in rtnetlink and nfnetlink.
     pub fn family(&self) -> Option<u8> {
         self.payload.first().copied()
     }
 
-    /// Returns the attributes of a message of nfnetlink, after `struct nfgenmsg`.
+    /// Returns the attributes of an nfnetlink message, after `struct nfgenmsg`.
     pub fn attributes(&self) -> Attributes<'a> {
         self.attributes_after(NFGENMSG)
     }
@@ -90,11 +89,11 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Iterates over messages; ends at the first one that is not whole.
+/// An iterator over messages; ends at the first incomplete one.
 #[derive(Debug, Clone)]
 pub struct Messages<'a>(&'a [u8]);
 
-/// Returns the messages in these bytes: a datagram, or several one after the other.
+/// Returns the messages in these bytes: one datagram, or several in sequence.
 pub const fn messages(bytes: &[u8]) -> Messages<'_> {
     Messages(bytes)
 }
@@ -117,12 +116,12 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// Holds one attribute (`struct nlattr`).
+/// An attribute (`struct nlattr`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
     /// `nla_type` without the flags for nesting and byte order.
     pub kind: u16,
-    /// What it holds, without padding.
+    /// The value, without padding.
     pub value: &'a [u8],
     whole: &'a [u8],
 }
@@ -133,13 +132,13 @@ impl<'a> Attribute<'a> {
         attributes(self.value)
     }
 
-    /// Returns it in the form that `netlink-packet-core` reads.
+    /// Returns the attribute in the form that `netlink-packet-core` parses.
     pub(crate) fn buffer(&self) -> NlaBuffer<&'a [u8]> {
         NlaBuffer::new(self.whole)
     }
 }
 
-/// Iterates over attributes; ends at the first one that is not whole.
+/// An iterator over attributes; ends at the first incomplete one.
 #[derive(Debug, Clone)]
 pub struct Attributes<'a> {
     rest: &'a [u8],
@@ -164,17 +163,17 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Returns the first attribute with this number.
+    /// Returns the first attribute of this type.
     pub fn find_kind(&self, kind: u16) -> Option<Attribute<'a>> {
         self.clone().find(|attribute| attribute.kind == kind)
     }
 
-    /// Returns the value of the first attribute with this number.
+    /// Returns the value of the first attribute of this type.
     pub fn value(&self, kind: u16) -> Option<&'a [u8]> {
         self.find_kind(kind).map(|attribute| attribute.value)
     }
 
-    /// Returns the attributes in the first one with this number; none where it is missing.
+    /// Returns the attributes nested in the first one of this type; empty if it is missing.
     pub fn nest(&self, kind: u16) -> Attributes<'a> {
         attributes(self.value(kind).unwrap_or_default())
     }
@@ -184,29 +183,28 @@ impl<'a> Attributes<'a> {
         self.value(kind).map(text_of)
     }
 
-    /// Returns a number of four bytes in the machine's order, as rtnetlink has them.
+    /// Returns a 32-bit number in host order, as in rtnetlink.
     pub fn ne32(&self, kind: u16) -> Option<u32> {
         self.value(kind).and_then(u32_of)
     }
 
-    /// Returns a number of two bytes in network order.
+    /// Returns a 16-bit number in network order.
     pub fn be16(&self, kind: u16) -> Option<u16> {
         self.value(kind)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
     }
 
-    /// Returns a number of four bytes in network order.
+    /// Returns a 32-bit number in network order.
     pub fn be32(&self, kind: u16) -> Option<u32> {
         self.value(kind)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
     }
 
-    /// Returns a number of eight bytes in network order.
+    /// Returns a 64-bit number in network order.
     pub fn be64(&self, kind: u16) -> Option<u64> {
         self.value(kind)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
     }
 }
 
-/// Appends an attribute, padded to four bytes. One that is longer than 65,531 bytes cannot be
-/// written.
+/// Appends an attribute, padded to four bytes. The value must not exceed 65,531 bytes.
 pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());
@@ -215,12 +213,12 @@ pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.resize(aligned(bytes.len()), 0);
 }
 
-/// Returns a value's first four bytes as a number in the machine's order.
+/// Returns the first four bytes of a value as a number in host order.
 pub fn u32_of(value: &[u8]) -> Option<u32> {
     u32_at(value, 0)
 }
 
-/// Returns a value as text up to its first zero byte; what is not UTF-8 is replaced.
+/// Returns a value as text up to its first zero byte, with invalid UTF-8 replaced.
 pub(crate) fn text_of(value: &[u8]) -> String {
     let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
@@ -247,7 +245,7 @@ mod tests {
     use crate::netfilter::NFTABLES;
 
     #[test]
-    fn a_request_reads_as_it_was_written() {
+    fn a_request_round_trips() {
         let bytes = Request::netfilter(NFTABLES, 7, 2).text(1, "filter").be32(4, 77).bytes(9);
         let read: Vec<_> = messages(&bytes).collect();
         let [message] = read.as_slice() else { panic!("{read:?}") };
@@ -260,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_one_after_the_other_are_walked_as_one() {
+    fn concatenated_datagrams_are_iterated_as_one() {
         let request = Request::netfilter(NFTABLES, 7, 2).text(1, "filter");
         let bytes = [request.bytes(1), request.bytes(2)].concat();
         let sequences: Vec<_> = messages(&bytes).map(|message| message.sequence).collect();
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_found_behind_padding_and_flag_bits() {
+    fn attributes_are_found_despite_padding_and_flags() {
         let mut bytes = Vec::new();
         push(&mut bytes, 3, b"eth0\0");
         push(&mut bytes, 0x8000 | 4, &1500_u32.to_ne_bytes());
@@ -282,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_an_outcome_and_zero_is_success() {
+    fn error_messages_are_outcomes_and_zero_is_success() {
         assert!(matches!(answer(ERROR, CAPPED, &[0; 20]), Some(Ok(()))));
         assert!(matches!(answer(DONE, 0, &[0; 4]), Some(Ok(()))));
         assert!(matches!(answer(DONE, 0, &[]), Some(Ok(()))));
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_reason_is_read_behind_the_request_and_without_it() {
+    fn the_kernels_reason_is_found_with_and_without_the_request() {
         let mut reason = Vec::new();
         push(&mut reason, ERROR_TEXT, b"bad\0");
         let code = (-22_i32).to_ne_bytes();
@@ -307,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_of_zero_or_beyond_the_end_ends_the_walk() {
+    fn a_length_of_zero_or_beyond_the_end_ends_the_iteration() {
         assert_eq!(attributes(&[0; 64]).count(), 0);
         assert_eq!(messages(&[0; 64]).count(), 0);
         let mut bytes = Request::netfilter(NFTABLES, 7, 2).text(1, "filter").bytes(1);
@@ -317,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_walked_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        fn iteration_over_any_bytes_ends(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             prop_assert!(messages(&bytes).count() <= bytes.len() / MESSAGE_HEADER);
             prop_assert!(attributes(&bytes).count() <= bytes.len() / ATTRIBUTE_HEADER);
             for message in messages(&bytes) {

@@ -1,4 +1,4 @@
-//! Numbers of nfnetlink (`linux/netfilter/nfnetlink.h`).
+//! Constants of nfnetlink (`linux/netfilter/nfnetlink.h`).
 
 /// `NFNL_SUBSYS_CTNETLINK`: connection tracking.
 pub const CTNETLINK: u16 = 1;

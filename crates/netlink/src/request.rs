@@ -1,4 +1,4 @@
-//! Writing one message. (Rule sets are written by libnftnl.)
+//! Builds messages. (libnftnl builds those for rule sets.)
 
 use netlink_packet_core::Emitable;
 
@@ -8,10 +8,10 @@ use crate::message::{MESSAGE_HEADER, push};
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
 const DUMP: u16 = 0x300;
-/// `NLA_F_NESTED`: bit in the number of an attribute that holds attributes.
+/// `NLA_F_NESTED`: flag in the type of an attribute that contains attributes.
 pub const NESTED: u16 = 0x8000;
 
-/// Holds one message to the kernel; it gets its sequence number when it is sent.
+/// A message to the kernel; its sequence number is set on sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     kind: u16,
@@ -20,27 +20,27 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns a request of this type that holds `message`, to be acknowledged.
+    /// Returns a request of this type with `message` as its body and an acknowledgement.
     ///
-    /// Takes a message itself and not `RouteNetlinkMessage`, which would bring the writing of every
-    /// kind of message into the program, traffic control included.
+    /// Takes the message itself instead of `RouteNetlinkMessage`, which would link the
+    /// serialisation of every kind of message into the program, including traffic control.
     pub fn new(kind: u16, message: &dyn Emitable) -> Self {
         let mut payload = vec![0; message.buffer_len()];
         message.emit(&mut payload);
         Self::raw(kind, payload)
     }
 
-    /// Returns a request whose fixed header and attributes are these bytes, to be acknowledged.
+    /// Returns a request with these bytes as fixed header and attributes, and an acknowledgement.
     pub const fn raw(kind: u16, payload: Vec<u8>) -> Self {
         Self { kind, flags: REQUEST | ACK, payload }
     }
 
-    /// Returns a request of nfnetlink. `family`: `NFPROTO_…` or `AF_…`; 0 for all.
+    /// Returns an nfnetlink request. `family` is `NFPROTO_…` or `AF_…`; 0 for all.
     pub fn netfilter(subsystem: u16, command: u8, family: u8) -> Self {
         Self::raw(subsystem << 8 | u16::from(command), vec![family, 0, 0, 0])
     }
 
-    /// Asks for all there are, not for one.
+    /// Requests a dump instead of a single item.
     pub const fn dump(mut self) -> Self {
         self.flags = REQUEST | DUMP;
         self
@@ -52,24 +52,24 @@ impl Request {
         self
     }
 
-    /// Adds an attribute; for a nest, `kind` has [`NESTED`] and `value` is attributes.
+    /// Adds an attribute. A nest has [`NESTED`] in `kind` and attributes as `value`.
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         push(&mut self.payload, kind, value);
         self
     }
 
-    /// Adds text with its closing zero.
+    /// Adds a zero-terminated string.
     pub fn text(self, kind: u16, value: &str) -> Self {
         let bytes: Vec<u8> = value.bytes().chain([0]).collect();
         self.attribute(kind, &bytes)
     }
 
-    /// Adds a number in network order.
+    /// Adds a 32-bit number in network order.
     pub fn be32(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_be_bytes())
     }
 
-    /// Returns the message as it is sent.
+    /// Returns the serialised message.
     pub fn bytes(&self, sequence: u32) -> Vec<u8> {
         let size = self.payload.len().saturating_add(MESSAGE_HEADER);
         let mut bytes = Vec::with_capacity(size);
@@ -77,7 +77,7 @@ impl Request {
         bytes.extend(self.kind.to_ne_bytes());
         bytes.extend(self.flags.to_ne_bytes());
         bytes.extend(sequence.to_ne_bytes());
-        // nlmsg_pid: the kernel knows who asks.
+        // nlmsg_pid: the kernel knows the sender.
         bytes.extend([0; 4]);
         bytes.extend(&self.payload);
         bytes

@@ -1,17 +1,16 @@
-//! rtnetlink (`linux/rtnetlink.h`), read and asked for in the types of `netlink-packet-route`.
+//! rtnetlink (`linux/rtnetlink.h`): requests and parsers, with the types of `netlink-packet-route`.
 //!
-//! A reader gives the fixed header first; attributes are read one by one as they are asked for. So
-//! a message that its header rules out costs nothing more, and an attribute that the crate cannot
-//! read is passed over.
+//! A parser reads the fixed header first, and each attribute on demand. So a message that its
+//! header rules out costs no more, and an attribute that the crate cannot parse is skipped.
 //!
-//! By hand, because the crate does not carry it:
+//! Written by hand, because the crate lacks it:
 //!
-//! * `RTM_NEWNETCONF`, which it does not know: [`netconf`];
-//! * names that are not UTF-8, which the kernel takes and the crate refuses: they are read as well
-//!   as it goes;
-//! * the kind of a link: the crate reads it together with all settings of that kind, and gives up
-//!   both where one of them is new to it: [`link_kind`];
-//! * writing IPv4 settings: its `DevConfRequest` leaves zeros out, so it can switch nothing off:
+//! * `RTM_NEWNETCONF`: [`netconf`];
+//! * names that are not UTF-8, which the kernel allows and the crate rejects: invalid bytes are
+//!   replaced;
+//! * the kind of a link, which the crate parses together with the kind's settings, and drops with
+//!   them if one is unknown: [`link_kind`];
+//! * writing IPv4 settings, since its `DevConfRequest` omits zeros and so cannot turn anything off:
 //!   [`set_inet_conf`].
 
 use netlink_packet_core::{DecodeError, Nla, NlaBuffer, Parseable, ParseableParametrized};
@@ -26,7 +25,7 @@ use netlink_packet_route::rule::{RuleAttribute, RuleHeader};
 use crate::message::{Attribute, Attributes, Message, push, text_of};
 use crate::{NESTED, Request};
 
-/// Types of messages (`RTM_*` of `linux/rtnetlink.h`).
+/// Message types (`RTM_*` of `linux/rtnetlink.h`).
 pub mod kind {
     pub const NEW_LINK: u16 = 16;
     pub const DEL_LINK: u16 = 17;
@@ -52,7 +51,7 @@ pub mod kind {
     pub const DEL_NEXTHOP: u16 = 105;
 }
 
-/// Numbers of groups (`RTNLGRP_*`), for [`crate::Socket::open`].
+/// Multicast groups (`RTNLGRP_*`), for [`crate::Socket::open`].
 pub mod group {
     pub const LINK: u32 = 1;
     pub const NEIGHBOUR: u32 = 3;
@@ -63,14 +62,13 @@ pub mod group {
     pub const IPV6_ROUTE: u32 = 11;
     pub const IPV6_RULE: u32 = 19;
     pub const IPV4_NETCONF: u32 = 24;
-    /// since kernel 5.3
+    /// Since kernel 5.3.
     pub const NEXTHOP: u32 = 32;
 }
 
-/// `NLM_F_REPLACE` in a notification: something else was there before, and its end is not
-/// announced.
+/// `NLM_F_REPLACE` in a notification: it replaces an item whose removal is not announced.
 pub const REPLACED: u16 = 0x100;
-/// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and refuse what is there already.
+/// `NLM_F_CREATE` with `NLM_F_EXCL`: add, and fail if it exists.
 pub const ADD: u16 = 0x600;
 /// `NLM_F_CREATE` with `NLM_F_REPLACE`.
 pub const REPLACE: u16 = 0x500;
@@ -88,7 +86,7 @@ const NETCONF: usize = 4;
 const IFLA_IFNAME: u16 = 3;
 const FRA_IIFNAME: u16 = 3;
 const FRA_OIFNAME: u16 = 17;
-/// `FRA_DSCP` (kernel ≥ 6.13)
+/// `FRA_DSCP` (kernel ≥ 6.13).
 const FRA_DSCP: u16 = 25;
 /// `IFLA_WIRELESS`, `IFLA_LINKINFO`, `IFLA_AF_SPEC`; `IFLA_INFO_KIND`; `IFLA_INET_CONF`
 const IFLA_WIRELESS: u16 = 11;
@@ -96,15 +94,15 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INET_CONF: u16 = 1;
-/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large, and nothing here
-/// asks for them; with them those that are read otherwise.
+/// `IFLA_STATS`, `IFLA_PROTINFO`, `IFLA_MAP`, `IFLA_STATS64`, `IFLA_XDP`: large and unused here;
+/// also those with a parser of their own.
 const UNREAD: [u16; 7] = [7, 12, 14, IFLA_LINKINFO, 23, IFLA_AF_SPEC, 43];
 /// `AF_INET`
 const INET: u16 = 2;
 /// `NDA_IFINDEX`
 const NDA_IFINDEX: u16 = 8;
 
-/// Holds a message: its fixed header, and its attributes as they are asked for.
+/// A message: its fixed header, and its attributes parsed on demand.
 #[derive(Debug, Clone)]
 pub struct Typed<'a, Header, Read> {
     pub header: Header,
@@ -116,7 +114,7 @@ impl<'a, Header, Read, T> Typed<'a, Header, Read>
 where
     Read: Fn(&NlaBuffer<&'a [u8]>, &Header) -> Option<T>,
 {
-    /// Returns the attributes that can be read, in the kernel's order.
+    /// Returns the attributes that can be parsed, in the kernel's order.
     pub fn attributes(&self) -> impl Iterator<Item = T> {
         self.attributes.clone().filter_map(|attribute| self.parse(&attribute))
     }
@@ -126,7 +124,7 @@ where
     }
 }
 
-/// Holds what [`Typed`] reads attributes with.
+/// The attribute parser of [`Typed`].
 type Read<'a, Header, T> = fn(&NlaBuffer<&'a [u8]>, &Header) -> Option<T>;
 
 fn typed<'a, Header, T>(
@@ -138,8 +136,8 @@ fn typed<'a, Header, T>(
     Some(Typed { header: header.ok()?, attributes: message.attributes_after(size), read })
 }
 
-/// Reads a link (`RTM_NEWLINK`, `RTM_DELLINK`) without its statistics, its kind ([`link_kind`]) and
-/// the settings of its protocols ([`inet_conf`]).
+/// Parses a link (`RTM_NEWLINK`, `RTM_DELLINK`), except its statistics, its kind ([`link_kind`])
+/// and its protocol settings ([`inet_conf`]).
 pub fn link<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, LinkHeader, Read<'a, LinkHeader, LinkAttribute>>> {
@@ -152,28 +150,28 @@ pub fn link<'a>(
     })
 }
 
-/// Returns whether a link's message is only an event of the wireless extensions (`IFLA_WIRELESS`),
-/// which has little of the rest.
+/// Returns whether a link message is only a wireless extensions event (`IFLA_WIRELESS`), which
+/// lacks most attributes.
 pub fn is_wireless_event(message: &Message<'_>) -> bool {
     message.attributes_after(LINK).value(IFLA_WIRELESS).is_some()
 }
 
 /// Returns the kind of a link, `IFLA_LINKINFO` / `IFLA_INFO_KIND`: "veth", "bridge", …; `None` for
-/// hardware.
+/// a physical port.
 pub fn link_kind(message: &Message<'_>) -> Option<String> {
     message.attributes_after(LINK).nest(IFLA_LINKINFO).text(IFLA_INFO_KIND)
 }
 
-/// Returns the IPv4 settings of a link, `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`; `None` where
-/// it has no IPv4. Changes made by [`set_inet_conf`] are announced only here, those made in `/proc`
-/// only by [`netconf`].
+/// Returns the IPv4 settings of a link, `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`; `None` if
+/// IPv4 is off. Changes by [`set_inet_conf`] are announced here only, those in `/proc` by
+/// [`netconf`] only.
 pub fn inet_conf(message: &Message<'_>) -> Option<InetDevConf> {
     let settings =
         message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).value(IFLA_INET_CONF)?;
     InetDevConf::parse(settings).ok()
 }
 
-/// Reads an address (`RTM_NEWADDR`, `RTM_DELADDR`).
+/// Parses an address (`RTM_NEWADDR`, `RTM_DELADDR`).
 pub fn address<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, AddressHeader, Read<'a, AddressHeader, AddressAttribute>>> {
@@ -182,7 +180,7 @@ pub fn address<'a>(
     })
 }
 
-/// Reads a route (`RTM_NEWROUTE`, `RTM_DELROUTE`, or the answer to `RTM_GETROUTE`).
+/// Parses a route (`RTM_NEWROUTE`, `RTM_DELROUTE`, or the reply to `RTM_GETROUTE`).
 pub fn route<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, RouteHeader, Read<'a, RouteHeader, RouteAttribute>>> {
@@ -196,7 +194,7 @@ pub fn route<'a>(
     })
 }
 
-/// Reads a rule of policy routing (`RTM_NEWRULE`, `RTM_DELRULE`).
+/// Parses a policy routing rule (`RTM_NEWRULE`, `RTM_DELRULE`).
 pub fn rule<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, RuleHeader, Read<'a, RuleHeader, RuleAttribute>>> {
@@ -209,8 +207,8 @@ pub fn rule<'a>(
     })
 }
 
-/// Returns the type of service that a rule takes: as its header has it, or a DSCP of its own
-/// attribute, shifted to where the IP header has it. `None`: it takes all.
+/// Returns the type of service that a rule selects: that of its header, or the DSCP attribute,
+/// shifted to its position in the IP header. `None` if it selects all.
 pub fn rule_tos(header: &RuleHeader, attributes: &[RuleAttribute]) -> Option<u8> {
     let dscp = attributes.iter().find(|attribute| attribute.kind() == FRA_DSCP).and_then(|dscp| {
         let mut value = [0];
@@ -220,7 +218,7 @@ pub fn rule_tos(header: &RuleHeader, attributes: &[RuleAttribute]) -> Option<u8>
     dscp.or(Some(header.tos).filter(|tos| *tos != 0))
 }
 
-/// Reads a neighbour (`RTM_NEWNEIGH`, `RTM_DELNEIGH`).
+/// Parses a neighbour (`RTM_NEWNEIGH`, `RTM_DELNEIGH`).
 pub fn neighbour<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, NeighbourHeader, Read<'a, NeighbourHeader, NeighbourAttribute>>> {
@@ -229,7 +227,7 @@ pub fn neighbour<'a>(
     })
 }
 
-/// Reads a table of neighbours (`RTM_NEWNEIGHTBL`).
+/// Parses a neighbour table (`RTM_NEWNEIGHTBL`).
 pub fn neighbour_table<'a>(
     message: &Message<'a>,
 ) -> Option<Typed<'a, NeighbourTableHeader, Read<'a, NeighbourTableHeader, NeighbourTableAttribute>>>
@@ -239,13 +237,13 @@ pub fn neighbour_table<'a>(
     })
 }
 
-/// Holds the settings of a port that `RTM_NEWNETCONF` announces (`linux/netconf.h`); `None`: not in
-/// the message.
+/// The settings of a port in `RTM_NEWNETCONF` (`linux/netconf.h`); `None` if missing in the
+/// message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     /// `AF_INET` …
     pub family: u8,
-    /// `NETCONFA_IFINDEX`; -1 is "all", -2 "default"
+    /// `NETCONFA_IFINDEX`; -1 is "all", -2 "default".
     pub index: i32,
     /// `NETCONFA_FORWARDING`
     pub forwarding: Option<u32>,
@@ -253,7 +251,7 @@ pub struct Netconf {
     pub rp_filter: Option<u32>,
 }
 
-/// Reads the settings of a port (`RTM_NEWNETCONF`).
+/// Parses the settings of a port (`RTM_NEWNETCONF`).
 pub fn netconf(message: &Message<'_>) -> Option<Netconf> {
     /// `NETCONFA_IFINDEX`, `NETCONFA_FORWARDING`, `NETCONFA_RP_FILTER`
     const INDEX: u16 = 1;
@@ -268,29 +266,29 @@ pub fn netconf(message: &Message<'_>) -> Option<Netconf> {
     })
 }
 
-/// Names what can be listed.
+/// What to dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
     Links,
-    /// of all families
+    /// All families.
     Addresses,
-    /// of all families and tables
+    /// All families and tables.
     Routes,
-    /// of all tables
+    /// All tables.
     Ipv6Routes,
-    /// of all families
+    /// All families.
     Rules,
-    /// IPv4 settings of ports that `RTM_NEWNETCONF` announces
+    /// IPv4 settings of ports, as `RTM_NEWNETCONF` messages.
     Netconf,
-    /// neighbours of this family of the port with this index
+    /// Neighbours of this family on the port with this index.
     Neighbours(AddressFamily, u32),
-    /// the tables of IPv4 neighbours
+    /// The IPv4 neighbour tables.
     NeighbourTables,
 }
 
 impl Listing {
-    /// Returns the request: the fixed header with nothing but its family, as strict checking wants
-    /// it.
+    /// Returns the request: a fixed header with nothing set but the family, as strict checking
+    /// requires.
     pub fn request(self) -> Request {
         let (inet, inet6) = (u8::from(AddressFamily::Inet), u8::from(AddressFamily::Inet6));
         let (kind, header, family) = match self {
@@ -313,22 +311,22 @@ impl Listing {
     }
 }
 
-/// Returns the request for one link by its index (`RTM_GETLINK`).
+/// Returns a request for the link with this index (`RTM_GETLINK`).
 pub fn link_request(index: u32) -> Request {
     Request::new(kind::GET_LINK, &LinkHeader { index, ..LinkHeader::default() })
 }
 
-/// Returns the request that switches a port on (`IFF_UP`) and leaves its other flags. Only the
-/// header: the crate's whole message can write every kind of bridge, bond and tunnel, and all of
-/// that would be in the program.
+/// Returns a request that sets a port up (`IFF_UP`) and keeps its other flags. It is a bare header
+/// because the crate's message type would link the serialisation of every kind of bridge, bond and
+/// tunnel into the program.
 pub fn set_up(index: u32) -> Request {
     let (flags, change_mask) = (LinkFlags::Up, LinkFlags::Up);
     Request::new(kind::SET_LINK, &LinkHeader { index, flags, change_mask, ..LinkHeader::default() })
 }
 
-/// Returns the request that gives IPv4 settings of a port (`IPV4_DEVCONF_*` of `linux/ip.h`) new
-/// values. Written by hand: the crate's `DevConfRequest` leaves zeros out, so it could switch
-/// nothing off.
+/// Returns a request that changes IPv4 settings of a port (`IPV4_DEVCONF_*` of `linux/ip.h`).
+/// Written by hand because the crate's `DevConfRequest` omits zeros and so cannot turn anything
+/// off.
 pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Request {
     let (mut values, mut conf, mut families) = (Vec::new(), Vec::new(), Vec::new());
     settings.iter().for_each(|(setting, value)| push(&mut values, *setting, &value.to_ne_bytes()));
@@ -350,7 +348,7 @@ mod tests {
         Message { kind, flags: 0, sequence: 0, port: 0, payload }
     }
 
-    /// Returns the settings that a message of [`set_inet_conf`] holds.
+    /// Returns the settings in a message of [`set_inet_conf`].
     fn settings_of(message: &Message<'_>) -> Vec<(u16, Option<u32>)> {
         let settings =
             message.attributes_after(LINK).nest(IFLA_AF_SPEC).nest(INET).nest(IFLA_INET_CONF);
@@ -358,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_by_others_as_it_was_meant() {
+    fn requests_match_the_crates_own_encoding() {
         let bytes = set_up(7).bytes(1);
         let read = messages(&bytes).next().unwrap();
         let up = LinkMessage::parse(read.payload).unwrap();
@@ -378,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_costs_nothing_of_the_rest() {
+    fn an_unknown_attribute_does_not_hide_the_others() {
         let mut payload = vec![0; LINK];
         push(&mut payload, 4, &[1]);
         push(&mut payload, 3, b"eth1\0");
@@ -402,7 +400,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(payload in proptest::collection::vec(any::<u8>(), 0..256)) {
+        fn arbitrary_messages_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..256)) {
             let message = message(kind::NEW_LINK, &payload);
             let _ = link(&message).map(|link| link.attributes().count());
             let _ = address(&message).map(|address| address.attributes().count());
@@ -413,9 +411,9 @@ mod tests {
             let _ = (inet_conf(&message), link_kind(&message), netconf(&message));
         }
 
-        /// Each attribute in turn with any value: what is in a message is looked at one by one.
+        /// Each attribute in turn with arbitrary bytes, since attributes are parsed one by one.
         #[test]
-        fn any_attribute_is_read_without_harm(
+        fn arbitrary_attributes_never_panic(
             kind in 0_u16..70,
             family in 0_u8..32,
             value in proptest::collection::vec(any::<u8>(), 0..160),

@@ -1,4 +1,4 @@
-//! The one type of socket.
+//! The netlink socket.
 
 use std::fmt;
 use std::io;
@@ -15,54 +15,53 @@ use socket2::{SockFilter, SockRef};
 
 use crate::{Message, NetlinkError, Request, messages};
 
-/// Room for one datagram. The kernel's hold at most 32 KiB (`netlink_dump` of
+/// Capacity for one datagram. The kernel's are at most 32 KiB (`netlink_dump` in
 /// `net/netlink/af_netlink.c`).
 pub(crate) const DATAGRAM: usize = 64 * 1024;
-/// Room for a storm of some thousand messages, and for the answers to a transaction of thousands of
-/// rules.
+/// Socket buffer size: holds a storm of several thousand messages, and the replies to a transaction
+/// of thousands of rules.
 const BUFFER: usize = 4 * 1024 * 1024;
-/// How often a dump that a change disturbed is tried before what came is taken.
+/// Attempts at a dump that changes interrupt, before an incomplete one is returned.
 const DUMP_TRIES: usize = 4;
-/// An answer is there when the request has been sent; this bounds the wait where it is not.
-const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// How long to wait for a reply. Normally it is queued when the send returns.
+const REPLY_TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// `MSG_DONTWAIT`
-const DO_NOT_WAIT: i32 = 0x40;
+const MSG_DONTWAIT: i32 = 0x40;
 
-/// Names what is spoken on a socket.
+/// The netlink protocol of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `NETLINK_ROUTE`: links, addresses, routes, rules, neighbours.
     Route,
     /// `NETLINK_NETFILTER`: the rule set, connection tracking.
     Netfilter,
-    /// `NETLINK_KOBJECT_UEVENT`: devices that come and go.
+    /// `NETLINK_KOBJECT_UEVENT`: devices added and removed.
     Uevent,
     /// `NETLINK_USERSOCK`: between programs, for tests.
     User,
 }
 
-/// Holds what a listing gave.
+/// The result of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dump<T> {
-    /// What was read, in the kernel's order.
+    /// The items, in the kernel's order.
     pub items: Vec<T>,
-    /// `false`: it changed during each try (`NLM_F_DUMP_INTR`), and something may be missing.
+    /// `false` if changes interrupted each attempt (`NLM_F_DUMP_INTR`), so that items may be
+    /// missing.
     pub whole: bool,
 }
 
-/// Talks with the kernel: requests one at a time, and messages of the groups that it joined.
+/// A netlink socket, for requests, one at a time, and for multicast messages.
 ///
-/// Reading never blocks. Answers of the kernel come with its reasons in words and without the
-/// request (`NETLINK_EXT_ACK`, `NETLINK_CAP_ACK`, kernel ≥ 4.12), and what a listing is to be
-/// restricted to is checked strictly (`NETLINK_GET_STRICT_CHK`, kernel ≥ 4.20); older kernels do
-/// without.
+/// Reading never blocks. Replies have the kernel's reason as text and omit the request
+/// (`NETLINK_EXT_ACK`, `NETLINK_CAP_ACK`, kernel ≥ 4.12), and dump filters are checked strictly
+/// (`NETLINK_GET_STRICT_CHK`, kernel ≥ 4.20), where the kernel supports it.
 pub struct Socket {
     socket: netlink_sys::Socket,
     port: u32,
     sequence: u32,
-    /// a request did not come to its end: what was left of its answer is thrown away before the
-    /// next
-    unsettled: bool,
+    /// A request did not complete: the rest of its reply has to be drained before the next.
+    is_incomplete: bool,
     /// The datagram that was read last; without capacity while the socket is idle.
     buffer: Vec<u8>,
 }
@@ -74,12 +73,12 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// Opens a socket that listens to these groups, numbers of `RTNLGRP_*` or `NFNLGRP_*` from 1 to
-    /// 32; none for requests only. A group that the kernel does not know is passed over.
+    /// Opens a socket with these multicast groups, `RTNLGRP_*` or `NFNLGRP_*` from 1 to 32; none
+    /// for requests only. Groups that the kernel does not know are ignored.
     ///
     /// # Errors
-    /// The kernel does not speak the protocol, or a group needs a capability (`CAP_NET_ADMIN` for
-    /// netfilter's).
+    /// The kernel does not support the protocol, or a group requires a capability (netfilter's
+    /// `CAP_NET_ADMIN`).
     pub fn open(protocol: Protocol, groups: &[u32]) -> Result<Self, NetlinkError> {
         let mut socket = netlink_sys::Socket::new(match protocol {
             Protocol::Route => NETLINK_ROUTE,
@@ -87,8 +86,8 @@ impl Socket {
             Protocol::Uevent => NETLINK_KOBJECT_UEVENT,
             Protocol::User => NETLINK_USERSOCK,
         })?;
-        enlarge(&socket);
-        // Older kernels lack some of these, and what they do is no condition for anything.
+        enlarge_buffers(&socket);
+        // Older kernels lack some of these options, and nothing depends on them.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
@@ -97,26 +96,27 @@ impl Socket {
         let mut address = SocketAddr::new(0, 0);
         socket.get_address(&mut address)?;
         let port = address.port_number();
-        Ok(Self { socket, port, sequence: 0, unsettled: false, buffer: Vec::new() })
+        Ok(Self { socket, port, sequence: 0, is_incomplete: false, buffer: Vec::new() })
     }
 
-    /// Returns the kernel's name of this socket (`nl_pid`); messages that it causes carry it.
+    /// Returns the port of this socket (`nl_pid`), which the messages about its changes carry.
     pub const fn port(&self) -> u32 {
         self.port
     }
 
-    /// Lets the kernel drop messages of groups before they are queued; see [`crate::filter`].
+    /// Attaches a filter that drops multicast messages before they are queued; see
+    /// [`crate::filter`].
     ///
     /// # Errors
-    /// The kernel refused the program.
+    /// The kernel rejected the filter.
     pub fn attach(&self, filter: &[SockFilter]) -> Result<(), NetlinkError> {
         Ok(SockRef::from(&self.socket).attach_filter(filter)?)
     }
 
-    /// Sends all of it in one system call.
+    /// Sends all bytes in one system call.
     ///
     /// # Errors
-    /// It does not fit into the send buffer (`EMSGSIZE`), or the socket failed.
+    /// They exceed the send buffer (`EMSGSIZE`), or the socket failed.
     pub fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
         loop {
             match self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
@@ -127,10 +127,10 @@ impl Socket {
         }
     }
 
-    /// Returns the next datagram; `None`: there is none now.
+    /// Returns the next datagram; `None` if none is queued.
     ///
     /// # Errors
-    /// [`NetlinkError::Overrun`] once after messages were dropped; the socket failed.
+    /// [`NetlinkError::Overrun`], once, after messages were dropped; or the socket failed.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, NetlinkError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -142,11 +142,11 @@ impl Socket {
         Ok(None)
     }
 
-    /// Appends the next datagram to `buffer`. `false`: there is none now.
+    /// Appends the next datagram to `buffer`. Returns `false` if none is queued.
     pub(crate) fn receive_into(&self, buffer: &mut Vec<u8>) -> Result<bool, NetlinkError> {
         buffer.reserve(DATAGRAM);
         loop {
-            match self.socket.recv(buffer, DO_NOT_WAIT) {
+            match self.socket.recv(buffer, MSG_DONTWAIT) {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -155,28 +155,28 @@ impl Socket {
         }
     }
 
-    /// Throws away what waits.
+    /// Discards all queued datagrams.
     pub fn drain(&mut self) {
         while matches!(self.receive(), Ok(Some(_)) | Err(NetlinkError::Overrun)) {}
     }
 
-    /// Sends a request and hands its answers to `each`; returns with the acknowledgement.
+    /// Sends a request, passes the replies to `each`, and returns with the acknowledgement.
     ///
     /// # Errors
-    /// The kernel refused ([`NetlinkError::Refused`]) or the socket failed.
+    /// The kernel rejected it ([`NetlinkError::Refused`]), or the socket failed.
     pub fn request(
         &mut self,
         request: &Request,
         mut each: impl FnMut(&Message<'_>),
     ) -> Result<(), NetlinkError> {
-        if std::mem::replace(&mut self.unsettled, true) {
+        if std::mem::replace(&mut self.is_incomplete, true) {
             self.drain();
         }
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let sequence = self.sequence;
         self.send(&request.bytes(sequence))?;
         let outcome = loop {
-            let mut messages = messages(self.answer()?).filter(|m| m.sequence == sequence);
+            let mut messages = messages(self.receive_reply()?).filter(|m| m.sequence == sequence);
             let last = messages.find_map(|message| {
                 let outcome = message.outcome();
                 if outcome.is_none() {
@@ -188,15 +188,14 @@ impl Socket {
                 break outcome;
             }
         };
-        self.unsettled = false;
+        self.is_incomplete = false;
         // A daemon has a dozen sockets, most of them idle.
         self.buffer = Vec::new();
         outcome
     }
 
-    /// Lists all that `request` (with [`Request::dump`]) asks for; `read` makes items of each
-    /// message. A listing that a change disturbed is thrown away and asked for again, four times at
-    /// most.
+    /// Executes a dump `request` (see [`Request::dump`]); `read` parses each message. A dump that a
+    /// change interrupted is repeated, up to four attempts in total.
     ///
     /// # Errors
     /// As [`Self::request`].
@@ -220,8 +219,8 @@ impl Socket {
         Ok(dump)
     }
 
-    /// Returns the next datagram of an answer.
-    fn answer(&mut self) -> Result<&[u8], NetlinkError> {
+    /// Returns the next datagram of a reply.
+    fn receive_reply(&mut self) -> Result<&[u8], NetlinkError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let received = self.receive_or_wait(&mut buffer);
@@ -233,8 +232,8 @@ impl Socket {
         if self.receive_into(buffer)? {
             return Ok(true);
         }
-        // Whether it waited in vain, or was interrupted, the next reading says.
-        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&PATIENCE));
+        // The next read shows whether it timed out or was interrupted.
+        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], Some(&REPLY_TIMEOUT));
         self.receive_into(buffer)
     }
 }
@@ -251,9 +250,9 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Makes both buffers large. The forced forms need `CAP_NET_ADMIN` in the first user namespace;
-/// without, what the system allows has to do, or has already done: an overrun costs a listing.
-fn enlarge(socket: &netlink_sys::Socket) {
+/// Enlarges both buffers. The forced forms need `CAP_NET_ADMIN` in the initial user namespace;
+/// without it the system's limit applies, and an overrun costs a new dump.
+fn enlarge_buffers(socket: &netlink_sys::Socket) {
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER);
     }
@@ -268,7 +267,7 @@ mod tests {
     use crate::rtnetlink::{self, Listing};
 
     #[test]
-    fn a_listing_and_a_refusal_come_from_the_real_kernel() {
+    fn the_real_kernel_answers_a_dump_and_rejects_a_request() {
         let mut socket = Socket::open(Protocol::Route, &[]).unwrap();
         let read = |message: &Message<'_>| rtnetlink::link(message).map(|link| link.header.index);
         let links = socket.dump(&Listing::Links.request(), read).unwrap();

@@ -3,7 +3,8 @@
 //! | report | content after the id |
 //! |---|---|
 //! | 1 | R G B of the first LED |
-//! | 4 | mode: 0 RGB, 1 inverse RGB, 2 WS2812, 3 WS2812 mirrored; kept in EEPROM, so only read here |
+//! | 4 | mode: 0 RGB, 1 inverse RGB, 2 WS2812, 3 WS2812 mirrored; stored in EEPROM, so only read
+//! here |
 //! | 5 | channel, index, R G B |
 //! | 6, 7, 8, 9 | channel, then 8, 16, 32, 64 times G R B |
 //! | 0x81 | number of LEDs (Flex) |
@@ -16,29 +17,29 @@ use crate::device::{DeviceError, Indicator};
 pub const VENDOR: u16 = 0x20a0;
 pub const PRODUCT: u16 = 0x41e5;
 
-/// The devices are low-speed USB and stall when written to more than 20 (10) times a second.
+/// The devices are low-speed USB and stall beyond 20 (10) writes per second.
 const ONE_LED: Duration = Duration::from_millis(52);
 const ALL_LEDS: Duration = Duration::from_millis(104);
 
-/// Feature reports of a HID device; the first byte is the report's id.
+/// Feature reports of a HID device; the first byte is the report id.
 pub trait HidTransport: Send {
     /// Sends a feature report (HIDIOCSFEATURE); can block for 5 s.
     fn send(&mut self, report: &[u8]) -> Result<(), DeviceError>;
-    /// Returns the report with this id (HIDIOCGFEATURE), as long as the device makes it, at most
+    /// Returns the length of the report with this id (HIDIOCGFEATURE), which is written to
     /// `buffer`.
     fn receive(&mut self, id: u8, buffer: &mut [u8]) -> Result<usize, DeviceError>;
 }
 
-/// Holds what a device reports of itself.
+/// What a device reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// `BSnnnnnn-M.m`
     pub serial: String,
-    /// bcdDevice
+    /// `bcdDevice`.
     pub release: u16,
 }
 
-/// The kinds that were made.
+/// The models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Model {
     BlinkStick,
@@ -47,12 +48,12 @@ pub enum Model {
     Strip,
     Nano,
     Flex,
-    /// one that came later: driven as the first was
+    /// A later model, driven like the first one.
     Unknown,
 }
 
 impl Model {
-    /// Returns the model by the major version in the serial number, and from the third on by
+    /// Returns the model: by the major version in the serial number, and from version 3 on by
     /// bcdDevice.
     pub fn of(identity: &Identity) -> Self {
         let version = identity.serial.rsplit_once('-').map(|(_, version)| version);
@@ -89,12 +90,12 @@ pub struct BlinkStick<T> {
     transport: T,
     identity: Identity,
     model: Model,
-    /// colour last sent to each LED; `None` is unknown
+    /// Colour last sent to each LED; `None` if unknown.
     held: Vec<Option<Colour>>,
 }
 
 impl<T: HidTransport> BlinkStick<T> {
-    /// Asks the device how many LEDs it has, where that differs within a kind.
+    /// Opens a stick. Queries the number of LEDs if it varies within the model.
     pub fn new(mut transport: T, identity: Identity) -> Result<Self, DeviceError> {
         let model = Model::of(&identity);
         let leds = match model {
@@ -117,7 +118,7 @@ impl<T: HidTransport> BlinkStick<T> {
         self.model
     }
 
-    /// Returns the report that makes the LEDs show `wanted`; `None` when they do.
+    /// Returns the report that shows `wanted`; `None` if the LEDs already do.
     fn report(&self, wanted: &[Colour]) -> Option<Vec<u8>> {
         let mut changed = self
             .held

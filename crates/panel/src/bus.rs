@@ -1,19 +1,19 @@
-//! What goes wrong on an I²C bus, and what to report of it.
+//! Errors of an I²C bus, and their messages.
 
 use std::fmt;
 
 use crate::device::DeviceError;
 
-/// What went wrong on the bus.
+/// The kind of a bus error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusFault {
-    /// nothing answers at the address, or the adapter has gone
+    /// No device acknowledges the address, or the adapter is gone.
     Absent,
-    /// the adapter does not take messages of this length (EOPNOTSUPP, EMSGSIZE); nothing was sent
+    /// The adapter rejects messages of this length (EOPNOTSUPP, EMSGSIZE); nothing was sent.
     TooLong,
-    /// no right to use it
+    /// No permission to use the bus.
     Denied,
-    /// anything else
+    /// Any other error.
     Failed,
 }
 
@@ -22,7 +22,7 @@ pub trait BusError: embedded_hal::i2c::Error + fmt::Display {
     fn fault(&self) -> BusFault;
 }
 
-/// Returns the error of a display at this address of the bus called `name`.
+/// Returns the error of a display at this address of the bus `name`.
 pub fn explain<E: BusError>(error: &E, name: &str, address: u8) -> DeviceError {
     match error.fault() {
         BusFault::Absent => {

@@ -1,13 +1,13 @@
-//! Devices that another driver or program holds, by sysfs: a backpack that a driver of the kernel
-//! holds, a stick whose driver is gone.
+//! Finds devices that another driver or program has claimed, through sysfs: a backpack bound to a
+//! kernel driver, or a stick without its driver.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::blinkstick::{PRODUCT, VENDOR};
 
-/// Returns the kernel driver that holds an address of an I²C adapter (`/dev/i2c-1`, 0x27): to
-/// others the address is busy (`I2C_SLAVE`, Documentation/i2c/dev-interface.rst), and i2cdetect
+/// Returns the kernel driver bound to an address of an I²C adapter (`/dev/i2c-1`, 0x27): the
+/// address is busy for programs (`I2C_SLAVE`, Documentation/i2c/dev-interface.rst), and i2cdetect
 /// shows `UU`.
 pub fn i2c_driver(root: &Path, device: &Path, address: u8) -> Option<String> {
     let client = i2c_client(device, address)?;
@@ -16,13 +16,13 @@ pub fn i2c_driver(root: &Path, device: &Path, address: u8) -> Option<String> {
     Some(driver.file_name()?.to_str()?.to_owned())
 }
 
-/// Returns the kernel's name of what is at an address of an adapter: `1-0027`.
+/// Returns the kernel's name of the device at an address of an adapter: `1-0027`.
 fn i2c_client(device: &Path, address: u8) -> Option<String> {
     let bus = device.file_name()?.to_str()?.strip_prefix("i2c-")?.parse::<u32>().ok()?;
     Some(format!("{bus}-{address:04x}"))
 }
 
-/// Returns what to say of an address that a kernel driver holds, and what to do.
+/// Returns an explanation and a remedy for an address that a kernel driver has claimed.
 pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, String)> {
     let driver = i2c_driver(root, device, address)?;
     let client = i2c_client(device, address)?;
@@ -44,7 +44,7 @@ pub fn i2c_held(root: &Path, device: &Path, address: u8) -> Option<(String, Stri
     Some((text, remedy))
 }
 
-/// Returns file, number and text of the line by which the firmware loads the display's driver.
+/// Returns file, line number and text of the overlay line that loads the display's driver.
 fn overlay_line(root: &Path, overlay: &str) -> Option<(String, usize, String)> {
     let chip = overlay.split('-').next()?;
     ["boot/firmware/config.txt", "boot/config.txt"].into_iter().find_map(|file| {
@@ -56,18 +56,18 @@ fn overlay_line(root: &Path, overlay: &str) -> Option<(String, usize, String)> {
     })
 }
 
-/// A BlinkStick that is plugged in and has no driver of the kernel: a program has detached it
-/// (libusb, as the Python package `blinkstick` does), and nothing attaches it again.
+/// A BlinkStick without its kernel driver: a program has detached it (through libusb, as the Python
+/// package `blinkstick` does), and nothing reattaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachedStick {
-    /// of the USB interface: `1-1.2:1.0`
+    /// The USB interface: `1-1.2:1.0`.
     pub interface: String,
-    /// by which programs reach it past the kernel's driver: `/dev/bus/usb/001/005`
+    /// The device node that programs use instead of the kernel driver: `/dev/bus/usb/001/005`.
     pub node: String,
 }
 
 impl DetachedStick {
-    /// Returns what to say of it, and what to do.
+    /// Returns an explanation and a remedy.
     pub fn explain(&self) -> (String, String) {
         let text = "the BlinkStick is plugged in, and its driver in the kernel is detached: a \
                     program that uses it by libusb did that (the \
@@ -101,7 +101,7 @@ fn detached(devices: &Path, name: &str) -> Option<DetachedStick> {
         return None;
     }
     let interface = format!("{name}:1.0");
-    // Below its device, and in the flat list of all.
+    // Below its device, or in the flat list.
     let places: [PathBuf; 2] = [folder.join(&interface), devices.join(&interface)];
     let place = places.iter().find(|place| place.is_dir())?;
     let driver = fs::read_link(place.join("driver")).ok();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backpack_that_the_kernel_drives_is_named_with_the_line_to_take_out() {
+    fn a_backpack_bound_to_a_kernel_driver_is_reported_with_its_overlay() {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         file(&root, "sys/bus/i2c/devices/1-0027/name", "hd44780\n");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oled_that_the_kernel_drives_is_named_with_its_own_overlay() {
+    fn an_oled_bound_to_a_kernel_driver_is_reported_with_its_overlay() {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         let driver = root.join("sys/bus/i2c/devices/1-003c/driver");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stick_without_its_driver_is_found_and_one_with_it_is_not() {
+    fn a_stick_without_its_driver_is_detected() {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         let device = "sys/bus/usb/devices/1-1.2";

@@ -1,6 +1,6 @@
-//! What every display and every LED can do, and how it fails.
+//! Traits of displays and LEDs, and their errors.
 //!
-//! Every call may block for as long as a bus takes: only threads of their own may call it.
+//! Every call may block for as long as a bus takes: call it on a dedicated thread only.
 
 use std::time::Duration;
 
@@ -11,25 +11,24 @@ use crate::{Colour, Frame};
 
 /// A display of characters.
 pub trait CharDisplay: Send {
-    /// Brings the frame on the glass, backlight on or off, with as few bytes as possible; nothing
-    /// is sent for what is there already. An error leaves the display in an unknown state, and the
-    /// next call starts from the beginning.
+    /// Shows the frame with the backlight on or off, in as few bytes as possible; nothing is sent
+    /// for what is shown already. After an error the display's state is unknown, and the next call
+    /// initialises it.
     fn show(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError>;
 
-    /// Initialises again and draws everything, without a visible flash: interference may have
-    /// disturbed what is held.
+    /// Reinitialises and redraws everything without a visible flash, in case interference has
+    /// corrupted the display.
     fn refresh(&mut self) -> Result<(), DeviceError>;
 
-    /// Looks whether the display still holds what it was sent, where that can be seen: a short loss
-    /// of power may pass between two transfers without failing either. If it does not, the next
-    /// [`CharDisplay::show`] begins anew. False: it cannot be seen here, and there is no use in
-    /// asking again.
+    /// Checks, if the hardware allows it, that the display still holds what was sent: a brief power
+    /// loss between two transfers causes no error. If not, the next [`CharDisplay::show`]
+    /// initialises it. Returns false if the hardware cannot be checked, now or later.
     fn check(&mut self) -> bool {
         true
     }
 
-    /// Sets whether it glows less from the next [`CharDisplay::show`] on, to age more slowly; of no
-    /// effect where a backlight does not age.
+    /// Sets whether the display is dimmed from the next [`CharDisplay::show`] on, to age more
+    /// slowly. No effect on displays whose backlight does not age.
     fn dim(&mut self, dimmed: bool) {
         let _ = dimmed;
     }
@@ -40,41 +39,40 @@ pub trait CharDisplay: Send {
 
 /// One or several LEDs.
 pub trait Indicator: Send {
-    /// Drives the LEDs with these pulse widths (linear in light, see [`crate::light`]), the first
-    /// LED first; those beyond are dark, colours beyond the last LED are dropped. Nothing is sent
-    /// for what is shown already.
+    /// Sets the LEDs to these pulse widths (linear in light, see [`crate::light`]), from the first
+    /// LED on. Further LEDs are dark, excess colours are ignored. Nothing is sent for what is shown
+    /// already.
     fn set(&mut self, colours: &[Colour]) -> Result<(), DeviceError>;
 
     fn leds(&self) -> u16;
 
-    /// Returns what it is: "BlinkStick BS012345-3.0".
+    /// Returns a description: "BlinkStick BS012345-3.0".
     fn name(&self) -> String;
 
-    /// Returns false for an LED that is only on or off.
+    /// Returns false for an LED that can only be on or off.
     fn dimmable(&self) -> bool;
 
-    /// Returns the least time between two calls of `set` that change this many LEDs.
+    /// Returns the minimum time between two calls of `set` that change this many LEDs.
     fn interval(&self, changing: usize) -> Duration;
 }
 
-/// Error of a display or an LED; the text names the device and, behind
-/// a semicolon, the remedy where one is known.
+/// Error of a display or an LED. The text names the device and, after a semicolon, the remedy if
+/// there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DeviceError {
-    /// The device is not there.
+    /// The device is missing.
     #[error("{0}")]
     Absent(String),
-    /// The right to use it is missing.
+    /// No permission to use it.
     #[error("{0}")]
     Denied(String),
-    /// It is there and does not do as it should.
+    /// It is present and malfunctions.
     #[error("{0}")]
     Failed(String),
 }
 
 impl DeviceError {
-    /// Returns the error for a number of the operating system (`errno.h`); an unknown one is a
-    /// failure.
+    /// Returns the error for an `errno`; unknown ones are [`DeviceError::Failed`].
     pub fn from_errno(errno: Option<i32>, message: String) -> Self {
         match errno.map(Errno::from_raw_os_error) {
             Some(Errno::NOENT | Errno::NXIO | Errno::NODEV | Errno::REMOTEIO) => {
@@ -85,7 +83,7 @@ impl DeviceError {
         }
     }
 
-    /// Replaces the text of [`DeviceError::Denied`] by one that names the remedy.
+    /// Replaces the text of [`DeviceError::Denied`] with one that contains the remedy.
     #[must_use]
     pub fn or_denied(self, text: impl FnOnce() -> String) -> Self {
         match self {

@@ -1,4 +1,4 @@
-//! What a character display should hold.
+//! The content of a character display.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ impl fmt::Display for Geometry {
 }
 
 impl Geometry {
-    /// The sizes that HD44780 panels are made in and that the settings accept.
+    /// The sizes of HD44780 panels that are made and that the settings accept.
     pub const ALL: [Self; 7] = [
         Self { columns: 8, rows: 2 },
         Self { columns: 16, rows: 1 },
@@ -36,10 +36,10 @@ impl FromStr for Geometry {
     }
 }
 
-/// The contents of a display: exactly columns × rows Unicode scalars, blanks included.
+/// The content of a display: exactly columns × rows Unicode scalars, including spaces.
 ///
-/// A scalar that the character ROM lacks is either one of our custom glyphs (see
-/// [`super::charset`]) or shown as the nearest legible one.
+/// A scalar that the character ROM lacks is shown as one of our custom glyphs (see
+/// [`super::charset`]), or as the nearest legible one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
     geometry: Geometry,
@@ -47,7 +47,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Makes all blank.
+    /// Returns a blank frame.
     pub fn blank(geometry: Geometry) -> Self {
         Self {
             geometry,
@@ -55,7 +55,7 @@ impl Frame {
         }
     }
 
-    /// Rows from `lines`; a longer line is cut, a shorter one padded, missing rows are blank.
+    /// Returns a frame with these rows; longer lines are truncated, missing cells are blank.
     pub fn from_lines<S: AsRef<str>>(geometry: Geometry, lines: &[S]) -> Self {
         let mut frame = Self::blank(geometry);
         for (row, line) in lines.iter().enumerate() {
@@ -68,7 +68,7 @@ impl Frame {
         self.geometry
     }
 
-    /// Writes `text` from (`row`, `column`) on; what does not fit on the row is dropped.
+    /// Writes `text` from (`row`, `column`) on, truncated at the end of the row.
     pub fn write(&mut self, row: usize, column: usize, text: &str) {
         let columns = usize::from(self.geometry.columns);
         let (begin, end) = (row * columns + column, row * columns + columns);
@@ -76,7 +76,7 @@ impl Frame {
         cells.iter_mut().zip(text.chars()).for_each(|(cell, scalar)| *cell = scalar);
     }
 
-    /// Sets one cell; outside the display it does nothing.
+    /// Sets one cell; has no effect outside the display.
     pub fn set(&mut self, row: usize, column: usize, scalar: char) {
         let columns = usize::from(self.geometry.columns);
         if column < columns {
@@ -96,7 +96,7 @@ impl Frame {
         }
     }
 
-    /// Returns one string of exactly `columns` scalars for each row.
+    /// Returns each row as a string of exactly `columns` scalars.
     pub fn lines(&self) -> Vec<String> {
         self.cells
             .chunks(usize::from(self.geometry.columns).max(1))

@@ -1,4 +1,4 @@
-//! The HD44780's pins on GPIO lines, RW tied to ground.
+//! An HD44780 on GPIO lines, with RW tied to ground.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use super::hd44780::Transport;
 use super::hd44780::plan::Op;
 use crate::device::DeviceError;
 
-/// Time for an instruction at the slowest oscillator allowed (190 kHz): 53 µs.
+/// Execution time of an instruction at the slowest allowed oscillator (190 kHz): 53 µs, with a
+/// margin.
 const INSTRUCTION: Duration = Duration::from_micros(60);
 
 /// The lines.
@@ -18,7 +19,7 @@ const INSTRUCTION: Duration = Duration::from_micros(60);
 pub struct Pins<P> {
     pub rs: P,
     pub e: P,
-    /// D4, D5, D6, D7
+    /// D4, D5, D6, D7.
     pub data: [P; 4],
     pub backlight: Option<P>,
 }
@@ -28,7 +29,7 @@ pub struct Pins<P> {
 pub struct Gpio<P, D> {
     pins: Pins<P>,
     delay: D,
-    /// names the chip in errors
+    /// The chip's name, for errors.
     name: String,
     lit: bool,
     sent: u64,
@@ -95,7 +96,7 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Counts one for each instruction: there is no bus.
+    /// Counts one per instruction, as there is no bus.
     fn bytes(&self) -> u64 {
         self.sent
     }

@@ -1,4 +1,4 @@
-//! Opens BlinkSticks behind hidraw.
+//! Opens BlinkSticks through hidraw.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::device::DeviceError;
 /// A hidraw device.
 pub struct HidRaw {
     device: HidDevice,
-    /// for errors
+    /// The name for errors.
     name: String,
 }
 
@@ -37,7 +37,7 @@ impl HidTransport for HidRaw {
 impl HidRaw {
     fn explain(&self, error: &HidError) -> DeviceError {
         let text = error.to_string();
-        // hidapi keeps the number of the operating system only in its text.
+        // hidapi has the errno only in its text.
         if text.contains("ENODEV") {
             DeviceError::Absent(format!("{} was unplugged", self.name))
         } else {
@@ -46,7 +46,7 @@ impl HidRaw {
     }
 }
 
-/// Returns the BlinkSticks that are plugged in.
+/// Returns the connected BlinkSticks.
 pub fn list() -> Result<Vec<Identity>, DeviceError> {
     let api = enumerate()?;
     Ok(api.device_list().filter(|info| is_ours(info)).map(identity).collect())
@@ -69,7 +69,7 @@ pub fn open(serial: Option<&str>) -> Result<BlinkStick<HidRaw>, DeviceError> {
     };
     let path = info.path().to_string_lossy().into_owned();
     let device = api.open_path(info.path()).map_err(|error| {
-        // The error carries the number of the operating system only in its text.
+        // hidapi's error has the errno only in its text, so open the device again to get it.
         let errno = std::fs::File::options()
             .read(true)
             .write(true)

@@ -1,22 +1,22 @@
-//! The panel of a small machine: what a character display and an LED can show, and the hardware
-//! that shows it. Depends on no other crate of this workspace, so other programs can use it.
+//! The panel of a small machine: content for a character display and LEDs, and the drivers for
+//! both. Depends on no other crate of this workspace, so other programs can use it.
 //!
-//! # The pieces
+//! # Overview
 //!
 //! | what | where |
 //! |---|---|
-//! | what a display should hold, without any hardware | [`frame`], [`charset`], [`playlist`] |
-//! | what an LED should show | [`signal`], [`light`] |
-//! | how a backpack's pins are wired | [`wiring`] |
-//! | what every display and every LED can do, and how it fails | [`device`] |
+//! | content of a display, independent of hardware | [`frame`], [`charset`], [`playlist`] |
+//! | content of an LED | [`signal`], [`light`] |
+//! | pin assignment of a backpack | [`wiring`] |
+//! | traits of displays and LEDs, and their errors | [`device`] |
 //! | displays | [`hd44780`], behind a [`pcf8574`] or the pins of a [`gpio`] chip; [`oled`] |
 //! | LEDs | [`blinkstick`] over [`hid`], [`sysfs_led`] |
 //! | opening the devices of this machine | [`linux`] |
-//! | each chip as its datasheet has it, for demos and tests | [`emulator`] |
+//! | chips emulated by their datasheets, for demos and tests | [`emulator`] |
 //!
-//! Begin with [`Frame`] and [`CharDisplay::show`]; then [`hd44780`], which sends no more bytes than
-//! the difference between two frames needs. Drivers stand on embedded-hal 1.0, so any bus will do,
-//! an emulated one too:
+//! Begin with [`Frame`] and [`CharDisplay::show`]; then [`hd44780`], which only sends the
+//! difference between two frames. Drivers build on embedded-hal 1.0, so they work on any bus,
+//! including an emulated one:
 //!
 //! ```
 //! use bramblegate_panel::emulator::{Backpack, Clock};
@@ -43,7 +43,7 @@
 //! ```
 //!
 //! Every call of a device may block for as long as its bus takes, or hang with it: call it on a
-//! thread of its own.
+//! dedicated thread.
 
 pub mod blinkstick;
 pub mod bus;

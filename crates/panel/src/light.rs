@@ -1,16 +1,16 @@
-//! From a colour as people name it to what a light-emitting diode is driven with.
+//! Converts perceived colours to LED pulse widths.
 
 use crate::Colour;
 
-/// The smallest non-zero channel of a dim colour: below it the steps between 0, 1 and 2 would
-/// change the hue.
+/// The smallest non-zero channel of a dim colour: below it the steps 0, 1 and 2 would shift the
+/// hue.
 const SMALLEST: f32 = 2.0;
 
-/// Returns pulse widths (0–255 a channel, linear in light) for an sRGB `colour` at a perceived
+/// Returns the pulse widths (0–255 per channel, linear in light) of an sRGB `colour` at a perceived
 /// brightness `level` (0–1), scaled in linear light by `brightness` (0–1).
 ///
-/// Dark is only `level` 0, `brightness` 0 or a black colour: else the hue is kept, if need be a
-/// little brighter than asked.
+/// Only a `level` or `brightness` of 0 or black is dark: otherwise the hue is kept, even if that is
+/// slightly brighter than requested.
 pub fn pulse_widths(colour: Colour, level: f32, brightness: f32) -> Colour {
     let linear = [colour.red, colour.green, colour.blue]
         .map(|channel| srgb_to_linear(f32::from(channel) / 255.0));
@@ -19,7 +19,7 @@ pub fn pulse_widths(colour: Colour, level: f32, brightness: f32) -> Colour {
         return Colour::OFF;
     }
     let asked = 255.0 * brightness.min(1.0) * srgb_to_linear(level.min(1.0));
-    // A trace of a channel is no part of the hue.
+    // A negligible channel does not affect the hue.
     let faintest = linear
         .iter()
         .copied()
@@ -30,13 +30,13 @@ pub fn pulse_widths(colour: Colour, level: f32, brightness: f32) -> Colour {
     Colour { red, green, blue }
 }
 
-/// Returns the linear light of an sRGB value, both 0–1 (IEC 61966-2-1).
+/// Returns the linear light of an sRGB value, both in 0–1 (IEC 61966-2-1).
 fn srgb_to_linear(value: f32) -> f32 {
     if value <= 0.040_45 { value / 12.92 } else { libm::powf((value + 0.055) / 1.055, 2.4) }
 }
 
 fn quantise(value: f32) -> u8 {
-    // `as` saturates; the value is between 0 and 255 here.
+    // `as` saturates; the value is within 0–255 here.
     value.round().clamp(0.0, 255.0) as u8
 }
 

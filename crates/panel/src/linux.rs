@@ -17,7 +17,7 @@ use crate::device::DeviceError;
 use crate::wiring::Wiring;
 use crate::{Charset, Controller, Oled, Resolution};
 
-/// Sleeps.
+/// A delay that sleeps.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sleep;
 
@@ -36,8 +36,8 @@ impl DelayNs for Sleep {
 }
 
 impl BusError for I2CError {
-    /// Describes an error number by the kernel's Documentation/i2c/fault-codes.rst; EREMOTEIO is
-    /// what many drivers answer to a missing acknowledge.
+    /// Classifies an errno by the kernel's Documentation/i2c/fault-codes.rst; many drivers return
+    /// EREMOTEIO for a missing acknowledge.
     fn fault(&self) -> BusFault {
         let errno = errno_of(self.inner());
         if matches!(errno.map(Errno::from_raw_os_error), Some(Errno::MSGSIZE | Errno::OPNOTSUPP)) {
@@ -58,7 +58,7 @@ fn errno_of(error: &LinuxI2CError) -> Option<i32> {
     }
 }
 
-/// Returns an expander on `/dev/i2c-N`.
+/// Opens an expander on `/dev/i2c-N`.
 pub fn open_i2c(
     device: &Path,
     address: u8,
@@ -69,7 +69,7 @@ pub fn open_i2c(
     Ok(Pcf8574::new(bus, Sleep, address, wiring, &name, clock_hz(device)))
 }
 
-/// Returns an OLED on `/dev/i2c-N`; without a `controller` it is asked which one it has.
+/// Opens an OLED on `/dev/i2c-N`. Without a `controller` the chip is detected.
 pub fn open_oled(
     device: &Path,
     address: u8,
@@ -82,7 +82,7 @@ pub fn open_oled(
     Ok(Oled::new(bus, address, controller, resolution, charset, &name))
 }
 
-/// Opens an adapter to use one address of it.
+/// Opens an adapter for one of its addresses.
 fn open_bus(device: &Path, address: u8) -> Result<I2cdev, DeviceError> {
     let name = device.display();
     if let Some((text, remedy)) = claimed::i2c_held(Path::new("/"), device, address) {
@@ -103,8 +103,8 @@ fn open_bus(device: &Path, address: u8) -> Result<I2cdev, DeviceError> {
     })
 }
 
-/// Returns the adapter's clock as the device tree says (`clock-frequency`, big endian); the
-/// expander's own where it says nothing.
+/// Returns the adapter's clock from the device tree (`clock-frequency`, big endian), or the
+/// expander's own if it is not given.
 fn clock_hz(device: &Path) -> u32 {
     let Some(name) = device.file_name() else { return CLOCK_HZ };
     let path = Path::new("/sys/class/i2c-dev").join(name).join("device/of_node/clock-frequency");
@@ -112,8 +112,8 @@ fn clock_hz(device: &Path) -> u32 {
     bytes.map(u32::from_be_bytes).filter(|hz| *hz > 0).unwrap_or(CLOCK_HZ)
 }
 
-/// Returns the display's lines on the GPIO chip with this label ("pinctrl-bcm2711"): numbers differ
-/// from kernel to kernel.
+/// Opens the display's lines on the GPIO chip with this label ("pinctrl-bcm2711"), because chip
+/// numbers vary between kernels.
 pub fn open_gpio(label: &str, offsets: Pins<u32>) -> Result<Gpio<CdevPin, Sleep>, DeviceError> {
     let fault = |error: gpio_cdev::errors::Error| gpio_fault(label, &error);
     let chips = gpio_cdev::chips().map_err(fault)?;

@@ -1,4 +1,4 @@
-//! A PCF8574 or PCF8574A I/O expander as the way to an HD44780: each byte written sets its eight
+//! A PCF8574 or PCF8574A I/O expander in front of an HD44780: each byte written sets its eight
 //! pins.
 
 use std::time::Duration;
@@ -12,37 +12,37 @@ use crate::bus::{BusError, BusFault, explain};
 use crate::device::DeviceError;
 use crate::wiring::Wiring;
 
-/// Addresses at which the two kinds of expander can be.
+/// Address ranges of the two chips.
 pub const ADDRESSES: [std::ops::RangeInclusive<u8>; 2] = [0x20..=0x27, 0x38..=0x3f];
 
-/// The bus speed the expander is specified for.
+/// The specified bus speed of the chip, in Hz.
 pub const CLOCK_HZ: u32 = 100_000;
 
-/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
-/// do it.
-const UNREADABLE: u8 = 3;
+/// Number of consecutive failed reads, with successful writes, after which reads count as
+/// unsupported.
+const MAX_FAILED_READS: u8 = 3;
 
-/// The expander, and what it drives.
+/// An expander with its display.
 #[derive(Debug)]
 pub struct Pcf8574<I, D> {
     bus: I,
     delay: D,
     address: u8,
     wiring: Wiring,
-    /// names the bus in errors
+    /// The bus name, for errors.
     name: String,
     lit: bool,
-    /// the backlight's state was not sent yet
-    stale: bool,
+    /// The backlight's state has not been sent yet.
+    backlight_pending: bool,
     rs: Option<bool>,
-    /// bytes after each instruction that only pass time, on a bus faster than the expander's
+    /// Filler bytes after each instruction, for timing on a bus faster than the expander's.
     padding: usize,
-    /// the longest message the adapter takes, as far as is known
+    /// The longest message that the adapter is known to accept.
     limit: usize,
     bytes: u64,
-    /// what stands at the pins, as acknowledged last
+    /// The state of the pins, as last acknowledged.
     last: Option<u8>,
-    /// reads in a row that failed
+    /// Consecutive failed reads.
     failed_reads: u8,
 }
 
@@ -50,10 +50,10 @@ impl<I: I2c, D: DelayNs> Pcf8574<I, D>
 where
     I::Error: BusError,
 {
-    /// Makes an expander. `name` names the bus in errors; `clock_hz` is the bus clock.
+    /// Returns an expander. `name` is the bus name for errors, `clock_hz` the bus clock.
     pub fn new(bus: I, delay: D, address: u8, wiring: Wiring, name: &str, clock_hz: u32) -> Self {
-        // From the end of one instruction to the latching of the next nibble two bytes pass, of
-        // nine clocks each. 60 µs is more than the slowest controller needs (53 µs).
+        // Between the end of an instruction and the latch of the next nibble there are two bytes of
+        // nine clocks each. The slowest controller needs 53 µs; 60 µs leaves a margin.
         let bytes_needed = (u64::from(clock_hz) * 60).div_ceil(9_000_000);
         let padding = usize::try_from(bytes_needed.saturating_sub(2)).unwrap_or(0);
         Self {
@@ -63,7 +63,7 @@ where
             wiring,
             name: name.to_owned(),
             lit: true,
-            stale: true,
+            backlight_pending: true,
             rs: None,
             padding,
             limit: usize::MAX,
@@ -77,8 +77,8 @@ where
         self.wiring.encode(nibble, rs, e, self.lit)
     }
 
-    /// Encodes ops as bytes. RS is set up a byte before E rises; data is on the pins while E is
-    /// high and one byte longer.
+    /// Appends an operation as bytes. RS is set up one byte before E rises; data is valid while E
+    /// is high and for one more byte.
     fn encode(&mut self, op: Op, bytes: &mut Vec<u8>) {
         let (nibbles, count) = match op {
             Op::Nibble(nibble) => ([nibble, 0], 1),
@@ -96,8 +96,8 @@ where
         }
     }
 
-    /// Sends a message, which begins and ends between two instructions, or its instructions in
-    /// smaller messages.
+    /// Sends bytes in as few messages as the adapter allows, split only at the instruction
+    /// boundaries `ends`.
     fn send(&mut self, bytes: &[u8], ends: &[usize]) -> Result<(), DeviceError> {
         let mut sent = 0;
         while sent < bytes.len() {
@@ -140,20 +140,20 @@ where
             self.encode(*op, &mut bytes);
             ends.push(bytes.len());
         }
-        if bytes.is_empty() && self.stale {
+        if bytes.is_empty() && self.backlight_pending {
             let rs = self.rs.unwrap_or(false);
             bytes.push(self.byte(0, rs, false));
             ends.push(bytes.len());
             self.rs = Some(rs);
         }
-        self.stale = true;
+        self.backlight_pending = true;
         self.send(&bytes, &ends)?;
-        self.stale = false;
+        self.backlight_pending = false;
         Ok(())
     }
 
     fn backlight(&mut self, lit: bool) {
-        self.stale |= self.lit != lit;
+        self.backlight_pending |= self.lit != lit;
         self.lit = lit;
     }
 
@@ -161,20 +161,20 @@ where
         self.delay.delay_us(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// Returns whether the expander still holds the byte written last; `None` where it cannot be
-    /// read. A pin that is driven low reads low; power-on leaves all of them high, E among them. A
-    /// pin that is held high proves nothing: the pull-up is weak (100 µA), and the backlight's
-    /// transistor or the controller may pull it down.
+    /// Returns whether the expander still holds the last byte written; `None` if it cannot be read.
+    /// A pin driven low reads low; after power-on all pins are high, including E. A pin driven high
+    /// proves nothing: its pull-up is weak (100 µA), and the backlight's transistor or the
+    /// controller may pull it low.
     fn holds(&mut self) -> Option<bool> {
         let Some(last) = self.last else { return Some(true) };
-        if self.failed_reads >= UNREADABLE {
+        if self.failed_reads >= MAX_FAILED_READS {
             return None;
         }
         let mut found = [0];
         if self.bus.read(self.address, &mut found).is_err() {
-            // An expander that is gone is found by the next write.
+            // The next write detects a missing expander.
             self.failed_reads += 1;
-            return (self.failed_reads < UNREADABLE).then_some(true);
+            return (self.failed_reads < MAX_FAILED_READS).then_some(true);
         }
         self.failed_reads = 0;
         let [found] = found;

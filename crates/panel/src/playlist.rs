@@ -1,22 +1,22 @@
-//! Pages that take turns on a character display, and whose turn it is.
+//! Pages of a character display and their rotation.
 
 use std::time::Duration;
 
 use super::Frame;
 
-/// What a page is for.
+/// The purpose of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
-    /// something that takes its turn
+    /// A page that takes its turn.
     #[default]
     Ordinary,
-    /// shows one of the gravest alerts that stand
+    /// A page with one of the most severe alerts.
     Alert,
-    /// a display that the address fills: it, or a part of it
+    /// The address, or a part of it, where it fills the display.
     Address,
 }
 
-/// One page and how long it stands when its turn comes.
+/// A page and its duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     pub frame: Frame,
@@ -24,108 +24,106 @@ pub struct Page {
     pub role: Role,
 }
 
-/// What a character display should show: its pages in turn.
+/// The content of a character display: pages in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Playlist {
-    /// none at all is a blank display; one alone stands for ever
+    /// Empty for a blank display. A single page stays forever.
     pub pages: Vec<Page>,
-    /// rows of the first page, counted from the top, whose change must be seen at once: 1 where the
-    /// address is on row 1, 2 where it takes two rows, 0 for none
+    /// Number of top rows of the first page whose change must be visible at once: 1 if the address
+    /// is on row 1, 2 if it takes two rows, 0 for none.
     pub urgent_rows: u8,
-    /// what a person should notice, in words; other words are news, and a backlight that went dark
-    /// is lit
+    /// What should draw attention, as text: a change of it turns a dark backlight on.
     pub news: Vec<String>,
-    /// the gravest alerts that are not acknowledged, and the first page of each: a new one is
-    /// shown at once
-    pub gravest: Vec<(String, usize)>,
-    /// pages that are not the address's stand together for no longer than this, whatever happens;
-    /// `None`: no limit
+    /// The most severe alerts that are not acknowledged, with the first page of each: a new one is
+    /// shown at once.
+    pub top_alerts: Vec<(String, usize)>,
+    /// Limit on the time without an address page, in any case; `None`: no limit.
     pub guest_limit: Option<Duration>,
 }
 
 impl Playlist {
-    /// Makes a playlist of one page that stands for ever; its first row is urgent.
+    /// Returns a playlist of a single page, whose first row is urgent.
     pub fn still(frame: Frame) -> Self {
         let news = frame.lines();
         let page = Page { frame, dwell: Duration::MAX, role: Role::Ordinary };
         Self { pages: vec![page], urgent_rows: 1, news, ..Self::default() }
     }
 
-    /// Returns the rows of the first page that must be seen at once.
+    /// Returns the urgent rows.
     fn urgent(&self) -> Vec<String> {
         let Some(first) = self.pages.first() else { return Vec::new() };
         first.frame.lines().into_iter().take(usize::from(self.urgent_rows)).collect()
     }
 
-    /// Returns the role of a page; of one that is not there, an ordinary one.
+    /// Returns the role of a page; a missing page counts as ordinary.
     fn role(&self, index: usize) -> Role {
         self.pages.get(index).map_or(Role::Ordinary, |page| page.role)
     }
 
-    /// Returns the first page of this role from `index` on, and round again.
+    /// Returns the next page with this role from `index` on, cyclically.
     fn next_of(&self, role: Role, index: usize) -> Option<usize> {
         let count = self.pages.len();
         (index..index + count).map(|place| place % count).find(|place| self.role(*place) == role)
     }
 
-    /// Returns the page of the first alert that did not stand `before`.
-    fn risen(&self, before: &Self) -> Option<usize> {
-        let stood = |key: &str| before.gravest.iter().any(|(known, _)| known == key);
-        self.gravest.iter().find(|(key, _)| !stood(key)).map(|(_, page)| *page)
+    /// Returns the page of the first alert that is not in `before`.
+    fn new_alert(&self, before: &Self) -> Option<usize> {
+        let stood = |key: &str| before.top_alerts.iter().any(|(known, _)| known == key);
+        self.top_alerts.iter().find(|(key, _)| !stood(key)).map(|(_, page)| *page)
     }
 }
 
-/// How soon a new playlist has to be on the glass.
+/// How soon a new playlist must be visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// nothing that is shown now has changed
+    /// The visible page is unchanged.
     None,
-    /// within the frame rate
+    /// Within the frame rate.
     Soon,
-    /// an urgent row changed: now
+    /// At once: an urgent row or a new alert.
     Now,
 }
 
-/// A playlist being played. Times are on any clock that never goes back; the caller reads it.
+/// The state of a playlist in rotation. Times are on a monotonic clock that the caller reads.
 #[derive(Debug, Clone)]
 pub struct Rotation {
     playlist: Playlist,
     index: usize,
     since: Duration,
     news: Duration,
-    /// a person turned to this page: it stands longer
-    turned: bool,
-    /// when a page of the gravest alerts was last up
+    /// A user selected this page by the button: it stays longer.
+    selected: bool,
+    /// When one of the most severe alerts was last visible.
     alert_seen: Duration,
-    /// when the address was last up, and when something else was
+    /// When the address was last visible, and when another page was.
     address_seen: Duration,
     guest_seen: Duration,
 }
 
-/// A page that a person turned to stands so many times as long.
-const TURNED: u32 = 3;
-/// The gravest alert is off the glass for no longer, however the pages change; less than the ten
-/// seconds that are promised.
-const LONGEST_AWAY: Duration = Duration::from_secs(9);
+/// Factor by which a page stays longer if a user selected it.
+const SELECTED_FACTOR: u32 = 3;
+/// Limit on the time without one of the most severe alerts, below the ten seconds that are
+/// promised.
+const MAX_HIDDEN: Duration = Duration::from_secs(9);
 
 impl Rotation {
-    /// Starts with nothing to show.
+    /// Returns a rotation with a blank display.
     pub fn new(now: Duration) -> Self {
         Self {
             playlist: Playlist::default(),
             index: 0,
             since: now,
             news: now,
-            turned: false,
+            selected: false,
             alert_seen: now,
             address_seen: now,
             guest_seen: now,
         }
     }
 
-    /// Takes a new playlist. The turn is kept where it can be, so that updates do not restart the
-    /// rotation. When an urgent row changes the first page is shown, and an alert that is new among
-    /// the gravest is shown at once.
+    /// Replaces the playlist. Keeps the current position if possible, so that updates do not
+    /// restart the rotation. A changed urgent row shows the first page at once, a new alert its
+    /// page.
     pub fn update(&mut self, playlist: Playlist, now: Duration) -> Urgency {
         self.advance(now);
         let before = self.frame().cloned();
@@ -133,16 +131,16 @@ impl Rotation {
         if self.playlist.news != playlist.news {
             self.news = now;
         }
-        let risen = playlist.risen(&self.playlist);
+        let new_alert = playlist.new_alert(&self.playlist);
         let same_places = self.playlist.pages.len() == playlist.pages.len();
         let role = self.playlist.role(self.index);
         self.playlist = playlist;
-        match risen {
+        match new_alert {
             _ if urgent => self.go_to(0, now),
             Some(page) if self.playlist.guest_limit.is_none() => self.go_to(page, now),
             Some(page) => self.announce(page, role, now),
-            None if self.playlist.gravest.is_empty() && !same_places => self.go_to(0, now),
-            // The turn is kept: alerts that come and go must not keep the others from theirs.
+            None if self.playlist.top_alerts.is_empty() && !same_places => self.go_to(0, now),
+            // Keep the position, so that alerts that come and go do not starve other pages.
             None if role == self.playlist.role(self.index)
                 && self.index < self.playlist.pages.len() => {}
             None => match self.playlist.next_of(role, 0) {
@@ -153,24 +151,24 @@ impl Rotation {
         self.advance(now);
         if before.as_ref() == self.frame() {
             Urgency::None
-        } else if urgent || risen.is_some() {
+        } else if urgent || new_alert.is_some() {
             Urgency::Now
         } else {
             Urgency::Soon
         }
     }
 
-    /// Shows a page from now on.
+    /// Shows a page, starting its time now.
     fn go_to(&mut self, page: usize, now: Duration) {
-        self.look(now);
-        (self.index, self.since, self.turned) = (page, now, false);
-        self.look(now);
+        self.record_visible(now);
+        (self.index, self.since, self.selected) = (page, now, false);
+        self.record_visible(now);
     }
 
-    /// Lets an alert be the next guest of the address, which keeps its time. `role`: of the page
-    /// that is up.
+    /// Makes an alert the next guest after the address, whose remaining time is kept. `role` is
+    /// that of the visible page.
     fn announce(&mut self, page: usize, role: Role, now: Duration) {
-        // The parts of the address that stand before the alert.
+        // Find the first part of the address before the alert.
         let mut first = page;
         while first > 0 && self.playlist.role(first - 1) != Role::Address {
             first -= 1;
@@ -185,16 +183,16 @@ impl Rotation {
         }
     }
 
-    /// Turns to the next page at once and lets it stand longer than it would by itself.
+    /// Shows the next page at once, for longer than usual.
     pub fn turn(&mut self, now: Duration) {
         self.advance(now);
         self.go_to((self.index + 1) % self.playlist.pages.len().max(1), now);
-        // The operator who pressed the button stands there and reads.
+        // A user who presses the button is reading.
         self.news = now;
-        self.turned = true;
+        self.selected = true;
     }
 
-    /// Lets the turns that have passed pass. True if another page is up now.
+    /// Advances the rotation to `now`. Returns true if the visible page changed.
     pub fn advance(&mut self, now: Duration) -> bool {
         let before = self.index;
         let pages = self.playlist.pages.len();
@@ -204,9 +202,9 @@ impl Rotation {
                 break;
             }
             let end = self.end().min(now);
-            self.look(end);
+            self.record_visible(end);
             let next = (self.index + 1) % pages.max(1);
-            // Of the address's guests the gravest alert comes first.
+            // After the address the most severe alert is the first guest.
             let enters = self.playlist.role(self.index) == Role::Address
                 && self.playlist.role(next) == Role::Ordinary;
             self.index = match self.overdue() {
@@ -215,22 +213,22 @@ impl Rotation {
                 }
                 _ => next,
             };
-            (self.since, self.turned) = (end, false);
-            self.look(end);
+            (self.since, self.selected) = (end, false);
+            self.record_visible(end);
         }
         if self.next_turn(now).is_some_and(|left| left.is_zero()) {
-            // More than a whole round behind (the machine slept): start the turn afresh.
+            // More than a full cycle late (the machine was suspended): restart the page's time.
             (self.since, self.address_seen, self.guest_seen, self.alert_seen) =
                 (now, now, now, now);
         }
-        self.look(now);
+        self.record_visible(now);
         self.index != before
     }
 
-    /// Notes what is up at `now`.
-    fn look(&mut self, now: Duration) {
+    /// Records what is visible at `now`.
+    fn record_visible(&mut self, now: Duration) {
         let role = self.playlist.role(self.index);
-        if role == Role::Alert || self.playlist.gravest.is_empty() {
+        if role == Role::Alert || self.playlist.top_alerts.is_empty() {
             self.alert_seen = self.alert_seen.max(now);
         }
         let side =
@@ -238,31 +236,30 @@ impl Rotation {
         *side = (*side).max(now);
     }
 
-    /// Returns what has to be up at the latest at a moment, if the page that is up is something
-    /// else.
+    /// Returns the role that must be visible next, and the latest time for it; `None` if there is
+    /// no such limit.
     fn overdue(&self) -> Option<(Role, Duration)> {
         let role = self.playlist.role(self.index);
         match self.playlist.guest_limit {
             Some(limit) if role != Role::Address => {
-                (!self.turned).then(|| (Role::Address, self.address_seen.saturating_add(limit)))
+                (!self.selected).then(|| (Role::Address, self.address_seen.saturating_add(limit)))
             }
-            _ if role == Role::Alert || self.playlist.gravest.is_empty() => None,
-            // Its share is three times that of its guests.
-            Some(limit) => Some((
-                Role::Alert,
-                (self.alert_seen + LONGEST_AWAY).max(self.guest_seen + limit * 3),
-            )),
-            None => Some((Role::Alert, self.alert_seen + LONGEST_AWAY)),
+            _ if role == Role::Alert || self.playlist.top_alerts.is_empty() => None,
+            // The address has three times the share of its guests.
+            Some(limit) => {
+                Some((Role::Alert, (self.alert_seen + MAX_HIDDEN).max(self.guest_seen + limit * 3)))
+            }
+            None => Some((Role::Alert, self.alert_seen + MAX_HIDDEN)),
         }
     }
 
-    /// Returns when the page that is up has had its time.
+    /// Returns when the visible page ends.
     fn end(&self) -> Duration {
         let end = self.since.saturating_add(self.dwell());
         self.overdue().map_or(end, |(_, at)| end.min(at.max(self.since)))
     }
 
-    /// Returns the time until the next page's turn; `None` when this page stands for ever.
+    /// Returns the time until the next page; `None` if this page stays forever.
     pub fn next_turn(&self, now: Duration) -> Option<Duration> {
         if self.playlist.pages.len() < 2 || self.dwell() == Duration::MAX {
             return None;
@@ -270,21 +267,21 @@ impl Rotation {
         Some(self.end().saturating_sub(now))
     }
 
-    /// Returns the page whose turn it is.
+    /// Returns the visible page.
     pub fn frame(&self) -> Option<&Frame> {
         self.playlist.pages.get(self.index).map(|page| &page.frame)
     }
 
-    /// Returns when there was news last, or the page was turned: for the backlight.
+    /// Returns the time of the last change worth attention or button press, for the backlight.
     pub fn last_news(&self) -> Duration {
         self.news
     }
 
     fn dwell(&self) -> Duration {
-        // A page of no time would spin.
+        // A page without duration would cause a busy loop.
         let dwell = self.playlist.pages.get(self.index).map_or(Duration::MAX, |page| page.dwell);
         let dwell = dwell.max(Duration::from_millis(100));
-        if self.turned { dwell.saturating_mul(TURNED) } else { dwell }
+        if self.selected { dwell.saturating_mul(SELECTED_FACTOR) } else { dwell }
     }
 }
 
@@ -345,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_address_is_shown_at_once_whatever_page_is_up() {
+    fn a_new_address_is_shown_at_once() {
         let mut rotation = Rotation::new(Duration::ZERO);
         rotation.update(playlist(&[["10.0.0.1", "1"], ["10.0.0.1", "2"]]), Duration::ZERO);
         let now = 5 * SECOND;
@@ -358,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_somebody_turned_to_is_there_at_once_and_stands_longer() {
+    fn a_page_selected_by_button_appears_at_once_and_stays_longer() {
         let mut rotation = Rotation::new(Duration::ZERO);
         rotation.update(playlist(&[["a", "1"], ["a", "2"], ["a", "3"]]), Duration::ZERO);
         rotation.turn(SECOND);
@@ -375,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_not_shown_may_be_news_and_one_that_somebody_turned_to_is() {
+    fn news_is_explicit_or_a_button_press() {
         let mut rotation = Rotation::new(Duration::ZERO);
         let pages = [["a", "1"], ["a", "2"]];
         rotation.update(playlist(&pages), Duration::ZERO);
@@ -400,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_long_sleep_it_goes_on() {
+    fn the_rotation_survives_a_suspend() {
         let mut rotation = Rotation::new(Duration::ZERO);
         rotation.update(playlist(&[["a", "1"], ["a", "2"]]), Duration::ZERO);
         rotation.advance(100_000 * SECOND);
@@ -408,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_still_page_stands_for_ever() {
+    fn a_single_page_stays_forever() {
         let mut rotation = Rotation::new(Duration::ZERO);
         rotation.update(Playlist::still(Frame::blank(Geometry { columns: 8, rows: 2 })), SECOND);
         assert_eq!(rotation.next_turn(SECOND), None);

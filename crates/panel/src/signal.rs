@@ -1,9 +1,9 @@
-//! What an LED should say: a colour and a rhythm, without a phase.
+//! Signals of LEDs: a colour and a pattern, independent of its phase.
 
 use std::fmt;
 use std::time::Duration;
 
-/// 8-bit sRGB.
+/// An 8-bit sRGB colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Colour {
     pub red: u8,
@@ -20,29 +20,29 @@ impl Colour {
 }
 
 impl fmt::Display for Colour {
-    /// Writes `#rrggbb`.
+    /// Writes the colour as `#rrggbb`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{:02x}{:02x}{:02x}", self.red, self.green, self.blue)
     }
 }
 
-/// The rhythm.
+/// The pattern over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pattern {
     Off,
     Steady,
-    /// 4 s
+    /// Period 4 s.
     Breathe,
-    /// 1.2 s
+    /// Period 1.2 s.
     QuickBreathe,
-    /// two 150 ms flashes every 2 s
+    /// Two 150 ms flashes every 2 s.
     DoubleBlink,
-    /// 2 Hz
+    /// 2 Hz.
     FastBlink,
 }
 
 impl Pattern {
-    /// Returns the name in status and settings.
+    /// Returns the name for status and settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -55,7 +55,7 @@ impl Pattern {
     }
 }
 
-/// A colour and a rhythm.
+/// A colour and a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signal {
     pub colour: Colour,
@@ -66,17 +66,17 @@ impl Signal {
     pub const DARK: Self = Self { colour: Colour::OFF, pattern: Pattern::Off };
 }
 
-/// Dimmest point of the breathing patterns, perceived brightness: never quite dark, so that it
-/// cannot be taken for off.
+/// Perceived brightness at the dimmest point of the breathing patterns: not quite dark, so that it
+/// cannot be mistaken for off.
 const BREATH_FLOOR: f32 = 0.04;
 const FLASH: Duration = Duration::from_millis(150);
-/// On, off, on, off: within one round.
+/// Times of on, off, on, off within one period.
 const DOUBLE_BLINK: &[Duration] =
     &[Duration::ZERO, FLASH, Duration::from_millis(300), Duration::from_millis(450)];
 const FAST_BLINK: &[Duration] = &[Duration::ZERO, Duration::from_millis(250)];
 
 impl Pattern {
-    /// Returns how long one round of the pattern takes; `None` when it stands still.
+    /// Returns the period of the pattern; `None` if it is constant.
     pub const fn period(self) -> Option<Duration> {
         match self {
             Self::Off | Self::Steady => None,
@@ -87,7 +87,7 @@ impl Pattern {
         }
     }
 
-    /// Returns the moments within one round at which a blinking pattern goes on, off, on, …
+    /// Returns the times within one period at which a blinking pattern turns on, off, on, …
     const fn edges(self) -> &'static [Duration] {
         match self {
             Self::DoubleBlink => DOUBLE_BLINK,
@@ -96,15 +96,15 @@ impl Pattern {
         }
     }
 
-    /// Returns where `elapsed` is within one round.
+    /// Returns the position of `elapsed` within one period.
     fn phase(self, elapsed: Duration) -> Duration {
         let Some(period) = self.period() else { return Duration::ZERO };
         let nanos = elapsed.as_nanos() % period.as_nanos().max(1);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
-    /// Returns the time from `elapsed` to the next moment at which the level differs, not less than
-    /// `step` for a pattern that changes all the time; `None` when it never changes.
+    /// Returns the time from `elapsed` to the next change of the level, or `step` for a pattern
+    /// that changes continuously; `None` if it is constant.
     pub fn next_change(self, elapsed: Duration, step: Duration) -> Option<Duration> {
         let period = self.period()?;
         let edges = self.edges();
@@ -117,8 +117,7 @@ impl Pattern {
     }
 }
 
-/// Returns how bright a pattern is `elapsed` after it began: 0.0 dark to 1.0 full, perceived
-/// brightness.
+/// Returns the perceived brightness of a pattern `elapsed` after its start, from 0.0 (dark) to 1.0.
 pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
     let phase = pattern.phase(elapsed);
     match pattern {
@@ -136,7 +135,7 @@ pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
     }
 }
 
-/// Returns `(1 - cos 2πx) / 2`: one breath for `round` from 0 to 1.
+/// Returns `(1 - cos 2πx) / 2`: one breath as `round` goes from 0 to 1.
 fn breath(round: f32) -> f32 {
     0.5 - 0.5 * libm::cosf(std::f32::consts::TAU * round)
 }
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn between_two_changes_the_level_stands() {
+    fn the_level_is_constant_between_changes() {
         for pattern in [Pattern::DoubleBlink, Pattern::FastBlink] {
             let mut at = Duration::ZERO;
             for _ in 0..20 {

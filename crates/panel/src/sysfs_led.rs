@@ -1,4 +1,4 @@
-//! Kernel LEDs: `/sys/class/leds/NAME` (Documentation/leds/leds-class.rst,
+//! LEDs of the kernel: `/sys/class/leds/NAME` (Documentation/leds/leds-class.rst,
 //! leds-class-multicolor.rst).
 
 use std::fs;
@@ -8,24 +8,24 @@ use std::time::Duration;
 use crate::Colour;
 use crate::device::{DeviceError, Indicator};
 
-/// Where the kernel has them.
+/// The kernel's LED directory.
 pub const LEDS: &str = "/sys/class/leds";
 
-/// One LED of the kernel's.
+/// A kernel LED.
 #[derive(Debug)]
 pub struct SysfsLed {
     folder: PathBuf,
     name: String,
     /// `max_brightness`
     full: u32,
-    /// `multi_index`, for an LED of several colours
+    /// `multi_index`, for a multicolour LED.
     channels: Option<Vec<String>>,
     dimmable: bool,
     held: Option<Colour>,
 }
 
 impl SysfsLed {
-    /// Takes the LED from the kernel's trigger. `leds` is [`LEDS`] but in tests.
+    /// Opens an LED and disables its trigger. `leds` is [`LEDS`] except in tests.
     pub fn open(leds: &Path, name: &str) -> Result<Self, DeviceError> {
         let folder = leds.join(name);
         if !folder.is_dir() {
@@ -64,7 +64,7 @@ impl SysfsLed {
 
     fn scaled(&self, value: u8) -> u32 {
         let value = u32::from(value);
-        // Something must be seen of what is not dark.
+        // A colour that is not dark stays visible.
         if value == 0 { 0 } else { (value * self.full / 255).max(1) }
     }
 
@@ -173,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn an_led_that_is_not_there_is_absent() {
+    fn a_missing_led_is_absent() {
         let error = SysfsLed::open(Path::new("/nonexistent"), "ACT").unwrap_err();
         assert!(matches!(error, DeviceError::Absent(_)), "{error}");
     }
 
     #[test]
-    fn an_led_that_is_only_on_or_off_reports_so() {
+    fn a_binary_led_is_not_dimmable() {
         let folder = Folder::new("onoff", &[("max_brightness", "1")]);
         assert!(!SysfsLed::open(&folder.0, "led").unwrap().dimmable());
     }

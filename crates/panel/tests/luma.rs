@@ -1,5 +1,5 @@
-//! The emulated OLEDs against another driver's bytes: what luma.oled sends shows what luma.oled
-//! drew. `luma/record.py` recorded both.
+//! Compares the emulated OLEDs with another driver: the bytes that luma.oled sends must show the
+//! pictures that it drew. `luma/record.py` recorded both.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -13,8 +13,8 @@ fn recorded(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Sends the recorded transactions and compares the glass with each picture; returns the display
-/// and how many pictures there were.
+/// Replays the recorded transactions and compares the display with each picture; returns the
+/// display and the number of pictures.
 fn replay(controller: Controller, glass: Resolution) -> (OledChip, usize) {
     let name = format!("{}-{}", controller.name(), glass.name());
     let mut chip = OledChip::powered(controller, glass);
@@ -46,8 +46,8 @@ fn an_ssd1306_shows_what_luma_drew() {
     }
 }
 
-/// luma.oled 3.16.0 takes the constants of the SSD1306 for both: 0x20 (addressing mode) and 0x8d
-/// (charge pump) are no commands of an SH1106, which heeds neither.
+/// luma.oled 3.16.0 uses the SSD1306's constants for both: 0x20 (addressing mode) and 0x8d (charge
+/// pump) are not SH1106 commands, and have no effect there.
 #[test]
 fn an_sh1106_shows_what_luma_drew_and_does_not_know_two_of_its_commands() {
     let (chip, pictures) = replay(Controller::Sh1106, Resolution::P128x64);

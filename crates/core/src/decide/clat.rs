@@ -1,6 +1,6 @@
-//! Whether IPv4 is to be translated to IPv6 on the head (464XLAT, RFC 6877), and at which uplink.
+//! Whether the head translates IPv4 to IPv6 (464XLAT, RFC 6877), and at which uplink.
 
-use super::venue::has_ipv4;
+use super::venue::{has_ipv4, is_plugged};
 use crate::api::Schema;
 use crate::api::clat::{self, Mode, Order};
 pub use crate::api::status::ClatState;
@@ -8,24 +8,24 @@ use crate::config::{Clat, Settings};
 use crate::facts::Facts;
 use crate::facts::uplink::{UplinkView, is_translated_by_another, leads_by_translator};
 
-/// What the translator is to do.
+/// The desired state of the translator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClatPlan {
-    /// not known yet: what was ordered before this start goes on
+    /// Not known yet: the order from before this start stays in force.
     Undecided,
-    /// nothing
+    /// No translation.
     Off,
     Ordered(Order),
 }
 
 impl ClatPlan {
-    /// Returns the order, where there is one.
+    /// Returns the order, if there is one.
     pub fn order(&self) -> Option<&Order> {
         if let Self::Ordered(order) = self { Some(order) } else { None }
     }
 }
 
-/// Returns what the translator is to do.
+/// Returns the desired state of the translator.
 pub fn plan(settings: &Settings, facts: &Facts) -> ClatPlan {
     match order(settings, facts) {
         Some(order) => ClatPlan::Ordered(order),
@@ -34,8 +34,8 @@ pub fn plan(settings: &Settings, facts: &Facts) -> ClatPlan {
     }
 }
 
-/// Returns whether IPv4 is translated on the head by order: also by the order of the daemon before
-/// this one, until it is known whether that still holds.
+/// Returns whether the head translates IPv4 on our order. An order of the previous daemon counts
+/// until this one has decided.
 pub fn translates(settings: &Settings, facts: &Facts) -> bool {
     match plan(settings, facts) {
         ClatPlan::Ordered(_) => true,
@@ -44,8 +44,8 @@ pub fn translates(settings: &Settings, facts: &Facts) -> bool {
     }
 }
 
-/// Returns whether an order may follow as soon as more is known: the daemon has just started, and
-/// nothing speaks against one yet.
+/// Returns whether an order may still follow: the daemon has just started, and nothing rules one
+/// out yet.
 fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
     let uplinks = facts.uplinks();
     if !facts.is_listening()
@@ -63,17 +63,12 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
     plugged.peek().is_none() || !plugged.all(heard)
 }
 
-/// Returns whether an uplink but the translator's has a cable.
-fn is_plugged(uplink: &UplinkView<'_>) -> bool {
-    uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
-}
-
-/// Returns the order for the translator; `None`: none is wanted.
+/// Returns the order for the translator; `None` if no translation is wanted.
 ///
-/// One is wanted where a venue has a NAT64 and no uplink has a way out for IPv4, or where the
-/// settings ask for it. A translator of another program is not doubled while it works. Where an
-/// address of IPv4 was offered, none is begun: connections would move a moment later. One that
-/// works goes on until then.
+/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or where the
+/// settings ask for it. While another program's translator works, ours does not start. It does not
+/// start either while an uplink's IPv4 address is on its way: connections would have to move a
+/// moment later. A running translator goes on until that address arrives.
 fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let uplinks = facts.uplinks();
     let wanted = match settings.uplink.clat {
@@ -90,10 +85,7 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let (uplink, prefix) = uplinks.iter().find_map(|uplink| {
         let index = uplink.link.index;
         let (prefix, _) = facts.venue(index)?.nat64()?;
-        let leads = facts
-            .kernel()
-            .default_routes()
-            .any(|route| route.index == index && !route.destination.addr().is_ipv4());
+        let leads = super::probe::leads_ipv6(facts, index);
         (leads && uplink.link.up && uplink.link.carrier).then_some((uplink, prefix))
     })?;
     Some(Order {
@@ -106,7 +98,7 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     })
 }
 
-/// Returns whether another program translates, and that works as far as is known.
+/// Returns whether another program translates, and as far as known its translator works.
 fn is_translated(facts: &Facts, uplinks: &[UplinkView<'_>]) -> bool {
     let by_uplink = uplinks.iter().any(|uplink| {
         is_translated_by_another(facts.kernel(), uplink.link) && !uplink.is_translator_dead
@@ -120,16 +112,16 @@ fn is_translated(facts: &Facts, uplinks: &[UplinkView<'_>]) -> bool {
     by_uplink || by_port
 }
 
-/// What translates IPv4 to IPv6 on the head, or is to.
+/// The translator of IPv4 to IPv6 on the head, running or ordered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translation {
     pub state: ClatState,
-    /// "bramblegate", or the port on which another program's translator has its address
+    /// "bramblegate", or the port that holds another program's translator address.
     pub by: String,
     pub prefix: Option<String>,
 }
 
-/// Returns what translates: ours where it is ordered, else that of another program.
+/// Returns the translator: ours where it is ordered, else another program's.
 pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
     let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
     let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));

@@ -1,4 +1,4 @@
-//! Where the cluster's subnet is: at home, or moved out of the venue's way.
+//! Where the cluster's subnet is: at its home address, or moved to avoid the venue's.
 
 use std::net::IpAddr;
 
@@ -12,32 +12,32 @@ use crate::facts::link::mirror::TABLE_MAIN;
 
 use super::{Overlap, ROUTE_PROTOCOL};
 
-/// Networks of a delegated prefix that are looked at.
+/// Limit on subnets tried of a delegated prefix.
 const SUBNETS_TRIED: u128 = 16;
 
-/// Holds where the head's address in the cluster is, and which others stay.
+/// The head's addresses in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub address: IpNet,
-    /// retired addresses that stay until no node uses their subnets
+    /// Retired addresses, kept until no node uses their subnets.
     pub retained: Vec<IpNet>,
     pub overlap: Overlap,
-    /// an uplink holds an address of the cluster: (interface, address)
+    /// An uplink holds an address of the cluster: (interface, address).
     pub clash: Option<(LinkIndex, IpAddr)>,
-    /// the head's address in the nodes' IPv6 network; it does not move along
+    /// The head's address in the nodes' IPv6 network. It stays when the IPv4 address moves.
     pub ipv6: Option<Ipv6Net>,
-    /// beside it, the head's address in a network that the venue delegated, and by which uplink
+    /// The head's address in a network that the venue delegated, and the delegating uplink.
     pub delegated: Option<(Ipv6Net, LinkIndex)>,
 }
 
 impl Placement {
-    /// Returns the networks of the cluster now.
+    /// Returns the current networks of the cluster.
     pub fn networks(&self) -> Vec<IpNet> {
         std::iter::once(&self.address).chain(&self.retained).map(IpNet::trunc).collect()
     }
 }
 
-/// Returns where the cluster is: at home, or the first alternative that clashes with nothing.
+/// Returns where the cluster is: at home, or at the first alternative without a clash.
 pub fn place(settings: &Settings, facts: &Facts) -> Placement {
     let clash = facts
         .roles()
@@ -63,8 +63,8 @@ pub fn place(settings: &Settings, facts: &Facts) -> Placement {
     Placement { address, retained: retained(facts, address), overlap, clash, ipv6, delegated }
 }
 
-/// Returns the network of a delegated prefix that the nodes get: that which its client gave the
-/// cluster port, else the last one that no other port has. Clients begin at the first.
+/// Returns the /64 of a delegated prefix for the nodes: the one that the DHCPv6 client put on the
+/// cluster port, else the last one that no other port uses, because clients assign from the first.
 fn delegated_network(facts: &Facts, prefix: Ipv6Net) -> Option<Ipv6Net> {
     let port = facts.roles().cluster?;
     let by_client = facts.kernel().addresses(port).iter().find_map(|held| match held.address {
@@ -83,23 +83,23 @@ fn delegated_network(facts: &Facts, prefix: Ipv6Net) -> Option<Ipv6Net> {
     })
 }
 
-/// Returns the head's address in the nodes' IPv6 network: the first behind the subnet routers'
-/// anycast address (RFC 4291 2.6.1).
+/// Returns the head's address in the nodes' IPv6 network: the first after the subnet-router anycast
+/// address (RFC 4291 2.6.1).
 fn heads_ipv6(net: Ipv6Net) -> Option<Ipv6Net> {
     let first = u128::from(net.network()) | 1;
     Ipv6Net::new(first.into(), net.prefix_len()).ok()
 }
 
-/// Returns addresses of ours on the cluster port, other than `address`, whose subnets nodes still
-/// use, and no other port does.
+/// Returns our addresses on the cluster port, other than `address`, whose subnets nodes still use
+/// and no other port does.
 fn retained(facts: &Facts, address: IpNet) -> Vec<IpNet> {
     let own = facts.own_addresses().filter(|net| *net != address);
     own.filter(|net| facts.is_in_use(*net) && !is_taken(facts, *net)).collect()
 }
 
-/// Returns whether another port has an address in this network, or a route that overlaps it: not
-/// the default one, nor one of the two halves of everything that tunnels put before it (0.0.0.0/1
-/// and 128.0.0.0/1); nor what is left of ours on a port that was the cluster's.
+/// Returns whether another port has an address in this network, or a route that overlaps it.
+/// Default routes do not count, nor the two halves that VPNs use instead (0.0.0.0/1 and
+/// 128.0.0.0/1), nor our own leftovers on a port that was the cluster's.
 pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
     let cluster = facts.roles().cluster;
     let network = net.trunc();
@@ -125,7 +125,7 @@ fn venue_server_in(facts: &Facts, net: IpNet) -> bool {
     venue_servers(facts).into_iter().any(|(_, server)| net.contains(&server))
 }
 
-/// Returns gateways and resolvers of the venue by IPv4, each with the uplink they are reached by.
+/// Returns the venue's IPv4 gateways and resolvers, each with the uplink that reaches it.
 pub fn venue_servers(facts: &Facts) -> Vec<(LinkIndex, IpAddr)> {
     let active = facts.active().map(|uplink| uplink.link.index);
     let mut servers = Vec::new();

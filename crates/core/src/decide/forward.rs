@@ -1,4 +1,4 @@
-//! Ports of the head that lead to nodes: where each leads now.
+//! Forwarded ports (`[[forward]]`): where each leads now.
 
 use std::net::IpAddr;
 
@@ -8,16 +8,16 @@ use crate::config::{Forward, ForwardTarget, Settings, Transport};
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
 
-/// Why a port leads nowhere.
+/// Why a forwarded port leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoWay {
-    /// the node has no address yet
+    /// The node has no address yet.
     NoAddress,
-    /// the address is in no network of the cluster as it is now, or the head's own
+    /// The address is outside the cluster's current networks, or is the head's own.
     Outside(IpAddr),
 }
 
-/// Returns where a port leads.
+/// Returns where a forwarded port leads.
 ///
 /// # Errors
 /// It leads nowhere now.
@@ -44,20 +44,20 @@ pub fn way(
     Ok(ForwardedPort { transport, listen: forward.listen, to, port: forward.port })
 }
 
-/// Returns all that lead somewhere.
+/// Returns all forwarded ports that lead somewhere.
 pub fn ways(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<ForwardedPort> {
     settings.forwards.iter().filter_map(|forward| way(forward, facts, placement).ok()).collect()
 }
 
-/// Returns those of `ways` whose node does not answer, whatever it shows: it may be worked on, or
-/// flap, as well.
+/// Returns those of `ways` whose node does not answer, also when it shows as in maintenance or
+/// flapping.
 pub fn dead(facts: &Facts, ways: &[ForwardedPort]) -> Vec<ForwardedPort> {
     let is_silent =
         |way: &&ForwardedPort| facts.nodes().by_address(way.to).is_some_and(NodeState::is_silent);
     ways.iter().filter(is_silent).copied().collect()
 }
 
-/// Returns what a port is called in the settings: "tcp:2201".
+/// Returns the port's name in the settings: "tcp:2201".
 pub fn name(forward: &Forward) -> String {
     let transport = match forward.transport {
         Transport::Tcp => "tcp",
@@ -66,7 +66,7 @@ pub fn name(forward: &Forward) -> String {
     format!("{transport}:{}", forward.listen)
 }
 
-/// Returns what a port is to lead to, as in the settings: "rpi1:22".
+/// Returns the port's target in the settings: "rpi1:22".
 pub fn target(forward: &Forward) -> String {
     match &forward.to {
         ForwardTarget::Node(name) => format!("{name}:{}", forward.port),

@@ -1,10 +1,10 @@
-//! What is looked at on the head itself.
+//! Which vitals of the head are watched.
 
 use crate::config::Settings;
 use crate::event::VitalsPlan;
 use crate::facts::Facts;
 
-/// Returns what is looked at. Connection tracking is the gateway's, and so are the settings of its ports.
+/// Returns which vitals are watched. Connection tracking and port settings belong to the gateway.
 pub fn vitals(settings: &Settings, facts: &Facts) -> VitalsPlan {
     VitalsPlan {
         tables: settings.gateway.enabled,

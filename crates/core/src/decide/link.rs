@@ -1,5 +1,5 @@
-//! What the head's ports are set to; those at which nodes are heard, and at which it is found out
-//! whether another board has an address of the head's.
+//! Settings of the head's ports, and the ports at which neighbours and address conflicts are
+//! watched.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -12,45 +12,45 @@ use crate::config::Settings;
 use crate::event::{ConflictPlan, ConflictPort, Link, LinkIndex, Mac, NeighbourPlan, Netconf};
 use crate::facts::Facts;
 
-/// Answers ARP only for addresses of the port that was asked: never the venue's for one of the
-/// cluster.
+/// Reply to ARP only for addresses of the receiving port, so that the venue gets no reply for the
+/// cluster's addresses.
 const ARP_IGNORE: u8 = 1;
-/// Answers ARP for all addresses of this machine: on the cluster port, while an uplink's lies in
-/// the cluster's network.
+/// Reply to ARP for all addresses of this machine: on the cluster port, while an uplink's address
+/// lies in the cluster's network.
 const ARP_ANSWER: u8 = 0;
-/// Asks by ARP only with addresses of the port that asks.
+/// Send ARP requests only with addresses of the sending port.
 const ARP_ANNOUNCE: u8 = 2;
-/// Loose, on uplinks: with two of them answers may come by the other.
+/// Loose mode on uplinks: with two of them, replies may arrive by the other.
 const RP_FILTER: u8 = 2;
-/// A router neither follows redirects nor sends them, and takes no route from a packet's options.
-/// The kernel takes "all" and the port's value together: by AND for `accept_redirects` (while
-/// forwarding is on) and `accept_source_route`, so that the port's is enough; by OR for
-/// `send_redirects` (`ip-sysctl.rst`), so that the rule set drops those that "all" lets out.
+/// A router neither accepts nor sends redirects, and accepts no source routes. The kernel combines
+/// "all" with the port's value (`ip-sysctl.rst`): by AND for `accept_redirects` (while forwarding
+/// is on) and `accept_source_route`, so the port's value suffices; by OR for `send_redirects`, so
+/// the rule set drops those that "all" lets out.
 const REDIRECTS: u8 = 0;
 const SOURCE_ROUTE: u8 = 0;
 
-/// Interface settings and addresses.
+/// Settings and addresses of the ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkPlan {
     pub ports: Vec<PortPlan>,
 }
 
-/// One interface of ours. The reconciler reads, compares, then writes; settings come before
-/// addresses.
+/// One port of the gateway. The reconciler reads, compares, then writes, settings before addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPlan {
     pub index: LinkIndex,
     pub name: String,
-    /// switch it on (never off)
+    /// Whether to set it up; it is never set down.
     pub up: bool,
-    /// to be there, in this order; others that are ours go, those of others are never touched
+    /// Wanted addresses, in this order. Other addresses that we added are removed; those of other
+    /// programs stay.
     pub addresses: Vec<IpNet>,
     pub conf: InterfaceConf,
-    /// the part that the port has where the nodes get IPv6; `None`: IPv6 is left as it is
+    /// The port's role in the nodes' IPv6; `None` leaves IPv6 as it is.
     pub ipv6: Option<Ipv6Role>,
 }
 
-/// The part of a port in the nodes' IPv6.
+/// The role of a port in the nodes' IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ipv6Role {
     Cluster,
@@ -66,8 +66,8 @@ pub struct InterfaceConf {
     pub arp_announce: Option<u8>,
     pub rp_filter: Option<u8>,
     pub accept_local: Option<bool>,
-    /// a route through a port without a carrier is passed over: the next best uplink takes its
-    /// place at once
+    /// Ignore routes through a port without a carrier, so that the next best uplink takes over at
+    /// once.
     pub ignore_routes_with_linkdown: Option<bool>,
     pub accept_redirects: Option<u8>,
     pub send_redirects: Option<u8>,
@@ -75,8 +75,8 @@ pub struct InterfaceConf {
 }
 
 impl InterfaceConf {
-    /// Returns what a port of the gateway is set to. `answers_for_uplink`: as the cluster port it
-    /// answers ARP for an uplink's address too.
+    /// Returns the settings of a gateway port. With `answers_for_uplink`, the cluster port replies
+    /// to ARP for an uplink's address too.
     fn of(uplink: bool, answers_for_uplink: bool) -> Self {
         Self {
             forwarding: Some(true),
@@ -90,7 +90,7 @@ impl InterfaceConf {
         }
     }
 
-    /// Returns the settings as the kernel reports them of a port; it reports not all.
+    /// Returns those of the settings that the kernel reports for a port.
     fn reported(&self, index: LinkIndex) -> Netconf {
         Netconf {
             index,
@@ -105,8 +105,8 @@ impl InterfaceConf {
     }
 }
 
-/// Returns what the ports of ours should hold. Uplinks first: they must no longer answer for the
-/// cluster's addresses when those are added.
+/// Returns the desired state of the gateway's ports. Uplinks come first: they must stop replying
+/// for the cluster's addresses before those are added.
 pub(super) fn plan(facts: &Facts, placement: &Placement) -> LinkPlan {
     let uplinks = facts.uplinks().into_iter().map(|uplink| {
         let ours = uplink.gateway.is_some_and(|gateway| gateway == placement.address.addr());
@@ -141,21 +141,21 @@ pub(super) fn plan(facts: &Facts, placement: &Placement) -> LinkPlan {
     LinkPlan { ports: uplinks.chain(cluster).collect() }
 }
 
-/// Returns the settings that are ordered for ports, as the kernel reports them.
+/// Returns the planned settings of the ports, in the form in which the kernel reports them.
 pub fn ordered(desired: &Desired) -> Vec<Netconf> {
     let ports = desired.gateway.iter().flat_map(|gateway| &gateway.links.ports);
     ports.map(|port| port.conf.reported(port.index)).collect()
 }
 
-/// Returns the port whose neighbours are heard, and the head's IPv6 address there, where the nodes
+/// Returns the port whose neighbours are watched, and the head's IPv6 address there if the nodes
 /// get IPv6.
 pub fn neighbours(facts: &Facts, desired: &Desired) -> Option<NeighbourPlan> {
     let ipv6 = desired.cluster_ipv6.filter(|_| desired.gateway.is_some());
     Some(NeighbourPlan { index: facts.roles().cluster?, ipv6 })
 }
 
-/// Returns the ports of cluster and uplinks with a carrier, and the head's addresses there:
-/// those of IPv4, which ARP shows.
+/// Returns the cluster port and uplinks with a carrier, and the head's IPv4 addresses there, whose
+/// conflicts ARP shows.
 pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> ConflictPlan {
     let links = facts.kernel().links();
     let own: BTreeSet<Mac> = links.filter_map(|link| link.mac).collect();
@@ -174,7 +174,7 @@ pub fn conflicts(settings: &Settings, facts: &Facts, desired: &Desired) -> Confl
     }
 }
 
-/// Returns a port whose addresses are asked for; `None` without a cable or an address.
+/// Returns a port and its addresses to check for conflicts; `None` without a carrier or an address.
 fn conflict_port(link: &Link, addresses: Vec<Ipv4Addr>) -> Option<ConflictPort> {
     let mac = link.mac.filter(|_| link.carrier && !addresses.is_empty())?;
     Some(ConflictPort { index: link.index, mac, addresses })

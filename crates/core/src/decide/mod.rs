@@ -1,4 +1,4 @@
-//! What should be true: `decide(&Settings, &Facts) -> Desired`, a pure function.
+//! The desired state: `decide(&Settings, &Facts) -> Desired`, a pure function.
 
 pub mod alert;
 pub mod clat;
@@ -34,60 +34,60 @@ use dhcp::{Pref64Plan, ServicePlan};
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 use venue::Venue;
 
-/// Everything that should be true, complete each time; an equal value is no work.
+/// The complete desired state; an equal value means no work.
 ///
 /// Holds no relative times and no list of nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
-    /// `None` when `gateway.enabled = false`: nothing in the network is changed. Shared: most
-    /// decisions leave it as it is
+    /// `None` when `gateway.enabled = false`: the network is left as it is. Shared, because most
+    /// decisions do not change it.
     pub gateway: Option<Arc<GatewayPlan>>,
-    /// `None`: the nodes are served nothing
+    /// `None`: neither DHCP nor DNS is served to the nodes.
     pub service: Option<ServicePlan>,
     pub severity: Severity,
-    /// most severe first, then by code and text
+    /// Most severe first, then by code and text.
     pub alerts: Vec<Alert>,
     pub overlap: Overlap,
-    /// what kind of network is behind each uplink
+    /// What kind of network is behind each uplink.
     pub venues: Vec<Venue>,
-    /// where the head's address in the cluster is now
+    /// The head's current address in the cluster.
     pub cluster_address: IpNet,
-    /// its IPv6 address there
+    /// Its IPv6 address there.
     pub cluster_ipv6: Option<Ipv6Net>,
-    /// its address there in a network that the venue delegated
+    /// Its address there in a network that the venue delegated.
     pub cluster_delegated: Option<Ipv6Net>,
 }
 
-/// What the kernel's network stack should hold of ours.
+/// What we want in the kernel's network stack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GatewayPlan {
     pub links: LinkPlan,
     pub routing: RoutingPlan,
     pub firewall: FirewallPlan,
     pub conntrack: ConntrackPlan,
-    /// what is to be translated from IPv4 to IPv6
+    /// The desired state of the IPv4-to-IPv6 translator.
     pub clat: ClatPlan,
-    /// what is advertised to the nodes of the venue's NAT64
+    /// What router advertisements announce to the nodes of the venue's NAT64.
     pub pref64: Option<Pref64Plan>,
 }
 
-/// Routes and rules in tables of our own. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
+/// Routes and rules in our own tables. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingPlan {
     pub rules: BTreeSet<Rule>,
     pub routes: BTreeSet<Route>,
 }
 
-/// The firewall.
+/// The rule set, and whether it is protected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirewallPlan {
     pub ruleset: Ruleset,
-    /// `gateway.protect`: ask the kernel for the flags owner and persist
+    /// `gateway.protect`: request the table flags owner and persist.
     pub protect: bool,
 }
 
 /// Connection tracking entries to delete: those whose translated source is one of `sources`. Each
-/// order to do so rings the reconciler.
+/// request wakes the reconciler.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackPlan {
     pub sources: Vec<IpAddr>,
@@ -98,43 +98,43 @@ pub use link::{InterfaceConf, Ipv6Role, LinkPlan, PortPlan};
 pub use crate::facts::ROUTE_PROTOCOL;
 /// Table of the cluster's connected route.
 pub const TABLE_CLUSTER: u32 = 50_980;
-/// Table of an uplink: this + its interface index.
+/// An uplink's table is this plus its interface index.
 pub const TABLE_UPLINK: u32 = 51_000;
-/// First rule preference of ours; the last is 5199 (Tailscale begins at 5210).
+/// Our first rule preference; the last is 5199 (Tailscale begins at 5210).
 pub const RULE_PREFERENCE: u32 = 5100;
 
-/// Bit of packet and connection marks: opened to the head by the cluster port. No bit of
-/// Tailscale's (`0xff0000`), of Kubernetes' (`0xc000`), of mwan3's (`0x3f00`), nor one that is set
-/// in Mullvad's or wg-quick's marks.
+/// Bit of packet and connection marks: the connection to the head came in by the cluster port. It
+/// shares no bit with the marks of Tailscale (`0xff0000`), Kubernetes (`0xc000`), mwan3 (`0x3f00`),
+/// Mullvad and wg-quick.
 pub const MARK_CLUSTER: u32 = 0x1000_0000;
-/// Likewise: opened to the head by a port that is neither the cluster's nor an uplink, as a tunnel
-/// is.
+/// Likewise: the connection came in by a port that is neither the cluster's nor an uplink, such as
+/// a tunnel.
 pub use crate::event::MARK_ELSEWHERE;
 
-/// Decides what should be true, given the settings and the facts.
+/// Returns the desired state for the settings and the facts.
 pub fn decide(settings: &Settings, facts: &Facts) -> Desired {
     Decider::default().decide(settings, facts)
 }
 
-/// Decides again and again about the same facts as they change. What probes say of nodes changes
-/// most often, and nothing but their own alerts and where ports lead: the rest is made anew only
-/// when more has changed. A property test compares it with [`decide`].
+/// Decides repeatedly about the same facts as they change. Probe results of nodes change most
+/// often, and affect only their own alerts and forwarded ports; the rest is cached until something
+/// else changes. A property test compares the result with [`decide`].
 #[derive(Debug, Default)]
-pub struct Decider(Option<(Basis, Steady)>);
+pub struct Decider(Option<(CacheKey, Cached)>);
 
-/// What decides whether what is [`Steady`] may be another.
+/// The cache key of [`Cached`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Basis {
-    /// [`Facts::generation`]
+struct CacheKey {
+    /// [`Facts::generation`].
     facts: u64,
-    /// [`crate::facts::node::Nodes::topology_version`]
+    /// [`crate::facts::node::Nodes::topology_version`].
     topology_version: u64,
-    /// [`crate::facts::node::Nodes::silences`], where ports lead to nodes: it refuses what is for
-    /// one that is down
+    /// [`crate::facts::node::Nodes::silences`], if ports are forwarded: connections to a node that
+    /// is down are refused.
     silences: Option<u64>,
 }
 
-impl Basis {
+impl CacheKey {
     fn of(settings: &Settings, facts: &Facts) -> Self {
         let forwards = !settings.forwards.is_empty();
         Self {
@@ -145,65 +145,53 @@ impl Basis {
     }
 }
 
-/// What no probe of a node changes, but for where ports lead.
+/// The part of the decision that depends on no probe of a node, except for forwarded ports.
 #[derive(Debug)]
-struct Steady {
-    gateway: Option<Arc<GatewayPlan>>,
-    service: Option<ServicePlan>,
-    /// but for those of nodes
+struct Cached {
+    /// Without alerts.
+    desired: Desired,
+    /// Without those of the nodes.
     alerts: Vec<Alert>,
-    overlap: Overlap,
-    venues: Vec<Venue>,
-    cluster_address: IpNet,
-    cluster_ipv6: Option<Ipv6Net>,
-    cluster_delegated: Option<Ipv6Net>,
 }
 
-impl Steady {
+impl Cached {
     fn new(settings: &Settings, facts: &Facts) -> Self {
         let placement = cluster::place(settings, facts);
         let gateway = || Arc::new(gateway(settings, facts, &placement));
-        Self {
+        let desired = Desired {
             gateway: settings.gateway.enabled.then(gateway),
             service: dhcp::decide(settings, facts, &placement),
-            alerts: raise::steady(settings, facts, &placement),
+            severity: Severity::Ok,
+            alerts: Vec::new(),
             overlap: placement.overlap,
             venues: venue::venues(settings, facts),
             cluster_address: placement.address,
             cluster_ipv6: placement.ipv6,
             cluster_delegated: placement.delegated.map(|(address, _)| address),
-        }
+        };
+        Self { desired, alerts: raise::cacheable(settings, facts, &placement) }
     }
 
-    /// Returns the whole decision.
+    /// Returns the complete decision.
     fn desired(&self, settings: &Settings, facts: &Facts) -> Desired {
         let alerts = raise::all(settings, facts, &self.alerts);
-        Desired {
-            gateway: self.gateway.clone(),
-            service: self.service.clone(),
-            severity: alerts.first().map_or(Severity::Ok, |alert| alert.severity),
-            alerts,
-            overlap: self.overlap,
-            venues: self.venues.clone(),
-            cluster_address: self.cluster_address,
-            cluster_ipv6: self.cluster_ipv6,
-            cluster_delegated: self.cluster_delegated,
-        }
+        let severity = alerts.first().map_or(Severity::Ok, |alert| alert.severity);
+        Desired { severity, alerts, ..self.desired.clone() }
     }
 }
 
 impl Decider {
-    /// Decides as [`decide`] does. `settings` are those of the facts.
+    /// Decides as [`decide`] does. `settings` must be those of the facts.
     pub fn decide(&mut self, settings: &Settings, facts: &Facts) -> Desired {
-        let basis = Basis::of(settings, facts);
-        let known = self.0.take().filter(|(known, _)| *known == basis);
-        let (_, steady) =
-            self.0.insert(known.unwrap_or_else(|| (basis, Steady::new(settings, facts))));
-        steady.desired(settings, facts)
+        let key = CacheKey::of(settings, facts);
+        let valid = self.0.take().filter(|(known, _)| *known == key);
+        let (_, cached) =
+            self.0.insert(valid.unwrap_or_else(|| (key, Cached::new(settings, facts))));
+        cached.desired(settings, facts)
     }
 }
 
-/// Returns what the kernel's network stack should hold of ours.
+/// Returns the desired state of the kernel's network stack.
 fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> GatewayPlan {
     GatewayPlan {
         links: link::plan(facts, placement),
@@ -218,24 +206,24 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
     }
 }
 
-/// Returns what the firewall's watch is to recognise; `own_port` is the reconciler's netlink port.
+/// Returns what the firewall watch has to recognise; `own_port` is the reconciler's netlink port.
 pub fn firewall_watch(settings: &Settings, facts: &Facts, own_port: u32) -> FirewallWatch {
     let placement = cluster::place(settings, facts);
     let forwards = forward::ways(settings, facts, &placement);
     firewall::watched::watch(settings, facts, &placement, &forwards, own_port)
 }
 
-/// Collects what the rule set depends on.
+/// Collects the input of the rule set.
 fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> RulesetInput {
     let uplinks: Vec<String> =
         facts.uplinks().into_iter().map(|uplink| uplink.link.name.clone()).collect();
-    // Only what was seen to end: by one that is silent the probe asks whether it works again.
+    // Only a translator that was seen to end counts. The probe checks whether a silent one works
+    // again.
     let ended = facts.uplinks().into_iter().filter(|uplink| uplink.has_translator_ended);
     let left_over: Vec<String> = ended.map(|uplink| uplink.link.name.clone()).collect();
     let port = facts.cluster_port().map(|link| link.name.clone());
-    // A port that is named but not there yet is guarded from its first packet on.
-    // So is the translator's: what a node sends by it before it is masqueraded would stay without
-    // that for as long as it goes on.
+    // Rules cover a port that the settings name before it exists. The translator's device is
+    // covered likewise: a connection whose first packet is not masqueraded stays so until it ends.
     let translators =
         clat::translates(settings, facts).then(|| crate::api::clat::DEVICE.to_owned());
     let expected: Vec<String> = full_names(&settings.uplink.interfaces)
@@ -250,7 +238,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
     let for_us =
         facts.uplinks().into_iter().filter(|uplink| facts.links().is_forwarded_for_us(uplink.link));
     let forwarded_for_us = for_us.map(|uplink| uplink.link.name.clone());
-    // What they will be like is not known; that of all ports is.
+    // The settings of a port that does not exist yet are unknown; the global one is known.
     let expected_for_us =
         expected.iter().filter(|_| !facts.links().is_forwarding_everywhere()).cloned();
     RulesetInput {
@@ -264,9 +252,9 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         forwarded_for_us: forwarded_for_us.chain(expected_for_us).collect(),
         trusted: trusted(settings, facts),
         bridges: facts.links().others().bridges.clone(),
-        // One without an address sends nothing of the head's.
+        // From a port without an address the head sends nothing of its own.
         unknown: facts.links().ports_without_role().map(|(link, _)| link.name.clone()).collect(),
-        // Connections in the flow table pass no rule.
+        // Connections in the flow table bypass the rules.
         flow_table_devices: port
             .iter()
             .chain(uplinks.iter().filter(|name| !left_over.contains(name)))
@@ -291,7 +279,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
     }
 }
 
-/// Returns the names of trusted ports: those that are there, and those that may come.
+/// Returns the names of trusted ports, existing and expected.
 fn trusted(settings: &Settings, facts: &Facts) -> Vec<String> {
     let mut names = facts.links().others().trusted.clone();
     for name in full_names(&settings.gateway.trust) {
@@ -302,14 +290,14 @@ fn trusted(settings: &Settings, facts: &Facts) -> Vec<String> {
     names
 }
 
-/// Returns the patterns that are the name of one port.
+/// Returns the patterns that name exactly one port.
 fn full_names(patterns: &[PortPattern]) -> impl Iterator<Item = &String> {
     patterns.iter().filter(|pattern| !is_glob(pattern)).filter_map(|pattern| match pattern {
         PortPattern::Glob(name) => Some(name),
         _ => None,
     })
 }
-/// Returns an address of IPv4, with its network.
+/// Returns the network if it is IPv4.
 fn ipv4(net: IpNet) -> Option<ipnet::Ipv4Net> {
     match net {
         IpNet::V4(net) => Some(net),

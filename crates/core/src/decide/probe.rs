@@ -1,4 +1,4 @@
-//! Whom the probes ask: uplinks whether the internet is behind them, nodes whether they live.
+//! Targets of the probes: whether uplinks reach the internet, and whether nodes are up.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,25 +15,26 @@ use crate::facts::uplink::{
     UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another, leads_ipv4,
 };
 
-/// Returns every uplink with an address and a way out; without a way out only after a renewal would
-/// have brought one. Beside it the other paths by that uplink, which say what the venue is.
+/// Returns a target for every uplink with an address and a default route; an uplink without a route
+/// counts once a renewal would have restored it. Each is followed by further paths of the uplink,
+/// which show what kind of venue it is.
 pub fn uplink_probes(settings: &Settings, facts: &Facts) -> UplinkProbePlan {
     let uplinks = facts.uplinks();
     let ready = uplinks.iter().filter(|u| u.has_default_route || facts.is_routeless(u.link.index));
     let host = host(&settings.uplink.probe);
     let targets = ready.filter_map(|uplink| {
         let source = uplink.address?.addr();
-        // Only a number of the other family needs the venue's help.
+        // Only an address literal of the other family needs the venue's NAT64.
         let nat64 = nat64(facts, uplink)
             .filter(|_| source.is_ipv6() && host.is_some_and(|host| host.is_ipv4()));
-        let of_uplink = UplinkTarget { nat64, ..target(facts, uplink, source) };
-        Some(std::iter::once(of_uplink).chain(paths(facts, uplink, host)))
+        let primary = UplinkTarget { nat64, ..target(facts, uplink, source) };
+        Some(std::iter::once(primary).chain(paths(facts, uplink, host)))
     });
     let targets = targets.flatten().collect();
     UplinkProbePlan { targets, probe: settings.uplink.probe.clone() }
 }
 
-/// Returns the host of the probe, where the settings give a number.
+/// Returns the probe's host if the settings give it as an address literal.
 fn host(probe: &UplinkProbe) -> Option<IpAddr> {
     match probe {
         UplinkProbe::Http { host, .. } => host.trim_matches(['[', ']']).parse().ok(),
@@ -46,31 +47,33 @@ fn nat64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<Prefix> {
     facts.venue(uplink.link.index)?.nat64().map(|(prefix, _)| prefix)
 }
 
-/// Returns the paths that are tried beside that of the uplink's own address: IPv6 where that is
-/// IPv4, IPv4 where that is deprecated, the venue's NAT64, and another program's translator.
+/// Returns the paths to probe beside that of the uplink's own address: IPv6 if that is IPv4, IPv4
+/// if that one is deprecated, the venue's NAT64, and another program's translator.
 fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<UplinkTarget> {
     let (index, kernel) = (uplink.link.index, facts.kernel());
-    let may_be = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
-    let ours = uplink.address.map(|net| net.addr());
+    let is_probed = |ipv4: bool| host.is_none_or(|host| host.is_ipv4() == ipv4);
+    let primary_address = uplink.address.map(|net| net.addr());
     let mut targets = Vec::new();
     if let Some(source) = ipv6_source(facts, index) {
-        if ours.is_some_and(|ours| ours.is_ipv4()) && may_be(false) {
+        if primary_address.is_some_and(|primary_address| primary_address.is_ipv4())
+            && is_probed(false)
+        {
             let path = Some(Path::Ipv6);
             targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
         }
-        if let Some(prefix) = nat64(facts, uplink).filter(|_| may_be(true)) {
+        if let Some(prefix) = nat64(facts, uplink).filter(|_| is_probed(true)) {
             let (path, nat64) = (Some(Path::Nat64(prefix)), Some(prefix));
             targets.push(UplinkTarget { path, nat64, ..target(facts, uplink, source) });
         }
     }
-    let deprecated =
-        ipv4_primary(kernel, index).filter(|_| ours.is_some_and(|ours| ours.is_ipv6()));
-    let leads = may_be(true) && leads_ipv4(kernel, index);
+    let deprecated = ipv4_primary(kernel, index)
+        .filter(|_| primary_address.is_some_and(|primary_address| primary_address.is_ipv6()));
+    let leads = is_probed(true) && leads_ipv4(kernel, index);
     if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
         let path = Some(Path::Ipv4);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
     }
-    let translators = is_translated_by_another(kernel, uplink.link) && may_be(true);
+    let translators = is_translated_by_another(kernel, uplink.link) && is_probed(true);
     if let Some(source) = ipv4_source(kernel, index).filter(|_| translators) {
         let path = Some(Path::Translator);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source.into()) });
@@ -78,14 +81,18 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
     targets
 }
 
-/// Returns the IPv6 address by which an uplink's IPv6 leaves, where it has a way out.
+/// Returns the source address of an uplink's IPv6 traffic, if it has a default route.
 fn ipv6_source(facts: &Facts, index: LinkIndex) -> Option<IpAddr> {
-    let mut routes = facts.kernel().default_routes();
-    let leads = routes.any(|route| route.index == index && !route.destination.addr().is_ipv4());
-    ipv6_primary(facts.kernel(), index).filter(|_| leads).map(IpAddr::V6)
+    ipv6_primary(facts.kernel(), index).filter(|_| leads_ipv6(facts, index)).map(IpAddr::V6)
 }
 
-/// Returns whom an uplink's resolvers are asked for the venue's NAT64, where it has IPv6.
+/// Returns whether an uplink has an IPv6 default route.
+pub(super) fn leads_ipv6(facts: &Facts, index: LinkIndex) -> bool {
+    let mut routes = facts.kernel().default_routes();
+    routes.any(|route| route.index == index && !route.destination.addr().is_ipv4())
+}
+
+/// Returns the target for the NAT64 discovery by an uplink's resolvers, if it has IPv6.
 pub(super) fn dns64(facts: &Facts, uplink: &UplinkView<'_>) -> Option<UplinkTarget> {
     let source = ipv6_source(facts, uplink.link.index)?;
     Some(target(facts, uplink, source)).filter(|target| !target.resolvers.is_empty())
@@ -103,32 +110,33 @@ fn target(facts: &Facts, uplink: &UplinkView<'_>, source: IpAddr) -> UplinkTarge
     }
 }
 
-/// Returns the uplink's own, else those of the machine's that it reaches, else its gateway: most
+/// Returns the uplink's own resolvers, else the machine's that it can reach, else its gateway: most
 /// home routers resolve names.
 fn resolvers(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<IpAddr> {
-    let (known, index) = (&facts.vitals().resolvers, uplink.link.index);
-    if let Some(own) = known.get(&index).filter(|servers| !servers.is_empty()) {
+    let (servers_by_link, index) = (&facts.vitals().resolvers, uplink.link.index);
+    if let Some(own) = servers_by_link.get(&index).filter(|servers| !servers.is_empty()) {
         return own.clone();
     }
-    // The machine's may be another uplink's: by IPv6 alone none of IPv4 is reached.
+    // The machine's resolvers may belong to another uplink: without IPv4, IPv4 ones are out of
+    // reach.
     let ipv4 = ipv4_source(facts.kernel(), index).is_some();
     let ipv6 = uplink.addresses.iter().any(|net| net.addr().is_ipv6());
     let reached =
         |server: &IpAddr| server.is_loopback() || if server.is_ipv4() { ipv4 } else { ipv6 };
-    let machine = known.get(&0).into_iter().flatten().copied();
+    let machine = servers_by_link.get(&0).into_iter().flatten().copied();
     let machine: Vec<_> = machine.filter(reached).collect();
     if machine.is_empty() { uplink.gateway.into_iter().collect() } else { machine }
 }
 
-/// Holds the nodes to ask, worked out only when a node came, went or changed.
+/// Caches the nodes to probe until a node is added, removed or changed.
 #[derive(Debug, Default)]
 pub struct NodeProbes {
-    /// the version of the nodes' topology, and who they were then
+    /// The topology version, and the targets at that version.
     known: Option<(u64, Arc<Vec<NodeTarget>>)>,
 }
 
 impl NodeProbes {
-    /// Returns whom to ask, and how often. New settings come with a new version.
+    /// Returns the targets and the interval. New settings come with a new version.
     pub fn plan(&mut self, settings: &Settings, facts: &Facts) -> NodeProbePlan {
         let topology_version = facts.nodes().topology_version;
         let nodes = match &self.known {
@@ -145,27 +153,27 @@ impl NodeProbes {
     }
 }
 
-/// Returns the nodes that have an address and something to be asked. Those that were found are
-/// pinged. A node that speaks only IPv6 is asked at the first of the addresses that it made.
+/// Returns the nodes that have an address and a probe. Discovered nodes are pinged. A node that has
+/// only IPv6 is probed at the first of the addresses that it made.
 fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
-    let written: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
+    let configured: HashMap<&str, (&Arc<[NodeProbe]>, Option<Duration>)> = settings
         .nodes
         .iter()
         .map(|node| (node.name.as_str(), (&node.probes, node.timeout)))
         .collect();
-    let found: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
-    let target = |node: &NodeState| {
+    let ping: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
+    let node_target = |node: &NodeState| {
         if !facts.nodes().is_asked(node, settings, facts.now()) {
             return None;
         }
-        let (probes, timeout) = *written.get(node.name.as_str()).unwrap_or(&(&found, None));
-        let made =
+        let (probes, timeout) = *configured.get(node.name.as_str()).unwrap_or(&(&ping, None));
+        let own_ipv6 =
             || facts.nodes().ipv6_of(node.mac.or(node.configured_mac)?).next().map(IpAddr::V6);
-        let address = node.address.or_else(made).filter(|_| !probes.is_empty())?;
+        let address = node.address.or_else(own_ipv6).filter(|_| !probes.is_empty())?;
         let (mac, timeout) = (node.configured_mac, milliseconds(timeout));
         Some(NodeTarget { node: node.id, address, mac, probes: Arc::clone(probes), timeout })
     };
-    facts.nodes().iter().filter_map(target).collect()
+    facts.nodes().iter().filter_map(node_target).collect()
 }
 
 fn milliseconds(time: Option<Duration>) -> u32 {
@@ -179,10 +187,10 @@ mod tests {
     use crate::config::board::Board;
     use crate::event::{Address, Change, Dump, Event, Instant, Link, Neighbour};
 
-    /// A board that the settings know by its hardware address has no IPv4: it is asked at the address
-    /// that it made, and no longer once it is gone.
+    /// A node that is configured by its hardware address and has no IPv4 is probed at the IPv6
+    /// address that it made, until that is gone.
     #[test]
-    fn a_node_that_speaks_only_ipv6_is_asked_at_the_address_that_it_made() {
+    fn an_ipv6_only_node_is_probed_at_its_own_address() {
         let text = "[uplink]\ninterfaces = [\"eth1\"]\n[cluster]\ninterface = \"eth0\"\n\
                     [cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\nprefix = \"fd12::/64\"\n\
                     [[node]]\nname = \"six\"\nmac = \"b8:27:eb:00:00:06\"\n";

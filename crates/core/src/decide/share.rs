@@ -1,4 +1,4 @@
-//! Which disks the nodes may use, and from where.
+//! Which disks the nodes may use over NFS, and from which networks.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use ipnet::IpNet;
 use crate::config::Settings;
 use crate::facts::Facts;
 
-/// Returns the mount points that are looked at.
+/// Returns the mount points to watch.
 pub fn watched(settings: &Settings) -> Vec<PathBuf> {
     settings.shares.iter().map(|share| share.path.clone()).collect()
 }
 
-/// Returns the networks in which shares may be used: of the addresses that the settings give the
-/// head in the cluster, those that its port has. A retiring one counts for as long as it stays.
+/// Returns the networks that may use shares: those of the head's configured cluster addresses that
+/// the cluster port holds. A retired address counts for as long as it stays.
 pub fn networks(facts: &Facts) -> Vec<IpNet> {
     let Some(port) = facts.cluster_port() else { return Vec::new() };
     let held = facts.kernel().addresses(port.index);
@@ -26,9 +26,8 @@ pub fn networks(facts: &Facts) -> Vec<IpNet> {
     networks
 }
 
-/// Returns what the exports depend on, a line each; `None`: not known yet. Another text is the sign
-/// for root's unit to work them out anew. That reads the settings and the kernel itself, and
-/// nothing of this.
+/// Returns what the exports depend on, one item a line; `None` while that is unknown. A changed
+/// text only triggers the root unit, which reads settings and kernel itself and not this text.
 pub fn order(settings: &Settings, facts: &Facts) -> Option<String> {
     let mut text = String::new();
     if settings.shares.is_empty() {

@@ -1,21 +1,19 @@
-//! The uplinks whose DHCP client is listened to.
+//! Uplinks whose DHCP exchange is watched.
 
-use crate::api::clat;
 use crate::event::ListeningPlan;
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
 
-/// Returns the uplinks with a carrier that have no IPv4 address to be reached at.
+use super::venue::is_plugged;
+
+/// Returns the uplinks with a carrier and without a usable IPv4 address.
 pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
-    let uplinks = facts
-        .uplinks()
-        .into_iter()
-        .filter(|uplink| uplink.link.carrier && uplink.link.up && !uplink.has_ipv4)
-        .filter(|uplink| uplink.link.name != clat::DEVICE);
-    uplinks.filter_map(listening_plan).collect()
+    let uplinks = facts.uplinks().into_iter();
+    let searching = uplinks.filter(|uplink| is_plugged(uplink) && !uplink.has_ipv4);
+    searching.filter_map(listening_plan).collect()
 }
 
-/// Returns what is listened for at an uplink; `None`: it has no hardware address.
+/// Returns the plan for one uplink; `None` if it has no hardware address.
 fn listening_plan(uplink: UplinkView<'_>) -> Option<ListeningPlan> {
     let (index, name) = (uplink.link.index, uplink.link.name.clone());
     Some(ListeningPlan { index, name, mac: uplink.link.mac? })

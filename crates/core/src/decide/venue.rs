@@ -1,4 +1,4 @@
-//! What kind of network the venue has, in one word: by what was heard, proved by what answers.
+//! What kind of network the venue has, from its announcements, confirmed by probes.
 
 use bramblegate_clat::Prefix;
 
@@ -10,33 +10,33 @@ use crate::facts::Facts;
 use crate::facts::uplink::{UplinkState, UplinkView, leads_ipv4};
 use crate::facts::venue::{Nat64Source, VenueMemory};
 
-/// What the venue behind one uplink is.
+/// The venue behind one uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Venue {
     pub index: LinkIndex,
-    /// the uplink's name
+    /// The uplink's name.
     pub port: String,
     pub kind: VenueKind,
-    /// what decided it, beside addresses that answer
+    /// What decided it, apart from working addresses.
     pub reasons: Vec<String>,
     pub nat64: Option<Prefix>,
 }
 
-/// Returns the venue of each uplink that has a carrier and was looked at.
+/// Returns the venue of each uplink that has a carrier and was probed.
 pub fn venues(settings: &Settings, facts: &Facts) -> Vec<Venue> {
     let uplinks = facts.uplinks();
     uplinks.iter().filter_map(|uplink| venue(settings, facts, uplink)).collect()
 }
 
 fn venue(settings: &Settings, facts: &Facts, uplink: &UplinkView<'_>) -> Option<Venue> {
-    let (link, nothing) = (uplink.link, VenueMemory::default());
-    if !link.up || !link.carrier || link.name == clat::DEVICE {
+    if !is_plugged(uplink) {
         return None;
     }
-    let memory = facts.venue(link.index).unwrap_or(&nothing);
-    let asked = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
-    let there = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
-    let waiting = if there { !asked } else { uplink.settled != UplinkState::NoDhcp };
+    let (link, unheard) = (uplink.link, VenueMemory::default());
+    let memory = facts.venue(link.index).unwrap_or(&unheard);
+    let probed = settings.uplink.probe == UplinkProbe::Off || uplink.reachability.is_some();
+    let has_path = memory.has_ipv4() || memory.has_ipv6() || uplink.address.is_some();
+    let waiting = if has_path { !probed } else { uplink.settled != UplinkState::NoDhcp };
     if waiting {
         return None;
     }
@@ -47,7 +47,7 @@ fn venue(settings: &Settings, facts: &Facts, uplink: &UplinkView<'_>) -> Option<
     Some(Venue { index: link.index, port: link.name.clone(), kind, reasons, nat64 })
 }
 
-/// By which family the internet is reached: there, and not proved to be dead.
+/// The paths to the internet by address family.
 #[derive(Debug, Clone, Copy)]
 struct Paths {
     ipv4: State,
@@ -57,18 +57,18 @@ struct Paths {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// there is no address or no way out
+    /// There is no address or no default route.
     Missing,
-    /// it does not answer
+    /// The probe gets no reply.
     Dead,
-    /// it answers, or was not asked
+    /// The probe gets a reply, or has not run yet.
     Works,
 }
 
 impl Paths {
     fn of(memory: &VenueMemory) -> Self {
-        let state = |there: bool, path: Path| match memory.answer(path) {
-            _ if !there => State::Missing,
+        let state = |has_path: bool, path: Path| match memory.answer(path) {
+            _ if !has_path => State::Missing,
             Some(Reachability::Nothing) => State::Dead,
             Some(Reachability::Online | Reachability::Portal) | None => State::Works,
         };
@@ -98,16 +98,16 @@ fn kind(uplink: &UplinkView<'_>, memory: &VenueMemory, paths: &Paths) -> VenueKi
         (true, true, true) => VenueKind::V6Mostly,
         (true, true, false) => VenueKind::Dual,
         (true, false, _) => VenueKind::V4,
-        (false, true, true) if is_108_heeded(uplink) => VenueKind::V6Mostly,
+        (false, true, true) if is_ipv6_only_by_dhcp(uplink) => VenueKind::V6Mostly,
         (false, true, true) => VenueKind::V6OnlyNat64,
         (false, true, false) => VenueKind::V6Only,
         (false, false, _) => VenueKind::Offline,
     }
 }
 
-/// Returns whether the system's DHCP client took no IPv4 address because the server asked for IPv6
-/// only.
-fn is_108_heeded(uplink: &UplinkView<'_>) -> bool {
+/// Returns whether the system's DHCP client took no IPv4 address because the server prefers
+/// IPv6-only (option 108, RFC 8925).
+fn is_ipv6_only_by_dhcp(uplink: &UplinkView<'_>) -> bool {
     matches!(uplink.acquisition, Some(Acquisition::Ipv6Only { .. }))
 }
 
@@ -120,7 +120,7 @@ fn reasons(
     let mut reasons = Vec::new();
     if let Some((prefix, Nat64Source::Advertised)) = memory.nat64() {
         reasons.push(format!("pref64 {prefix} by RA"));
-        // Another host may pose as a router: where IPv4 goes is to be seen.
+        // A rogue router may send one too, so the count shows where IPv4 traffic could go.
         let others = memory.unused_nat64();
         reasons.extend((others > 0).then(|| format!("{others} other pref64 by RA, not used")));
     }
@@ -147,11 +147,9 @@ fn reasons(
     reasons
 }
 
-/// Returns at which uplinks it is found out what the venue offers.
+/// Returns the uplinks at which router advertisements and resolvers are watched.
 pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
-    let uplinks = facts.uplinks().into_iter();
-    let uplinks = uplinks
-        .filter(|uplink| uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE);
+    let uplinks = facts.uplinks().into_iter().filter(is_plugged);
     let plan = |uplink: UplinkView<'_>| VenuePlan {
         index: uplink.link.index,
         name: uplink.link.name.clone(),
@@ -161,7 +159,12 @@ pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
     uplinks.map(plan).collect()
 }
 
-/// Returns whether an uplink has an IPv4 address of its own and a way out for it.
+/// Returns whether an uplink other than the translator's device has a carrier.
+pub(super) fn is_plugged(uplink: &UplinkView<'_>) -> bool {
+    uplink.link.up && uplink.link.carrier && uplink.link.name != clat::DEVICE
+}
+
+/// Returns whether an uplink has an IPv4 address of its own and a default route for it.
 pub(super) fn has_ipv4(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
     uplink.has_ipv4 && leads_ipv4(facts.kernel(), uplink.link.index)
 }

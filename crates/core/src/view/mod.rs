@@ -1,5 +1,5 @@
-//! What each output should hold, from the settings, the facts and what should be true. Pure; holds
-//! no relative times and never the list of nodes.
+//! What each output should hold, from settings, facts and the desired state. Pure; without relative
+//! times and without the list of nodes.
 
 pub mod dhcp;
 pub mod journal;

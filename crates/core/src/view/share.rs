@@ -1,4 +1,4 @@
-//! The files of the NFS server: which disks it exports, and how it serves (exports(5), nfs.conf(5)).
+//! Configuration files of the NFS server: exports(5) and nfs.conf(5).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::config::Share;
 const HEADER: &str =
     "# Written by Bramblegate from its settings ([[share]]): changes here are lost.\n";
 
-/// NFS 4 alone: one TCP port and nothing else for the nodes. After a restart of the server nodes wait
-/// until the grace period is over, so that each can reclaim its locks (RFC 7530, 9.6.2); by default
-/// that is 90 s. The lease is as long: a node renews within it.
+/// NFS 4 only: the nodes need a single TCP port. After a server restart, clients wait for the grace
+/// period, in which locks are reclaimed (RFC 7530, 9.6.2); its default is 90 s. The lease time is
+/// equal: clients renew within it.
 const SERVER: &str = "[nfsd]\nvers3=n\nvers4=y\ntcp=y\nudp=n\ngrace-time=15\nlease-time=15\n";
 
 /// Returns the text of `/etc/nfs.conf.d/bramblegate.conf`.
@@ -20,8 +20,8 @@ pub fn server() -> String {
     format!("{HEADER}{SERVER}")
 }
 
-/// Returns the text of `/etc/exports.d/bramblegate.exports`; `None` where nothing is exported.
-/// `mountpoint` has the server itself refuse a folder whose disk is not mounted.
+/// Returns the text of `/etc/exports.d/bramblegate.exports`; `None` if nothing is exported. With
+/// `mountpoint` the server itself refuses a directory whose disk is not mounted.
 pub fn exports(shares: &[&Share], networks: &[IpNet]) -> Option<String> {
     if shares.is_empty() || networks.is_empty() {
         return None;
@@ -41,7 +41,7 @@ pub fn exports(shares: &[&Share], networks: &[IpNet]) -> Option<String> {
     Some(text)
 }
 
-/// Returns a path as one word of exports(5): what is no plain letter as a backslash and three octal
+/// Returns a path as one word of exports(5): special characters as a backslash and three octal
 /// digits.
 fn escaped(path: &Path) -> String {
     let mut word = String::new();
@@ -61,7 +61,7 @@ mod tests {
     use crate::config::Access;
 
     #[test]
-    fn each_disk_is_exported_to_the_clusters_networks_alone() {
+    fn each_disk_is_exported_to_the_cluster_only() {
         let share = |path: &str, access| Share { name: "s".to_owned(), path: path.into(), access };
         let usb = share("/mnt/usb", Access::ReadWrite);
         let odd = share("/media/my \"disk\"#1", Access::ReadOnly);

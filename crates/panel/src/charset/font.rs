@@ -1,9 +1,9 @@
-//! The dots of the character ROMs, drawn anew: for the terminal and the demo.
+//! Dot patterns of the character ROMs, redrawn for the terminal and the demo.
 
 use super::Charset;
 
-/// Returns the dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM's codes are
-/// blank, and a code that our maps do not use is a grey field.
+/// Returns the dots of a ROM code: eight rows of five, the leftmost in bit 4. CGRAM codes are
+/// blank, and codes outside our maps are a grey field.
 pub fn rom_glyph(charset: Charset, code: u8) -> [u8; 8] {
     const UNUSED: [u8; 8] = [0x15, 0x0a, 0x15, 0x0a, 0x15, 0x0a, 0x15, 0];
     if code < 0x10 {
@@ -24,8 +24,8 @@ fn ascii(scalar: char) -> Option<[u8; 7]> {
     ASCII.get(usize::try_from(index).ok()?).copied()
 }
 
-/// Returns a letter with a mark above: the mark in the two topmost rows, a capital squeezed into
-/// the six below.
+/// Returns a letter with a diacritic: the mark in the top two rows, a capital squeezed into the six
+/// below.
 fn marked(scalar: char) -> Option<[u8; 8]> {
     let (mark, letter) = MARKS.iter().find_map(|(mark, with, without)| {
         let found = with.chars().zip(without.chars()).find(|(with, _)| *with == scalar)?;
@@ -50,7 +50,7 @@ const MARKS: &[([u8; 2], &str, &str)] = &[
     ([0x0e, 0x0a], "Åå", "Aa"),
 ];
 
-/// 0x20 to 0x7e, seven rows each.
+/// Codes 0x20 to 0x7e, seven rows each.
 #[rustfmt::skip]
 const ASCII: [[u8; 7]; 95] = [
     [0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // space

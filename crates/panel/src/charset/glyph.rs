@@ -1,13 +1,12 @@
-//! Our own glyphs for the eight slots of CGRAM.
+//! Our custom glyphs for the eight slots of CGRAM.
 
-/// A custom glyph: the scalar that stands for it in a frame, its dots, and what to show when the
-/// slots are taken.
+/// A custom glyph: its scalar in a frame, its dots, and the replacement when no slot is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glyph {
     pub scalar: char,
-    /// eight rows of five dots, the leftmost in bit 4
+    /// Eight rows of five dots, the leftmost in bit 4.
     pub rows: [u8; 8],
-    /// ASCII
+    /// An ASCII character.
     pub fallback: char,
 }
 
@@ -15,7 +14,7 @@ const fn glyph(scalar: char, fallback: char, rows: [u8; 8]) -> Glyph {
     Glyph { scalar, rows, fallback }
 }
 
-/// The fixed table of custom glyphs. The first eight are put into CGRAM at the start.
+/// All custom glyphs. The first eight are loaded into CGRAM initially.
 pub const GLYPHS: &[Glyph] = &[
     glyph('♥', '*', [0b00000, 0b01010, 0b11111, 0b11111, 0b11111, 0b01110, 0b00100, 0b00000]),
     glyph('↑', '^', [0b00100, 0b01110, 0b10101, 0b00100, 0b00100, 0b00100, 0b00100, 0b00000]),
@@ -45,12 +44,12 @@ pub const GLYPHS: &[Glyph] = &[
     glyph('~', '-', [0b00000, 0b00000, 0b00000, 0b01000, 0b10101, 0b00010, 0b00000, 0b00000]),
 ];
 
-/// Returns the glyph that stands for a scalar.
+/// Returns the glyph of a scalar.
 pub fn glyph_of(scalar: char) -> Option<&'static Glyph> {
     GLYPHS.iter().find(|glyph| glyph.scalar == scalar)
 }
 
-/// Returns its index in [`GLYPHS`].
+/// Returns the glyph's index in [`GLYPHS`].
 pub fn index_of(scalar: char) -> Option<usize> {
     GLYPHS.iter().position(|glyph| glyph.scalar == scalar)
 }

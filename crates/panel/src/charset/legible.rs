@@ -1,6 +1,6 @@
-//! The nearest ASCII character for letters and signs that a character ROM lacks.
+//! ASCII replacements for letters and symbols that a character ROM lacks.
 
-/// Signs, and what they are shown as.
+/// Symbols and their replacements.
 const SIGNS: &[(&str, char)] = &[
     ("“”„«»″", '"'),
     ("‘’‚′ʼ‹›", '\''),
@@ -36,7 +36,7 @@ const SIGNS: &[(&str, char)] = &[
     ("~", '-'),
 ];
 
-/// Letters with marks, and the letter without.
+/// Letters with diacritics, and the base letter.
 const LETTERS: &[(&str, char)] = &[
     ("ÀÁÂÃÄÅĀĂĄǍΑА", 'A'),
     ("àáâãäåāăąǎªа", 'a'),
@@ -87,8 +87,8 @@ const LETTERS: &[(&str, char)] = &[
     ("Σ", 'E'),
 ];
 
-/// Returns the nearest ASCII character; `None` when nothing is like it.
+/// Returns the nearest ASCII character; `None` if there is none.
 pub fn plain(scalar: char) -> Option<char> {
-    let mut known = SIGNS.iter().chain(LETTERS);
-    known.find(|(alike, _)| alike.contains(scalar)).map(|(_, plain)| *plain)
+    let mut replacements = SIGNS.iter().chain(LETTERS);
+    replacements.find(|(alike, _)| alike.contains(scalar)).map(|(_, plain)| *plain)
 }

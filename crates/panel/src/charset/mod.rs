@@ -1,8 +1,7 @@
-//! Character ROMs of the HD44780 and our custom glyphs: from Unicode to what the controller can
-//! show, and back.
+//! Character ROMs of the HD44780 and our custom glyphs: maps Unicode to displayable codes and back.
 //!
 //! The controller has 240 fixed characters (ROM A00 or A02: HD44780U datasheet, table 4) and eight
-//! of our own in CGRAM.
+//! custom ones in CGRAM.
 
 mod font;
 mod glyph;
@@ -13,33 +12,33 @@ pub use glyph::{GLYPHS, Glyph, glyph_of};
 
 use super::Frame;
 
-/// Which character ROM the controller has.
+/// The controller's character ROM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Charset {
-    /// Japanese standard font, ROM code A00
+    /// Japanese standard font, ROM code A00.
     #[default]
     A00,
-    /// European standard font, ROM code A02
+    /// European standard font, ROM code A02.
     A02,
 }
 
-/// The heartbeat; it always keeps its slot in CGRAM, so that its beat costs one character.
+/// The heartbeat. It always keeps its slot in CGRAM, so that a beat costs one character.
 pub const HEARTBEAT: char = '♥';
 
-/// How many different custom glyphs a frame can hold: the slots of CGRAM.
+/// The number of CGRAM slots, and so of different custom glyphs in a frame.
 pub const CGRAM_SLOTS: usize = 8;
 
-/// What one cell of the display is made of.
+/// The content of one cell of the display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cell {
-    /// a code of the character ROM
+    /// A code of the character ROM.
     Rom(u8),
-    /// an index in [`GLYPHS`], to be put into CGRAM
+    /// An index in [`GLYPHS`], for CGRAM.
     Custom(usize),
 }
 
 impl Charset {
-    /// Returns the ROM code of a scalar, where the ROM has it.
+    /// Returns the ROM code of a scalar, if the ROM has one.
     pub fn code(self, scalar: char) -> Option<u8> {
         let special = match self {
             Self::A00 => A00_SPECIAL.iter(),
@@ -56,7 +55,7 @@ impl Charset {
         }
     }
 
-    /// Returns the scalar that a ROM code looks like; `\u{fffd}` for one that our maps do not use.
+    /// Returns the scalar of a ROM code; `\u{fffd}` if our maps do not use it.
     pub fn scalar(self, code: u8) -> char {
         let mut special = match self {
             Self::A00 => A00_SPECIAL.iter(),
@@ -79,7 +78,7 @@ impl Charset {
         }
     }
 
-    /// Returns the ROM code of the nearest legible character; `?` where there is none.
+    /// Returns the ROM code of the nearest legible character; `?` if there is none.
     fn legible(self, scalar: char) -> u8 {
         let plain = glyph_of(scalar)
             .map(|glyph| glyph.fallback)
@@ -89,7 +88,7 @@ impl Charset {
     }
 
     /// Returns the cells of a frame, row by row, with at most [`CGRAM_SLOTS`] different custom
-    /// glyphs: the heartbeat's and the first seven others; further ones are shown by their legible
+    /// glyphs: the heartbeat's and the first seven others. Further ones are replaced by their
     /// fallback.
     pub fn cells(self, frame: &Frame) -> Vec<Cell> {
         let heartbeat = glyph::index_of(HEARTBEAT);
@@ -113,8 +112,7 @@ impl Charset {
             .collect()
     }
 
-    /// Returns what a reader sees of a frame: what the ROM lacks is replaced by what is shown
-    /// instead.
+    /// Returns the frame as it is displayed, with replacements for what the ROM lacks.
     pub fn shown(self, frame: &Frame) -> Frame {
         let geometry = frame.geometry();
         let columns = usize::from(geometry.columns).max(1);
@@ -129,13 +127,13 @@ impl Charset {
         shown
     }
 
-    /// Returns the dots of a scalar as this ROM would show it: eight rows of five, the leftmost in
+    /// Returns the dots of a scalar as displayed with this ROM: eight rows of five, the leftmost in
     /// bit 4.
     pub fn dots(self, scalar: char) -> [u8; 8] {
         self.cell_dots(self.cell(scalar))
     }
 
-    /// Returns the dots of a cell, as [`Charset::dots`] does.
+    /// Returns the dots of a cell, like [`Charset::dots`].
     pub fn cell_dots(self, cell: Cell) -> [u8; 8] {
         match cell {
             Cell::Rom(code) => rom_glyph(self, code),
@@ -144,7 +142,7 @@ impl Charset {
     }
 }
 
-/// Codes of ROM A00 beyond ASCII, and where it differs from ASCII.
+/// Codes of ROM A00 beyond ASCII, and its differences from ASCII.
 const A00_SPECIAL: &[(char, u8)] = &[
     ('¥', 0x5c),
     ('→', 0x7e),

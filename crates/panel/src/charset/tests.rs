@@ -18,7 +18,7 @@ fn german_and_spanish_letters_come_from_rom_a00() {
 }
 
 #[test]
-fn what_a_rom_lacks_is_shown_legibly() {
+fn missing_characters_have_legible_replacements() {
     let shown: String = "éèàåÉÄ Łódź – “x” …"
         .chars()
         .map(|s| Charset::A00.scalar(rom(Charset::A00.cell(s))))

@@ -1,4 +1,4 @@
-//! A PCF8574 with an HD44780 behind it, on an emulated I²C bus.
+//! A PCF8574 with an HD44780, on an emulated I²C bus.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use super::{Chip, Clock, Fault};
 use crate::wiring::Wiring;
 use crate::{Charset, Frame, Geometry};
 
-/// The emulated bus and the panel on it. Clones share the device.
+/// The emulated bus with the panel. Clones share the device.
 pub type Backpack = Bus<Expander>;
 
-/// The expander and the controller at its pins.
+/// The expander with the controller at its pins.
 #[derive(Debug)]
 pub struct Expander {
     wiring: Wiring,
     chip: Chip,
-    /// its output latch: all ones at power-on
+    /// The output latch: all ones at power-on.
     latch: u8,
 }
 
 impl Backpack {
-    /// Makes a panel just powered, at this address with this wiring, on a bus of 100 kHz.
+    /// Returns a panel just powered on, at this address with this wiring, on a 100 kHz bus.
     pub fn new(clock: Clock, address: u8, wiring: Wiring) -> Self {
         let chip = Chip::powered(clock.now());
         Self::with(clock, address, Expander { wiring, chip, latch: 0xff })
     }
 
-    /// Makes an oscillator of this frequency in the controller.
+    /// Sets the frequency of the controller's oscillator.
     pub fn with_oscillator(self, kilohertz: f64) -> Self {
         {
             let mut device = self.lock();
@@ -35,12 +35,12 @@ impl Backpack {
         self
     }
 
-    /// Returns the controller as it is now.
+    /// Returns a copy of the controller's state.
     pub fn chip(&self) -> Chip {
         self.lock().target.chip.clone()
     }
 
-    /// Returns what a reader would see.
+    /// Returns the visible text.
     pub fn seen(&self, geometry: Geometry, charset: Charset) -> Frame {
         self.lock().target.chip.seen(geometry, charset)
     }
@@ -54,8 +54,8 @@ impl Target for Expander {
         self.chip.drive(self.wiring.decode(byte), now);
     }
 
-    /// Returns the levels at the pins when the address was acknowledged. The latch pulls a pin low,
-    /// or lets it be high.
+    /// Returns the pin levels at the acknowledge of the address. The latch pulls a pin low or
+    /// releases it.
     fn give(&mut self, now: Duration) -> u8 {
         let pins = self.wiring.decode(self.latch);
         let driven = if pins.e && pins.rw { self.chip.answers(pins.rs, now) } else { 0x0f };

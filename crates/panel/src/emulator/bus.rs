@@ -10,21 +10,21 @@ use super::fault_injector::WriteFault;
 use super::{Clock, Fault, FaultInjector};
 use crate::bus::{BusError, BusFault};
 
-/// A chip as the bus sees it.
+/// A chip on the bus.
 pub trait Target: fmt::Debug + Send {
-    /// Begins a transfer: its address was acknowledged for writing, bytes follow.
+    /// Begins a write transfer: the address was acknowledged, and bytes follow.
     fn begin(&mut self);
-    /// Takes a byte whose last bit has passed at `now`.
+    /// Receives a byte whose last bit was sent at `now`.
     fn take(&mut self, byte: u8, now: Duration);
-    /// Returns the byte that is read.
+    /// Returns the byte for a read.
     fn give(&mut self, now: Duration) -> u8;
-    /// Injects a fault of its own state: a loss of power, or interference.
+    /// Injects a fault into the chip's state: a power loss, or interference.
     fn inject(&mut self, fault: Fault, now: Duration);
-    /// Returns what was done that the datasheet forbids.
+    /// Returns the violations of the datasheet so far.
     fn violations(&self) -> &[String];
 }
 
-/// The emulated bus and what is on it. Clones share the device.
+/// The emulated bus with its device. Clones share the device.
 #[derive(Debug)]
 pub struct Bus<T> {
     pub(super) clock: Clock,
@@ -49,19 +49,19 @@ pub(super) struct Device<T> {
     bytes: u64,
 }
 
-/// What the emulated bus answers.
+/// Errors of the emulated bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EmulatedError {
-    /// no acknowledgement, of the address or of a byte
+    /// The address or a byte was not acknowledged.
     Nack,
-    /// the bus hung
+    /// The bus hung.
     TimedOut,
-    /// longer than the adapter takes
+    /// The message is longer than the adapter allows.
     TooLong,
 }
 
 impl<T: Target> Bus<T> {
-    /// Puts a chip at this address of a bus of 100 kHz.
+    /// Returns a 100 kHz bus with a chip at this address.
     pub(super) fn with(clock: Clock, address: u8, target: T) -> Self {
         let device = Device {
             address,
@@ -76,25 +76,25 @@ impl<T: Target> Bus<T> {
         Self { clock, device: Arc::new(Mutex::new(device)) }
     }
 
-    /// Lets faults happen, and writes each transaction to a file.
+    /// Sets a fault injector, which also logs each transaction.
     pub fn with_faults(self, faults: FaultInjector) -> Self {
         self.lock().faults = faults;
         self
     }
 
-    /// Sets another bus clock.
+    /// Sets the bus clock.
     pub fn with_clock_hz(self, clock_hz: u32) -> Self {
         self.lock().clock_hz = clock_hz.max(1);
         self
     }
 
-    /// Makes an adapter that takes no longer messages than this.
+    /// Limits the length of the adapter's messages.
     pub fn with_longest_message(self, bytes: usize) -> Self {
         self.lock().longest = bytes;
         self
     }
 
-    /// Makes a fault happen now.
+    /// Injects a fault now.
     pub fn inject(&self, fault: Fault) {
         let now = self.clock.now();
         let mut device = self.lock();
@@ -103,18 +103,18 @@ impl<T: Target> Bus<T> {
         }
     }
 
-    /// Transactions that got through and their bytes.
+    /// Returns the number of successful transactions and their bytes.
     pub fn traffic(&self) -> (u64, u64) {
         let device = self.lock();
         (device.transactions, device.bytes)
     }
 
-    /// Locks the log, also after a panic in another thread: what passed the bus is what matters.
+    /// Locks the device, even after a panic in another thread: the log of the bus stays valid.
     pub(super) fn lock(&self) -> MutexGuard<'_, Device<T>> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the bus be busy and answers.
+    /// Performs a write transfer, and lets the time on the bus pass.
     fn transfer(&self, address: u8, bytes: &[u8]) -> Result<(), EmulatedError> {
         let start = self.clock.now();
         let (result, time) = self.lock().transfer(address, bytes, start);
@@ -124,8 +124,8 @@ impl<T: Target> Bus<T> {
         result
     }
 
-    /// Lets the bus be busy and answers a byte. Reads are not logged: the log is what the display
-    /// was sent.
+    /// Performs a read of one byte, and lets the time on the bus pass. Reads are not logged: the
+    /// log holds what was sent to the display.
     fn receive(&self, address: u8) -> Result<u8, EmulatedError> {
         let (result, time) = self.lock().receive(address, self.clock.now());
         self.clock.pass(time);
@@ -134,7 +134,7 @@ impl<T: Target> Bus<T> {
 }
 
 impl<T: Target> Device<T> {
-    /// Returns a byte read.
+    /// Returns the byte read and the time on the bus.
     fn receive(&mut self, address: u8, start: Duration) -> (Result<u8, EmulatedError>, Duration) {
         self.play(start);
         if address != self.address || !self.faults.plugged {
@@ -153,8 +153,7 @@ impl<T: Target> Device<T> {
         Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.clock_hz))
     }
 
-    /// Returns the answer and how long the bus is taken: start, address, bytes of nine clocks each,
-    /// stop.
+    /// Returns the result and the time on the bus: start, address, nine clocks per byte, stop.
     fn transfer(
         &mut self,
         address: u8,

@@ -1,7 +1,6 @@
-//! The HD44780U's state machine, from its pins' levels to the dots on the glass (datasheet
-//! ADE-207-272).
+//! The HD44780U's state machine, from pin levels to visible dots (datasheet ADE-207-272).
 //!
-//! What the datasheet forbids is done as the chip would be likely to do it, and noted in
+//! Violations of the datasheet have their most likely effect, and are recorded in
 //! [`Chip::violations`].
 
 use std::time::Duration;
@@ -23,7 +22,7 @@ const MOST_VIOLATIONS: usize = 100;
 pub struct Chip {
     ddram: [u8; 80],
     cgram: [u8; 64],
-    /// the address counter, and whether it points to CGRAM
+    /// The address counter, and whether it points to CGRAM.
     counter: u8,
     in_cgram: bool,
     eight_bit: bool,
@@ -31,19 +30,19 @@ pub struct Chip {
     increment: bool,
     shift_with_data: bool,
     on: bool,
-    /// how far the display is shifted to the left
+    /// Number of columns that the display is shifted left.
     shift: u8,
-    /// the upper half that came, in 4-bit mode
+    /// The upper nibble already received in 4-bit mode.
     upper: Option<u8>,
     busy_until: Duration,
-    /// the oscillator's frequency against the nominal 270 kHz
+    /// The oscillator's frequency relative to the nominal 270 kHz.
     speed: f64,
     pins: Pins,
     violations: Vec<String>,
 }
 
 impl Chip {
-    /// Makes a chip whose power has just come on at `now`. CGRAM holds whatever it does.
+    /// Returns a chip powered on at `now`, with arbitrary CGRAM contents.
     pub fn powered(now: Duration) -> Self {
         Self {
             ddram: [b' '; 80],
@@ -64,13 +63,13 @@ impl Chip {
         }
     }
 
-    /// Makes the same with an oscillator of this frequency; 190 to 350 are allowed.
+    /// Sets the oscillator's frequency; 190 to 350 kHz are allowed.
     pub fn with_oscillator(mut self, kilohertz: f64) -> Self {
         self.speed = kilohertz / 270.0;
         self
     }
 
-    /// Returns what was done that the datasheet forbids.
+    /// Returns the violations of the datasheet so far.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
@@ -86,7 +85,7 @@ impl Chip {
         }
     }
 
-    /// Gives all pins new levels at `now`.
+    /// Sets the levels of all pins at `now`.
     pub fn drive(&mut self, pins: Pins, now: Duration) {
         let before = std::mem::replace(&mut self.pins, pins);
         match (before.e, pins.e) {
@@ -103,7 +102,7 @@ impl Chip {
                         "RS or data changed as E fell (10 to 20 ns hold, figure 25)",
                     );
                 }
-                // With RW high the controller drives the lines itself.
+                // With RW high the controller drives the data lines itself.
                 if !before.rw {
                     self.latch(before.nibble, before.rs, now);
                 }
@@ -112,8 +111,8 @@ impl Chip {
         }
     }
 
-    /// Returns D7–D4 as the controller drives them while E and RW are high: the upper half of what
-    /// is read.
+    /// Returns the levels on D7–D4 that the controller drives while E and RW are high: the upper
+    /// nibble of a read.
     pub fn answers(&self, rs: bool, now: Duration) -> u8 {
         let byte = match (rs, self.in_cgram) {
             (false, _) => u8::from(now < self.busy_until) << 7 | self.counter & 0x7f,
@@ -123,14 +122,14 @@ impl Chip {
         byte >> 4
     }
 
-    /// Injects a false pulse on E.
+    /// Injects a spurious pulse on E.
     pub fn glitch(&mut self, nibble: Option<u8>, now: Duration) {
         self.latch(nibble.unwrap_or(self.pins.nibble), self.pins.rs, now);
     }
 
     fn latch(&mut self, nibble: u8, rs: bool, now: Duration) {
         let byte = if self.eight_bit {
-            // D3–D0 are not connected; the pull-ups hold them high.
+            // D3–D0 are not connected; pull-ups hold them high.
             nibble << 4 | 0x0f
         } else if let Some(upper) = self.upper.take() {
             upper << 4 | nibble
@@ -227,7 +226,7 @@ impl Chip {
         self.shift = (self.shift + if left { 1 } else { length - 1 }) % length;
     }
 
-    /// Moves the counter one further, as it runs through the memory it points to.
+    /// Returns the address after `counter`, in the memory that it points to.
     fn step(&self, counter: u8, forward: bool) -> u8 {
         if self.in_cgram {
             return if forward {
@@ -247,7 +246,7 @@ impl Chip {
         }
     }
 
-    /// Returns the cell of DDRAM behind an address.
+    /// Returns the DDRAM index of an address.
     fn cell(&self, address: u8) -> usize {
         let address = usize::from(address);
         if !self.two_lines {
@@ -259,8 +258,8 @@ impl Chip {
         }
     }
 
-    /// Returns the character codes seen on a glass of this size, row by row; blank where nothing is
-    /// driven.
+    /// Returns the visible character codes of a display of this size, row by row; blank where
+    /// nothing is driven.
     pub fn codes(&self, geometry: Geometry) -> Vec<Vec<u8>> {
         let columns = usize::from(geometry.columns);
         (0..usize::from(geometry.rows))
@@ -268,8 +267,8 @@ impl Chip {
             .collect()
     }
 
-    /// Returns the character code seen at a place of a glass of this size. Rows 2 and 3 continue 0
-    /// and 1, a 16x1 is two halves of eight.
+    /// Returns the visible character code at a position. Rows 2 and 3 continue 0 and 1; a 16x1
+    /// display is two halves of eight.
     fn code_at(&self, geometry: Geometry, row: usize, column: usize) -> u8 {
         let columns = usize::from(geometry.columns);
         let (line, offset) = match (geometry.rows, row) {
@@ -299,8 +298,7 @@ impl Chip {
         rows
     }
 
-    /// Returns what a reader would see, as scalars; `\u{fffd}` for dots that are none of our
-    /// glyphs.
+    /// Returns the visible text as scalars; `\u{fffd}` for dots that match none of our glyphs.
     pub fn seen(&self, geometry: Geometry, charset: Charset) -> Frame {
         let mut frame = Frame::blank(geometry);
         for (row, codes) in self.codes(geometry).into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Fault injection for an emulated device, from a script or by hand, and the log of what it was
-//! sent.
+//! Fault injection for an emulated device, from a script or by calls, and the log of its
+//! transactions.
 
 use std::io;
 use std::path::Path;
@@ -7,30 +7,30 @@ use std::time::Duration;
 
 use super::{Fault, Log, Script};
 
-/// Injects faults into an emulated device and logs what the device was sent.
+/// Injects faults into an emulated device and logs what it is sent.
 #[derive(Debug)]
 pub struct FaultInjector {
     script: Script,
     pub(super) log: Log,
     pub(super) plugged: bool,
-    /// writes still to be refused, and after how many bytes each
+    /// Number of writes still to refuse, and after how many bytes each.
     refuse: (u32, usize),
     stuck: Option<Duration>,
 }
 
-/// Says why a write does not get through.
+/// Why a write fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteFault {
-    /// it hangs this long, then times out
+    /// The bus hangs this long, then times out.
     Stuck(Duration),
-    /// no device answers
+    /// No device acknowledges.
     Gone,
-    /// refused after this many bytes
+    /// Refused after this many bytes.
     Refused(usize),
 }
 
 impl FaultInjector {
-    /// Returns an injector with the faults of `script`; each transaction is appended to the file
+    /// Returns an injector with the faults of `script`. Each transaction is appended to the file
     /// `log`.
     ///
     /// # Errors
@@ -39,8 +39,8 @@ impl FaultInjector {
         Ok(Self { script, log: Log::open(log)?, ..Self::default() })
     }
 
-    /// Applies the faults of the script that are due at `now`, up to one that concerns the device's
-    /// own state, which is returned.
+    /// Applies the script's faults that are due at `now`, up to one in the device's own state,
+    /// which is returned.
     pub(super) fn due(&mut self, now: Duration) -> Option<Fault> {
         while let Some(fault) = self.script.due(now) {
             if let Some(own) = self.apply(fault) {
@@ -50,7 +50,7 @@ impl FaultInjector {
         None
     }
 
-    /// Applies a fault of the bus; returns one that concerns the device's own state.
+    /// Applies a fault of the bus; returns a fault in the device's own state.
     pub(super) fn apply(&mut self, fault: Fault) -> Option<Fault> {
         match fault {
             Fault::Nack { count, bytes } => self.refuse = (count, bytes),
@@ -65,7 +65,7 @@ impl FaultInjector {
         None
     }
 
-    /// Returns the fault of the write that comes now; uses it up.
+    /// Consumes and returns the fault of the current write.
     pub(super) fn next_write_fault(&mut self) -> Option<WriteFault> {
         if let Some(time) = self.stuck.take() {
             return Some(WriteFault::Stuck(time));
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plug_is_power_for_the_device_and_the_rest_is_seen_to_here() {
+    fn plugging_powers_the_device_and_other_faults_are_the_bus() {
         let script =
             Script::parse("1 unplug\n2 nack 2 5\n3 stuck 40\n4 plug\n5 glitch a\n").unwrap();
         let mut faults = FaultInjector::new(script, None).unwrap();

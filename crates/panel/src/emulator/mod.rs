@@ -1,11 +1,10 @@
-//! Faithful emulators of the hardware, for tests and for the demo: the chips' own state machines,
-//! with busy times and faults.
+//! Emulators of the hardware for tests and for the demo: the chips' state machines, with busy times
+//! and faults.
 //!
-//! Each can write a log of what went over its bus, one line a transaction: `ns T ADDR HEX`. `ns` is
-//! the time at which the last bit had passed, nanoseconds of `CLOCK_REALTIME`, so that other
-//! programs' stamps can be compared; `ADDR` is the I²C address (or a USB report's number) in
-//! hexadecimal, `HEX` the bytes, two digits each (none: not acknowledged). What is read is not
-//! written down. What a real chip would not have forgiven is written as `ns V what`.
+//! Each can log its bus traffic, one line per transaction: `ns T ADDR HEX`. `ns` is the time of the
+//! last bit in nanoseconds of `CLOCK_REALTIME`, comparable with other programs' timestamps. `ADDR`
+//! is the I²C address (or USB report id) in hexadecimal, `HEX` the bytes, two digits each (empty:
+//! not acknowledged). Reads are not logged. A violation of the datasheet is logged as `ns V what`.
 
 pub mod backpack;
 pub mod bus;
@@ -32,27 +31,27 @@ pub use oled::{OledChip, OledPanel};
 pub use script::{Fault, Script};
 pub use stick::Stick;
 
-/// The time of a simulation, shared by an emulator and the driver that waits for it.
+/// The time of a simulation, shared by an emulator and its driver.
 #[derive(Debug, Clone)]
 pub enum Clock {
-    /// stands still but for what passes on the bus and in waits
+    /// Advances only with bus transfers and delays.
     Simulated(Arc<AtomicU64>),
-    /// the machine's: transfers and waits really take their time
+    /// The machine's clock: transfers and delays take real time.
     Real(Instant),
 }
 
 impl Clock {
-    /// Makes a simulated clock at zero.
+    /// Returns a simulated clock at zero.
     pub fn simulated() -> Self {
         Self::Simulated(Arc::new(AtomicU64::new(0)))
     }
 
-    /// Makes the machine's clock, beginning now.
+    /// Returns a real clock that starts now.
     pub fn real() -> Self {
         Self::Real(Instant::now())
     }
 
-    /// Returns the time since the beginning.
+    /// Returns the time since the start.
     pub fn now(&self) -> Duration {
         match self {
             Self::Simulated(nanos) => Duration::from_nanos(nanos.load(Ordering::SeqCst)),
@@ -85,12 +84,12 @@ impl DelayNs for Clock {
     }
 }
 
-/// The log of transactions; writing to it never fails the emulation.
+/// The log of transactions. Write errors are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Log(Option<File>);
 
 impl Log {
-    /// Appends to `path`, made if need be.
+    /// Opens `path` for appending, and creates it if necessary.
     pub fn open(path: Option<&Path>) -> std::io::Result<Self> {
         let Some(path) = path else { return Ok(Self(None)) };
         OpenOptions::new().create(true).append(true).open(path).map(|file| Self(Some(file)))
@@ -110,7 +109,7 @@ impl Log {
     fn line(&mut self, line: &str) {
         if let Some(file) = &mut self.0 {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            // One write, so that a reader never sees half a line.
+            // A single write, so that a reader never sees a partial line.
             let _ = file.write_all(format!("{now} {line}\n").as_bytes());
         }
     }

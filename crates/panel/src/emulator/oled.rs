@@ -1,7 +1,7 @@
-//! An SSD1306 or SH1106 and its glass, on an emulated I²C bus: from the bytes of the bus to the
-//! pixels that are lit (SSD1306 datasheet rev. 1.1; SH1106 datasheet version 2.3).
+//! An SSD1306 or SH1106 with its display, on an emulated I²C bus: from bytes on the bus to lit
+//! pixels (SSD1306 datasheet rev. 1.1; SH1106 datasheet version 2.3).
 //!
-//! What the datasheets forbid or do not know has no effect, and is noted in
+//! What the datasheets forbid or do not define has no effect, and is recorded in
 //! [`OledChip::violations`].
 
 use std::time::Duration;
@@ -11,21 +11,21 @@ use super::{Clock, Fault};
 use crate::oled::picture;
 use crate::{Charset, Controller, Frame, Resolution};
 
-/// The emulated bus and the display on it. Clones share the device.
+/// The emulated bus with the display. Clones share the device.
 pub type OledPanel = Bus<OledChip>;
 
 impl OledPanel {
-    /// Makes a display just powered, at this address of a bus of 100 kHz.
+    /// Returns a display just powered on, at this address on a 100 kHz bus.
     pub fn new(clock: Clock, address: u8, controller: Controller, glass: Resolution) -> Self {
         Self::with(clock, address, OledChip::powered(controller, glass))
     }
 
-    /// Returns the controller and its glass as they are now.
+    /// Returns a copy of the controller's state.
     pub fn chip(&self) -> OledChip {
         self.lock().target.clone()
     }
 
-    /// Returns what a reader would see.
+    /// Returns the visible text.
     pub fn seen(&self, charset: Charset) -> Frame {
         self.lock().target.seen(charset)
     }
@@ -33,22 +33,22 @@ impl OledPanel {
 
 /// Pages of the memory, of eight rows each.
 const PAGES: usize = 8;
-/// Rows of the memory, and commons of the controller.
+/// Rows of the memory, and COM outputs of the controller.
 const ROWS: usize = 64;
 const MOST_VIOLATIONS: usize = 100;
 
-/// What the bytes of a transaction are (SSD1306 datasheet, 8.1.5.2).
+/// The meaning of the next bytes in a transaction (SSD1306 datasheet, 8.1.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// a control byte
+    /// A control byte.
     Control,
-    /// one byte of data or of a command, then a control byte
+    /// One byte of data or of a command, then a control byte.
     One { data: bool },
-    /// data or commands up to the stop
+    /// Data or commands until the stop.
     All { data: bool },
 }
 
-/// How the pointer runs on (SSD1306 datasheet, 10.1.3).
+/// The addressing mode (SSD1306 datasheet, 10.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Addressing {
     Horizontal,
@@ -56,31 +56,31 @@ enum Addressing {
     Page,
 }
 
-/// The controller and how a module's glass is connected to it.
+/// The controller and its connection to a module's display.
 #[derive(Debug, Clone)]
 pub struct OledChip {
     controller: Controller,
     glass: Resolution,
-    /// page by page
+    /// The memory, page by page.
     memory: Vec<u8>,
     next: Next,
-    /// a command whose arguments have not all come, and those that have
+    /// An incomplete command with the arguments received so far.
     command: Vec<u8>,
     page: usize,
     column: usize,
     addressing: Addressing,
-    /// first and last, of horizontal and vertical addressing
+    /// First and last column or page for horizontal and vertical addressing.
     columns: (usize, usize),
     pages: (usize, usize),
     on: bool,
-    /// charge pump or DC-DC converter
+    /// The charge pump or DC-DC converter.
     pump: bool,
     all_on: bool,
     inverse: bool,
     contrast: u8,
     start_line: usize,
     offset: usize,
-    /// rows that are driven
+    /// Number of driven rows.
     rows: usize,
     segments_reversed: bool,
     commons_reversed: bool,
@@ -89,8 +89,8 @@ pub struct OledChip {
 }
 
 impl OledChip {
-    /// Makes a chip whose power has just come on: the registers hold what the datasheets' tables of
-    /// commands call (RESET) or POR, the memory whatever it does.
+    /// Returns a chip just powered on: registers hold the (RESET) or POR values of the datasheets'
+    /// command tables, and the memory is arbitrary.
     pub fn powered(controller: Controller, glass: Resolution) -> Self {
         let columns = match controller {
             Controller::Ssd1306 => 128,
@@ -123,12 +123,12 @@ impl OledChip {
         }
     }
 
-    /// Columns of the memory.
+    /// Returns the number of memory columns.
     fn width(&self) -> usize {
         self.memory.len() / PAGES
     }
 
-    /// Returns what was done that the datasheet forbids or does not know.
+    /// Returns the violations of the datasheet so far.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
@@ -138,12 +138,12 @@ impl OledChip {
         self.contrast
     }
 
-    /// Returns whether the display is on and its supply too.
+    /// Returns whether the display and its supply are on.
     pub fn is_on(&self) -> bool {
         self.on && self.pump
     }
 
-    /// Takes the bytes of one transaction, as a log of the bus has them.
+    /// Receives the bytes of one transaction, as logged.
     pub fn transaction(&mut self, bytes: &[u8]) {
         self.begin();
         for byte in bytes {
@@ -157,8 +157,8 @@ impl OledChip {
         }
     }
 
-    /// Returns how many arguments a command has; `None` for one that the controller does not know
-    /// (SSD1306 datasheet, table 9-1; the SH1106's table of commands).
+    /// Returns the number of arguments of a command; `None` if the controller does not have it
+    /// (SSD1306 datasheet, table 9-1; the SH1106's command table).
     fn arguments(&self, command: u8) -> Option<usize> {
         let common = match command {
             0x00..=0x1f | 0x40..=0x7f | 0xa0 | 0xa1 | 0xa4..=0xa7 | 0xae | 0xaf => Some(0),
@@ -225,7 +225,7 @@ impl OledChip {
             (0xc0..=0xcf, _) => self.commons_reversed = command & 8 != 0,
             (0xd3, [offset]) => self.offset = offset & 0x3f,
             (0xda, [pins]) => self.commons_alternate = pins & 0x10 != 0,
-            // Times, voltages, scrolling and read-modify-write change no pixel here.
+            // Timing, voltages, scrolling and read-modify-write change no pixel here.
             _ => {}
         }
     }
@@ -255,8 +255,8 @@ impl OledChip {
             _ => self.violation(format!("data for column {}", self.column)),
         }
         match (self.addressing, self.controller) {
-            // The SH1106's counter stands still behind the last column (datasheet, Set Lower
-            // Column Address).
+            // The SH1106's counter stops after the last column (datasheet, Set Lower Column
+            // Address).
             (Addressing::Page, Controller::Sh1106) => self.column = (self.column + 1).min(width),
             (Addressing::Page, Controller::Ssd1306) => self.column = (self.column + 1) % width,
             (Addressing::Horizontal, _) => {
@@ -276,12 +276,12 @@ impl OledChip {
         }
     }
 
-    /// Returns the common whose line of pixels is row `y` of the glass, counted from the top; the
-    /// glass is mounted upside down, as nearly all are. `None`: none drives it.
+    /// Returns the COM output of pixel row `y`, counted from the top of the display, which is
+    /// mounted upside down, as nearly all are. `None` if no output drives it.
     ///
-    /// The pins at one end of the controller carry commons 0 to 31 (or the even ones), those at the
-    /// other end 32 to 63 (or the odd ones; SSD1306 datasheet, table 10-3). A glass of 64 rows is
-    /// made for even and odd, one of 32 has only the first end.
+    /// The pins at one end of the controller are COM 0 to 31 (or the even ones), those at the other
+    /// end 32 to 63 (or the odd ones; SSD1306 datasheet, table 10-3). 64-row modules use even and
+    /// odd, 32-row modules only the first end.
     fn common(&self, y: usize) -> Option<usize> {
         let line = self.glass.height().checked_sub(y + 1)?;
         let (end, pin) = match self.glass {
@@ -291,7 +291,7 @@ impl OledChip {
         Some(if self.commons_alternate { 2 * pin + end } else { 32 * end + pin })
     }
 
-    /// Returns whether the pixel is lit; (0, 0) is top left.
+    /// Returns whether the pixel is lit; (0, 0) is at the top left.
     pub fn lit(&self, x: usize, y: usize) -> bool {
         if !self.is_on() || x >= picture::WIDTH {
             return false;
@@ -303,7 +303,7 @@ impl OledChip {
             return false;
         }
         let row = (row + self.start_line) % ROWS;
-        // Segments too run from right to left; those of the SH1106 are two more on either side.
+        // Segments run from right to left too; the SH1106 has two extra on either side.
         let margin = (self.width() - picture::WIDTH) / 2;
         let segment = margin + picture::WIDTH - 1 - x;
         let column = if self.segments_reversed { self.width() - 1 - segment } else { segment };
@@ -311,7 +311,7 @@ impl OledChip {
         self.all_on || (byte >> (row % 8) & 1 == 1) != self.inverse
     }
 
-    /// Returns the glass as a portable bitmap (netpbm's P1): "1" is lit.
+    /// Returns the display as a portable bitmap (netpbm's P1): "1" is lit.
     pub fn bitmap(&self) -> String {
         let mut text = format!("P1\n{} {}\n", picture::WIDTH, self.glass.height());
         for y in 0..self.glass.height() {
@@ -321,13 +321,13 @@ impl OledChip {
         text
     }
 
-    /// Returns what a reader sees.
+    /// Returns the visible text.
     pub fn seen(&self, charset: Charset) -> Frame {
         picture::read(|x, y| self.lit(x, y), charset, self.glass)
     }
 }
 
-/// Returns what follows `at` in a range whose last is followed by its first.
+/// Returns the successor of `at` in a range that wraps around.
 fn after(at: usize, (first, last): (usize, usize)) -> usize {
     if at == last { first } else { at + 1 }
 }
@@ -356,7 +356,7 @@ impl Target for OledChip {
         }
     }
 
-    /// Returns the status byte. Its lower half is not in the datasheets: see
+    /// Returns the status byte. Its lower bits are not in the datasheets; see
     /// [`Controller::by_status`].
     fn give(&mut self, _now: Duration) -> u8 {
         let kind = match (self.controller, self.glass) {
@@ -367,7 +367,7 @@ impl Target for OledChip {
         u8::from(!self.on) << 6 | kind
     }
 
-    /// Injects a fault: a false pulse turns a bit of the pointer.
+    /// Injects a fault: a glitch flips bits of the column pointer.
     fn inject(&mut self, fault: Fault, _now: Duration) {
         match fault {
             Fault::Glitch(nibble) => self.column ^= usize::from(nibble.unwrap_or(1)),

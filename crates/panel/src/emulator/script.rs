@@ -1,46 +1,47 @@
-//! Faults at times, from a text file.
+//! Timed faults from a text file.
 //!
-//! One fault a line: `AT_MS FAULT [ARGUMENT…]`; `#` begins a comment. Times count from the start of
-//! the emulator.
+//! One fault per line: `AT_MS FAULT [ARGUMENT…]`; `#` begins a comment. Times count from the start
+//! of the emulator.
 //!
-//! | fault | what happens |
+//! | fault | effect |
 //! |---|---|
-//! | `nack [COUNT [BYTES]]` | the next COUNT writes (1) are not acknowledged, after BYTES bytes (0) |
-//! | `glitch [NIBBLE]` | a false pulse on E latches what is on the data lines, or this hexadecimal digit |
-//! | `unplug` | the device goes |
-//! | `plug` | it comes back, just powered |
-//! | `power` | its power fails for a moment, between two transfers |
+//! | `nack [COUNT [BYTES]]` | the next COUNT writes (1) are not acknowledged, after BYTES bytes (0)
+//! |
+//! | `glitch [NIBBLE]` | a spurious pulse on E latches the data lines, or this hexadecimal digit |
+//! | `unplug` | the device is removed |
+//! | `plug` | it is back, just powered on |
+//! | `power` | a brief power loss between two transfers |
 //! | `stuck MS` | the next write hangs this long, then times out |
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// `count` writes are refused after `bytes` bytes
+    /// `count` writes are refused after `bytes` bytes.
     Nack {
         count: u32,
         bytes: usize,
     },
-    /// a false pulse on E; `None` latches what is on the lines
+    /// A spurious pulse on E; `None` latches the data lines.
     Glitch(Option<u8>),
     Unplug,
     Plug,
-    /// it begins anew, and no transfer failed for it
+    /// The device restarts, and no transfer fails.
     Power,
-    /// the next write takes this long, then fails
+    /// The next write takes this long, then fails.
     Stuck(Duration),
 }
 
-/// Faults in order of time.
+/// Faults ordered by time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Script {
     faults: VecDeque<(Duration, Fault)>,
 }
 
 impl Script {
-    /// Reads a script; the error names the line.
+    /// Parses a script; the error has the line number.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut faults = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -58,7 +59,7 @@ impl Script {
         Ok(Self { faults: faults.into() })
     }
 
-    /// Returns the next fault whose time has come.
+    /// Returns the next fault that is due.
     pub fn due(&mut self, now: Duration) -> Option<Fault> {
         let (at, _) = self.faults.front()?;
         if *at > now {
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_in_order_of_time() {
+    fn faults_are_ordered_by_time() {
         let mut script = Script::parse(
             "# a story\n200 unplug\n100 nack 3 7 # refused\n\n900 plug\n950 glitch f\n990 power\n",
         )
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_named() {
+    fn errors_have_the_line_number() {
         for wrong in ["5 explode", "nack", "5 stuck", "5 glitch 10", "5 unplug now", "-5 plug"] {
             let error = Script::parse(&format!("1 plug\n{wrong}")).unwrap_err();
             assert!(error.starts_with("line 2:"), "{error}");

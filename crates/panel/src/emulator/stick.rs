@@ -1,4 +1,4 @@
-//! A BlinkStick at the level of its feature reports.
+//! A BlinkStick, emulated at the level of feature reports.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,8 @@ use crate::Colour;
 use crate::blinkstick::{HidTransport, Identity, Model};
 use crate::device::DeviceError;
 
-/// How long a control transfer of low-speed USB takes in a simulation. With the machine's clock it
-/// takes no time: a sleep for each would be seen in the figures of the daemon, whose wake-ups are
-/// counted with this emulator.
+/// Duration of a low-speed USB control transfer in a simulation. With the real clock it takes no
+/// time: sleeps would distort measurements of the daemon's wake-ups, which use this emulator.
 const TRANSFER: Duration = Duration::from_millis(2);
 
 /// An emulated stick. Clones share the device.
@@ -28,13 +27,13 @@ struct Device {
     mode: u8,
     leds: Vec<Colour>,
     faults: FaultInjector,
-    /// id and time of each report that was accepted
+    /// Id and time of each accepted report.
     history: Vec<(u8, Duration)>,
     violations: Vec<String>,
 }
 
 impl Stick {
-    /// Makes a stick just plugged in: dark. `leds` counts for Flex and for Pro in mode 2.
+    /// Returns a stick just plugged in, dark. `leds` is used for Flex, and for Pro in mode 2.
     pub fn new(clock: Clock, identity: Identity, leds: usize) -> Self {
         let model = Model::of(&identity);
         let leds = match model {
@@ -55,7 +54,7 @@ impl Stick {
         Self { clock, device: Arc::new(Mutex::new(device)) }
     }
 
-    /// Lets faults happen, and writes each report to a file.
+    /// Sets a fault injector, which also logs each report.
     pub fn with_faults(self, faults: FaultInjector) -> Self {
         self.lock().faults = faults;
         self
@@ -72,12 +71,12 @@ impl Stick {
         self.lock().identity.clone()
     }
 
-    /// Returns what the LEDs show.
+    /// Returns the colours of the LEDs.
     pub fn seen(&self) -> Vec<Colour> {
         self.lock().leds.clone()
     }
 
-    /// Returns id and time of the reports accepted so far (the last thousand).
+    /// Returns id and time of the last thousand accepted reports.
     pub fn history(&self) -> Vec<(u8, Duration)> {
         self.lock().history.clone()
     }
@@ -86,7 +85,7 @@ impl Stick {
         self.lock().violations.clone()
     }
 
-    /// Opens the device, if it is there to be opened.
+    /// Opens the device, if it is plugged in.
     pub fn open(&self) -> Result<Self, DeviceError> {
         let mut device = self.lock();
         device.play(self.clock.now());
@@ -121,7 +120,7 @@ impl Device {
         }
     }
 
-    /// Returns the answer to any transfer, and how long it took.
+    /// Returns the result of a transfer and its duration.
     fn answer(&mut self, now: Duration) -> (Result<(), DeviceError>, Duration) {
         self.play(now);
         match self.faults.next_write_fault() {
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn every_model_is_known_and_shows_what_it_should() {
+    fn every_model_is_recognised_and_shows_its_colours() {
         let models = [
             ("BS000001-1.1", 0x200, 1, Model::BlinkStick, 1),
             ("BS000002-2.0", 0x200, 1, Model::Pro, 1),
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_already_is_not_sent_and_one_led_is_a_short_report() {
+    fn only_changes_are_sent_and_one_led_is_a_short_report() {
         let (device, mut indicator) = stick("BS000003-3.0", 0x200, 1);
         indicator.set(&[Colour::GREEN, Colour::GREEN]).unwrap();
         indicator.set(&[Colour::GREEN, Colour::GREEN]).unwrap();

@@ -1,5 +1,5 @@
-//! The emulated controller, driven by somebody else's driver, so that ours and the emulator are not
-//! wrong together.
+//! Tests the emulated controller with third-party drivers, so that our driver and the emulator
+//! cannot share an error.
 
 use embedded_hal::i2c::I2c;
 use embedded_hal_02::blocking::delay::{DelayMs, DelayUs};
@@ -15,7 +15,7 @@ use crate::{Charset, Frame, Geometry};
 
 const SIXTEEN: Geometry = Geometry { columns: 16, rows: 2 };
 
-/// Gives the emulator the interface of embedded-hal 0.2.
+/// Adapts the emulator to embedded-hal 0.2.
 struct Old<T>(T);
 
 impl OldWrite for Old<Backpack> {
@@ -57,7 +57,7 @@ fn bench() -> (Backpack, Old<Clock>) {
 }
 
 #[test]
-fn another_driver_writes_what_it_should() {
+fn a_third_party_driver_works() {
     let (backpack, mut delay) = bench();
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.write_str("10.99.0.126", &mut delay).unwrap();
@@ -92,7 +92,7 @@ fn shifting_the_display_moves_both_lines() {
 }
 
 #[test]
-fn the_address_runs_from_the_first_line_to_the_second() {
+fn the_address_wraps_from_the_first_line_to_the_second() {
     let (backpack, mut delay) = bench();
     let mut lcd = oracle(&backpack, &mut delay);
     let text: String = ('a'..='z').chain('A'..='Z').chain('0'..='9').chain('a'..='r').collect();
@@ -104,7 +104,7 @@ fn the_address_runs_from_the_first_line_to_the_second() {
 }
 
 #[test]
-fn after_the_other_driver_ours_takes_over_and_the_other_way_round() {
+fn each_driver_takes_over_from_the_other() {
     let (backpack, mut delay) = bench();
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.set_autoscroll(true, &mut delay).unwrap();
@@ -130,7 +130,7 @@ fn after_the_other_driver_ours_takes_over_and_the_other_way_round() {
 }
 
 #[test]
-fn haste_is_noticed() {
+fn writes_while_busy_are_violations() {
     let (backpack, mut delay) = bench();
     let mut lcd = oracle(&backpack, &mut delay);
     lcd.write_str("x", &mut delay).unwrap();
@@ -143,7 +143,7 @@ fn haste_is_noticed() {
         100_000,
     );
     use crate::hd44780::plan::Op;
-    // Clear takes 1.52 ms; at 100 kHz the next character comes after 0.2 ms.
+    // Clear takes 1.52 ms; at 100 kHz the next character arrives after 0.2 ms.
     expander.execute(&[Op::Command(0x01), Op::Data(b'y')]).unwrap();
     let violations = backpack.chip().violations().to_vec();
     assert_eq!(violations.len(), 1, "{violations:?}");
@@ -151,7 +151,7 @@ fn haste_is_noticed() {
 }
 
 #[test]
-fn rs_has_to_be_there_before_e() {
+fn rs_must_be_set_up_before_e() {
     let (mut backpack, mut delay) = bench();
     oracle(&backpack, &mut delay);
     backpack.write(0x27, &[0b0000_1000, 0b0011_1101]).unwrap();
@@ -231,7 +231,7 @@ fn the_driver_works_over_gpio_lines() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]
-    fn both_drivers_leave_the_same_on_the_glass(first in "[ -\\[\\]-}]{0,20}", second in "[ -\\[\\]-}]{0,20}") {
+    fn both_drivers_show_the_same(first in "[ -\\[\\]-}]{0,20}", second in "[ -\\[\\]-}]{0,20}") {
         let twenty = Geometry { columns: 20, rows: 2 };
         let (theirs, mut delay) = bench();
         let mut lcd = oracle(&theirs, &mut delay);

@@ -1,4 +1,5 @@
-//! The HD44780 and its clones in 4-bit mode, over any transport (HD44780U datasheet, ADE-207-272).
+//! Driver of the HD44780 and clones in 4-bit mode, over any transport (HD44780U datasheet,
+//! ADE-207-272).
 
 pub mod plan;
 
@@ -9,21 +10,21 @@ use crate::device::{CharDisplay, DeviceError};
 use crate::{Frame, Geometry};
 use plan::{Memory, Op, plan};
 
-/// Carries instructions to the controller and gives it the time it needs between two of them (53 µs
-/// at the slowest oscillator allowed, 190 kHz); longer waits are asked for.
+/// Sends instructions to the controller, with the time it needs between two of them (53 µs at the
+/// slowest allowed oscillator, 190 kHz). Longer delays are requested by [`Transport::wait`].
 pub trait Transport: Send {
-    /// Sends all of `ops` and the backlight's new state, in one go where the bus allows.
+    /// Sends all of `ops` and the backlight's new state, in one transfer if the bus allows.
     fn execute(&mut self, ops: &[Op]) -> Result<(), DeviceError>;
-    /// Sets the backlight's state from the next [`Transport::execute`] on, which may be of no ops.
+    /// Sets the backlight's state for the next [`Transport::execute`], even one without ops.
     fn backlight(&mut self, lit: bool);
-    /// Returns whether what was sent last still stands at the pins; `None` where that cannot be
-    /// read. With pins of the machine's own there is nothing to ask.
+    /// Returns whether the pins still hold what was sent last; `None` if they cannot be read. The
+    /// machine's own GPIO lines always hold it.
     fn holds(&mut self) -> Option<bool> {
         Some(true)
     }
     /// Waits at least this long.
     fn wait(&mut self, time: Duration);
-    /// Bytes sent and acknowledged.
+    /// Returns the number of acknowledged bytes.
     fn bytes(&self) -> u64;
 }
 
@@ -38,7 +39,7 @@ const ENTRY_INCREMENT: u8 = 0x06;
 const DISPLAY_ON: u8 = 0x0c;
 const FUNCTION_4BIT_2LINES: u8 = 0x28;
 
-/// Returns the cell of the DDRAM ring behind a place on the glass. A display of 16x1 is wired as
+/// Returns the index in the DDRAM ring for a position on the display. A 16x1 display is wired as
 /// two halves of eight.
 pub fn cell(geometry: Geometry, row: usize, column: usize) -> usize {
     let columns = usize::from(geometry.columns);
@@ -52,7 +53,7 @@ pub fn cell(geometry: Geometry, row: usize, column: usize) -> usize {
     }
 }
 
-/// How the controller is found: just powered, or (probably) working.
+/// The expected state of the controller: just powered on, or (probably) running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Cold,
@@ -70,18 +71,19 @@ pub struct Hd44780<T> {
     frame: Option<Frame>,
     ddram: [Option<u8>; DDRAM],
     cgram: [Option<u8>; CGRAM],
-    /// which of [`GLYPHS`] each slot holds
+    /// The index in [`GLYPHS`] that each CGRAM slot holds.
     slots: [Option<usize>; CGRAM_SLOTS],
-    /// the DDRAM cell the address counter stands on
+    /// The DDRAM index of the address counter.
     at: Option<usize>,
-    /// what was read was not what was sent: a loss of power, or reading is no good here
+    /// The last read differed from what was sent: after a power loss, or because reads do not work
+    /// here.
     doubt: bool,
-    /// reading has turned out to be no good
+    /// Reads do not work here.
     blind: bool,
 }
 
 impl<T: Transport> Hd44780<T> {
-    /// Sends nothing yet: the first [`CharDisplay::show`] initialises.
+    /// Returns a driver. The first [`CharDisplay::show`] initialises the display.
     pub fn new(transport: T, geometry: Geometry, charset: Charset) -> Self {
         let mut ours = (0..GLYPHS.len()).filter(|index| {
             GLYPHS
@@ -105,21 +107,21 @@ impl<T: Transport> Hd44780<T> {
         }
     }
 
-    /// Returns the transport, to look at.
+    /// Returns the transport for inspection.
     pub fn transport(&self) -> &T {
         &self.transport
     }
 
-    /// Initialises by instruction (figure 24), from whatever state, in step with the nibbles or
-    /// not.
+    /// Initialises by instruction (figure 24), whatever the controller's state and nibble
+    /// alignment.
     ///
-    /// While the controller works and is in step, the first two nibbles make 0x33, which is
-    /// one-line mode until the function set below: so the long wait for a command that the first
-    /// nibble may have completed comes before the second one, and from there on nothing waits.
-    /// Neither clear nor display-off is used, so nothing flashes.
+    /// If the controller is running and aligned, the first two nibbles are instruction 0x33, which
+    /// selects one-line mode until the function set below. So the long wait, for a command that the
+    /// first nibble may have completed, precedes the second one, and from there to the function set
+    /// nothing waits. Neither clear nor display-off is used, so nothing flashes.
     fn initialise(&mut self, start: Start) -> Result<(), DeviceError> {
         if start == Start::Cold {
-            // Power-on: more than 40 ms after the supply has risen.
+            // Power-on: more than 40 ms after the supply voltage is reached.
             self.transport.wait(Duration::from_millis(45));
         }
         self.transport.execute(&[Op::Nibble(3)])?;
@@ -145,9 +147,9 @@ impl<T: Transport> Hd44780<T> {
         Ok(())
     }
 
-    /// Initialises and draws `frame`; the display is switched on last.
+    /// Initialises the display and draws `frame`; the display is turned on last.
     fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
-        // Also finds out whether anything answers, before the long waits.
+        // Also detects a missing device before the long waits.
         self.transport.backlight(lit);
         self.transport.execute(&[])?;
         self.lit = Some(lit);
@@ -175,7 +177,7 @@ impl<T: Transport> Hd44780<T> {
         self.transport.execute(&ops)
     }
 
-    /// Appends what turns both memories into what `frame` needs.
+    /// Appends the ops that update both memories for `frame`.
     fn draw(&mut self, frame: &Frame, ops: &mut Vec<Op>) {
         let cells = self.charset.cells(frame);
         self.assign_slots(&cells);
@@ -213,8 +215,8 @@ impl<T: Transport> Hd44780<T> {
             .and_then(|slot| u8::try_from(slot).ok())
     }
 
-    /// Gives each custom glyph of `cells` a slot: those it has stay, a new one takes a slot that is
-    /// not needed, if possible not one that is on the glass at the moment.
+    /// Assigns a slot to each custom glyph of `cells`. Loaded glyphs keep their slots; a new one
+    /// replaces an unneeded one, preferably one that is not visible.
     fn assign_slots(&mut self, cells: &[Cell]) {
         for content in cells {
             let Cell::Custom(index) = *content else { continue };
@@ -227,7 +229,7 @@ impl<T: Transport> Hd44780<T> {
             let on_glass =
                 |slot: usize| self.ddram.iter().flatten().any(|code| usize::from(*code) == slot);
             let free = self.slots.iter().enumerate().filter(|(_, slot)| !needed(slot));
-            // The first slot is the heartbeat's.
+            // The first slot is reserved for the heartbeat.
             let best = free
                 .min_by_key(|(number, _)| (*number == 0, on_glass(*number)))
                 .map(|(number, _)| number);

@@ -1,36 +1,35 @@
-//! The cheapest way from what the controller's memory holds to what it should hold. Pure.
+//! Computes the cheapest update from the controller's current memory to the wanted one. Pure.
 //!
-//! Both memories are rings: the address counter runs on after each write, and from the last cell to
-//! the first. Writing a cell costs 4 bytes on the bus; setting the address first costs 4 and two
-//! changes of RS, one byte each. So an unchanged cell between two changed ones is cheaper written
-//! again (4) than jumped (6), two are not (8). Nothing is gained by moving leftwards, and the order
-//! of the runs costs nothing, so the minimum is found in one walk around the ring, beginning where
-//! the counter stands.
+//! Both memories are rings: the address counter increments after each write and wraps around.
+//! Writing a cell costs 4 bytes on the bus; setting the address costs 4 and two changes of RS, one
+//! byte each. So one unchanged cell between two changed ones is cheaper to rewrite (4) than to skip
+//! (6); two are not (8). Moving leftwards gains nothing, and the order of the runs is free, so one
+//! pass around the ring from the counter's position finds the minimum.
 
-/// Holds one instruction or one character for the controller.
+/// An instruction or a data byte for the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// the upper half of an instruction alone, as initialisation needs it (datasheet figure 24)
+    /// The upper nibble of an instruction alone, for initialisation (datasheet figure 24).
     Nibble(u8),
-    /// an instruction (RS = 0)
+    /// An instruction (RS = 0).
     Command(u8),
-    /// a byte for DDRAM or CGRAM (RS = 1)
+    /// A byte for DDRAM or CGRAM (RS = 1).
     Data(u8),
 }
 
 impl Op {
-    /// Returns the register it goes to.
+    /// Returns the register select level.
     pub const fn rs(self) -> bool {
         matches!(self, Self::Data(_))
     }
 }
 
-/// Which of the controller's memories, for the instruction that sets the address.
+/// One of the controller's memories, for the set-address instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// 64 bytes: eight glyphs of eight rows
+    /// 64 bytes: eight glyphs of eight rows.
     Cgram,
-    /// 80 characters in two lines of 40
+    /// 80 characters in two lines of 40.
     Ddram,
 }
 
@@ -41,15 +40,15 @@ impl Memory {
         match self {
             Self::Cgram => 0x40 | (cell & 0x3f),
             Self::Ddram if cell < 40 => 0x80 | cell,
-            // The second line begins at 0x40.
+            // The second line starts at 0x40.
             Self::Ddram => 0x80 | (cell + 0x18),
         }
     }
 }
 
-/// Appends to `ops` what turns `held` into `wanted` and notes it in `held`. `None` in `held` is not
-/// known, in `wanted` is of no matter. `at` is the cell the address counter stands on, `None` when
-/// that is not known; the answer is where it stands afterwards.
+/// Appends the ops that update `held` to `wanted`, and updates `held`. `None` means unknown in
+/// `held` and "don't care" in `wanted`. `at` is the cell of the address counter, `None` if unknown.
+/// Returns its new cell.
 pub fn plan(
     memory: Memory,
     held: &mut [Option<u8>],
@@ -92,8 +91,7 @@ fn write(held: &mut [Option<u8>], cell: usize, value: u8, ops: &mut Vec<Op>) {
     }
 }
 
-/// Returns the changed cell with the most unchanged ones before it: the best place to cut the ring
-/// open.
+/// Returns the changed cell after the longest run of unchanged ones, the best start of the pass.
 fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
     let gap =
         |cell: usize| (1..size).take_while(|back| !changed((cell + size - back) % size)).count();
@@ -101,8 +99,8 @@ fn after_longest_gap(size: usize, changed: impl Fn(usize) -> bool) -> usize {
     candidates.max_by_key(|cell| (gap(*cell), size - cell)).unwrap_or(0)
 }
 
-/// Returns the bytes on an expander's bus for `ops`: four each (two for a nibble), and one for each change of
-/// RS.
+/// Returns the bytes on an expander's bus for `ops`: four each (two for a nibble), and one per
+/// change of RS.
 #[cfg(test)]
 pub fn cost(ops: &[Op], rs: Option<bool>) -> usize {
     let mut rs = rs;
@@ -122,8 +120,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// The least number of bytes, by trying everything (Dijkstra over counter, RS and the cells
-    /// still to be changed).
+    /// Returns the minimum number of bytes by exhaustive search (Dijkstra over counter, RS and the
+    /// cells still to change).
     fn minimum(changed: &[bool], at: Option<usize>) -> usize {
         let size = changed.len();
         let all: u32 =
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_of_eight_cells_costs_the_least_possible() {
+    fn every_pattern_of_eight_cells_costs_the_minimum() {
         for pattern in 0..256_u32 {
             let changed: Vec<bool> = (0..8).map(|cell| pattern >> cell & 1 == 1).collect();
             for at in (0..8).map(Some).chain([None]) {
@@ -176,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn larger_rings_too(changed in proptest::collection::vec(any::<bool>(), 9..12), at in proptest::option::of(0..9_usize)) {
+        fn larger_rings_cost_the_minimum(changed in proptest::collection::vec(any::<bool>(), 9..12), at in proptest::option::of(0..9_usize)) {
             prop_assert_eq!(cost(&planned(&changed, at), Some(true)), minimum(&changed, at));
         }
     }

@@ -1,4 +1,4 @@
-//! The driver against the emulated chip.
+//! Tests of the driver with the emulated chip.
 
 mod power;
 
@@ -52,7 +52,7 @@ impl Bench {
         self.backpack.seen(self.geometry, self.charset).lines()
     }
 
-    /// Shows a page and checks that a reader sees just that.
+    /// Shows a page and checks what is visible.
     fn expect(&mut self, lines: &[&str]) -> u64 {
         let bytes = self.show(lines).unwrap();
         assert_eq!(self.seen(), Frame::from_lines(self.geometry, lines).lines());
@@ -80,10 +80,10 @@ fn a_page_appears_on_every_geometry_and_wiring() {
 }
 
 #[test]
-fn the_golden_numbers_of_bytes() {
+fn updates_cost_the_golden_numbers_of_bytes() {
     let mut bench = Bench::new(SIXTEEN);
     bench.expect(&["aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaa"]);
-    // Switching the display on was an instruction, so RS is low already: one change less.
+    // Turning the display on was an instruction, so RS is already low: one change less.
     assert_eq!(bench.expect(&["cccccccccccccccc", "cccccccccccccccc"]), 139);
     assert_eq!(bench.expect(&["bbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbb"]), 140);
     assert_eq!(bench.expect(&["bbbbbxybbbbbbbbb", "bbbbbbbbbbbbbbbb"]), 14);
@@ -118,7 +118,7 @@ fn custom_glyphs_are_loaded_and_the_heartbeat_costs_ten_bytes() {
 }
 
 #[test]
-fn a_slow_controller_and_a_fast_bus_still_get_their_time() {
+fn timing_holds_for_a_slow_controller_on_a_fast_bus() {
     for (clock_hz, oscillator) in
         [(100_000, 190.0), (400_000, 190.0), (1_000_000, 190.0), (100_000, 350.0)]
     {
@@ -140,7 +140,7 @@ fn a_slow_controller_and_a_fast_bus_still_get_their_time() {
 }
 
 #[test]
-fn an_adapter_of_short_messages_gets_short_messages() {
+fn long_messages_are_split_for_a_limited_adapter() {
     for longest in [9, 10, 32, 64] {
         let mut bench = Bench::with(SIXTEEN, Charset::A00, Wiring::default(), |backpack| {
             backpack.with_longest_message(longest)
@@ -151,7 +151,7 @@ fn an_adapter_of_short_messages_gets_short_messages() {
 }
 
 #[test]
-fn an_address_without_a_chip_is_absent_and_costs_no_wait() {
+fn a_missing_chip_is_absent_without_a_wait() {
     let mut bench = Bench::new(SIXTEEN);
     bench.backpack.inject(Fault::Unplug);
     let error = bench.show(&["x"]).unwrap_err();
@@ -163,7 +163,7 @@ fn an_address_without_a_chip_is_absent_and_costs_no_wait() {
 }
 
 #[test]
-fn every_kind_of_failure_heals_with_the_next_page() {
+fn the_next_page_recovers_from_every_failure() {
     let faults = [
         Fault::Nack { count: 1, bytes: 0 },
         Fault::Nack { count: 3, bytes: 0 },
@@ -188,7 +188,7 @@ fn every_kind_of_failure_heals_with_the_next_page() {
 }
 
 #[test]
-fn a_false_pulse_on_e_makes_rubbish_until_the_next_refresh() {
+fn a_glitch_corrupts_until_the_next_refresh() {
     for nibble in 0..16 {
         let mut bench = Bench::new(SIXTEEN);
         bench.expect(&["10.99.0.126", "3/3 up         ♥"]);
@@ -208,7 +208,7 @@ fn a_false_pulse_on_e_makes_rubbish_until_the_next_refresh() {
 }
 
 #[test]
-fn a_refresh_of_a_working_display_does_not_flash() {
+fn a_refresh_does_not_flash() {
     let mut bench = Bench::new(SIXTEEN);
     bench.expect(&["10.99.0.126", "3/3 up         ♥"]);
     let before = bench.clock.now();
@@ -222,7 +222,7 @@ fn a_refresh_of_a_working_display_does_not_flash() {
 }
 
 #[test]
-fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
+fn a_refresh_disturbs_the_page_for_at_most_a_millisecond() {
     struct Watched {
         backpack: Backpack,
         clock: Clock,
@@ -239,7 +239,7 @@ fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
         ) -> Result<(), Self::Error> {
             for operation in operations {
                 let embedded_hal::i2c::Operation::Write(bytes) = operation else { continue };
-                // A byte at a time, to see what stands on the glass after each.
+                // One byte at a time, to check what is visible after each.
                 for byte in bytes.iter() {
                     let before = self.clock.now();
                     embedded_hal::i2c::I2c::write(&mut self.backpack, address, &[*byte])?;
@@ -284,7 +284,7 @@ fn what_is_seen_during_a_refresh_is_the_page_but_for_a_millisecond() {
 }
 
 #[test]
-fn the_backlight_is_one_byte() {
+fn the_backlight_costs_one_byte() {
     let mut bench =
         Bench::with(SIXTEEN, Charset::A00, Wiring::named("mjkdz").unwrap(), |backpack| backpack);
     bench.expect(&["x"]);
@@ -313,14 +313,15 @@ fn any_frames() -> impl Strategy<Value = (Geometry, Vec<Vec<String>>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn the_glass_always_equals_the_frame_and_costs_no_more_than_all_anew((geometry, sequence) in any_frames()) {
+    fn the_display_always_equals_the_frame_and_never_costs_more_than_a_redraw((geometry, sequence) in any_frames()) {
         let mut bench = Bench::new(geometry);
         for lines in sequence {
             let frame = Frame::from_lines(geometry, &lines);
             let before = bench.display.bytes();
             let first = before == 0;
             bench.display.show(&frame, true).unwrap();
-            // Glyphs beyond the eighth fall back: compare what the charset makes of the frame.
+            // Glyphs beyond the eighth have fallbacks: compare with the charset's rendering of the
+            // frame.
             let wanted = bench.charset.cells(&frame);
             let chip = bench.backpack.chip();
             let codes = chip.codes(geometry).concat();
@@ -360,7 +361,7 @@ fn any_fault() -> impl Strategy<Value = Option<Fault>> {
 
 proptest! {
     #[test]
-    fn whatever_happened_before_a_refresh_brings_the_page_back(
+    fn a_refresh_restores_the_page_from_any_state(
         story in proptest::collection::vec((any_fault(), "[a-z♥]{0,16}", "[0-9♥↑]{0,16}"), 1..12),
     ) {
         let mut bench = Bench::new(SIXTEEN);
@@ -374,7 +375,7 @@ proptest! {
         if bench.show(&["at last"]).is_err() {
             bench.backpack.inject(Fault::Plug);
         }
-        // Two refusals may still be waiting.
+        // Two injected refusals may be pending.
         let shown = (0..4).any(|_| bench.show(&["10.99.0.126", "3/3 up         ♥"]).is_ok());
         prop_assert!(shown);
         bench.display.refresh().unwrap();

@@ -1,8 +1,8 @@
-//! Small OLEDs of 128 by 32 or 64 pixels with an SSD1306 (datasheet rev. 1.1) or an SH1106
-//! (datasheet version 2.3), on I²C, as displays of characters.
+//! Driver of small I²C OLEDs of 128 by 32 or 64 pixels as character displays, with an SSD1306
+//! (datasheet rev. 1.1) or an SH1106 (datasheet version 2.3).
 //!
-//! Commands are those of the crate `ssd1306`; what is sent when, and to which bytes of the memory,
-//! is decided here (docs/decisions/oled.md).
+//! Commands come from the crate `ssd1306`; when to send them, and which bytes of the memory, is
+//! decided here (docs/decisions/oled.md).
 
 pub mod picture;
 pub mod plan;
@@ -22,28 +22,28 @@ use picture::{PAGE_ROWS, Shift, WIDTH};
 use plan::plan;
 use wire::Wire;
 
-/// Addresses at which such a display can be (SSD1306 datasheet, 8.1.5).
+/// I²C addresses of such displays (SSD1306 datasheet, 8.1.5).
 pub const ADDRESSES: [u8; 2] = [0x3c, 0x3d];
 
-/// Contrast (of 255) of a display in use, and of one that has nothing new to show.
+/// Contrast (of 255) of a display in use, and of a dimmed one.
 const BRIGHT: u8 = 0xcf;
 const DIM: u8 = 0x10;
-/// In the status byte: the display is off (SSD1306 datasheet, table 9-2; SH1106 datasheet, Read
+/// Bit of the status byte: the display is off (SSD1306 datasheet, table 9-2; SH1106 datasheet, Read
 /// Status).
 const STATUS_OFF: u8 = 0x40;
-/// The rest of it.
+/// The other bits of the status byte.
 const STATUS_KIND: u8 = 0x3f;
-/// An SSD1306 that drives 32 rows; see [`Controller::by_status`].
+/// An SSD1306 with 32 rows; see [`Controller::by_status`].
 const KIND_32_ROWS: u8 = 0x03;
 /// SH1106: DC-DC converter on (command 10).
 const SH1106_PUMP_ON: [u8; 2] = [0xad, 0x8b];
-/// SH1106: the first of the 132 columns of its memory that is on the glass.
+/// SH1106: the first visible column of the 132 in its memory.
 const SH1106_OFFSET: usize = 2;
-/// How many reads in a row fail while writes succeed until it is clear that adapter or chip cannot
-/// do it.
-const UNREADABLE: u8 = 3;
+/// Number of consecutive failed reads, with successful writes, after which reads count as
+/// unsupported.
+const MAX_FAILED_READS: u8 = 3;
 
-/// Which controller drives the pixels.
+/// The display controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Controller {
     Ssd1306,
@@ -53,7 +53,7 @@ pub enum Controller {
 impl Controller {
     pub const ALL: [Self; 2] = [Self::Ssd1306, Self::Sh1106];
 
-    /// Returns the name as the settings spell it.
+    /// Returns the name in the settings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ssd1306 => "ssd1306",
@@ -61,9 +61,9 @@ impl Controller {
         }
     }
 
-    /// Returns the controller whose status byte this is, by its lower half; `None` where it says
-    /// nothing. No datasheet gives these bits a meaning: they are what chips were seen to answer
-    /// (3 and 6: SSD1306 of 32 and 64 rows; 8: SH1106; the library ss_oled chooses by them).
+    /// Returns the controller for a status byte by its lower bits; `None` if they are inconclusive.
+    /// No datasheet defines these bits; they are observed values (3 and 6: SSD1306 with 32 and 64
+    /// rows; 8: SH1106), which the library ss_oled uses too.
     pub const fn by_status(status: u8) -> Option<Self> {
         match status & STATUS_KIND {
             KIND_32_ROWS | 0x06 => Some(Self::Ssd1306),
@@ -72,7 +72,7 @@ impl Controller {
         }
     }
 
-    /// Returns the first column of the memory that is on the glass.
+    /// Returns the first visible column of the memory.
     const fn offset(self) -> usize {
         match self {
             Self::Ssd1306 => 0,
@@ -82,14 +82,14 @@ impl Controller {
 }
 
 impl Resolution {
-    /// Returns the size of the OLED whose status byte this is, as far as it shows: see
+    /// Returns the size of the OLED with this status byte, as far as it shows; see
     /// [`Controller::by_status`].
     pub const fn by_status(status: u8) -> Self {
         if status & STATUS_KIND == KIND_32_ROWS { Self::P128x32 } else { Self::P128x64 }
     }
 }
 
-/// How the controller is found: just powered, or (probably) working.
+/// The expected state of the controller: just powered on, or (probably) running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Cold,
@@ -100,8 +100,8 @@ enum Start {
 #[derive(Debug)]
 pub struct Oled<I> {
     wire: Wire<I>,
-    /// as asked for; `None`: by its status byte
-    asked: Option<Controller>,
+    /// The configured controller; `None`: detect it by the status byte.
+    configured: Option<Controller>,
     controller: Controller,
     resolution: Resolution,
     charset: Charset,
@@ -109,16 +109,17 @@ pub struct Oled<I> {
     frame: Option<Frame>,
     lit: bool,
     dimmed: bool,
-    /// the contrast that was sent
+    /// The contrast last sent.
     contrast: Option<u8>,
     held: Vec<Option<u8>>,
-    /// the page that the controller's pointer is on
+    /// The page of the controller's pointer.
     page: Option<usize>,
-    /// which of [`Shift::TURNS`] the picture stands in
-    turn: usize,
-    /// what was read was not what was sent: a loss of power, or reading is no good here
+    /// The index in [`Shift::TURNS`] of the current position.
+    position: usize,
+    /// The last read differed from what was sent: after a power loss, or because reads do not work
+    /// here.
     doubt: bool,
-    /// reading has turned out to be no good
+    /// Reads do not work here.
     blind: bool,
     failed_reads: u8,
 }
@@ -127,9 +128,9 @@ impl<I: I2c> Oled<I>
 where
     I::Error: BusError,
 {
-    /// Sends nothing yet: the first [`CharDisplay::show`] initialises. Without a `controller` it is
-    /// asked by its status byte, and taken for an SSD1306 where that says nothing. `name` names the
-    /// bus in errors.
+    /// Returns a driver. The first [`CharDisplay::show`] initialises the display. Without a
+    /// `controller` it is detected by the status byte, with SSD1306 as the default. `name` is the
+    /// bus name for errors.
     pub fn new(
         bus: I,
         address: u8,
@@ -140,7 +141,7 @@ where
     ) -> Self {
         Self {
             wire: Wire::new(bus, address, name),
-            asked: controller,
+            configured: controller,
             controller: controller.unwrap_or(Controller::Ssd1306),
             resolution,
             charset,
@@ -151,24 +152,23 @@ where
             contrast: None,
             held: vec![None; resolution.bytes()],
             page: None,
-            turn: 0,
+            position: 0,
             doubt: false,
             blind: false,
             failed_reads: 0,
         }
     }
 
-    /// Returns the controller as it was asked for or recognised.
+    /// Returns the configured or detected controller.
     pub fn controller(&self) -> Controller {
         self.controller
     }
 
-    /// Makes the commands of the start, display on or off aside. They are sent with what comes
-    /// next.
+    /// Queues the initialisation commands, except display on or off, for the next transfer.
     ///
-    /// The crate's own `init` ends with display on, before the memory is written: that is a tenth
-    /// of a second of noise after power-on, and begins with display off, which is a flash where the
-    /// picture stands already.
+    /// Not the crate's `init`: it ends with display on before the memory is written, which shows
+    /// noise for a tenth of a second after power-on, and it begins with display off, which flashes
+    /// if a picture is shown.
     fn configure(&mut self) -> Result<(), DisplayError> {
         let wire = &mut self.wire;
         Command::DisplayClockDiv(0x8, 0x0).send(wire)?;
@@ -199,11 +199,11 @@ where
         Command::Invert(false).send(wire)
     }
 
-    /// Initialises and draws `frame`; the display is switched on last.
+    /// Initialises the display and draws `frame`; the display is turned on last.
     fn start(&mut self, start: Start, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
-        if self.asked.is_none() {
-            let known = self.wire.status().and_then(Controller::by_status);
-            self.controller = known.unwrap_or(self.controller);
+        if self.configured.is_none() {
+            let detected = self.wire.status().and_then(Controller::by_status);
+            self.controller = detected.unwrap_or(self.controller);
         }
         self.held.fill(None);
         (self.page, self.contrast) = (None, None);
@@ -211,7 +211,7 @@ where
             self.command(Command::DisplayOn(false))?;
         }
         self.configure().map_err(|error| refused(&error))?;
-        // Also finds out whether anything answers, before a thousand bytes are made.
+        // Also detects a missing device before a thousand bytes are prepared.
         self.wire.flush()?;
         self.draw(frame)?;
         self.set_contrast()?;
@@ -225,7 +225,7 @@ where
 
     fn update(&mut self, frame: &Frame, lit: bool) -> Result<(), DeviceError> {
         if lit && !self.lit {
-            // While it was dark nothing could be seen of a loss of power.
+            // While the display was off a power loss could not be detected.
             return self.start(Start::Warm, frame, lit);
         }
         if self.frame.as_ref() != Some(frame) {
@@ -240,13 +240,13 @@ where
         self.wire.flush()
     }
 
-    /// Sends the bytes of `frame` that the memory does not hold.
+    /// Sends the bytes of `frame` that differ from the memory.
     fn draw(&mut self, frame: &Frame) -> Result<(), DeviceError> {
-        let shift = Shift::TURNS.get(self.turn).copied().unwrap_or_default();
+        let shift = Shift::TURNS.get(self.position).copied().unwrap_or_default();
         let wanted = picture::draw(frame, self.charset, self.resolution, shift);
         for run in plan(&mut self.held, &wanted) {
             if self.page.replace(run.page) != Some(run.page) {
-                // The crate's type counts rows of pixels.
+                // The crate's type counts pixel rows.
                 let row = u8::try_from(run.page * PAGE_ROWS).unwrap_or(0);
                 self.command(Command::PageStart(Page::from(row)))?;
             }
@@ -269,23 +269,23 @@ where
         command.send(&mut self.wire).map_err(|error| refused(&error))
     }
 
-    /// Returns whether the display is lit as it was sent; `None` where that cannot be read.
-    /// Power-on leaves it off.
+    /// Returns whether the display is still on if it should be, since a power loss turns it off;
+    /// `None` if its status cannot be read.
     fn holds(&mut self) -> Option<bool> {
-        if self.failed_reads >= UNREADABLE {
+        if self.failed_reads >= MAX_FAILED_READS {
             return None;
         }
         let Some(status) = self.wire.status() else {
-            // A display that is gone is found by the next write.
+            // The next write detects a missing display.
             self.failed_reads += 1;
-            return (self.failed_reads < UNREADABLE).then_some(true);
+            return (self.failed_reads < MAX_FAILED_READS).then_some(true);
         };
         self.failed_reads = 0;
         Some(!self.lit || status & STATUS_OFF == 0)
     }
 }
 
-/// Returns an error of the crate before anything was sent.
+/// Returns the error for a command that the crate could not build.
 fn refused(error: &DisplayError) -> DeviceError {
     DeviceError::Failed(format!("a command for the display could not be made: {error:?}"))
 }
@@ -315,10 +315,10 @@ where
         result
     }
 
-    /// Draws everything anew, in the next of four places a pixel apart, against burn-in.
+    /// Redraws everything at the next of four positions, a pixel apart, against burn-in.
     fn refresh(&mut self) -> Result<(), DeviceError> {
         let (Some(frame), true) = (self.frame.take(), self.running) else { return Ok(()) };
-        self.turn = (self.turn + 1) % Shift::TURNS.len();
+        self.position = (self.position + 1) % Shift::TURNS.len();
         let result = self.start(Start::Warm, &frame, self.lit);
         self.running = result.is_ok();
         result

@@ -1,38 +1,38 @@
-//! From characters to what the controller's memory holds. Pure.
+//! Renders characters into the controller's memory. Pure.
 //!
-//! A cell has 8 by 16 pixels: each of the font's eight rows is drawn twice, and of its five columns
-//! the outer two, where the stems of most letters are. So strokes are two pixels wide both ways,
-//! and the fifteen characters of the longest IPv4 address fill 120 of 128 pixels: no larger font
-//! has room for it (docs/decisions/oled.md).
+//! A cell has 8 by 16 pixels: the font's eight rows are doubled, and so are the outer two of its
+//! five columns, which hold the stems of most letters. So strokes are mostly two pixels wide both
+//! ways, and the fifteen characters of the longest IPv4 address fill 120 of 128 pixels: a larger
+//! font would not fit (docs/decisions/oled.md).
 
 use crate::charset::{Charset, GLYPHS};
 use crate::{Frame, Geometry};
 
-/// Pixels of a row; also the columns of a page of the memory.
+/// Pixels per row, and columns per memory page.
 pub const WIDTH: usize = 128;
-/// Rows of pixels that one byte of the memory holds, the uppermost in bit 0.
+/// Pixel rows per memory byte, the topmost in bit 0.
 pub const PAGE_ROWS: usize = 8;
 
 const CELL_WIDTH: usize = 8;
 const CELL_HEIGHT: usize = 16;
 
-/// Which of the font's columns each of a cell's columns shows; the eighth is blank.
+/// The font column for each column of a cell; the eighth is blank.
 const COLUMNS: [u32; CELL_WIDTH - 1] = [0, 0, 1, 2, 3, 4, 4];
 
-/// Pixels of a display.
+/// The size of a display in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resolution {
-    /// 0.91 inches
+    /// 0.91 inches.
     P128x32,
-    /// 0.96 or 1.3 inches
+    /// 0.96 or 1.3 inches.
     P128x64,
 }
 
 impl Resolution {
-    /// All that are made and known here.
+    /// All known sizes.
     pub const ALL: [Self; 2] = [Self::P128x32, Self::P128x64];
 
-    /// Rows of pixels.
+    /// Returns the number of pixel rows.
     pub const fn height(self) -> usize {
         match self {
             Self::P128x32 => 32,
@@ -40,12 +40,12 @@ impl Resolution {
         }
     }
 
-    /// Bytes of memory behind the glass.
+    /// Returns the number of memory bytes that are visible.
     pub const fn bytes(self) -> usize {
         WIDTH * self.height() / PAGE_ROWS
     }
 
-    /// Returns the name as the settings spell it: "128x64".
+    /// Returns the name in the settings: "128x64".
     pub const fn name(self) -> &'static str {
         match self {
             Self::P128x32 => "128x32",
@@ -53,12 +53,12 @@ impl Resolution {
         }
     }
 
-    /// Returns the resolution of this name.
+    /// Returns the resolution with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|resolution| resolution.name() == name)
     }
 
-    /// Columns and rows of characters.
+    /// Returns the size in characters.
     pub const fn geometry(self) -> Geometry {
         match self {
             Self::P128x32 => Geometry { columns: 16, rows: 2 },
@@ -67,8 +67,8 @@ impl Resolution {
     }
 }
 
-/// How far the whole picture is moved to the right and down, so that the same pixels are not lit
-/// for years; in pixels, 0 or 1 each.
+/// Offset of the whole picture to the right and down, 0 or 1 pixel each, so that the same pixels
+/// are not lit for years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shift {
     pub right: usize,
@@ -76,7 +76,7 @@ pub struct Shift {
 }
 
 impl Shift {
-    /// The four places, each a pixel from the one before.
+    /// The four positions, each a pixel from the previous one.
     pub const TURNS: [Self; 4] = [
         Self { right: 0, down: 0 },
         Self { right: 1, down: 0 },
@@ -85,7 +85,7 @@ impl Shift {
     ];
 }
 
-/// Returns a glyph's columns in a cell, the uppermost pixel of each in bit 0.
+/// Returns a glyph's columns in a cell, the topmost pixel in bit 0.
 pub fn pattern(dots: [u8; 8]) -> [u16; CELL_WIDTH] {
     let mut columns = [0; CELL_WIDTH];
     for (column, dot) in columns.iter_mut().zip(COLUMNS) {
@@ -98,8 +98,8 @@ pub fn pattern(dots: [u8; 8]) -> [u16; CELL_WIDTH] {
     columns
 }
 
-/// Returns what the memory has to hold for `frame`, page by page, 128 bytes each. What is moved off
-/// the last row of pixels is not shown.
+/// Returns the memory for `frame`, page by page, 128 bytes each. Pixels shifted below the last row
+/// are cut off.
 pub fn draw(frame: &Frame, charset: Charset, resolution: Resolution, shift: Shift) -> Vec<u8> {
     let mut memory = vec![0; resolution.bytes()];
     let columns = usize::from(frame.geometry().columns).max(1);
@@ -124,14 +124,13 @@ pub fn draw(frame: &Frame, charset: Charset, resolution: Resolution, shift: Shif
 /// A character and its glyph's columns.
 type Known = (char, [u16; CELL_WIDTH]);
 
-/// Returns what a reader sees on the glass: the character whose glyph stands in each cell, in the
-/// place of the moved picture that fits best; `\u{fffd}` where it is no glyph. `lit` says whether
-/// the pixel at (x, y) is.
+/// Returns the visible text: in each cell the character of its glyph, `\u{fffd}` if unknown, at the
+/// shift that fits best. `lit` returns whether the pixel at (x, y) is on.
 pub fn read(lit: impl Fn(usize, usize) -> bool, charset: Charset, resolution: Resolution) -> Frame {
-    // Glyphs of ours before what looks like them.
+    // Our own glyphs come before ROM characters that look like them.
     let ours = GLYPHS.iter().map(|glyph| glyph.scalar);
     let all = (' '..='~').chain(ours).chain('\u{80}'..='\u{ff}');
-    // What stands for another character is not what is seen.
+    // Skip characters that are displayed as another one.
     let own = all.filter(|scalar| {
         let frame = Frame::from_lines(resolution.geometry(), &[scalar.to_string()]);
         charset.shown(&frame) == frame

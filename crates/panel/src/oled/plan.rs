@@ -1,29 +1,29 @@
-//! The cheapest way from what the controller's memory holds to what it should hold, in page
-//! addressing, which all controllers of this kind have. Pure.
+//! Computes the cheapest update from the controller's current memory to the wanted one, in page
+//! addressing, which all controllers of this kind support. Pure.
 //!
-//! A run of bytes of one page costs on the bus: address and control byte of the commands, their
-//! bytes (page 1, column 2; SSD1306 datasheet, table 9-1), address and control byte of the data,
-//! and the data. The page stays when only the column changes. So it is cheaper to write
-//! up to six unchanged bytes again than to begin another run behind them.
+//! A run of bytes in a page costs on the bus: address and control byte of the commands, the
+//! commands (page 1 byte, column 2; SSD1306 datasheet, table 9-1), address and control byte of the
+//! data, and the data. The page command is omitted if only the column changes. So rewriting up to
+//! six unchanged bytes costs no more than another run.
 
 use super::picture::WIDTH;
 
-/// Bytes on the bus, addresses included, for another run on the same page.
-const RUN: usize = 6;
-/// The longest gap that is written again; that long it costs the same and is one transfer less.
-const BRIDGE: usize = RUN;
+/// Overhead of another run on the same page, in bytes including addresses.
+const RUN_OVERHEAD: usize = 6;
+/// The longest gap to rewrite: at equal cost it saves a transfer.
+const MAX_GAP: usize = RUN_OVERHEAD;
 
-/// Bytes to be written one behind the other.
+/// Consecutive bytes in one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// eight rows of pixels, counted from the top
+    /// Page index: eight pixel rows, counted from the top.
     pub page: usize,
     pub column: usize,
     pub data: Vec<u8>,
 }
 
-/// Returns the runs that turn `held` into `wanted`, and notes them in `held`. `None` in `held` is
-/// not known.
+/// Returns the runs that update `held` to `wanted`, and updates `held`. `None` in `held` means
+/// unknown.
 pub fn plan(held: &mut [Option<u8>], wanted: &[u8]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (place, value) in wanted.iter().enumerate() {
@@ -34,7 +34,7 @@ pub fn plan(held: &mut [Option<u8>], wanted: &[u8]) -> Vec<Run> {
         let (page, column) = (place / WIDTH, place % WIDTH);
         let near = runs
             .last_mut()
-            .filter(|run| run.page == page && column - (run.column + run.data.len()) <= BRIDGE);
+            .filter(|run| run.page == page && column - (run.column + run.data.len()) <= MAX_GAP);
         match near {
             Some(run) => {
                 let from = page * WIDTH + run.column + run.data.len();
@@ -51,24 +51,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Returns the bytes on the bus for `runs`, addresses included: [`RUN`] each, one more for each
-    /// page, and the data.
+    /// Returns the bytes on the bus for `runs`, including addresses: [`RUN_OVERHEAD`] each, one
+    /// more per change of page, and the data.
     fn cost(runs: &[Run]) -> usize {
         let mut page = None;
         let mut bytes = 0;
         for run in runs {
-            bytes += RUN + usize::from(page.replace(run.page) != Some(run.page)) + run.data.len();
+            bytes += RUN_OVERHEAD
+                + usize::from(page.replace(run.page) != Some(run.page))
+                + run.data.len();
         }
         bytes
     }
 
-    /// The least for one page, by trying for each byte to write it in the run before or to begin
-    /// another one there.
+    /// Returns the minimum for one page, by dynamic programming: each byte extends the current run
+    /// or starts another.
     fn least(changed: &[bool]) -> usize {
-        // (least cost with a run that ends at this byte, least cost with none)
+        // (minimum with a run that ends at this byte, minimum without)
         let (mut within, mut without) = (usize::MAX / 2, 0);
         for changed in changed {
-            let written = (within + 1).min(without + RUN + 1);
+            let written = (within + 1).min(without + RUN_OVERHEAD + 1);
             without = if *changed { usize::MAX / 2 } else { within.min(without) };
             within = written;
         }
@@ -78,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_cheaper_brings_the_bytes_there(
+        fn no_cheaper_plan_exists(
             changed in proptest::collection::vec(proptest::bool::weighted(0.2), 4 * WIDTH),
         ) {
             let mut held = vec![Some(0); changed.len()];
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_written_and_what_stands_is_not() {
+    fn unknown_cells_are_written_and_known_ones_are_not() {
         let mut held = vec![None; 2 * WIDTH];
         let wanted = vec![0; 2 * WIDTH];
         let runs = plan(&mut held, &wanted);

@@ -9,7 +9,7 @@ use crate::emulator::{Clock, EmulatedError, Fault, OledChip, OledPanel};
 
 const CHARSET: Charset = Charset::A02;
 
-/// A driver and the emulated display that it drives.
+/// A driver with an emulated display.
 struct Bench {
     clock: Clock,
     panel: OledPanel,
@@ -57,7 +57,7 @@ fn all() -> impl Iterator<Item = (Controller, Resolution)> {
 }
 
 #[test]
-fn every_controller_and_glass_shows_the_page() {
+fn every_controller_and_resolution_shows_the_page() {
     for (controller, resolution) in all() {
         let mut bench = Bench::new(controller, resolution);
         bench.expect(&["192.168.100.200", "3/3 up  eth1   ♥", "▁▂▃▄ ↑↓✓✗ é ü ß", "#Wq@%~\\"]);
@@ -66,25 +66,25 @@ fn every_controller_and_glass_shows_the_page() {
 }
 
 #[test]
-fn the_controller_is_recognised_by_its_status_byte() {
+fn the_controller_is_detected_by_its_status_byte() {
     for (controller, resolution) in all() {
         let mut bench = Bench::with(controller, None, resolution, |panel| panel);
         bench.expect(&["10.99.0.126", "3/3 up"]);
         assert_eq!(bench.display.controller(), controller);
     }
-    // The display being on or off is another bit.
+    // The other bit is display on or off.
     assert_eq!(Controller::by_status(0x46), Some(Controller::Ssd1306));
     assert_eq!(Controller::by_status(0x08), Some(Controller::Sh1106));
-    // An expander's pins, and what says nothing.
+    // The pins of an expander, and inconclusive values.
     for status in [0xff, 0x00, 0x7f, 0x38, 0x18] {
         assert_eq!(Controller::by_status(status), None, "{status:#04x}");
     }
 }
 
-/// Two columns are missing at one side and noise stands at the other: what `detect --try` lets
-/// people see.
+/// Two columns are missing on one side and noise is on the other: this is what `detect --try` shows
+/// the user.
 #[test]
-fn the_wrong_controller_shows_a_picture_that_is_moved() {
+fn the_wrong_controller_shows_a_shifted_picture() {
     for (real, asked) in
         [(Controller::Ssd1306, Controller::Sh1106), (Controller::Sh1106, Controller::Ssd1306)]
     {
@@ -95,7 +95,7 @@ fn the_wrong_controller_shows_a_picture_that_is_moved() {
 }
 
 #[test]
-fn an_octet_that_changes_costs_its_pixels_and_their_addresses() {
+fn a_changed_octet_costs_its_pixels_and_their_addresses() {
     let mut bench = Bench::new(Controller::Ssd1306, Resolution::P128x64);
     bench.expect(&["192.168.1.17", "3/3 up  eth1"]);
     let (transactions, bytes) = bench.panel.traffic();
@@ -121,7 +121,7 @@ fn an_address_without_an_answer_is_absent() {
 }
 
 #[test]
-fn every_kind_of_failure_heals_with_the_next_page() {
+fn the_next_page_recovers_from_every_failure() {
     let faults = [
         Fault::Nack { count: 1, bytes: 0 },
         Fault::Nack { count: 1, bytes: 1 },
@@ -141,7 +141,7 @@ fn every_kind_of_failure_heals_with_the_next_page() {
 }
 
 #[test]
-fn an_adapter_of_short_messages_gets_short_messages() {
+fn long_messages_are_split_for_a_limited_adapter() {
     for longest in [8, 9, 16, 32, 100] {
         let mut bench = Bench::with(Controller::Ssd1306, None, Resolution::P128x64, |panel| {
             panel.with_longest_message(longest)
@@ -152,7 +152,7 @@ fn an_adapter_of_short_messages_gets_short_messages() {
 }
 
 #[test]
-fn a_loss_of_power_is_seen_and_drawn_again() {
+fn a_power_loss_is_detected_and_redrawn() {
     for (controller, resolution) in all() {
         let mut bench = Bench::new(controller, resolution);
         bench.expect(&["10.99.0.126", "3/3 up"]);
@@ -166,7 +166,7 @@ fn a_loss_of_power_is_seen_and_drawn_again() {
 }
 
 #[test]
-fn dark_is_off_and_light_begins_anew() {
+fn dark_turns_it_off_and_light_reinitialises() {
     let mut bench = Bench::new(Controller::Sh1106, Resolution::P128x64);
     bench.expect(&["10.99.0.126"]);
     let page = bench.frame(&["10.99.0.126"]);
@@ -175,13 +175,13 @@ fn dark_is_off_and_light_begins_anew() {
     assert_eq!(bench.display.bytes() - before, 2, "one command");
     assert!(!bench.panel.chip().is_on());
     assert!(bench.display.check(), "off is as it was sent");
-    // In the dark a loss of power cannot be seen.
+    // With the display off a power loss cannot be detected.
     bench.panel.inject(Fault::Power);
     bench.expect(&["10.99.0.126"]);
 }
 
 #[test]
-fn dimming_is_one_command() {
+fn dimming_costs_one_command() {
     let mut bench = Bench::new(Controller::Ssd1306, Resolution::P128x64);
     bench.expect(&["10.99.0.126"]);
     let bright = bench.panel.chip().contrast();
@@ -198,7 +198,7 @@ fn dimming_is_one_command() {
 }
 
 #[test]
-fn each_refresh_moves_the_picture_by_a_pixel_and_four_bring_it_back() {
+fn each_refresh_shifts_by_a_pixel_and_four_return_to_the_start() {
     let mut bench = Bench::new(Controller::Ssd1306, Resolution::P128x32);
     bench.expect(&["10.99.0.126", "3/3 up         ♥"]);
     let picture = |bench: &Bench| bench.panel.chip().bitmap();
@@ -214,7 +214,7 @@ fn each_refresh_moves_the_picture_by_a_pixel_and_four_bring_it_back() {
     assert_eq!(pictures.len(), 4);
 }
 
-/// A bus that shows the chip to a watcher after each message.
+/// A bus that shows the chip to an observer after each message.
 struct Watched<F> {
     panel: OledPanel,
     watch: Arc<Mutex<F>>,
@@ -238,7 +238,7 @@ impl<F: FnMut(&OledChip)> I2c for Watched<F> {
 }
 
 #[test]
-fn neither_noise_at_the_start_nor_a_flash_at_a_refresh_is_seen() {
+fn the_start_shows_no_noise_and_a_refresh_no_flash() {
     for (controller, resolution) in all() {
         let panel = OledPanel::new(Clock::simulated(), 0x3c, controller, resolution);
         let lit = Arc::new(Mutex::new(Vec::new()));
@@ -260,14 +260,14 @@ fn neither_noise_at_the_start_nor_a_flash_at_a_refresh_is_seen() {
 }
 
 #[test]
-fn a_page_of_another_size_is_refused() {
+fn a_page_of_another_size_is_rejected() {
     let mut bench = Bench::new(Controller::Ssd1306, Resolution::P128x64);
     let page = Frame::blank(Resolution::P128x32.geometry());
     let error = bench.display.show(&page, true).unwrap_err();
     assert!(error.to_string().contains("128x64 (16x4)"), "{error}");
 }
 
-/// A chip that answers every read with the same byte, or not at all.
+/// A chip that returns the same byte on each read, or fails.
 struct Mute(OledPanel, Option<u8>);
 
 impl ErrorType for Mute {
@@ -291,7 +291,7 @@ impl I2c for Mute {
 }
 
 #[test]
-fn a_chip_that_cannot_be_read_is_written_all_the_same() {
+fn an_unreadable_chip_still_works() {
     for answer in [None, Some(0xff), Some(0x40)] {
         let resolution = Resolution::P128x64;
         let panel = OledPanel::new(Clock::simulated(), 0x3c, Controller::Ssd1306, resolution);
@@ -323,7 +323,7 @@ fn any_fault() -> impl Strategy<Value = Option<Fault>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_glass_always_equals_the_frame(
+    fn the_display_always_equals_the_frame(
         sh1106: bool,
         tall: bool,
         pages in proptest::collection::vec(proptest::collection::vec("[ab ♥↑▁▂●○✓0-9]{0,16}", 4), 1..8),
@@ -334,7 +334,7 @@ proptest! {
         for lines in pages {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
             bench.show(&lines).unwrap();
-            // Glyphs beyond the eighth fall back.
+            // Glyphs beyond the eighth have fallbacks.
             let wanted = CHARSET.shown(&bench.frame(&lines));
             prop_assert_eq!(bench.panel.seen(CHARSET).lines(), wanted.lines());
             let chip = bench.panel.chip();
@@ -343,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happened_before_a_refresh_brings_the_page_back(
+    fn a_refresh_restores_the_page_from_any_state(
         story in proptest::collection::vec((any_fault(), "[a-z♥]{0,16}", "[0-9♥↑]{0,16}"), 1..12),
     ) {
         let mut bench = Bench::new(Controller::Ssd1306, Resolution::P128x32);
@@ -357,7 +357,7 @@ proptest! {
         if bench.show(&["at last"]).is_err() {
             bench.panel.inject(Fault::Plug);
         }
-        // Two refusals may still be waiting.
+        // Two injected refusals may be pending.
         let shown = (0..4).any(|_| bench.show(&["10.99.0.126", "3/3 up         ♥"]).is_ok());
         prop_assert!(shown);
         bench.display.refresh().unwrap();

@@ -1,8 +1,8 @@
-//! The two-wire interface of the controllers (SSD1306 datasheet, 8.1.5.2): behind the address a
-//! control byte says whether commands or data follow, up to the stop.
+//! The controllers' I²C interface (SSD1306 datasheet, 8.1.5.2): after the address, a control byte
+//! determines whether commands or data follow until the stop.
 //!
-//! In place of `display-interface-i2c`, which sends each command in a transaction of its own, cuts
-//! data into pieces of 16 bytes and drops the error of the bus.
+//! Replaces `display-interface-i2c`, which sends each command in a transaction of its own, splits
+//! data into 16 bytes and discards bus errors.
 
 use display_interface::{DataFormat, DisplayError, WriteOnlyDataCommand};
 use embedded_hal::i2c::I2c;
@@ -10,25 +10,25 @@ use embedded_hal::i2c::I2c;
 use crate::bus::{BusError, BusFault, explain};
 use crate::device::DeviceError;
 
-/// Control bytes: Co = 0, so that all that follows is of one kind.
+/// Control bytes with Co = 0: all following bytes are of one kind.
 const COMMANDS: u8 = 0x00;
 const DATA: u8 = 0x40;
-/// The shortest message that is tried on an adapter that takes no long ones; the longest command
-/// and its control byte are shorter.
-const SHORTEST: usize = 8;
+/// Minimum message length for adapters that reject long messages; the longest command with its
+/// control byte is shorter.
+const MIN_LIMIT: usize = 8;
 
-/// The controller's end of the bus. Commands wait until data or [`Wire::flush`] sends them, in one
-/// transaction.
+/// The bus side of the controller. Commands are queued until data or [`Wire::flush`] sends them in
+/// one transaction.
 #[derive(Debug)]
 pub struct Wire<I> {
     bus: I,
     address: u8,
-    /// names the bus in errors
+    /// The bus name, for errors.
     name: String,
     commands: Vec<Vec<u8>>,
-    /// the longest message the adapter takes, as far as is known
+    /// The longest message that the adapter is known to accept.
     limit: usize,
-    /// acknowledged, control bytes included
+    /// Acknowledged bytes, including control bytes.
     bytes: u64,
 }
 
@@ -51,12 +51,12 @@ where
         self.bytes
     }
 
-    /// Sends the commands that wait.
+    /// Sends the queued commands.
     pub fn flush(&mut self) -> Result<(), DeviceError> {
         let commands = std::mem::take(&mut self.commands);
         let mut rest = commands.as_slice();
         while !rest.is_empty() {
-            // As many whole commands as a message takes.
+            // As many whole commands as fit into a message.
             let mut message = vec![COMMANDS];
             let mut count = 0;
             for command in rest {
@@ -73,7 +73,7 @@ where
         Ok(())
     }
 
-    /// Sends bytes for the memory.
+    /// Sends data for the memory.
     pub fn data(&mut self, data: &[u8]) -> Result<(), DeviceError> {
         self.flush()?;
         let mut rest = data;
@@ -88,7 +88,7 @@ where
         Ok(())
     }
 
-    /// Reads the status byte (SSD1306 datasheet, table 9-2; bit 6: the display is off). `None`:
+    /// Reads the status byte (SSD1306 datasheet, table 9-2; bit 6: the display is off). `None` if
     /// it cannot be read.
     pub fn status(&mut self) -> Option<u8> {
         let mut found = [0];
@@ -97,15 +97,15 @@ where
         Some(status)
     }
 
-    /// Sends one message; false if it was too long and a shorter one is to be tried.
+    /// Sends one message. Returns false if it was too long and has to be split.
     fn write(&mut self, message: &[u8]) -> Result<bool, DeviceError> {
         match self.bus.write(self.address, message) {
             Ok(()) => {
                 self.bytes += u64::try_from(message.len()).unwrap_or(0);
                 Ok(true)
             }
-            Err(error) if error.fault() == BusFault::TooLong && message.len() > SHORTEST => {
-                self.limit = (message.len() / 2).max(SHORTEST);
+            Err(error) if error.fault() == BusFault::TooLong && message.len() > MIN_LIMIT => {
+                self.limit = (message.len() / 2).max(MIN_LIMIT);
                 Ok(false)
             }
             Err(error) => Err(explain(&error, &self.name, self.address)),

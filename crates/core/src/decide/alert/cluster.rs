@@ -1,22 +1,21 @@
-//! Alerts of the cluster's subnet: an overlap with the venue's, and the move out of its way.
+//! Alerts of the cluster's subnet: an overlap with the venue's, and the move away from it.
 
 use crate::config::{Node, Settings};
 use crate::decide::Overlap;
-use crate::decide::alert::{Alert, AlertCode};
+use crate::decide::alert::{Alert, AlertCode, listed};
 use crate::decide::cluster::Placement;
 use crate::facts::Facts;
 
-/// How many of the nodes that are left behind an alert names.
+/// Limit on nodes that an alert lists by name.
 const NAMED: usize = 5;
 
-/// Raises where the cluster's subnet meets the venue's.
+/// Raises alerts about overlaps of the cluster's subnet with the venue's.
 pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     raised.extend(clash(settings, facts, placement));
     let home = settings.cluster.address;
     match placement.overlap {
         Overlap::None => {}
-        // Without a port there is nothing to keep apart; a port that was renamed has the address
-        // for a moment more.
+        // Without a port nothing overlaps; a renamed port may keep the address for a moment.
         Overlap::Routed if facts.cluster_port().is_none() => {}
         Overlap::Routed => {
             let text =
@@ -24,14 +23,15 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
             raised.push(Alert::whole(AlertCode::GatewayOverlap, text));
         }
         Overlap::Renumbered => {
-            let whom = left_behind(settings);
-            let text = format!("the cluster moved from {home} to {}{whom}", placement.address);
+            let consequence = left_behind(settings);
+            let text =
+                format!("the cluster moved from {home} to {}{consequence}", placement.address);
             raised.push(Alert::whole(AlertCode::GatewayRenumbered, text));
         }
     }
 }
 
-/// Returns the alert that an uplink was leased an address of the cluster.
+/// Returns the alert that the venue leased an address of the cluster to an uplink.
 fn clash(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (index, address) = placement.clash?;
     let port = facts.kernel().link(index).map_or("an uplink", |link| link.name.as_str());
@@ -51,8 +51,8 @@ fn clash(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Al
     Some(Alert::whole(AlertCode::UplinkClash, text).shown_as(format!("CLASH {a}.{b}.{c}")))
 }
 
-/// Returns who will not follow the cluster by itself, and whether the others will, as the end of a
-/// sentence.
+/// Returns which nodes cannot follow the cluster's move, and whether the others will, as the end of
+/// a sentence.
 fn left_behind(settings: &Settings) -> String {
     let served = settings.cluster.dhcp.is_some();
     let left = settings.nodes.iter().filter(|node| is_static(node, served));
@@ -61,16 +61,12 @@ fn left_behind(settings: &Settings) -> String {
         let follow = if served { "; its nodes follow within minutes" } else { "" };
         return follow.to_owned();
     }
-    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
-    let more = match names.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let listed = listed(&names, names.len(), NAMED);
     let others = if served { "; the other nodes follow within minutes" } else { "" };
-    format!("; left behind with static addresses: {named}{more}{others}")
+    format!("; left behind with static addresses: {listed}{others}")
 }
 
-/// Returns whether a node has an address of the settings that it does not get by DHCP.
+/// Returns whether a node has a configured address that DHCP does not assign.
 fn is_static(node: &Node, served: bool) -> bool {
     node.address.is_some() && !(served && node.mac.is_some())
 }

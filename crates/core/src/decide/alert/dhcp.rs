@@ -1,4 +1,4 @@
-//! Alerts of what serves the nodes: addresses, names, and files to boot from.
+//! Alerts of DHCP, DNS and net boot for the nodes.
 
 use crate::config::{Netboot, Settings};
 use crate::decide::alert::{Alert, AlertCode, Part, Severity, Subject};
@@ -7,15 +7,15 @@ use crate::event::{Applied, ApplyErrorKind, Output};
 use crate::facts::Facts;
 use crate::facts::dhcp::OtherServers;
 
-/// Seconds for which a switch keeps a port from forwarding as it is shipped: twice the forward
-/// delay (802.1D, table 17-1), and what is waited beyond it.
-const USUAL_HOLD: u64 = 32;
+/// Seconds for which a switch with default settings blocks a new port: twice the forward delay
+/// (802.1D, table 17-1), with a margin.
+const DEFAULT_HOLD: u64 = 32;
 
 /// Raises what keeps the nodes from being served.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     other_server(facts, raised);
-    held(facts, raised);
-    exhausted(settings, facts, raised);
+    switch_blocks(facts, raised);
+    range_exhausted(settings, facts, raised);
     let verdict = verdict(settings, facts);
     let names_alone = verdict == Verdict::Refused && settings.cluster.dns.is_some();
     if verdict != Verdict::Serve && !names_alone {
@@ -25,13 +25,13 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let netboot = netboot.filter(|_| settings.cluster.dhcp.is_some() && !names_alone);
     if let Some(netboot) = netboot {
         boot_files(netboot, facts, raised);
-        raised.extend(endless(netboot));
+        raised.extend(ipxe_without_script(netboot));
     }
     dnsmasq(facts, raised);
 }
 
-/// Raises that a board asked for an address, and all are taken.
-fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
+/// Raises that a board requested an address and the range is exhausted.
+fn range_exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
     if verdict(settings, facts) != Verdict::Serve {
         return;
@@ -44,12 +44,12 @@ fn exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::GatewayDhcpFull, text));
 }
 
-/// Raises that a switch says it lets nothing through for longer than switches do as shipped:
-/// anybody can send such frames.
-fn held(facts: &Facts, raised: &mut Vec<Alert>) {
+/// Raises that spanning-tree frames announce a longer block than switches' default. Anyone can send
+/// such frames.
+fn switch_blocks(facts: &Facts, raised: &mut Vec<Alert>) {
     let port = facts.cluster_port().map(|port| &port.name);
     let Some((port, seconds)) =
-        port.zip(facts.dhcp().held().filter(|seconds| *seconds > USUAL_HOLD))
+        port.zip(facts.dhcp().held().filter(|seconds| *seconds > DEFAULT_HOLD))
     else {
         return;
     };
@@ -61,7 +61,8 @@ fn held(facts: &Facts, raised: &mut Vec<Alert>) {
     raised.push(Alert::whole(AlertCode::GatewayDhcpHeld, text));
 }
 
-/// Raises a foreign server, and that none can be asked for: no addresses are served in either case.
+/// Raises another DHCP server, or that the check for one failed: in both cases no addresses are
+/// served.
 fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
     let Some(port) = facts.cluster_port().map(|port| &port.name) else { return };
     if let OtherServers::Foreign { server, mac } = facts.dhcp().other_servers() {
@@ -81,7 +82,7 @@ fn other_server(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises files and folders of net boot that cannot be read.
+/// Raises net boot files and folders that cannot be read.
 fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     let root = netboot.root.display();
     if let Some(why) = &facts.vitals().boot_folder {
@@ -100,7 +101,7 @@ fn boot_files(netboot: &Netboot, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises a dnsmasq that is missing, does not start, or cannot resolve names.
+/// Raises a dnsmasq that is missing, fails to start, or cannot resolve names.
 fn dnsmasq(facts: &Facts, raised: &mut Vec<Alert>) {
     let outputs = facts.outputs();
     if let Some(error) = outputs.error(Output::Dnsmasq) {
@@ -117,13 +118,13 @@ fn dnsmasq(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns an alert about one part of what nodes boot from.
+/// Returns an alert about one part of net boot.
 fn netboot_alert(part: Part, text: String) -> Alert {
     Alert::new(AlertCode::GatewayNetboot, Subject::Part(part), text)
 }
 
-/// Returns the alert that nothing is there for iPXE to start, where firmware is sent iPXE.
-fn endless(netboot: &Netboot) -> Option<Alert> {
+/// Returns the alert that firmware is sent iPXE, and no script is set for iPXE to run.
+fn ipxe_without_script(netboot: &Netboot) -> Option<Alert> {
     let files = [
         ("bios", &netboot.bios),
         ("uefi_x86", &netboot.uefi_x86),

@@ -1,5 +1,5 @@
-//! Alerts of the firewall: our own rules, other programs' rules in the way of what is promised to
-//! the nodes and to the venue, and what our rules drop.
+//! Alerts of the firewall: our own rules, other programs' rules that block promised traffic, and
+//! what our rules drop.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ use crate::decide::firewall::{
 use crate::event::{Blocker, Traffic, printable_line};
 use crate::facts::Facts;
 
-/// Percent of the connection tracking table from which on it counts as nearly full.
+/// Fill level of the connection tracking table, in percent, that raises an alert.
 const CONNTRACK_FULL: u64 = 80;
 
-/// Raises what keeps packets from going where they should.
+/// Raises what keeps packets from their destination.
 pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     if let Some(by) = &facts.firewall().fight {
         let by = by.as_deref().unwrap_or("another program");
@@ -32,7 +32,7 @@ pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     drops(facts, placement, raised);
 }
 
-/// Returns the alert that another program drops what the nodes send by the way out that is used.
+/// Returns the alert that another program drops the nodes' traffic on its current way out.
 fn blocked(facts: &Facts) -> Option<Alert> {
     if let Some(blocker) = facts.firewall().blocker() {
         let text = format!("{} drops the nodes' traffic: {}", place(blocker), blocker.remedy);
@@ -44,8 +44,8 @@ fn blocked(facts: &Facts) -> Option<Alert> {
     facts.firewall().swallowed.then_some(alert)
 }
 
-/// Returns the alert that another program would drop what the nodes send, if it left by this
-/// uplink.
+/// Returns the alert that another program would drop the nodes' traffic through this uplink, which
+/// is not in use.
 fn blocked_spare(uplink: &str, blocker: &Blocker) -> Alert {
     let text = format!(
         "{} would drop the nodes' traffic through {uplink}, which is not the way out now: {}",
@@ -55,7 +55,7 @@ fn blocked_spare(uplink: &str, blocker: &Blocker) -> Alert {
     Alert::of_port(AlertCode::UplinkBlocked, uplink, text)
 }
 
-/// Returns the alert that requests for addresses do not reach dnsmasq, where no rule shows why.
+/// Returns the alert that DHCP requests do not reach dnsmasq, and no known rule explains it.
 fn unheard(facts: &Facts) -> Option<Alert> {
     let firewall = facts.firewall();
     if !firewall.unheard || firewall.traffic.iter().any(|(what, _)| *what == Traffic::Addresses) {
@@ -78,8 +78,8 @@ fn conntrack(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises one alert for each chain of another program that drops what is promised, with all that
-/// it drops and each remedy once.
+/// Raises one alert for each chain of another program that drops promised traffic, with all it
+/// drops and each remedy once.
 fn promised(blocked: &[(Traffic, Blocker)], raised: &mut Vec<Alert>) {
     let mut by_chain_of: BTreeMap<_, Vec<&(Traffic, Blocker)>> = BTreeMap::new();
     for entry in blocked {
@@ -88,7 +88,7 @@ fn promised(blocked: &[(Traffic, Blocker)], raised: &mut Vec<Alert>) {
     raised.extend(by_chain_of.values().filter_map(|dropped| dropped_by_chain(dropped)));
 }
 
-/// Returns the alert of one chain that drops all of `dropped`; `None` if that is nothing.
+/// Returns the alert about one chain that drops all of `dropped`; `None` if that is empty.
 fn dropped_by_chain(dropped: &[&(Traffic, Blocker)]) -> Option<Alert> {
     let (_, chain) = dropped.first()?;
     let what: Vec<String> = dropped.iter().map(|(traffic, _)| traffic::words(*traffic)).collect();
@@ -104,20 +104,20 @@ fn dropped_by_chain(dropped: &[&(Traffic, Blocker)]) -> Option<Alert> {
     Some(by_chain(chain, text).graded(severity))
 }
 
-/// Returns an alert about the chain that drops something, where it is known.
+/// Returns an alert about the chain that drops something, if it is known.
 fn by_chain(blocker: &Blocker, text: String) -> Alert {
-    let known: Vec<&str> = blocker.table.iter().chain(&blocker.chain).map(String::as_str).collect();
-    let chain = printable_line(&known.join(" ")).to_string();
+    let parts: Vec<&str> = blocker.table.iter().chain(&blocker.chain).map(String::as_str).collect();
+    let chain = printable_line(&parts.join(" ")).to_string();
     let subject = if chain.is_empty() { Subject::Whole } else { Subject::Chain(chain) };
     Alert::new(AlertCode::GatewayBlocked, subject, text).shown_as(panel(blocker))
 }
 
-/// Returns the words for the panel: "BLOCKED FORWARD".
+/// Returns the panel text: "BLOCKED FORWARD".
 fn panel(blocker: &Blocker) -> String {
     format!("BLOCKED {}", blocker.chain.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Returns where it is dropped: "chain FORWARD of table ip filter".
+/// Returns the blocking chain: "chain FORWARD of table ip filter".
 fn place(blocker: &Blocker) -> String {
     match (&blocker.table, &blocker.chain) {
         (Some(table), Some(chain)) => format!("chain {chain} of table {table}"),
@@ -125,7 +125,7 @@ fn place(blocker: &Blocker) -> String {
     }
 }
 
-/// Raises what our rules drop that is probably meant to get through, or should not send.
+/// Raises drops by our own rules that are probably unintended, or whose sender is misconfigured.
 fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for (rule, example) in facts.firewall().drops.standing() {
         let latest =
@@ -178,8 +178,8 @@ fn drops(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns the text about boards on the cluster port with addresses of another network: perhaps one
-/// that the head has an address in.
+/// Returns the text about boards on the cluster port whose source is in another network, possibly
+/// one that the head has an address in.
 fn foreign_sources(
     facts: &Facts,
     placement: &Placement,

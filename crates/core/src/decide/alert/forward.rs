@@ -1,4 +1,4 @@
-//! Ports of the head that lead nowhere, or hide what the head itself offers.
+//! Alerts of forwarded ports that lead nowhere, or hide a service of the head.
 
 use crate::config::{Allow, Forward, Settings, Transport};
 use crate::decide::Overlap;
@@ -7,14 +7,14 @@ use crate::decide::cluster::Placement;
 use crate::decide::forward::{NoWay, name, target, way};
 use crate::facts::Facts;
 
-/// Raises what of each forwarded port is not as its owner expects.
+/// Raises the faults of each forwarded port.
 pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     for forward in &settings.forwards {
-        raised.extend(lost(forward, facts, placement));
-        raised.extend(hides(forward, settings, facts));
+        raised.extend(leads_nowhere(forward, facts, placement));
+        raised.extend(hides_service(forward, settings, facts));
     }
-    // Where there is no cluster port, the address that is left on one with another name is no
-    // node's in the venue.
+    // Without a cluster port the overlap is with its own leftover address on a renamed port, not
+    // with the venue.
     let has_port = facts.cluster_port().is_some();
     if has_port && !settings.forwards.is_empty() && placement.overlap == Overlap::Routed {
         let text = format!(
@@ -26,8 +26,8 @@ pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised:
     }
 }
 
-/// Returns the alert that a port leads nowhere.
-fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
+/// Returns the alert that a forwarded port leads nowhere.
+fn leads_nowhere(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert> {
     let (port, to) = (name(forward), target(forward));
     let text = match way(forward, facts, placement).err()? {
         NoWay::NoAddress => format!("the forwarded port {port} leads nowhere: {to} has no address"),
@@ -40,9 +40,9 @@ fn lost(forward: &Forward, facts: &Facts, placement: &Placement) -> Option<Alert
     Some(Alert::new(AlertCode::NodeForwardLost, Subject::Forward(port), text))
 }
 
-/// Returns the alert that a port takes the place of what the head itself offers there.
-fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
-    let service = hidden(settings, facts, forward)?;
+/// Returns the alert that a forwarded port hides a service of the head.
+fn hides_service(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert> {
+    let service = hidden_service(settings, facts, forward)?;
     let (port, to) = (name(forward), target(forward));
     let text = format!(
         "{port} leads to {to}, so the venue cannot reach {service} of the head itself there: the \
@@ -51,8 +51,8 @@ fn hides(forward: &Forward, settings: &Settings, facts: &Facts) -> Option<Alert>
     Some(Alert::new(AlertCode::NodeForwardHides, Subject::Forward(port), text))
 }
 
-/// Returns what `uplink.allow` offers on the port that a forward takes.
-fn hidden(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
+/// Returns the service of `uplink.allow` on the port that a forward takes.
+fn hidden_service(settings: &Settings, facts: &Facts, forward: &Forward) -> Option<&'static str> {
     let port = forward.listen;
     settings.uplink.allow.iter().find_map(|allow| match (allow, forward.transport) {
         (Allow::Ssh, Transport::Tcp) if port == 22 || facts.vitals().ssh_ports.contains(&port) => {

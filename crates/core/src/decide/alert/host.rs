@@ -6,19 +6,19 @@ use crate::event::{Applied, Output, in_words};
 use crate::facts::Facts;
 use crate::facts::Trouble;
 
-/// The parts of [`Trouble::pressure`] in their order: what each is called, and what helps.
+/// The parts of [`Trouble::pressure`] in their order, each with its name and remedy.
 const PRESSURE: [(Part, &str, &str); 3] = [
     (Part::Processor, "the processor", "see what runs: top"),
     (Part::Memory, "memory", "see what uses it: ps aux --sort=-rss | head"),
     (Part::Disk, "the disk", "see what writes: sudo iotop -o"),
 ];
 
-/// Raises what is wrong with the head itself. Texts hold the limit and not the figure: that is in
-/// the status, and a figure that moves would be news each time.
+/// Raises what is wrong with the head itself. Texts contain the limit, not the current figure: a
+/// changing text would be a new alert each time. The status has the figure.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     raised.extend(settings.unset.as_ref().map(not_set_up));
-    for (stands, code, text) in conditions(settings, facts.vitals().trouble) {
-        if stands {
+    for (holds, code, text) in conditions(settings, facts.vitals().trouble) {
+        if holds {
             raised.push(Alert::whole(code, text));
         }
     }
@@ -32,7 +32,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
         );
         raised.push(Alert::whole(AlertCode::HostSensor, text));
     }
-    kept_from_us(facts, raised);
+    denied_resources(facts, raised);
 }
 
 /// Returns the alert that the head is not set up.
@@ -49,7 +49,7 @@ fn not_set_up(why: &Unset) -> Alert {
     }
 }
 
-/// Returns what may be wrong with the head: whether it is, the alert's code and its text.
+/// Returns the possible conditions of the head: whether each holds, its code and its text.
 fn conditions(settings: &Settings, trouble: Trouble) -> [(bool, AlertCode, String); 8] {
     let limits = &settings.vitals;
     [
@@ -59,7 +59,7 @@ fn conditions(settings: &Settings, trouble: Trouble) -> [(bool, AlertCode, Strin
             "the head's supply sags below what the board needs".to_owned(),
         ),
         (
-            // Without enough voltage it is slowed down as well: one cause, one alert.
+            // Under-voltage throttles too: one cause, one alert.
             trouble.throttled && !trouble.under_voltage,
             AlertCode::HostThrottled,
             "the firmware slows the head's processor down".to_owned(),
@@ -102,17 +102,16 @@ fn conditions(settings: &Settings, trouble: Trouble) -> [(bool, AlertCode, Strin
     ]
 }
 
-/// Returns a limit in percent. One that is switched off raises nothing.
+/// Returns a limit in percent. A limit that is off raises nothing.
 fn percent(limit: Option<u8>) -> u8 {
     limit.unwrap_or(0)
 }
 
-/// Raises each part of the head that tasks wait for.
+/// Raises each resource under pressure (PSI).
 fn pressure(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let share = percent(settings.vitals.pressure);
-    for (stands, (part, what, remedy)) in facts.vitals().trouble.pressure.into_iter().zip(PRESSURE)
-    {
-        if stands {
+    for (holds, (part, what, remedy)) in facts.vitals().trouble.pressure.into_iter().zip(PRESSURE) {
+        if holds {
             let text =
                 format!("tasks waited for {what} for more than {share} % of a minute: {remedy}");
             raised.push(Alert::new(AlertCode::HostPressure, Subject::Part(part), text));
@@ -120,9 +119,8 @@ fn pressure(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises what this machine keeps from the gateway: the right to probe, and room for what is to be
-/// remembered.
-fn kept_from_us(facts: &Facts, raised: &mut Vec<Alert>) {
+/// Raises what this machine denies us: the right to send probes, and storage for state.
+fn denied_resources(facts: &Facts, raised: &mut Vec<Alert>) {
     let denied = &facts.vitals().denied_probes;
     if !denied.is_empty() {
         let kinds: Vec<&str> = denied.iter().map(String::as_str).collect();

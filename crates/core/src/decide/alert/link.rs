@@ -1,5 +1,5 @@
-//! Alerts of the head's ports: the cluster port, ports of bridges, ports without a role, and what
-//! else is on their wires.
+//! Alerts of the head's ports: the cluster port, bridge ports, ports without a role, and address
+//! conflicts.
 
 use crate::config::Settings;
 use crate::decide::alert::{Alert, AlertCode};
@@ -7,7 +7,7 @@ use crate::event::LinkIndex;
 use crate::facts::Facts;
 use crate::facts::link::mirror::HeldAddress;
 
-/// Raises what is wrong with the ports that the gateway uses, or keeps closed.
+/// Raises what is wrong with the ports that the gateway uses or keeps closed.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     cluster_port(settings, facts, raised);
     without_role(facts, raised);
@@ -15,7 +15,7 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     neighbours(facts, raised);
 }
 
-/// Raises a cluster port that is absent, or has no carrier.
+/// Raises a cluster port that is missing or has no carrier.
 fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     match facts.cluster_port() {
         None => {
@@ -30,7 +30,7 @@ fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
             let text = no_port(&port.name);
             raised.push(Alert::whole(AlertCode::GatewayPortNoCarrier, text));
         }
-        // The carrier of a port that is switched off is unknown; the gateway switches it on.
+        // The carrier of a port that is down is unknown; the gateway sets the port up.
         Some(port) if port.up && !port.carrier => {
             let text =
                 format!("no cable in the cluster interface {}: is the switch on?", port.name);
@@ -40,7 +40,7 @@ fn cluster_port(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns what a bridge lacks that has no ports, for an alert.
+/// Returns the text about a bridge without ports.
 pub fn no_port(bridge: &str) -> String {
     format!(
         "the bridge {bridge} has no port: put one into it (sudo ip link set PORT up master \
@@ -48,7 +48,7 @@ pub fn no_port(bridge: &str) -> String {
     )
 }
 
-/// Raises ports of the settings that are ports of a bridge or bond, or that only carry a VLAN.
+/// Raises configured ports that are ports of a bridge or bond, or only carry a VLAN.
 pub fn enslaved(facts: &Facts, raised: &mut Vec<Alert>) {
     let roles = facts.roles();
     for (port, master) in &roles.enslaved {
@@ -72,7 +72,7 @@ fn in_bridge(facts: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert
     } else {
         format!("{port} is a port of {master}: name {master} in the settings instead")
     };
-    // Another uplink may do in its place; without the cluster's port nothing works.
+    // Another uplink may take over; without the cluster port nothing works.
     let code = if cluster == Some(index) {
         AlertCode::GatewayPortEnslaved
     } else {
@@ -81,8 +81,8 @@ fn in_bridge(facts: &Facts, index: LinkIndex, master: LinkIndex) -> Option<Alert
     Some(Alert::of_port(code, port, text).shown_as(format!("{port} IN {master}")))
 }
 
-/// Returns the alert that the address is on a VLAN of the port `index`, and none on the port. An
-/// untagged network beside tagged ones is in order.
+/// Returns the alert that a VLAN of the port has an address and the port itself none. An untagged
+/// network beside tagged ones is fine.
 fn only_vlan(facts: &Facts, index: LinkIndex) -> Option<Alert> {
     let port = &facts.kernel().link(index)?.name;
     let vlan = facts
@@ -96,13 +96,12 @@ fn only_vlan(facts: &Facts, index: LinkIndex) -> Option<Alert> {
     Some(alert.shown_as(format!("{port} HAS VLAN")))
 }
 
-/// Returns whether the port has an address that can be used.
+/// Returns whether the port has a usable address.
 fn has_address(facts: &Facts, index: LinkIndex) -> bool {
     facts.kernel().addresses(index).iter().any(HeldAddress::is_usable)
 }
 
-/// Raises each port that has an address and no role: it is closed, and may have been meant for
-/// something.
+/// Raises each port that has an address and no role: it is closed, perhaps unintentionally.
 fn without_role(facts: &Facts, raised: &mut Vec<Alert>) {
     for (link, held) in facts.links().ports_without_role() {
         let port = &link.name;
@@ -117,8 +116,7 @@ fn without_role(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises addresses of the head that other boards have too: who asks for one reaches the head or
-/// the other board.
+/// Raises addresses of the head that another board has too: ARP requests for them reach either.
 fn conflicts(facts: &Facts, raised: &mut Vec<Alert>) {
     for conflict in &facts.vitals().conflicts {
         let Some(port) = facts.kernel().link(conflict.port) else { continue };
@@ -140,8 +138,8 @@ fn conflicts(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises a kernel's table of neighbours that is nearly full: who finds no room there is neither
-/// reached nor given an address.
+/// Raises a kernel neighbour table that is nearly full: nodes without an entry get neither packets
+/// nor a lease.
 fn neighbours(facts: &Facts, raised: &mut Vec<Alert>) {
     let Some((count, max)) = facts.vitals().neighbours else { return };
     let text = format!(

@@ -22,25 +22,25 @@ pub struct Alert {
     pub severity: Severity,
     pub code: AlertCode,
     pub subject: Subject,
-    /// one line of plain English, with the remedy where there is one
+    /// One line of plain English, with the remedy where there is one.
     pub text: String,
-    /// few words for the LCD's second row: `CLASH 192.168.50`; the pages break it where a row is
-    /// too short
+    /// Short text for the LCD's second row: `CLASH 192.168.50`. Pages split it where a row is too
+    /// short.
     pub panel: String,
-    /// the operator knows of it: it is shown, but raises no alarm any more
+    /// The operator has acknowledged it: it is shown, but no longer alarms.
     pub acknowledged: bool,
 }
 
 impl Alert {
-    /// Returns an alert with its code's severity and words for the panel. A remedy that its code
-    /// has follows `what`.
+    /// Returns an alert with its code's severity and panel text. The code's remedy, if any, follows
+    /// `what`.
     pub fn new(code: AlertCode, subject: Subject, what: impl Into<String>) -> Self {
-        // Not cut: half a number would be another number. The pages make it fit.
+        // Not truncated: half a number would be another number. The pages make it fit.
         let panel = code.panel(&subject);
         Self::worded(code, subject, what, panel)
     }
 
-    /// Returns an alert whose words for the panel depend on more than its subject.
+    /// Returns an alert with a panel text that depends on more than its subject.
     pub fn worded(
         code: AlertCode,
         subject: Subject,
@@ -56,7 +56,7 @@ impl Alert {
         Self { severity, code, subject, text, panel, acknowledged: false }
     }
 
-    /// Returns an alert of a code that has no more than one at a time.
+    /// Returns an alert of a code that is raised at most once.
     pub fn whole(code: AlertCode, what: impl Into<String>) -> Self {
         Self::new(code, Subject::Whole, what)
     }
@@ -66,23 +66,33 @@ impl Alert {
         Self::new(code, Subject::Port(port.to_owned()), what)
     }
 
-    /// Returns it with a severity that depends on the facts.
+    /// Returns the alert with a severity that depends on the facts.
     pub fn graded(self, severity: Severity) -> Self {
         Self { severity, ..self }
     }
 
-    /// Returns it with words for the panel that depend on more than its subject.
+    /// Returns the alert with a panel text that depends on more than its subject.
     pub fn shown_as(self, panel: impl Into<String>) -> Self {
         Self { panel: panel.into(), ..self }
     }
 
-    /// Returns what makes it the same alert later on.
+    /// Returns the identity of the alert across decisions.
     pub fn id(&self) -> AlertId {
         AlertId { code: self.code, subject: self.subject.clone() }
     }
 
-    /// Returns how much it alarms: an acknowledged fault as much as a warning.
+    /// Returns the severity for lights and alarms: at most a warning once acknowledged.
     pub fn urgency(&self) -> Severity {
         if self.acknowledged { self.severity.min(Severity::Warning) } else { self.severity }
     }
+}
+
+/// Returns the first `limit` of `names`, and how many of `total` are not among them.
+pub(crate) fn listed<S: AsRef<str>>(names: &[S], total: usize, limit: usize) -> String {
+    let first: Vec<&str> = names.iter().take(limit).map(AsRef::as_ref).collect();
+    let more = match total.saturating_sub(first.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
 }

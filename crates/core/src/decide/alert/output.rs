@@ -1,10 +1,10 @@
-//! Alerts of outputs that do not hold what they should.
+//! Alerts of outputs that could not be applied.
 
 use crate::decide::alert::{Alert, AlertCode};
 use crate::event::{ApplyErrorKind, Output};
 use crate::facts::Facts;
 
-/// Raises what keeps the gateway's own outputs from working.
+/// Raises errors of the gateway's own outputs.
 pub fn gateway(facts: &Facts, raised: &mut Vec<Alert>) {
     let outputs = [
         (Output::Firewall, AlertCode::GatewayNotLoaded),
@@ -12,13 +12,13 @@ pub fn gateway(facts: &Facts, raised: &mut Vec<Alert>) {
         (Output::Routing, AlertCode::GatewayRouting),
     ];
     for (output, code) in outputs {
-        // A port that is not there has an alert of its own.
+        // A missing port has an alert of its own.
         failed(facts, output, code, &[ApplyErrorKind::Absent, ApplyErrorKind::Waiting], raised);
     }
 }
 
-/// Raises a panel that fails and a status socket that is not where it should be. A panel that is
-/// not there raises no alert.
+/// Raises errors of the panel and of the status socket. A panel that is not connected raises no
+/// alert.
 pub fn optional(facts: &Facts, raised: &mut Vec<Alert>) {
     let outputs = [
         (Output::Display, AlertCode::LcdError),
@@ -30,7 +30,7 @@ pub fn optional(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises the output's error, unless it is of a kind that is no fault.
+/// Raises the output's error, unless its kind is no fault.
 fn failed(
     facts: &Facts,
     output: Output,

@@ -1,4 +1,4 @@
-//! Which alerts the facts raise: asks every subject.
+//! Collects the alerts of every subject.
 
 use crate::config::Settings;
 use crate::decide::cluster::Placement;
@@ -8,11 +8,11 @@ use super::{
     Alert, cluster, dhcp, firewall, forward, host, link, node, output, routing, share, uplink,
 };
 
-/// How many alerts of nodes have room from the beginning.
-const USUAL: usize = 12;
+/// Initial capacity for alerts of nodes.
+const INITIAL_CAPACITY: usize = 12;
 
-/// Returns the alerts that no probe of a node changes.
-pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
+/// Returns the alerts that do not depend on probes of nodes.
+pub fn cacheable(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Alert> {
     let mut raised = Vec::new();
     if facts.links().is_synced() {
         uplink::alerts(settings, facts, &mut raised);
@@ -35,23 +35,22 @@ pub fn steady(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<
     raised
 }
 
-/// Returns all alerts, of which those in `steady` are known already: the most severe first, then by
-/// code and text.
-pub fn all(settings: &Settings, facts: &Facts, steady: &[Alert]) -> Vec<Alert> {
-    let mut raised = Vec::with_capacity(steady.len() + USUAL);
+/// Returns all alerts, including `cacheable`: most severe first, then by code and text.
+pub fn all(settings: &Settings, facts: &Facts, cacheable: &[Alert]) -> Vec<Alert> {
+    let mut raised = Vec::with_capacity(cacheable.len() + INITIAL_CAPACITY);
     node::health::alerts(settings, facts, &mut raised);
     mark_acknowledged(facts, &mut raised);
-    raised.extend_from_slice(steady);
+    raised.extend_from_slice(cacheable);
     raised.sort_by(|a, b| {
         b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.text.cmp(&b.text))
     });
     raised
 }
 
-/// Marks those that users know of.
+/// Marks the alerts that the operator has acknowledged.
 fn mark_acknowledged(facts: &Facts, raised: &mut [Alert]) {
-    let known = facts.acknowledged();
-    for alert in raised.iter_mut().filter(|_| !known.is_empty()) {
-        alert.acknowledged |= known.contains(&alert.id());
+    let acknowledged = facts.acknowledged();
+    for alert in raised.iter_mut().filter(|_| !acknowledged.is_empty()) {
+        alert.acknowledged |= acknowledged.contains(&alert.id());
     }
 }

@@ -1,5 +1,4 @@
-//! The ways that packets take: other programs' routing rules that lead them astray, and uplinks
-//! that stand in for another.
+//! Alerts of routing: other programs' rules that misroute packets, and failover to another uplink.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,31 +13,31 @@ use crate::event::{Astray, LinkIndex, Rule};
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 
-/// The table of the machine's own addresses (`RT_TABLE_LOCAL`).
+/// The kernel's table of local addresses (`RT_TABLE_LOCAL`).
 const TABLE_LOCAL: u32 = 255;
 
-/// Raises what leads packets astray, and an uplink that stands in for another.
+/// Raises misrouted packets, and a failover between uplinks.
 pub fn alerts(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     astray(facts, placement, raised);
     raised.extend(failover(facts));
 }
 
-/// Raises each rule of others that leads packets of the head's networks astray, and each address
-/// that two uplinks have.
+/// Raises each rule of another program that misroutes the head's or the nodes' packets, and each
+/// address that two uplinks have.
 fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     let mut by_rule: BTreeMap<Option<&Rule>, Vec<&Astray>> = BTreeMap::new();
     let mut of_nodes: BTreeMap<Option<&Rule>, &Astray> = BTreeMap::new();
-    let mut twice = BTreeSet::new();
+    let mut duplicates = BTreeSet::new();
     for astray in facts.astray().filter(|astray| !is_refused(facts, astray)) {
         if is_way_out(facts, astray) {
-            // By another uplink the nodes get out as well.
+            // Through another uplink the nodes still get out.
             if astray.by.is_none_or(|by| !facts.roles().uplinks.contains(&by)) {
-                of_nodes.entry(culprit(facts, astray)).or_insert(astray);
+                of_nodes.entry(deciding_rule(facts, astray)).or_insert(astray);
             }
-        } else if let Some(same) = held_twice(facts, astray) {
-            twice.insert(same);
+        } else if let Some(same) = duplicate_address(facts, astray) {
+            duplicates.insert(same);
         } else {
-            by_rule.entry(culprit(facts, astray)).or_default().push(astray);
+            by_rule.entry(deciding_rule(facts, astray)).or_default().push(astray);
         }
     }
     for (rule, all) in by_rule {
@@ -46,7 +45,7 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
         raised.push(rule_alert(facts, placement, rule, (&all, takes_of_nodes)));
     }
     raised.extend(of_nodes.iter().filter_map(|(rule, astray)| part_alert(facts, *rule, astray)));
-    for (address, used, unused) in twice {
+    for (address, used, unused) in duplicates {
         let text = format!(
             "{used} and {unused} have the same address {address}, so the head answers through \
              {used} only: unplug one of the two, or ask one venue for another address"
@@ -55,14 +54,14 @@ fn astray(facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns whether `uplink-no-exit` covers it: where the nodes' own packets are refused, so is what
-/// answers them (rp_filter).
+/// Returns whether `uplink-no-exit` covers it: where the nodes' packets are refused, the reverse
+/// path filter refuses the replies too.
 fn is_refused(facts: &Facts, astray: &Astray) -> bool {
     facts.routing().egress() == Some(None) && astray.by.is_none() && astray.way.enters.is_some()
 }
 
-/// Returns an address that two uplinks have, the one by which its answers leave, and the other.
-fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str, &'a str)> {
+/// Returns an address that two uplinks have, the uplink by which its replies leave, and the other.
+fn duplicate_address<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str, &'a str)> {
     let (from, by) = (astray.way.from?, astray.by?);
     let is_from = |address: IpAddr| address == from;
     let holds = facts.kernel().addresses(by).iter().any(|held| is_from(held.address.addr()));
@@ -73,26 +72,26 @@ fn held_twice<'a>(facts: &'a Facts, astray: &Astray) -> Option<(IpAddr, &'a str,
     Some((from, port_name(facts, by)?, port_name(facts, astray.way.leaves)?))
 }
 
-/// Returns the name of a port that is there.
+/// Returns the name of a port, if it exists.
 fn port_name(facts: &Facts, index: LinkIndex) -> Option<&str> {
     facts.kernel().link(index).map(|link| link.name.as_str())
 }
 
-/// Returns the command that brings the rule for the main table back, where none is left: a script
-/// that flushes all rules does that.
-pub fn main_table(facts: &Facts) -> Option<&'static str> {
-    // A flush leaves the one for the machine's own addresses.
+/// Returns the command that restores the rule for the main table, if none is left, for example
+/// after a script flushed all rules.
+pub fn restore_main_rule(facts: &Facts) -> Option<&'static str> {
+    // A flush keeps the rule for the local table.
     let flushed = leads_to(facts, TABLE_LOCAL) && !leads_to(facts, TABLE_MAIN);
     flushed.then_some("sudo ip rule add preference 32766 lookup main")
 }
 
-/// Returns whether a rule of others leads everything that it takes to this table.
+/// Returns whether a rule of another program looks into this table without suppressing routes.
 fn leads_to(facts: &Facts, table: u32) -> bool {
     rules_of_others(facts).any(|rule| rule.table == table && rule.suppress.is_none())
 }
 
-/// Returns the alert about one rule of others (`None`: it is not known which) that leads `all`
-/// astray, and perhaps a part of what the nodes send to the internet.
+/// Returns the alert about one rule of another program (`None`: unknown) that misroutes `all`, and
+/// with `takes_of_nodes` part of the nodes' internet traffic.
 fn rule_alert(
     facts: &Facts,
     placement: &Placement,
@@ -128,14 +127,14 @@ fn rule_alert(
     }
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
-    let remedy = lead_past(preference, &selectors);
+    let remedy = bypass(preference, &selectors);
     let text =
         format!("another program's routing rule {preference}{table} {what} and {place}: {remedy}");
     Alert::new(AlertCode::GatewayRule, Subject::Rule(preference), text).graded(severity)
 }
 
-/// Returns the alert about a rule of others that leads a part of what the nodes send to the
-/// internet by no uplink.
+/// Returns the alert about a rule of another program that sends part of the nodes' internet traffic
+/// past the uplinks.
 fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Alert> {
     let cluster = &facts.cluster_port()?.name;
     let Some(rule) = rule else {
@@ -147,7 +146,7 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
     let preference = rule.preference;
     let table = if rule.table == 0 { String::new() } else { format!(" (table {})", rule.table) };
     let part = selector(rule);
-    // Ours, if they come later, know the way also after another lease.
+    // Later rules of ours stay right after the next lease.
     let target = if preference <= RULE_PREFERENCE {
         format!("goto {RULE_PREFERENCE}")
     } else {
@@ -176,11 +175,12 @@ fn part_alert(facts: &Facts, rule: Option<&Rule>, astray: &Astray) -> Option<Ale
     Some(alert.graded(Severity::Warning))
 }
 
-/// Returns what a rule takes of the nodes' packets, in the words of ip-rule(8), each after a blank.
+/// Returns the selectors of a rule for the nodes' packets, in the syntax of ip-rule(8), each after
+/// a space.
 fn selector(rule: &Rule) -> String {
     let flow = &rule.flow;
     let from = rule.source.map_or_else(String::new, |source| format!(" from {source}"));
-    // Bits of a DSCP beyond those have a word of their own.
+    // DSCP bits beyond the TOS field have a keyword of their own.
     let tos = flow.tos.map_or_else(String::new, |tos| match tos {
         0..=0x1c => format!(" tos {tos:#04x}"),
         _ => format!(" dscp {}", tos >> 2),
@@ -196,7 +196,7 @@ fn selector(rule: &Rule) -> String {
     format!("{from}{tos}{protocol}{source}{destination}")
 }
 
-/// Writes ports as `ip rule` does.
+/// Returns a port selector as `ip rule` writes it.
 fn ports(word: &str, range: Option<(u16, u16)>) -> String {
     match range {
         Some((first, last)) if first == last => format!(" {word} {first}"),
@@ -205,9 +205,9 @@ fn ports(word: &str, range: Option<(u16, u16)>) -> String {
     }
 }
 
-/// Returns how packets of these selectors are led past a rule of others: to the first of our rules,
-/// which know the way also after another lease.
-fn lead_past(preference: u32, selectors: &[String]) -> String {
+/// Returns the remedy: rules that send these selectors past another program's rule, to our first
+/// one, which stays right after the next lease.
+fn bypass(preference: u32, selectors: &[String]) -> String {
     let behind = format!("give it a preference above {LAST_PREFERENCE}");
     let Some(before) = preference.checked_sub(1).filter(|before| *before > 0) else {
         return behind;
@@ -221,19 +221,19 @@ fn lead_past(preference: u32, selectors: &[String]) -> String {
     format!("route that traffic past it ({}), or {behind}", commands.join(" && "))
 }
 
-/// Returns whether it is the nodes' way to the internet.
+/// Returns whether it is about the nodes' way to the internet.
 fn is_way_out(facts: &Facts, astray: &Astray) -> bool {
     astray.way.enters.is_some() && astray.way.enters == facts.roles().cluster
 }
 
-/// Returns whether it goes to the nodes, rather than from the head to the venue.
+/// Returns whether it is about packets to the nodes, rather than from the head to the venue.
 fn is_cluster(facts: &Facts, astray: &Astray) -> bool {
     facts.roles().cluster == Some(astray.way.leaves)
 }
 
-/// Returns the rule of others that decided: the first that looks into that table, or, where nothing
-/// was found, the first that refuses.
-fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
+/// Returns the rule of another program that decided: the first that looks into the table of the
+/// route, or, if no route was found, the first that refuses.
+fn deciding_rule<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     let mut rules: Vec<&Rule> = if is_way_out(facts, astray) {
         let port = facts.cluster_port().map_or("", |port| port.name.as_str());
         rules_of_others(facts).filter(|rule| takes_of_nodes(rule, port, &astray.way)).collect()
@@ -248,8 +248,8 @@ fn culprit<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
     }
 }
 
-/// Returns the alert that the nodes go out by another uplink than the head, as the preferred one
-/// has no internet.
+/// Returns the alert that the nodes use another uplink than the head because the preferred one has
+/// no internet.
 fn failover(facts: &Facts) -> Option<Alert> {
     let (by, main) = (facts.routing().detour().by()?, facts.main_egress()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
@@ -264,9 +264,9 @@ fn failover(facts: &Facts) -> Option<Alert> {
         .then(|| Alert::of_port(AlertCode::UplinkFailover, by, text))
 }
 
-/// Returns the command that keeps the nodes' traffic off another port, ahead of all rules of
-/// others.
-pub fn around(facts: &Facts) -> Option<String> {
+/// Returns the command that keeps the nodes' traffic on the uplink, ahead of all rules of other
+/// programs.
+pub fn bypass_command(facts: &Facts) -> Option<String> {
     let (cluster, uplink) = (facts.cluster_port()?, facts.active()?.link.index);
     let others = rules_of_others(facts).map(|rule| rule.preference);
     let first = others.filter(|preference| *preference > 0).min().unwrap_or(u32::MAX);

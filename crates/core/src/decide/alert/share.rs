@@ -6,7 +6,7 @@ use crate::decide::share::networks;
 use crate::event::{Disk, ShareSeen};
 use crate::facts::Facts;
 
-/// Raises what keeps nodes from a disk, or will.
+/// Raises what keeps nodes from a share, or soon will.
 pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     let Some(seen) = &facts.shares().seen else { return };
     for share in &settings.shares {
@@ -24,8 +24,8 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns why nodes have no disk there, and what helps. Of a disk that was pulled the mount is
-/// still there, and has to go first.
+/// Returns why a share's disk is missing, and the remedy. A disk that was unplugged leaves a stale
+/// mount, which has to be unmounted first.
 fn missing(share: &Share, seen: &ShareSeen) -> String {
     let (name, path) = (&share.name, share.path.display());
     if seen.pulled.contains(&share.path) {
@@ -41,7 +41,7 @@ fn missing(share: &Share, seen: &ShareSeen) -> String {
     )
 }
 
-/// Returns why the NFS server does not give a disk to the nodes, and what helps.
+/// Returns why the NFS server does not export a share, and the remedy.
 fn not_exported(share: &Share, seen: &ShareSeen, facts: &Facts) -> String {
     let remedy = if !seen.installed {
         "install the package nfs-kernel-server"

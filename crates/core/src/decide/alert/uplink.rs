@@ -1,4 +1,4 @@
-//! Alerts of the uplinks: address, lease, way out.
+//! Alerts of the uplinks: address, lease, internet.
 
 use std::net::Ipv4Addr;
 
@@ -46,11 +46,11 @@ fn offline(facts: &Facts) -> Alert {
     Alert::whole(AlertCode::UplinkNone, text).graded(severity).shown_as(panel)
 }
 
-/// Returns the alert that the uplink has an address and leads nowhere.
+/// Returns the alert that the uplink has an address, but no internet.
 fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>) -> Option<Alert> {
     let (port, index) = (&active.link.name, active.link.index);
-    // The main table's default route is not the only one that may lead out: halves of everything,
-    // or another table's, do too.
+    // Other routes than main's default may lead out: two halves (0.0.0.0/1 and 128.0.0.0/1), or
+    // another table's.
     if facts.is_routeless(index) && facts.main_egress() != Some(index) {
         let text = format!(
             "{port} has an address but no default route: the venue's DHCP server names no router, \
@@ -79,10 +79,10 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
         .then(|| Alert::of_port(AlertCode::UplinkNoInternet, port, text))
 }
 
-/// Returns the alert that a routing rule refuses what the nodes send by the uplink `port`.
+/// Returns the alert that a routing rule refuses the nodes' traffic through the uplink `port`.
 fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
     let cluster = facts.cluster_port().filter(|_| facts.is_without_exit())?;
-    let text = match routing::main_table(facts) {
+    let text = match routing::restore_main_rule(facts) {
         Some(remedy) => format!(
             "another program deleted the routing rule for the main table: put it back ({remedy})"
         ),
@@ -96,8 +96,8 @@ fn without_exit(facts: &Facts, port: &str) -> Option<Alert> {
     Some(Alert::of_port(AlertCode::UplinkNoExit, port, text))
 }
 
-/// Returns the alert that the head is reached by IPv6 only, and the nodes have no way out but for
-/// one that is not ours, as a translator's (RFC 6877) is.
+/// Returns the alert that the head has only IPv6, and the nodes have no way out, not even through
+/// another program's port such as a translator (RFC 6877).
 fn without_ipv4(settings: &Settings, facts: &Facts) -> Option<Alert> {
     let active = facts.active().filter(|_| facts.is_ipv6_only() && !leaves_elsewhere(facts))?;
     let port = &active.link.name;
@@ -120,14 +120,14 @@ fn without_ipv4(settings: &Settings, facts: &Facts) -> Option<Alert> {
     Some(Alert::of_port(AlertCode::UplinkNoIpv4, port, text))
 }
 
-/// Returns whether the kernel would send the nodes' packets by some port with a carrier. Its answer
-/// names one without as well; a port that is gone is an answer of before.
+/// Returns whether the kernel would send the nodes' packets through a port with a carrier. Its
+/// answer may name a port without one, or, if outdated, a port that is gone.
 fn leaves_elsewhere(facts: &Facts) -> bool {
     let egress = facts.routing().egress().flatten();
     egress.is_some_and(|index| facts.kernel().link(index).is_none_or(|port| port.carrier))
 }
 
-/// Returns why an uplink has no address, and the words for the panel.
+/// Returns why an uplink has no address, and the panel text.
 fn without_address(facts: &Facts, active: &UplinkView<'_>) -> (String, &'static str) {
     let port = &active.link.name;
     match active.state {
@@ -155,8 +155,7 @@ fn without_address(facts: &Facts, active: &UplinkView<'_>) -> (String, &'static 
     }
 }
 
-/// Returns what is known of a port that got no address in time: who has not done what, and what
-/// helps.
+/// Returns why a port got no address in time, and the remedy.
 pub fn no_dhcp(facts: &Facts, active: &UplinkView<'_>) -> String {
     let port = &active.link.name;
     let own = self_assigned(facts, active).map_or_else(String::new, |own| {
@@ -214,7 +213,7 @@ pub fn no_dhcp(facts: &Facts, active: &UplinkView<'_>) -> String {
     }
 }
 
-/// Returns the link-local address that the head gave itself there (RFC 3927).
+/// Returns the link-local address that the head assigned itself there (RFC 3927).
 fn self_assigned(facts: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
     let mut held = facts.kernel().addresses(active.link.index).iter();
     held.find_map(|held| match held.address {
@@ -223,13 +222,13 @@ fn self_assigned(facts: &Facts, active: &UplinkView<'_>) -> Option<Ipv4Addr> {
     })
 }
 
-/// Returns whether a slow server may still answer (see [`ANSWER_TIME`]).
+/// Returns whether a slow server may still reply (see [`ANSWER_TIME`]).
 fn may_be_slow(facts: &Facts, active: &UplinkView<'_>) -> bool {
     active.searching_since.is_some_and(|since| facts.now().saturating_since(since) < ANSWER_TIME)
 }
 
-/// Raises each lease that is not renewed: the address works for as long as it lasts; after that the
-/// head is gone from the venue.
+/// Raises each lease that is not renewed: the address works until the lease expires, then the head
+/// is unreachable from the venue.
 fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
     for uplink in facts.uplinks() {
         let Some((address, _)) = uplink.not_renewed else { continue };
@@ -247,8 +246,8 @@ fn not_renewed(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Raises each translator's address that outlived its translator: by its default route IPv4 leaves
-/// as it is, which the venue drops.
+/// Raises each translator address that outlived its translator: IPv4 leaves by its default route
+/// untranslated, and the venue drops it.
 fn translators_left_over(facts: &Facts, raised: &mut Vec<Alert>) {
     for uplink in facts.uplinks().iter().filter(|uplink| uplink.is_translator_dead) {
         let (port, index) = (&uplink.link.name, uplink.link.index);
@@ -262,13 +261,13 @@ fn translators_left_over(facts: &Facts, raised: &mut Vec<Alert>) {
     }
 }
 
-/// Returns the alert that the kernel sends the nodes' traffic by a port that is no uplink.
+/// Returns the alert that the nodes' traffic leaves by a port that is no uplink.
 fn exit_by(facts: &Facts) -> Option<Alert> {
     let roles = facts.roles();
     let exit = facts.routing().egress().flatten().filter(|index| !roles.uplinks.contains(index))?;
     let exit = facts.kernel().link(exit)?;
     let port = &exit.name;
-    // Back to where it came from: no router there leads to the internet, and all else looks well.
+    // No router in the cluster leads to the internet, though everything else looks right.
     let text = if roles.cluster == Some(exit.index) {
         format!(
             "a default route sends the nodes' traffic back to the cluster interface {port}: \
@@ -287,8 +286,8 @@ fn exit_by(facts: &Facts) -> Option<Alert> {
              an uplink: add {port} to the end of uplink.interfaces, so that NAT covers it"
         )
     } else {
-        let around =
-            routing::around(facts).map_or_else(String::new, |command| format!(" ({command})"));
+        let around = routing::bypass_command(facts)
+            .map_or_else(String::new, |command| format!(" ({command})"));
         format!(
             "the nodes' traffic leaves through {port}, not through an uplink, and without NAT. \
              If it should, add {port} to uplink.interfaces; if not, route it past {port}{around}"

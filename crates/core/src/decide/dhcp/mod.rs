@@ -1,4 +1,4 @@
-//! DHCP, names and net boot for the nodes: what dnsmasq should do.
+//! DHCP, DNS and net boot for the nodes: the desired state of dnsmasq.
 
 pub mod others;
 pub mod places;
@@ -24,69 +24,68 @@ use super::cluster::{Placement, keep_host};
 
 pub use resolvers::Upstream;
 
-/// Lease time while the venue and the cluster use the same addresses: the cluster may have to move,
-/// and nodes are to notice soon. The shortest that dnsmasq knows.
+/// Lease time while venue and cluster use the same addresses: the cluster may have to move, and
+/// nodes should notice soon. dnsmasq's minimum.
 const SHORT_LEASE: Duration = Duration::from_secs(120);
-/// T1, the renewal interval: bounds how long nodes stay cut off after the cluster moves, whatever
-/// the lease time. RFC 2131, 4.4.5.
+/// T1, the renewal interval (RFC 2131, 4.4.5): bounds how long nodes stay cut off after the cluster
+/// moves, whatever the lease time.
 const RENEW: Duration = Duration::from_secs(60);
-/// Renewals of all addresses together, a second, at most.
+/// Limit on renewals per second, over all addresses.
 const RENEWALS_A_SECOND: u32 = 5;
 
-/// Router advertisements to the nodes: in seconds, the longest pause between two, and for how long
-/// after the last one the head is a node's router (RFC 4861 6.2.1). Short, for a head that is
-/// carried away says no goodbye.
+/// Router advertisements to the nodes, in seconds: the longest interval between two, and the router
+/// lifetime (RFC 4861 6.2.1). Short, because a head that is carried away sends no final
+/// advertisement.
 pub const ADVERTISED_EVERY: u16 = 120;
 pub const ROUTER_LIFETIME: u16 = 600;
 
-/// The NAT64 prefix that is advertised to the nodes, and what dnsmasq advertises beside it: a client
-/// may keep of each router what its last message had (dhcpcd 10.1 does).
+/// The NAT64 prefix to advertise to the nodes, with what dnsmasq's advertisements hold too: a
+/// client may keep only a router's latest message (dhcpcd 10.1 does).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pref64Plan {
-    /// the cluster port
+    /// The cluster port.
     pub index: LinkIndex,
     pub port: String,
     pub prefix: Prefix,
     pub mac: Option<Mac>,
-    /// in bytes
+    /// In bytes.
     pub mtu: u32,
-    /// who resolves names: the head, by its link-local address
+    /// The resolver: the head's link-local address.
     pub resolver: Option<Ipv6Addr>,
 }
 
-/// What dnsmasq should do. Names no node: their list may be long.
+/// The desired state of dnsmasq. Names no nodes: their list may be long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
-    /// the cluster port
+    /// The cluster port.
     pub port: String,
-    /// the head's own address there, from which DHCPv4 is served
+    /// The head's address on that port, from which DHCPv4 is served.
     pub address: Ipv4Net,
     pub dhcp: Option<DhcpPlan>,
-    /// whether names are resolved
+    /// Whether to serve DNS.
     pub dns: bool,
-    /// who is asked for other names; where none are resolved here, whom the nodes are to ask
+    /// Where other names are forwarded to; without DNS here, the resolvers to offer to the nodes.
     pub upstreams: Vec<Upstream>,
-    /// where their answers come from
+    /// Where the answers of the upstreams come from.
     pub origin: AnswerOrigin,
     pub domain: String,
-    /// the head's own name, without a domain
+    /// The head's host name, without a domain.
     pub head: Option<String>,
     pub netboot: Option<Netboot>,
-    /// the head's address in the nodes' IPv6 network, which is announced; `None`: none is
+    /// The head's address in the nodes' IPv6 network, which is advertised; `None`: IPv6 is off.
     pub ipv6: Option<Ipv6Net>,
-    /// networks that the venue delegates are announced as well: by the head's addresses, so that
-    /// one that ends is announced as deprecated
+    /// Whether networks that the venue delegates are advertised too: by the head's addresses, so
+    /// that an expired one is advertised as deprecated.
     pub delegated: bool,
-    /// the nodes may do without IPv4 (RFC 8925)
+    /// Whether to offer IPv6-only to the nodes (RFC 8925).
     pub ipv6_only_preferred: bool,
 }
 
-/// Holds what the answers of resolvers depend on beside the resolvers: when it changes, those that
-/// are remembered are wrong.
+/// What cached DNS answers depend on beside the resolvers; a change invalidates the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerOrigin {
     pub uplink: Option<LinkIndex>,
-    /// a captive portal answers all names with its own address (RFC 8952 describes the practice)
+    /// A captive portal resolves all names to its own address (RFC 8952 describes the practice).
     pub portal: bool,
 }
 
@@ -95,43 +94,50 @@ pub struct AnswerOrigin {
 pub struct DhcpPlan {
     pub first: Ipv4Addr,
     pub last: Ipv4Addr,
-    /// as the settings say: stands in dnsmasq's main file
+    /// The lease time of the settings, for dnsmasq's main file.
     pub usual_lease: Duration,
-    /// for how long addresses are given now
+    /// The lease time now.
     pub lease: Duration,
-    /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node asks its server again
+    /// DHCP option 58, T1 (RFC 2131 4.4.5): when a node renews with its server.
     pub renew: Duration,
-    /// DHCP option 59, T2: when it asks any server, as its own does not answer. Soon after: a head
-    /// that has moved is not where the node asks it.
+    /// DHCP option 59, T2: when a node turns to any server. Soon after T1, because a head that has
+    /// moved is no longer at its old address.
     pub rebind: Duration,
-    /// DHCP option 42
+    /// DHCP option 42.
     pub time_servers: Vec<Ipv4Addr>,
 }
 
-/// Returns whether a boot file is iPXE itself, by the names that its makers and distributions give
-/// it (ipxe.org/appnote/buildtargets).
+impl DhcpPlan {
+    /// Returns the number of addresses in the dynamic range.
+    pub fn size(&self) -> u32 {
+        u32::from(self.last).saturating_sub(u32::from(self.first)).saturating_add(1)
+    }
+}
+
+/// Returns whether a boot file is iPXE itself, by the file names of upstream and distributions
+/// (ipxe.org/appnote/buildtargets).
 pub fn is_ipxe(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file).to_ascii_lowercase();
     let named = ["ipxe", "undionly", "snponly"].iter().any(|part| name.contains(part));
-    // A script is called by what runs it.
+    // A script may carry iPXE in its name too.
     let program = [".ipxe", ".cfg", ".php"].iter().all(|end| !name.ends_with(end));
     program && (named || name.ends_with("kpxe") || name == "snp.efi")
 }
 
-/// May the nodes be served?
+/// Whether the nodes may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// the settings want neither addresses nor names to be served
+    /// The settings turn off both DHCP and DNS.
     Off,
-    /// there is no port, or not known yet whether another server answers there
+    /// There is no port, or it is unknown yet whether another server is active there.
     Waiting,
-    /// another server does
+    /// Another server is active.
     Refused,
     Serve,
 }
 
-/// Returns whether the nodes may be served. Never where another server does: the port may be the
-/// venue's.
+/// Returns whether the nodes may be served: never beside another server, since the port may be in
+/// the venue.
 pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
     let cluster = &settings.cluster;
     if !settings.gateway.enabled || (cluster.dhcp.is_none() && cluster.dns.is_none()) {
@@ -141,7 +147,7 @@ pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
         return Verdict::Waiting;
     }
     match facts.dhcp().other_servers() {
-        // Names are given to those who ask for them: there is nothing to find out.
+        // DNS harms no one beside another server, so there is nothing to wait for.
         _ if cluster.dhcp.is_none() => Verdict::Serve,
         OtherServers::Unknown => Verdict::Waiting,
         OtherServers::Foreign { .. } => Verdict::Refused,
@@ -149,8 +155,8 @@ pub fn verdict(settings: &Settings, facts: &Facts) -> Verdict {
     }
 }
 
-/// Returns what is served now; nothing unless it may be. Where another server gives the addresses,
-/// names go on: they are given only to those who ask us.
+/// Returns what to serve now; `None` if nothing may be. Beside another DHCP server DNS stays on:
+/// only clients that choose us use it.
 pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<ServicePlan> {
     let port = facts.cluster_port()?;
     let plan = || plan(settings, facts, placement, &port.name);
@@ -168,8 +174,8 @@ pub fn decide(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
     }
 }
 
-/// Returns what would be served if nothing stood against it, for `print`; on the port that the
-/// settings name if it is not there.
+/// Returns what would be served if nothing prevented it, for `print`; on the port of the settings
+/// if it does not exist.
 pub fn intended(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<ServicePlan> {
     if settings.cluster.dhcp.is_none() && settings.cluster.dns.is_none() {
         return None;
@@ -180,8 +186,8 @@ pub fn intended(settings: &Settings, facts: &Facts, placement: &Placement) -> Op
     plan(settings, facts, placement, &port)
 }
 
-/// Returns what to serve on this port, whatever stands against it; `None` where the head has no
-/// IPv4 address in the cluster.
+/// Returns what to serve on this port, ignoring obstacles; `None` if the head has no IPv4 address
+/// in the cluster.
 fn plan(
     settings: &Settings,
     facts: &Facts,
@@ -227,13 +233,13 @@ fn plan(
     })
 }
 
-/// Returns what is advertised beside dnsmasq's; `None`: nothing.
+/// Returns what to advertise beside dnsmasq; `None` for nothing.
 pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Option<Pref64Plan> {
     let advertises = settings.cluster.dhcp.is_some()
         && placement.ipv6.is_some()
         && verdict(settings, facts) == Verdict::Serve;
     let port = facts.cluster_port().filter(|_| advertises && settings.cluster.pref64)?;
-    // Without it nothing can be sent yet.
+    // Until the link-local address is usable nothing can be sent.
     let mut held = facts.kernel().addresses(port.index).iter().filter(|held| !held.tentative);
     let address = held.find_map(|held| match held.address {
         IpNet::V6(net) if held.link_local => Some(net.addr()),
@@ -249,7 +255,7 @@ pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
     })
 }
 
-/// Returns whether a node may do without IPv4: the venue's NAT64 is not proved to be dead.
+/// Returns whether a node may do without IPv4: there is a NAT64, and no probe shows it dead.
 fn may_do_without_ipv4(facts: &Facts) -> bool {
     let uplinks = facts.uplinks();
     let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
@@ -259,8 +265,8 @@ fn may_do_without_ipv4(facts: &Facts) -> bool {
     })
 }
 
-/// Returns the NAT64 prefix of the venue that the nodes' IPv6 leaves to: of the first uplink in the
-/// order of the settings that has both.
+/// Returns the NAT64 prefix for the nodes' IPv6 traffic: that of the first uplink with IPv6, in the
+/// order of the settings.
 fn nat64(facts: &Facts) -> Option<Prefix> {
     let uplinks = facts.uplinks();
     let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
@@ -268,21 +274,21 @@ fn nat64(facts: &Facts) -> Option<Prefix> {
     Some(prefix)
 }
 
-/// Returns where the answers of resolvers come from now.
+/// Returns the current origin of DNS answers.
 fn answer_origin(facts: &Facts) -> AnswerOrigin {
     let active = facts.active().filter(|active| active.address.is_some());
     let portal = active.as_ref().is_some_and(|active| active.settled == UplinkState::Portal);
     AnswerOrigin { uplink: active.map(|active| active.link.index), portal }
 }
 
-/// Returns T1 and T2 for so many addresses.
+/// Returns T1 and T2 for a pool of this size.
 fn renewals(addresses: u32, lease: Duration) -> [Duration; 2] {
     let often = RENEW.max(Duration::from_secs(u64::from(addresses / RENEWALS_A_SECOND)));
     let renew = often.min(lease / 2);
     [renew, renew + renew / 4]
 }
 
-/// Returns the head where it serves time, else the servers that it asks itself.
+/// Returns the head if it serves time, else the servers that it uses itself.
 fn time_servers(wanted: TimeServer, facts: &Facts, head: Ipv4Addr) -> Vec<Ipv4Addr> {
     let time = &facts.vitals().time;
     match wanted {
@@ -299,8 +305,8 @@ fn time_servers(wanted: TimeServer, facts: &Facts, head: Ipv4Addr) -> Vec<Ipv4Ad
     }
 }
 
-/// Returns the first label of the host name, unless a node of the settings has it or it says
-/// nothing. One that merely calls itself so, as every fresh system does, must not take it.
+/// Returns the first label of the host name, unless it is unusable or a node of the settings has
+/// that name. A node that merely reports it, as every fresh system does, cannot take it.
 fn head_name(facts: &Facts) -> Option<String> {
     let label = facts.vitals().host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine =

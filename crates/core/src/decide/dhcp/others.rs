@@ -1,4 +1,4 @@
-//! Where others' DHCP servers are looked for, and where the nodes' time server is.
+//! Where other DHCP servers are searched for, and where the nodes' time server is.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use crate::decide::{Desired, ipv4};
 use crate::event::DhcpWatchPlan;
 use crate::facts::Facts;
 
-/// Returns the cluster port, while addresses are to be served there and it has a carrier.
+/// Returns the cluster port, while it has a carrier and DHCP is to be served there.
 pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
     let (index, generation) = facts.dhcp().port()?;
     let port = facts.kernel().link(index)?;
@@ -28,8 +28,8 @@ pub fn other_dhcp(settings: &Settings, facts: &Facts) -> Option<DhcpWatchPlan> {
     })
 }
 
-/// Returns where nodes would ask the head for the time, if it is to be found out:
-/// at what DHCPv4 names to them.
+/// Returns the address that DHCPv4 offers to nodes as their time server, if it is the head and has
+/// to be checked.
 pub fn time_at(settings: &Settings, desired: &Desired) -> Option<Ipv4Addr> {
     let asked = settings.cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
     let address = ipv4(desired.cluster_address).filter(|_| asked && settings.gateway.enabled);

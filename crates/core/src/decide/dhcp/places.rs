@@ -1,5 +1,5 @@
-//! Where boards are expected that had their addresses in another subnet, or are away: each keeps its
-//! host part, if that is free and in the range that is given to any client.
+//! Addresses to reserve for boards whose lease is in another subnet, or that are away: each keeps
+//! its host part if that is free and in the dynamic range.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -10,12 +10,12 @@ use crate::config::keep_host;
 use crate::event::Mac;
 use crate::facts::node::most_claims;
 
-/// First and last of the addresses that are given to any client that asks; `None`: none is given.
+/// First and last address of the dynamic range; `None` if there is none.
 pub type Range = Option<(Ipv4Addr, Ipv4Addr)>;
 
-/// Returns where the boards of leases in another subnet (`moving`) are expected in `net`, where
-/// `here` are leased. Two that were apart there, or whose host part is the head's own or taken
-/// already: the first keeps it. What is outside `range` is for nodes of the settings.
+/// Returns the reservations in `net` for boards with leases in another subnet (`moving`); `here`
+/// are the current leases. If two boards share a host part the first keeps it; the head's own and
+/// leased ones are taken. Addresses outside `range` belong to nodes of the settings.
 pub fn reserved(
     moving: impl Iterator<Item = (Mac, Ipv4Addr)>,
     here: impl Iterator<Item = Ipv4Addr>,
@@ -26,8 +26,8 @@ pub fn reserved(
     placed(moving, net, range).filter(|(_, address)| taken.insert(*address)).collect()
 }
 
-/// Returns where boards that are `away` are expected in `net`: the first of them, and no more than
-/// half of the range.
+/// Returns the reservations in `net` for boards that are `away`, for the first of them up to half
+/// of the range.
 pub fn expected(
     away: impl Iterator<Item = (Mac, Ipv4Addr)>,
     net: Ipv4Net,
@@ -40,7 +40,7 @@ pub fn expected(
     placed(away, net, range).take(most).collect()
 }
 
-/// Returns those whose host part is in the range of `net`, with their addresses there.
+/// Returns the boards whose host part is in the range of `net`, with their addresses there.
 fn placed(
     boards: impl Iterator<Item = (Mac, Ipv4Addr)>,
     net: Ipv4Net,
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn no_node_is_reserved_the_heads_address_or_one_that_another_has() {
+    fn reservations_exclude_the_heads_address_and_leased_ones() {
         let net: Ipv4Net = "10.0.0.1/24".parse().unwrap();
         let whole = Some((net.network(), net.broadcast()));
         let here = || [Ipv4Addr::new(10, 0, 0, 101)].into_iter();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn no_node_is_reserved_an_address_outside_the_range() {
+    fn reservations_stay_within_the_range() {
         let place = |first: [u8; 4], end: [u8; 4], net: &str| {
             let range = Some((first.into(), end.into()));
             let net = net.parse().unwrap();

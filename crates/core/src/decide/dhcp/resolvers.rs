@@ -1,4 +1,4 @@
-//! Who resolves the names that are not the nodes': the venue's resolvers, as they change.
+//! Upstream resolvers: the venue's, as they change.
 
 use std::net::IpAddr;
 
@@ -7,21 +7,21 @@ use crate::decide::cluster::Placement;
 use crate::event::LinkIndex;
 use crate::facts::Facts;
 
-/// A resolver, and the port through which alone it can be reached.
+/// A resolver, and the only port through which it is reachable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     pub address: IpAddr,
-    /// where an overlap gives the same address to us or to a node
+    /// Set where, in an overlap, the head or a node has the same address.
     pub port: Option<String>,
 }
 
-/// Returns the active uplink's resolvers, else the machine's, else those of another uplink; and
-/// where there is none, the settings' fallback.
+/// Returns the active uplink's resolvers, else the machine's, else those of another uplink, else
+/// the settings' fallback.
 ///
-/// Not all of them at once: dnsmasq prefers the first to answer, which may be a portal's on an
-/// uplink that leads nowhere.
+/// Never a mixture: dnsmasq prefers the fastest, which may be a portal on an uplink without
+/// internet.
 pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> Vec<Upstream> {
-    let known = &facts.vitals().resolvers;
+    let resolvers = &facts.vitals().resolvers;
     let active =
         facts.active().filter(|uplink| uplink.address.is_some()).map(|uplink| uplink.link.index);
     let others = facts
@@ -29,11 +29,11 @@ pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> V
         .into_iter()
         .filter(|uplink| uplink.address.is_some())
         .map(|uplink| uplink.link.index);
-    // What the machine's file names is reached by the active uplink.
+    // The servers in the machine's file are reached by the active uplink.
     let lists = active.into_iter().map(|index| (index, Some(index))).chain([(0, active)]);
     let lists = lists.chain(others.map(|index| (index, Some(index))));
     let through = |(list, uplink): (LinkIndex, Option<LinkIndex>)| -> Vec<Upstream> {
-        let servers = known.get(&list).into_iter().flatten();
+        let servers = resolvers.get(&list).into_iter().flatten();
         servers.filter_map(|server| upstream(*server, uplink, facts, placement)).collect()
     };
     let fallback = settings.cluster.dns.iter().flat_map(|dns| &dns.fallback_servers);
@@ -42,8 +42,7 @@ pub fn upstreams(settings: &Settings, facts: &Facts, placement: &Placement) -> V
     lists.map(through).find(|servers| !servers.is_empty()).unwrap_or_else(fallback)
 }
 
-/// Returns how a resolver is asked; `None` for ourselves, and for what is only an address on one
-/// wire.
+/// Returns how to reach a resolver; `None` for the head itself and for link-local addresses.
 fn upstream(
     address: IpAddr,
     uplink: Option<LinkIndex>,
@@ -61,7 +60,7 @@ fn upstream(
     let uplink = uplink
         .and_then(|index| facts.uplinks().into_iter().find(|uplink| uplink.link.index == index));
     if facts.kernel().is_local(address) {
-        // Ours too; but the router of the venue that has it resolves names, as most routers do.
+        // The head has this address too, but as the venue's router it most likely resolves names.
         let routers = uplink.filter(|uplink| within && uplink.gateway == Some(address));
         return routers.map(|uplink| Upstream { address, port: Some(uplink.link.name.clone()) });
     }

@@ -46,8 +46,8 @@ fn resolvers(index: LinkIndex, servers: &[&str]) -> Event {
     })
 }
 
-/// A head whose uplink has `lease` and whose venue's router is `router`, and what happens after
-/// that.
+/// Returns the facts of a head whose uplink has `lease` and whose venue's router is `router`, after
+/// the events in `more`.
 fn head(settings: &Settings, lease: &str, router: &str, more: &[Event]) -> Facts {
     let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     let net: ipnet::IpNet = lease.parse().unwrap();
@@ -86,7 +86,7 @@ fn asked(plan: &ServicePlan) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_served_before_it_is_known_that_no_other_server_does() {
+fn nothing_is_served_before_other_servers_are_ruled_out() {
     let settings = settings("");
     let mut facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[]);
     assert_eq!((verdict(&settings, &facts), served(&settings, &facts)), (Verdict::Waiting, None));
@@ -107,7 +107,7 @@ fn nothing_is_served_before_it_is_known_that_no_other_server_does() {
 }
 
 #[test]
-fn the_uplinks_resolvers_are_asked_then_the_machines_then_the_fallback() {
+fn upstreams_are_the_uplinks_then_the_machines_then_the_fallback() {
     let settings = settings("");
     let facts = head(&settings, "10.99.0.126/24", "10.99.0.1", &[alone()]);
     assert_eq!(asked(&served(&settings, &facts).unwrap()), ["9.9.9.9", "1.1.1.1"]);
@@ -125,7 +125,7 @@ fn the_uplinks_resolvers_are_asked_then_the_machines_then_the_fallback() {
 }
 
 #[test]
-fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
+fn in_an_overlap_the_resolver_is_bound_to_the_uplink_and_leases_are_short() {
     let settings = settings("");
     for router in ["192.168.50.254", "192.168.50.1"] {
         let facts =
@@ -147,7 +147,7 @@ fn in_an_overlap_the_resolver_is_asked_by_the_uplink_and_leases_are_short() {
 }
 
 #[test]
-fn nodes_ask_again_each_minute_unless_they_are_thousands_or_their_lease_is_short() {
+fn nodes_renew_each_minute_unless_the_range_is_large_or_the_lease_short() {
     let after =
         |count, lease| renewals(count, Duration::from_secs(lease)).map(|time| time.as_secs());
     assert_eq!(after(100, 3600), [60, 75]);
@@ -168,7 +168,7 @@ fn when_the_cluster_moves_the_range_moves_along() {
 }
 
 #[test]
-fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
+fn the_time_server_is_the_head_or_its_own_server() {
     let settings = settings("");
     let time = |served, server: &str| {
         [alone(), Event::Vital(Vital::Time { served, servers: vec![server.parse().unwrap()] })]
@@ -192,7 +192,7 @@ fn the_time_is_reported_by_the_head_or_by_whom_it_asks() {
 }
 
 #[test]
-fn the_heads_name_is_its_first_label_and_never_a_nodes() {
+fn the_heads_name_is_its_first_label_unless_a_node_has_it() {
     let settings = settings("[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n");
     let name = |name: &str| {
         let host = Event::Vital(Vital::Host {
@@ -207,8 +207,7 @@ fn the_heads_name_is_its_first_label_and_never_a_nodes() {
 }
 
 #[test]
-fn a_venue_that_gives_us_a_leased_address_moves_the_cluster_and_the_lease_that_moves_along_does_not_bring_it_back()
- {
+fn a_clash_with_a_lease_moves_the_cluster_and_the_moved_lease_does_not_bring_it_back() {
     let settings = settings("");
     let mut facts = head(&settings, "192.168.50.105/24", "192.168.50.254", &[alone()]);
     let overlap = |facts: &Facts| cluster::place(&settings, facts).overlap;

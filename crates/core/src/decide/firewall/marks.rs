@@ -1,10 +1,10 @@
-//! Marks that make answers leave by the port where the connection came in: a bit in connection
-//! tracking, set when a connection is opened to the head, and the same bit on the head's
-//! answers, which routing rules look at.
+//! Marks that make replies leave by the port where the connection came in: a bit of the connection
+//! mark, set when a connection to the head opens, and copied to the packet mark of the head's
+//! replies, which routing rules match.
 //!
-//! Only where the source address does not say it: an uplink's own address is enough for what
-//! entered by that uplink. Of what is led to a node it is the node's answers that need a mark, an
-//! uplink each, and what the head refuses in the node's name.
+//! Used only where the source address does not determine the port: an uplink's own address does.
+//! For forwarded ports the nodes' replies carry a mark per uplink, and so do refusals that the head
+//! sends for a node.
 
 use super::sets::{Field, Key, Lookup};
 use super::{
@@ -13,15 +13,15 @@ use super::{
 };
 use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
-/// `mangle`: after connection tracking, before any translation.
+/// `mangle`: after connection tracking, before NAT.
 const MANGLE: i32 = -150;
 
-/// In an overlap, the set of addresses from which the head was spoken to by the cluster port.
+/// In an overlap, the set of addresses that sent packets to the head by the cluster port.
 const HEARD: &str = "heard_in_cluster";
-/// More addresses are not kept.
+/// Maximum number of addresses in the set.
 const HEARD_SIZE: u32 = 16_384;
 
-/// Returns the set [`HEARD`]; `None` where no uplink uses the cluster's addresses.
+/// Returns the set [`HEARD`]; `None` if no uplink uses the cluster's addresses.
 pub fn heard(input: &RulesetInput) -> Option<Set> {
     let (timeout, size) = (Some(SAMPLE_SECONDS), Some(HEARD_SIZE));
     let key = vec![Kind::Ipv4];
@@ -32,13 +32,13 @@ pub fn heard(input: &RulesetInput) -> Option<Set> {
 /// Returns the chains that set and use the marks.
 pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let mut entering: Vec<Rule> = Vec::new();
-    // Whether an address is the head's own is a search for a route by IPv6, for each new connection.
+    // For IPv6 the check for a local address costs a route lookup, for each new connection.
     entering.extend(input.ipv6.map(|_| {
         rule([Match::Family(Family::Ipv6)], Action::Accept, "marks lead by tables of IPv4 alone")
     }));
-    let known =
+    let exempt =
         input.uplinks.iter().map(|name| (name.as_str(), "answers leave by their source address"));
-    for (name, purpose) in known.chain([("lo", "the head to itself")]) {
+    for (name, purpose) in exempt.chain([("lo", "the head to itself")]) {
         entering.push(rule([Match::Input(name.to_owned())], Action::Accept, purpose));
     }
     let overlap = heard(input).is_some();
@@ -61,8 +61,8 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
         answering.map(|(bit, purpose)| rule([Match::Remembered(bit)], Action::Mark(bit), purpose));
     let to_heard = overlap.then(to_heard);
     let refusals = entered(input, "refusals leave by the uplink that was asked");
-    // At the head's own addresses there the answers' source says where they belong: NFS and TFTP
-    // are not routed twice.
+    // Replies from the head's own cluster addresses are routed by source, so NFS and TFTP are not
+    // routed twice.
     let own = input.cluster_addresses.iter().map(|address| {
         rule(
             [Match::Destination(*address)],
@@ -74,8 +74,8 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     let by_cluster = of_nodes
         .chain(own)
         .chain([remember(MARK_CLUSTER, "opened to the head by the cluster port")]);
-    // Most connections are marked as they open: a chain for translations sees no more of them. What
-    // looks at each packet takes one that filters.
+    // Marking needs the first packet of a connection only, all that a NAT chain sees. Rules that
+    // need every packet require a filter chain.
     let by_packet = overlap || !input.entrances.is_empty();
     let kind = if by_packet { ChainKind::Filter } else { ChainKind::Nat };
     vec![
@@ -91,9 +91,9 @@ pub fn chains(input: &RulesetInput) -> Vec<Chain> {
     ]
 }
 
-/// Returns what makes TCP connections of the head to the nodes leave by the cluster port also where
-/// a program has bound them to an uplink's address, as Open MPI does. Not other packets: the venue's
-/// servers of DHCP and DNS may have a node's address.
+/// Returns the rule that sends TCP connections from the head to the nodes out by the cluster port
+/// even when a program has bound them to an uplink's address, as Open MPI does. Not other
+/// protocols: the venue's DHCP and DNS servers may have a node's address.
 fn to_heard() -> Rule {
     let fields = vec![Field::Destination(Family::Ipv4)];
     let heard = Match::In(Lookup { key: Key::Fields(fields), set: HEARD.into() });
@@ -102,8 +102,8 @@ fn to_heard() -> Rule {
     rule(matches, Action::Mark(MARK_CLUSTER), purpose)
 }
 
-/// Returns what marks packets to the opener of a connection to a forwarded port. An error that is
-/// meant for the node, as that a packet is too large, is none.
+/// Returns the rules that mark packets to the opener of a connection to a forwarded port. ICMP
+/// errors for the node, such as "packet too big", go the other way.
 fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item = Rule> + 'a {
     let marked = move |(_, mark): &(String, u32)| {
         rule([Match::Entered(*mark), Match::Answer], Action::Mark(*mark), purpose)
@@ -111,9 +111,8 @@ fn entered<'a>(input: &'a RulesetInput, purpose: &'a str) -> impl Iterator<Item 
     input.entrances.iter().map(marked)
 }
 
-/// Returns the rule that marks connections opened to the head, by their first packet: whether its
-/// address is the head's own is a search for a route, which a flow without answers would cost each
-/// time.
+/// Returns the rule that marks connections to the head by their first packet: the check for a local
+/// address is a route lookup, which a flow without replies would otherwise cost per packet.
 fn remember(bit: u32, purpose: &str) -> Rule {
     rule([Match::Unconfirmed, Match::ToThisMachine], Action::Remember(bit), purpose)
 }

@@ -1,6 +1,6 @@
 //! The rule set as a typed value; its `Display` is nft syntax (see `text.rs`).
 //!
-//! Pure: [`build`] turns what is known into a [`Ruleset`], the firewall reconciler encodes that same
+//! Pure: [`build`] derives a [`Ruleset`] from its input, and the firewall reconciler encodes that
 //! value for the kernel.
 
 mod forwarded;
@@ -28,30 +28,27 @@ pub use text::KernelForm;
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "bramblegate";
-/// The table's comment: the mark by which a later run knows a table as ours.
+/// The table's comment, by which a later run recognises our table.
 pub const TABLE_COMMENT: &str =
     "bramblegate: gateway of the cluster; made by bramblegate(8), do not edit";
-/// The chain that hides the cluster's addresses behind the uplink's.
+/// The chain that masquerades the cluster's addresses.
 pub const HIDING: &str = "hide_cluster";
-/// What every rule's comment begins with.
+/// Prefix of every rule's comment.
 const COMMENT_PREFIX: &str = "bramblegate: ";
 /// Comment of the rule that counts the first packet of each connection from the cluster to an
 /// uplink.
 pub const COMMENT_FORWARDED: &str = "bramblegate: new connections from the cluster to the uplink";
-/// What leaves by an uplink from a source that is none of the cluster's is dropped by the rule with
-/// this comment.
+/// Comment of the rule that drops packets to an uplink with a source outside the cluster.
 pub const COMMENT_NOT_OURS: &str = "bramblegate: not from an address of the cluster";
-/// What comes to the nodes with a source that is the cluster's own is dropped by the rules with
-/// this comment.
+/// Comment of the rules that drop packets from an uplink to the nodes with a source in the cluster.
 pub const COMMENT_SPOOFED: &str = "bramblegate: an address of the cluster, at the uplink";
-/// A node's consent to a connection whose opening did not pass here is dropped by the rule with
-/// this comment.
+/// Comment of the rule that drops a node's SYN-ACK whose SYN did not pass the head.
 pub const COMMENT_STRAY: &str = "bramblegate: a node's answer to what did not pass here";
-/// What an uplink leads to other networks of the head is dropped by the rule with this comment.
+/// Comment of the rule that drops packets from an uplink to other networks of the head.
 pub const COMMENT_ELSEWHERE: &str =
     "bramblegate: the venue does not reach other networks through the head";
-/// The drops that a user should hear of: (comment of the rules, set of the latest sources). All
-/// others do what they are for at every venue.
+/// Drops to report to the user: (comment of the rules, set of the latest sources). All other drops
+/// are normal at any venue.
 pub const NOTED_DROPS: [(&str, &str); 5] = [
     (COMMENT_NOT_OURS, "dropped_strangers"),
     (COMMENT_SPOOFED, "dropped_spoofed"),
@@ -59,81 +56,79 @@ pub const NOTED_DROPS: [(&str, &str); 5] = [
     (COMMENT_ELSEWHERE, "dropped_elsewhere"),
     (COMMENT_ROUTER, "dropped_routers"),
 ];
-/// A set of sources holds no more than this many …
+/// Maximum number of sources in such a set.
 pub const SAMPLE_SIZE: u32 = 16;
-/// … each for this long, in seconds, after its latest packet.
+/// How long a source stays in such a set after its latest packet, in seconds.
 pub const SAMPLE_SECONDS: u64 = 180;
-/// Comment of the masquerading rules; each new connection is seen there once.
+/// Comment of the masquerading rules, which see each new connection once.
 pub const COMMENT_MASQUERADE: &str =
     "bramblegate: the cluster's addresses are hidden behind the uplink's";
 
-/// What the rule set depends on. No address of an uplink is here: a change of lease changes no
-/// rule.
+/// The input of the rule set. Holds no uplink address: a new lease changes no rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RulesetInput {
-    /// the cluster port's name; `None` while there is no such port
+    /// The cluster port's name; `None` while there is no such port.
     pub cluster_port: Option<String>,
-    /// the network of the cluster's address, and an old one that is still in use
+    /// The network of the cluster's address, and retired ones that are still in use.
     pub cluster_networks: Vec<IpNet>,
-    /// the nodes' IPv6 network; `None`: they get no IPv6, and none is forwarded for them
+    /// The nodes' IPv6 network; `None`: nodes get no IPv6, and none is forwarded for them.
     pub ipv6: Option<ClusterIpv6>,
-    /// the nodes' network of a prefix that the venue delegated, and the uplink that leads there: by
-    /// that one its addresses are not translated
+    /// The nodes' network of a prefix that the venue delegated, and the delegating uplink, which
+    /// does not translate its addresses.
     pub delegated: Option<(Ipv6Net, String)>,
-    /// the head's own addresses in them
+    /// The head's own addresses in them.
     pub cluster_addresses: Vec<IpAddr>,
-    /// names of the uplinks, in order of preference
+    /// Names of the uplinks, in order of preference.
     pub uplinks: Vec<String>,
-    /// those of them whose packets were not forwarded before us: they are for the cluster's sake
-    /// only
+    /// Uplinks on which forwarding was off before: they forward for the cluster only.
     pub forwarded_for_us: Vec<String>,
-    /// IPv4 is translated on the head, and before that the kernel forwarded no IPv6. Where it takes
-    /// no BPF the translator has the kernel forward, and what the venue sends is for it alone
+    /// Whether the head translates IPv4, and IPv6 forwarding was off before. Without BPF the
+    /// translator uses the kernel's forwarding; IPv6 from the venue is then for the translator
+    /// only.
     pub translated: bool,
-    /// uplinks on which another program's translator ended and left its address and way out: IPv4
-    /// that leaves by them is not translated any more
+    /// Uplinks on which another program's translator ended and left its address and default route:
+    /// IPv4 through them is no longer translated.
     pub left_over: Vec<String>,
-    /// names of ports that `gateway.trust` means, there or not
+    /// Names of ports in `gateway.trust`, existing or not.
     pub trusted: Vec<String>,
-    /// names of bridges of the head's own
+    /// Names of the head's own bridges.
     pub bridges: Vec<String>,
-    /// names of ports that have no role; they are closed whether they stand here or not
+    /// Names of ports without a role; such ports are closed also when they are not listed.
     pub unknown: Vec<String>,
     /// `uplink.allow`
     pub allow: Vec<Allow>,
-    /// TCP ports of sshd, beside 22, for [`Allow::Ssh`]
+    /// TCP ports of sshd, in addition to 22, for [`Allow::Ssh`].
     pub ssh_ports: Vec<u16>,
-    /// TCP port of the status page, for [`Allow::Web`]; `None`: there is none
+    /// TCP port of the status page, for [`Allow::Web`]; `None`: there is none.
     pub web_port: Option<u16>,
-    /// the venue uses the cluster's subnet too: its sources are then legitimate on an uplink
+    /// Whether the venue uses the cluster's subnet too, so that its sources are legitimate on an
+    /// uplink.
     pub overlap_routed: bool,
-    /// ports of the head, at the uplinks, that lead to nodes
+    /// Forwarded ports, at the uplinks.
     pub forwards: Vec<ForwardedPort>,
-    /// those of `forwards` whose node is down
+    /// Those of `forwards` whose node is down.
     pub dead: Vec<ForwardedPort>,
-    /// uplinks whose forwarded connections are marked, so that the nodes' answers leave by them,
-    /// with their marks
+    /// Uplinks whose forwarded connections are marked, so that replies leave by them, with their
+    /// marks.
     pub entrances: Vec<(String, u32)>,
-    /// ports whose established connections may take the fast path; all must exist. Empty: no flow
-    /// table
+    /// Ports for the flow table's fast path; all must exist. Empty: no flow table.
     pub flow_table_devices: Vec<String>,
 }
 
-/// What the rules need to know of the nodes' IPv6.
+/// The nodes' IPv6, as far as the rules depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClusterIpv6 {
     pub network: Ipv6Net,
-    /// before us the kernel forwarded no IPv6: whatever is neither from nor to the nodes passes as
-    /// little as it did
+    /// IPv6 forwarding was off before: it stays closed except from and to the nodes.
     pub for_us_alone: bool,
 }
 
-/// A port of the head that leads to a node. A node that gets another address is another value.
+/// A port of the head that is forwarded to a node's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ForwardedPort {
     pub transport: Transport,
     pub listen: u16,
-    /// in a network of the cluster, and not the head's own
+    /// An address in the cluster, other than the head's.
     pub to: IpAddr,
     pub port: u16,
 }
@@ -142,9 +137,9 @@ pub struct ForwardedPort {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruleset {
     pub flow_table: Option<FlowTable>,
-    /// named sets and maps, also those that keep the latest sources of what was dropped
+    /// Named sets and maps, including those for the sources of dropped packets.
     pub sets: Vec<Set>,
-    /// base chains stand before those they go to
+    /// Base chains come before the chains they go to.
     pub chains: Vec<Chain>,
 }
 
@@ -152,31 +147,32 @@ pub struct Ruleset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowTable {
     pub name: &'static str,
-    /// sorted, without duplicates
+    /// Sorted, without duplicates.
     pub devices: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     pub name: &'static str,
-    /// `None`: reached only by `goto` and `jump`
+    /// `None`: reached by `goto` and `jump` only.
     pub base: Option<Base>,
     pub rules: Vec<Rule>,
 }
 
-/// Where a base chain is hooked in. Its policy is always accept: what we do not judge is not ours.
+/// Where a base chain is hooked in. Its policy is always accept: other traffic is not ours to
+/// judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Base {
     pub kind: ChainKind,
     pub hook: Hook,
-    /// smaller comes first
+    /// Smaller runs first.
     pub priority: i32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainKind {
     Filter,
-    /// a packet of the head's own is routed anew when its mark changed
+    /// Reroutes the head's own packets when their mark changed.
     Route,
     Nat,
 }
@@ -190,13 +186,13 @@ pub enum Hook {
     Postrouting,
 }
 
-/// Every rule counts, and says whose it is and what for.
+/// A rule; each has a counter and a comment that names its owner and purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// all must hold
+    /// All must hold.
     pub matches: Vec<Match>,
     pub action: Action,
-    /// at most 120 bytes (the kernel's userdata attribute and nft's own bound of 128)
+    /// At most 120 bytes (the kernel's userdata attribute, and nft's limit of 128).
     pub comment: String,
 }
 
@@ -206,9 +202,9 @@ pub enum Match {
     Input(String),
     /// `oifname`
     Output(String),
-    /// `meta iifkind`: `IFLA_INFO_KIND` of the port (kernel ≥ 5.0); hardware has none
+    /// `meta iifkind`: `IFLA_INFO_KIND` of the port (kernel ≥ 5.0); physical ports have none.
     InputKind(&'static str),
-    /// `iifname` with an asterisk: the port's name begins so
+    /// `iifname` with an asterisk: the prefix of the port's name.
     InputBegins(&'static str),
     /// `meta nfproto`
     Family(Family),
@@ -216,15 +212,15 @@ pub enum Match {
     Source(IpNet),
     /// `ip daddr` or `ip6 daddr`
     Destination(IpAddr),
-    /// `ip daddr` or `ip6 daddr` of a network
+    /// `ip daddr` or `ip6 daddr` of a network.
     Towards(IpNet),
-    /// `KEY @set`: it is in the set
+    /// `KEY @set`: the set contains it.
     In(Lookup),
-    /// `KEY != @set`: it is not
+    /// `KEY != @set`: the set does not contain it.
     NotIn(Lookup),
-    /// `fib daddr type local`: to an address of this machine
+    /// `fib daddr type local`: to an address of this machine.
     ToThisMachine,
-    /// `fib saddr type local`: from an address of this machine
+    /// `fib saddr type local`: from an address of this machine.
     FromThisMachine,
     /// `ip daddr 127.0.0.0/8`
     Loopback,
@@ -232,41 +228,40 @@ pub enum Match {
     Protocol4(u8),
     /// `ct state established,related`
     Established,
-    /// `ct mark & BIT == BIT`: set by [`Action::Remember`]
+    /// `ct mark & BIT == BIT`: set by [`Action::Remember`].
     Remembered(u32),
-    /// `ct mark & MARK_ENTRANCE == MARK`: opened by the uplink with this mark
+    /// `ct mark & MARK_ENTRANCE == MARK`: opened through the uplink with this mark.
     Entered(u32),
     /// `ct state invalid`
     Invalid,
-    /// `ct direction original`: sent by who opened the connection
+    /// `ct direction original`: from the opener of the connection.
     Opener,
-    /// `ct direction reply`: sent to who opened the connection
+    /// `ct direction reply`: to the opener of the connection.
     Answer,
-    /// `ct status assured`: traffic was seen both ways (TCP: the handshake is over)
+    /// `ct status assured`: traffic was seen both ways (TCP: the handshake is over).
     Assured,
-    /// `ct status ! confirmed`: the first packet of a connection has not left yet
+    /// `ct status ! confirmed`: the first packet of a connection, still inside the head.
     Unconfirmed,
-    /// `ct status dnat`: its destination was translated when it was opened
+    /// `ct status dnat`: the connection's destination was translated.
     Redirected,
     /// `meta l4proto`
     Protocol(Transport),
-    /// `tcp sport` …: first and last port
+    /// `tcp sport` …: first and last port.
     Port(Transport, Side, u16, u16),
     /// `icmp type`
     Icmp(u8),
-    /// `icmpv6 type`; more than one is an anonymous set. Ascending
+    /// `icmpv6 type`, ascending; more than one is an anonymous set.
     Icmp6(Vec<u8>),
-    /// `tcp flags syn / syn,rst`: SYN or SYN-ACK
+    /// `tcp flags syn / syn,rst`: SYN or SYN-ACK.
     TcpOpening,
     /// `tcp flags ! syn`
     TcpOngoing,
-    /// `tcp flags syn,ack / syn,ack`: consent to a connection
+    /// `tcp flags syn,ack / syn,ack`: SYN-ACK.
     TcpAnswer,
-    /// `tcp flags rst / rst,ack`: the answer to a segment that belongs to no connection of ours
-    /// (RFC 9293, 3.10.7)
+    /// `tcp flags rst / rst,ack`: the reset for a segment that belongs to no connection (RFC 9293,
+    /// 3.10.7).
     TcpRefusal,
-    /// `socket wildcard 0`: a socket of ours that is bound to one address, hence not one that
-    /// listens on all
+    /// `socket wildcard 0`: a local socket bound to one address, so not one that listens on all.
     SocketBound,
 }
 
@@ -288,39 +283,37 @@ pub enum Side {
     Destination,
 }
 
-/// What is done with a packet that matches.
+/// The action for a packet that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     Accept,
     Drop,
-    /// the chain of this name, and no way back
+    /// Continue in this chain, without returning.
     Goto(&'static str),
-    /// the chain of this name; what it does not decide comes back to the next rule
+    /// Call this chain; an undecided packet returns to the next rule.
     Jump(&'static str),
-    /// `update @set { ip saddr }` or `{ ip6 saddr }`: keep the source for a while; then the next
-    /// rule
+    /// `update @set { ip saddr }` or `{ ip6 saddr }`: store the source for a while; continues.
     Sample(Family, &'static str),
     Masquerade,
-    /// `ct mark set ct mark | BIT`, for all packets of the connection; then the next rule
+    /// `ct mark set ct mark | BIT`, for all packets of the connection; continues.
     Remember(u32),
-    /// `meta mark set meta mark | BIT`, for this packet; then the next rule
+    /// `meta mark set meta mark | BIT`, for this packet; continues.
     Mark(u32),
     /// `reject with tcp reset`
     Reset,
-    /// `reject with icmpx admin-prohibited`: a connected socket hears of it at once
-    /// (`EHOSTUNREACH`), of host-unreachable it does not
+    /// `reject with icmpx admin-prohibited`: fails a connected socket at once (`EHOSTUNREACH`),
+    /// which host-unreachable does not.
     Unreachable,
     /// `dnat ip to ADDRESS:PORT` or `dnat ip6 to [ADDRESS]:PORT`
     Redirect(IpAddr, u16),
-    /// `dnat ip to KEY map @map`: to the address, or the address and port, that the map leads
-    /// to; then the next rule if none
+    /// `dnat ip to KEY map @map`: to the address, or address and port, found in the map; continues
+    /// if there is none.
     RedirectBy(Family, Lookup),
-    /// `KEY vmap @map`: the map's verdict; then the next rule if there is none
+    /// `KEY vmap @map`: the map's verdict; continues if there is none.
     Decide(Lookup),
-    /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; then the
-    /// next rule
+    /// `tcp option maxseg size set rt mtu`: the smaller MTU of both directions' routes; continues.
     ClampMss,
-    /// `flow add`: offer the connection to the flow table; then the next rule
+    /// `flow add`: offer the connection to the flow table; continues.
     Offload(&'static str),
 }
 
@@ -335,12 +328,12 @@ impl Family {
 }
 
 impl Ruleset {
-    /// Returns how many rules there are.
+    /// Returns the number of rules.
     pub fn len(&self) -> usize {
         self.chains.iter().map(|chain| chain.rules.len()).sum()
     }
 
-    /// Returns whether there is no rule at all.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -350,7 +343,8 @@ impl Ruleset {
         self.chains.iter().filter(move |known| known.name == chain).flat_map(|chain| &chain.rules)
     }
 
-    /// Returns the same without its flow table and the rules that fill it: for kernels that cannot.
+    /// Returns a copy without the flow table and the rules that fill it, for kernels without
+    /// support.
     pub fn without_flow_table(&self) -> Self {
         let mut plain = self.clone();
         plain.flow_table = None;
@@ -360,12 +354,12 @@ impl Ruleset {
         plain
     }
 
-    /// Returns whether a rule of it rejects (module `nft_reject_inet`).
+    /// Returns whether any rule rejects (module `nft_reject_inet`).
     pub fn rejects(&self) -> bool {
         self.chains.iter().flat_map(|chain| &chain.rules).any(Rule::rejects)
     }
 
-    /// Returns the same for a kernel that cannot reject: who would be answered waits in vain.
+    /// Returns a copy for kernels without reject support: the rules drop instead.
     #[must_use]
     pub fn without_rejects(&self) -> Self {
         let mut plain = self.clone();
@@ -379,13 +373,13 @@ impl Ruleset {
 }
 
 impl Rule {
-    /// Returns whether it rejects.
+    /// Returns whether the rule rejects.
     pub fn rejects(&self) -> bool {
         matches!(self.action, Action::Reset | Action::Unreachable)
     }
 }
 
-/// Returns a rule; its comment says whose it is, and what for.
+/// Returns a rule whose comment states its owner and `purpose`.
 fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
     let comment = if purpose.starts_with(COMMENT_PREFIX) {
         purpose.to_owned()
@@ -395,12 +389,12 @@ fn rule(matches: impl Into<Vec<Match>>, action: Action, purpose: &str) -> Rule {
     Rule { matches: matches.into(), action, comment }
 }
 
-/// Returns a chain that is reached by `goto` and `jump` only.
+/// Returns a chain without a hook, reached by `goto` and `jump` only.
 fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
     Chain { name, base: None, rules }
 }
 
-/// Returns a chain that is hooked in.
+/// Returns a base chain.
 fn base(name: &'static str, kind: ChainKind, hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
     Chain { base: Some(Base { kind, hook, priority }), ..chain(name, rules) }
 }

@@ -1,4 +1,4 @@
-//! Which rules there are, and in which order.
+//! The rules and their order.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,15 @@ use crate::config::Allow;
 use crate::facts::link::mirror::TRANSLATORS;
 use crate::facts::link::roleless::{OWN_CABLES, OWN_KINDS};
 
-/// `filter`; others judge here (iptables, ufw, Docker at 0, firewalld at 10).
+/// `filter`, the priority of other programs' rules (iptables, ufw, Docker at 0, firewalld at 10).
 const FILTER: i32 = 0;
-/// Ahead of the others, so that what they drop was counted by us before: that is how it is found.
+/// Ahead of other programs, so that our counters include what they drop, which is how such drops
+/// are found.
 const FORWARD: i32 = FILTER - 10;
-/// `srcnat` - 10: ahead of another's masquerading, for the same reason.
+/// `srcnat` - 10: ahead of other programs' masquerading, for the same reason.
 const SRCNAT: i32 = 100 - 10;
 
-/// Behind `srcnat` and others' translations.
+/// After `srcnat` and other programs' translations.
 const BEHIND_SRCNAT: i32 = 100 + 100;
 
 const FLOW_TABLE: &str = "established";
@@ -34,25 +35,22 @@ const ECHO_REQUEST_6: u8 = 128;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const REDIRECT_6: u8 = 137;
 /// Multicast listener discovery (RFC 2710, RFC 3810) and neighbour discovery with router
-/// advertisements (RFC 4861), without its redirects.
+/// advertisements (RFC 4861), without redirects.
 const NEIGHBOURHOOD_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
-/// Returns the rule set for `input`. Established connections come first; a packet that is none of
-/// our business is past after a comparison or two. What comes in by a port that is not known to be
-/// the cluster's, trusted or the head's own is treated as what comes from the venue: a port that
-/// has just appeared is closed before anybody has heard of it.
+/// Returns the rule set for `input`. Established connections come first, and unrelated packets take
+/// only a comparison or two. A port that is not known to be the cluster's, trusted or the head's
+/// own is treated like the venue, so that a new port is closed from its first packet.
 pub fn build(input: &RulesetInput) -> Ruleset {
     let mut input = input.clone();
     let mut seen = BTreeSet::new();
     input.uplinks.retain(|name| {
-        can_be_matched(name)
-            && Some(name) != input.cluster_port.as_ref()
-            && seen.insert(name.clone())
+        is_matchable(name) && Some(name) != input.cluster_port.as_ref() && seen.insert(name.clone())
     });
     let has_role =
         |name: &String| Some(name) == input.cluster_port.as_ref() || input.uplinks.contains(name);
     for names in [&mut input.trusted, &mut input.bridges, &mut input.unknown] {
-        names.retain(|name| can_be_matched(name) && !has_role(name));
+        names.retain(|name| is_matchable(name) && !has_role(name));
     }
     input.forwarded_for_us.retain(|name| input.uplinks.contains(name));
     input.left_over.retain(|name| input.uplinks.contains(name));
@@ -80,22 +78,22 @@ pub fn build(input: &RulesetInput) -> Ruleset {
         base(POSTROUTING, ChainKind::Nat, Hook::Postrouting, SRCNAT, postrouting_rules(&input)),
         hide_cluster(&input),
     ]);
-    chains.extend(hidden_ipv6(&input));
+    chains.extend(leaking_ipv6(&input));
     chains.extend(left_over(&input));
     chains.extend(marks::chains(&input));
     Ruleset { flow_table, sets: sets(&input), chains }
 }
 
-/// Returns the sets that rules fill: the latest sources of what was dropped, and who is in the
-/// cluster ([`Action::Sample`]).
+/// Returns the sets that rules fill: sources of dropped packets, and addresses seen in the cluster
+/// ([`Action::Sample`]).
 fn sets(input: &RulesetInput) -> Vec<Set> {
     let (timeout, size) = (Some(SAMPLE_SECONDS), Some(SAMPLE_SIZE));
     let all = NOTED_DROPS.iter().filter(|(comment, _)| {
-        // Who gets no IPv6 from the head may have a router of its own in the cluster.
+        // Without IPv6 from the head, the cluster may have an IPv6 router of its own.
         input.ipv6.is_some() || *comment != COMMENT_ROUTER
     });
     all.map(|(comment, set)| {
-        let key = vec![match sampled(comment) {
+        let key = vec![match sampled_family(comment) {
             Family::Ipv4 => Kind::Ipv4,
             Family::Ipv6 => Kind::Ipv6,
         }];
@@ -105,12 +103,12 @@ fn sets(input: &RulesetInput) -> Vec<Set> {
     .collect()
 }
 
-/// Returns the family of the sources that are kept of a drop.
-fn sampled(comment: &str) -> Family {
+/// Returns the address family of a drop's sampled sources.
+fn sampled_family(comment: &str) -> Family {
     if comment == COMMENT_ROUTER { Family::Ipv6 } else { Family::Ipv4 }
 }
 
-/// Returns the family that alone is forwarded for the nodes; `None`: both are.
+/// Returns a match on the only family that is forwarded for the nodes; `None` if both are.
 fn forwarded_family(input: &RulesetInput) -> Option<Match> {
     input.ipv6.is_none().then_some(Match::Family(Family::Ipv4))
 }
@@ -127,24 +125,22 @@ fn ipv6_networks(input: &RulesetInput) -> impl Iterator<Item = Ipv6Net> + '_ {
     input.ipv6.iter().flat_map(move |ipv6| std::iter::once(ipv6.network).chain(delegated.clone()))
 }
 
-/// Returns whether a packet can be known by this name of its port: alternative names may be longer
-/// than `IFNAMSIZ` - 1, and what is cut off them would be another port's name.
-const fn can_be_matched(name: &str) -> bool {
+/// Returns whether rules can match this port name. Alternative names may exceed `IFNAMSIZ` - 1, and
+/// truncated could be another port's name.
+const fn is_matchable(name: &str) -> bool {
     name.len() < 16
 }
 
-/// Returns the flow table of the ports between which packets are forwarded; `None` where there is
-/// one port alone.
+/// Returns the flow table of the forwarding ports; `None` if there are fewer than two.
 fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
     let mut devices = input.flow_table_devices.clone();
     devices.sort();
     devices.dedup();
-    // With one port alone there is nothing to forward between.
     (devices.len() > 1 && input.cluster_port.is_some())
         .then_some(FlowTable { name: FLOW_TABLE, devices })
 }
 
-/// Returns the chain that judges what is forwarded, by the ports where it enters and leaves.
+/// Returns the chain for forwarded packets, which dispatches by input and output port.
 fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
     let ipv4 = Match::Family(Family::Ipv4);
@@ -177,8 +173,8 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         ));
     }
     rules.extend(to_nodes_elsewhere(input));
-    // The kernel forwards IPv4 by the port of entry: what was switched on for the nodes holds for
-    // every other way out.
+    // IPv4 forwarding is a setting of the input port: enabled for the nodes, it would apply to
+    // every output port.
     rules.extend(input.forwarded_for_us.iter().map(|name| {
         rule(
             [ipv4.clone(), Match::Input(name.clone())],
@@ -187,7 +183,7 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         )
     }));
     rules.extend(to_translator(input));
-    // It is switched on for the nodes, on an older kernel at all ports.
+    // Forwarding was enabled for the nodes; older kernels only have a setting for all ports.
     let alone = input.ipv6.filter(|ipv6| ipv6.for_us_alone && input.cluster_port.is_some());
     rules.extend(alone.map(|_| {
         rule(
@@ -199,8 +195,8 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
 }
 
-/// Returns the rules that let IPv6 pass between the translator and the venue, and keep what else the
-/// venue sends as closed as it was.
+/// Returns the rules that accept IPv6 between the translator and the venue, and keep other IPv6
+/// from the venue closed as before.
 fn to_translator(input: &RulesetInput) -> Vec<Rule> {
     let alone = input.ipv6.is_some_and(|ipv6| ipv6.for_us_alone);
     let is_uplink = || input.uplinks.iter().any(|name| name == DEVICE);
@@ -221,8 +217,9 @@ fn to_translator(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// Returns the rules for what goes to the nodes by a port that is not the cluster's: it may have
-/// been renamed, or its address stand on another port. The nodes are no other network all the same.
+/// Returns the rules for packets to the nodes through another port than the cluster's: that one may
+/// have been renamed, or its address be on another port. They must not pass as traffic to another
+/// network.
 fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
     let to_cluster = |matches: Vec<Match>| {
         rule(matches, Action::Goto("to_cluster"), "to the nodes by another port")
@@ -236,18 +233,18 @@ fn to_nodes_elsewhere(input: &RulesetInput) -> Vec<Rule> {
         let ports = input.unknown.iter().cloned().map(Match::Output);
         ports.map(move |port| to_cluster(vec![network.clone(), port]))
     };
-    // The venue's subnet is the cluster's by IPv4 alone.
+    // The subnets overlap in IPv4 only.
     let ipv6 = ipv6_networks(input).map(|network| Match::Towards(IpNet::V6(network)));
     networks.flat_map(by_ports).chain(ipv6.map(|network| to_cluster(vec![network]))).collect()
 }
 
-/// Returns the rule that drops IPv6; none where the nodes get it.
+/// Returns the rule that drops IPv6; none if the nodes have it.
 fn no_ipv6(input: &RulesetInput, purpose: &str) -> Vec<Rule> {
     let drop = || rule([Match::Family(Family::Ipv6)], Action::Drop, purpose);
     input.ipv6.is_none().then(drop).into_iter().collect()
 }
 
-/// Returns the chain for what enters by the cluster port.
+/// Returns the chain for packets that enter by the cluster port.
 fn from_cluster(input: &RulesetInput) -> Chain {
     let mut rules = no_ipv6(input, "IPv6 is not forwarded from the cluster");
     for uplink in &input.uplinks {
@@ -261,7 +258,7 @@ fn from_cluster(input: &RulesetInput) -> Chain {
     chain("from_cluster", rules)
 }
 
-/// Returns the chain for what leaves by the cluster port.
+/// Returns the chain for packets that leave by the cluster port.
 fn to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = no_ipv6(input, "IPv6 is not forwarded to the cluster");
     for uplink in &input.uplinks {
@@ -276,25 +273,25 @@ fn to_cluster(input: &RulesetInput) -> Chain {
     chain("to_cluster", rules)
 }
 
-/// Returns the chain for what the nodes send to the venue.
+/// Returns the chain from the nodes to the venue.
 fn cluster_to_uplink(input: &RulesetInput) -> Chain {
-    let mut rules = vec![clamped(), established()];
-    rules.extend(noted([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
-    // Segments out of their window and late ends of connections are ordinary.
+    let mut rules = vec![clamp_mss(), established()];
+    rules.extend(reported_drop([Match::Invalid, Match::TcpAnswer], COMMENT_STRAY));
+    // Out-of-window segments and late FINs are normal.
     rules.push(rule([Match::Invalid], Action::Drop, "belongs to no connection"));
     for network in networks(input) {
         let source = Match::Source(network);
         rules.push(rule([source.clone(), Match::Unconfirmed], Action::Accept, COMMENT_FORWARDED));
         rules.push(rule([source], Action::Accept, "more packets before the first answer"));
     }
-    rules.extend(noted([], COMMENT_NOT_OURS));
+    rules.extend(reported_drop([], COMMENT_NOT_OURS));
     chain("cluster_to_uplink", rules)
 }
 
-/// Returns the chain for what the venue sends to the nodes.
+/// Returns the chain from the venue to the nodes.
 fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     let mut rules = vec![
-        clamped(),
+        clamp_mss(),
         established(),
         rule([Match::Invalid], Action::Drop, "belongs to no connection"),
     ];
@@ -304,42 +301,45 @@ fn uplink_to_cluster(input: &RulesetInput) -> Chain {
     chain("uplink_to_cluster", rules)
 }
 
-/// Returns the chain for what the venue sends to the head's other networks.
+/// Returns the chain from the venue to the head's other networks.
 fn uplink_elsewhere() -> Chain {
     let mut rules = vec![established()];
-    rules.extend(noted([], COMMENT_ELSEWHERE));
+    rules.extend(reported_drop([], COMMENT_ELSEWHERE));
     chain("uplink_elsewhere", rules)
 }
 
-/// Returns the rule that bounds segments by the MTU of the path.
-fn clamped() -> Rule {
+/// Returns the rule that clamps the MSS to the path MTU.
+fn clamp_mss() -> Rule {
     rule([Match::TcpOpening], Action::ClampMss, "no segment larger than the path takes")
 }
 
-/// Returns the rule that accepts what belongs to a connection.
+/// Returns the rule that accepts established connections.
 fn established() -> Rule {
     rule([Match::Established], Action::Accept, "replies, and errors that belong to a connection")
 }
 
-/// Returns a drop that a user should hear of: its source is kept as an example.
-fn noted<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
+/// Returns a drop that is reported to the user, with a sample of its sources.
+fn reported_drop<const N: usize>(matches: [Match; N], comment: &str) -> [Rule; 2] {
     let set = NOTED_DROPS.iter().find(|(known, _)| *known == comment).map_or("", |(_, set)| *set);
     [
-        rule(matches.clone(), Action::Sample(sampled(comment), set), "who is dropped next"),
+        rule(matches.clone(), Action::Sample(sampled_family(comment), set), "who is dropped next"),
         rule(matches, Action::Drop, comment),
     ]
 }
 
-/// Returns the drops of what comes from the venue with the cluster's addresses; none where the
+/// Returns the drops of packets from the venue with a source in the cluster; none for IPv4 if the
 /// venue uses the same subnet.
 fn spoofed(input: &RulesetInput) -> impl Iterator<Item = Rule> {
     let networks = if input.overlap_routed { &[][..] } else { input.cluster_networks.as_slice() };
     let ipv6 = ipv6_networks(input)
         .map(|network| rule([Match::Source(IpNet::V6(network))], Action::Drop, COMMENT_SPOOFED));
-    networks.iter().flat_map(|net| noted([Match::Source(net.trunc())], COMMENT_SPOOFED)).chain(ipv6)
+    networks
+        .iter()
+        .flat_map(|net| reported_drop([Match::Source(net.trunc())], COMMENT_SPOOFED))
+        .chain(ipv6)
 }
 
-/// Returns the rules for what is sent to the head, by the port where it enters.
+/// Returns the rules for packets to the head, by input port.
 fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     let mut rules = vec![rule([Match::Input("lo".into())], Action::Accept, "the head to itself")];
     rules.extend(input.cluster_port.iter().map(|name| {
@@ -353,8 +353,8 @@ fn input_rules(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// Returns the chain for what the nodes send to the head. A node is no router: the head must
-/// not find its default route, or a better way, in the cluster.
+/// Returns the chain from the nodes to the head. A node is no router: the head must not accept a
+/// default route or a redirect from the cluster.
 fn cluster_to_head(input: &RulesetInput) -> Chain {
     let misleading = vec![ROUTER_ADVERTISEMENT, REDIRECT_6];
     let drop = |matches: Vec<Match>, purpose| rule(matches, Action::Drop, purpose);
@@ -366,20 +366,20 @@ fn cluster_to_head(input: &RulesetInput) -> Chain {
             vec![advertisement(), Match::FromThisMachine],
             "the head's own router advertisement comes back",
         ));
-        rules.extend(noted([advertisement()], COMMENT_ROUTER));
+        rules.extend(reported_drop([advertisement()], COMMENT_ROUTER));
     }
     rules.push(drop(vec![Match::Icmp6(misleading)], "a node gives the head no routes (IPv6)"));
     chain("cluster_to_head", rules)
 }
 
-/// Returns the chain that accepts what is neither the cluster's nor the venue's: ports that the
-/// settings trust, and the head's own.
+/// Returns the chain that accepts ports which are neither the cluster's nor the venue's: those that
+/// the settings trust, and the head's own.
 fn trusted(input: &RulesetInput) -> Chain {
     let mut rules = Vec::new();
     let named =
         |name: &String, purpose| rule([Match::Input(name.clone())], Action::Accept, purpose);
     rules.extend(input.trusted.iter().map(|name| named(name, "gateway.trust")));
-    // A bridge may well hold an adapter, so its kind says nothing.
+    // Bridges go by name: one may contain a physical port, so the kind proves nothing.
     rules.extend(input.bridges.iter().map(|name| named(name, "a bridge of the head's own")));
     rules.extend(
         OWN_KINDS.map(|kind| {
@@ -396,10 +396,10 @@ fn trusted(input: &RulesetInput) -> Chain {
     chain("trusted", rules)
 }
 
-/// Returns the chain for what the venue sends to the head.
+/// Returns the chain from the venue to the head.
 fn from_uplink(input: &RulesetInput) -> Chain {
-    // Before the connections to which they may belong. IPv4's are not followed either, by the
-    // ports' settings.
+    // Ahead of established connections, to which redirects may be related. The ports' settings
+    // ignore IPv4 redirects too.
     let mut rules = vec![
         rule([Match::Icmp(REDIRECT)], Action::Drop, "a stranger gives the head no routes (IPv4)"),
         rule(
@@ -414,8 +414,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
             "DHCP answers",
         ),
     ];
-    // From whatever address and port a server answers (RFC 8415 names neither): it is the client's
-    // own that it answers to.
+    // RFC 8415 fixes neither address nor port of the server, so only the client's are matched.
     let link_local = "fe80::/10".parse().map(Match::Towards);
     let dhcp6: Vec<Match> = link_local.into_iter().chain([udp(Side::Destination, 546)]).collect();
     rules.push(rule(dhcp6, Action::Accept, "DHCPv6 answers"));
@@ -436,7 +435,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
     chain("from_uplink", rules)
 }
 
-/// Returns the rules for what the head sends.
+/// Returns the rules for packets from the head.
 fn output_rules(input: &RulesetInput) -> Vec<Rule> {
     let of_cluster = input.cluster_port.iter().map(|name| {
         let matches = [Match::Output(name.clone()), Match::Icmp(REDIRECT)];
@@ -448,7 +447,7 @@ fn output_rules(input: &RulesetInput) -> Vec<Rule> {
     of_cluster.chain(to_venue).collect()
 }
 
-/// Returns the chain for what the head sends to the venue.
+/// Returns the chain from the head to the venue.
 fn to_venue() -> Chain {
     chain(
         "to_venue",
@@ -463,9 +462,8 @@ fn to_venue() -> Chain {
     )
 }
 
-/// Returns the chain for refusals of the head. A segment that comes in as part of an older session
-/// and finds only a socket that listens is refused by the kernel, which would show a stranger that
-/// a socket listens.
+/// Returns the chain for TCP resets of the head. The kernel resets a segment of a stale session
+/// that meets only a listening socket, which would reveal the open port to a scanner.
 fn refusals(input: &RulesetInput) -> Chain {
     let mut rules =
         vec![rule([Match::Opener], Action::Accept, "in a connection of the head's own")];
@@ -481,7 +479,7 @@ fn refusals(input: &RulesetInput) -> Chain {
     chain("refusals", rules)
 }
 
-/// Returns the rules of `uplink.allow`, each once.
+/// Returns the rules of `uplink.allow`, without duplicates.
 fn allowed(input: &RulesetInput) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut add = |rule: Rule| {
@@ -528,7 +526,7 @@ fn allowed(input: &RulesetInput) -> Vec<Rule> {
     rules
 }
 
-/// Returns the rules that lead what leaves by an uplink to the chain that hides the cluster.
+/// Returns the rules that send packets to an uplink through the masquerading chain.
 fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
     let routed = input.delegated.iter().map(|(network, uplink)| {
         let matches = [Match::Output(uplink.clone()), Match::Source(IpNet::V6(*network))];
@@ -541,7 +539,7 @@ fn postrouting_rules(input: &RulesetInput) -> Vec<Rule> {
 }
 
 impl Ruleset {
-    /// Returns which networks are hidden, and by which ports.
+    /// Returns the masqueraded networks and the ports through which they are.
     pub fn hidden(&self) -> (BTreeSet<IpNet>, BTreeSet<&str>) {
         let sources = self.rules_of(HIDING).flat_map(|rule| &rule.matches);
         let networks = sources.filter_map(|condition| match condition {
@@ -557,7 +555,7 @@ impl Ruleset {
     }
 }
 
-/// Returns the chain that hides the cluster's addresses behind the uplink's.
+/// Returns the chain that masquerades the cluster's addresses.
 fn hide_cluster(input: &RulesetInput) -> Chain {
     let networks = networks(input).into_iter();
     let rules =
@@ -565,10 +563,10 @@ fn hide_cluster(input: &RulesetInput) -> Chain {
     chain(HIDING, rules.collect())
 }
 
-/// Returns the chain that keeps an IPv6 address of the cluster from leaving by an uplink, behind
-/// every translation: what is not translated, as the uplink has no address, and what the kernel
-/// translated to another port's.
-fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
+/// Returns the chain, after all translation, that drops IPv6 packets to an uplink with a cluster
+/// source: those left untranslated because the uplink has no address, and those translated to
+/// another port's address.
+fn leaking_ipv6(input: &RulesetInput) -> Option<Chain> {
     input.ipv6?;
     let ways = ipv6_networks(input)
         .flat_map(|network| input.uplinks.iter().map(move |name| (network, name)));
@@ -586,9 +584,9 @@ fn hidden_ipv6(input: &RulesetInput) -> Option<Chain> {
     Some(base("hidden", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules.collect()))
 }
 
-/// Returns the chain that keeps IPv4 from leaving with the address of a translator that has ended,
-/// behind every translation, so that no address of the cluster shows either. What is dropped before
-/// it has left opens no connection: the next try may go another way.
+/// Returns the chain, after all translation, that drops IPv4 with the address of a translator that
+/// has ended; cluster addresses do not leak either. A packet dropped there confirms no connection,
+/// so that a retry may take another route.
 fn left_over(input: &RulesetInput) -> Option<Chain> {
     let rules = input.left_over.iter().map(|name| {
         rule(
@@ -602,7 +600,7 @@ fn left_over(input: &RulesetInput) -> Option<Chain> {
         .then(|| base("left_over", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules))
 }
 
-/// Matches one port of UDP.
+/// Returns a match on one UDP port.
 fn udp(side: Side, port: u16) -> Match {
     Match::Port(Transport::Udp, side, port, port)
 }

@@ -1,9 +1,7 @@
-//! Named sets and maps: what they hold, how a packet is looked up in them, and the change that
-//! makes one of another.
+//! Named sets and maps: their elements, lookups in them, and the update from one to another.
 //!
-//! Elements are part of the plan: it holds all of them. Two plans that differ in elements alone
-//! differ by [`SetUpdate`]s, which change the kernel's set where it stands: no rule is replaced, no
-//! counter starts anew.
+//! The plan holds all elements. Two plans that differ in elements only differ by [`SetUpdate`]s,
+//! which change the kernel's set in place: no rule is replaced and no counter reset.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,26 +18,25 @@ pub type Name = Cow<'static, str>;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Set {
     pub name: Name,
-    /// type of an element's key; more than one is a concatenation
+    /// Types of the key; more than one is a concatenation.
     pub key: Vec<Kind>,
-    /// type of what a key leads to; `None`: a set
+    /// Types of the data; `None`: a set.
     pub data: Option<DataKind>,
-    /// `flags constant`: once a rule uses it, its elements stay as they are
+    /// `flags constant`: elements cannot change once a rule uses it.
     pub constant: bool,
-    /// `flags interval`: keys may be networks and ranges
+    /// `flags interval`: keys may be networks and ranges.
     pub interval: bool,
-    /// `flags dynamic`: rules add elements, see [`super::Action::Sample`]
+    /// `flags dynamic`: rules add elements, see [`super::Action::Sample`].
     pub dynamic: bool,
-    /// how long an element stays, in seconds. Such a set begins with `elements`; what it holds
-    /// later is the clock's matter
+    /// Lifetime of an element, in seconds. `elements` are only the initial ones of such a set.
     pub timeout: Option<u64>,
-    /// most elements that it takes
+    /// Maximum number of elements.
     pub size: Option<u32>,
-    /// in a map each with its data
+    /// In a map each has data.
     pub elements: Elements,
 }
 
-/// The elements of a set: key, and data if it is a map. Keys do not overlap.
+/// The elements of a set: key, and data in a map. Keys do not overlap.
 pub type Elements = BTreeMap<Vec<Item>, Option<Data>>;
 
 /// Type of one field of a key or of data.
@@ -55,26 +52,26 @@ pub enum Kind {
     Transport,
     /// `ifname`
     Interface,
-    /// an integer below this, as [`Key::RoundRobin`] and [`Key::Hash`] yield it: alone in its key,
-    /// without intervals. nft has no type of this name, so that such a map is declared by examples:
-    /// `typeof numgen inc mod N`
+    /// An integer below this, as [`Key::RoundRobin`] and [`Key::Hash`] yield it: the only field of
+    /// its key, without intervals. nft has no name for this type; it is declared by example:
+    /// `typeof numgen inc mod N`.
     Number(u32),
 }
 
-/// Type of what a map leads to.
+/// Type of a map's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataKind {
     Verdict,
-    /// more than one is a concatenation
+    /// More than one is a concatenation.
     Values(Vec<Kind>),
 }
 
 /// One field of a key or of data.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
-    /// an address, as the network of it alone, or a network, without host bits
+    /// A network without host bits; an address is a network of one.
     Addresses(IpNet),
-    /// first and last; alike for one port
+    /// First and last; equal for one port.
     Ports(u16, u16),
     Transport(Transport),
     Interface(String),
@@ -99,7 +96,7 @@ impl From<u16> for Item {
     }
 }
 
-/// What a key of a map leads to.
+/// The data of a map's element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     Verdict(Verdict),
@@ -110,34 +107,33 @@ pub enum Data {
 pub enum Verdict {
     Accept,
     Drop,
-    /// the chain of this name, and no way back
+    /// Continue in this chain, without returning.
     Goto(Name),
-    /// the chain of this name; what it does not decide comes back to the rule after the lookup
+    /// Call this chain; an undecided packet returns to the rule after the lookup.
     Jump(Name),
 }
 
-/// A key, looked up in the set of this name, which must be one of [`Ruleset::sets`].
+/// A lookup of a key in the set of this name, which must be one of [`Ruleset::sets`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {
     pub key: Key,
     pub set: Name,
 }
 
-/// What is looked up in a set.
+/// The key of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// fields of the packet: as many, and of the same types, as the set's key
+    /// Fields of the packet, in number and type those of the set's key.
     Fields(Vec<Field>),
-    /// `numgen inc mod N`: 0, 1 … N - 1, 0 …, one further with each packet that asks (module
-    /// `nft_numgen`). A rule that is replaced begins anew, a map that is changed goes on: so the
-    /// shares stay alike
+    /// `numgen inc mod N`: 0, 1 … N - 1, 0 …, advancing with each evaluation (module `nft_numgen`).
+    /// Replacing the rule resets it, updating the map does not, so the distribution stays even.
     RoundRobin { modulus: u32 },
-    /// `jhash FIELDS mod N seed S`: a number below N, the same whenever the fields are the same
-    /// (module `nft_hash`). Without a seed each load of the table would map otherwise
+    /// `jhash FIELDS mod N seed S`: a number below N, equal for equal fields (module `nft_hash`).
+    /// Without a seed each load of the table would map differently.
     Hash { fields: Vec<Field>, modulus: u32, seed: u32 },
 }
 
-/// A field of a packet. One of a protocol also makes sure that the packet is of that protocol.
+/// A field of a packet. A field of a protocol also requires that protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// `ip saddr`, `ip6 saddr`
@@ -154,22 +150,22 @@ pub enum Field {
     Output,
 }
 
-/// A change of a set's elements: first all of `remove` goes, then all of `add` comes. An element
-/// with other data is in both.
+/// An update of a set's elements: `remove` is applied before `add`. An element with changed data is
+/// in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetUpdate {
     pub set: Name,
-    /// the set's flag
+    /// The set's flag.
     pub interval: bool,
     pub remove: BTreeSet<Vec<Item>>,
     pub add: Elements,
 }
 
 impl Set {
-    /// Returns the change that makes `before` this set; `None` where elements are not all that
-    /// differs, or must not change.
+    /// Returns the update from `before` to this set; `None` if more than elements differs, or they
+    /// are constant.
     fn update_from(&self, before: &Self) -> Option<SetUpdate> {
-        if !self.is_same_but_for_elements(before)
+        if !self.differs_in_elements_only(before)
             || (self.constant && self.elements != before.elements)
         {
             return None;
@@ -187,8 +183,8 @@ impl Set {
         })
     }
 
-    /// Returns whether nothing but elements differs.
-    fn is_same_but_for_elements(&self, other: &Self) -> bool {
+    /// Returns whether only elements differ.
+    fn differs_in_elements_only(&self, other: &Self) -> bool {
         let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } =
             self;
         (name, key, data) == (&other.name, &other.key, &other.data)
@@ -204,8 +200,8 @@ impl SetUpdate {
 }
 
 impl Ruleset {
-    /// Returns the changes of sets that make `before` this rule set; `None` where more than
-    /// elements differs, so that the table has to be replaced.
+    /// Returns the set updates from `before` to this rule set; `None` if more than elements
+    /// differs, and the table has to be replaced.
     pub fn updates_from(&self, before: &Self) -> Option<Vec<SetUpdate>> {
         let Self { flow_table, sets, chains } = self;
         if *flow_table != before.flow_table

@@ -70,7 +70,7 @@ fn one_device_makes_no_flow_table() {
 }
 
 #[test]
-fn every_rule_reports_whose_it_is_and_fits_the_kernel() {
+fn every_rule_has_a_comment_that_fits_the_kernel() {
     let ruleset = build(&home());
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
         assert!(rule.comment.starts_with("bramblegate: "), "{rule}");
@@ -79,7 +79,7 @@ fn every_rule_reports_whose_it_is_and_fits_the_kernel() {
 }
 
 #[test]
-fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
+fn host_bits_of_the_cluster_address_do_not_change_the_rules() {
     let other = build(&RulesetInput {
         cluster_networks: vec!["192.168.50.7/24".parse().unwrap()],
         ..home()
@@ -88,7 +88,7 @@ fn a_host_address_at_the_cluster_port_does_not_change_the_rules() {
 }
 
 #[test]
-fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
+fn a_routed_overlap_accepts_the_shared_sources_at_the_uplink() {
     let strange = |ruleset: &Ruleset| {
         let of_cluster = |rule: &&Rule| matches!(rule.matches.as_slice(), [Match::Source(_)]);
         let at_head = chain(ruleset, "from_uplink").rules.iter().filter(of_cluster).count();
@@ -103,7 +103,7 @@ fn a_routed_overlap_lets_the_shared_sources_in_by_the_uplink() {
 }
 
 #[test]
-fn a_network_being_left_is_masqueraded_beside_the_new_one() {
+fn a_retired_network_is_masqueraded_beside_the_new_one() {
     let networks = vec!["10.213.50.1/24".parse().unwrap(), "192.168.50.1/24".parse().unwrap()];
     let moved = build(&RulesetInput { cluster_networks: networks, ..home() });
     assert_eq!(chain(&moved, "hide_cluster").rules.len(), 2);
@@ -113,7 +113,7 @@ fn a_network_being_left_is_masqueraded_beside_the_new_one() {
 }
 
 #[test]
-fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
+fn without_a_cluster_port_nothing_is_forwarded_for_it() {
     let early = build(&RulesetInput { cluster_port: None, ..home() });
     let targets: Vec<Action> =
         chain(&early, "forward").rules.iter().map(|rule| rule.action.clone()).collect();
@@ -126,7 +126,7 @@ fn without_a_cluster_port_nothing_is_forwarded_for_its_sake() {
     assert_eq!(from_uplinks(&early), 2);
 }
 
-/// Rules that send what comes in by an uplink to its chain.
+/// Counts the rules that send packets from an uplink to its chain.
 fn from_uplinks(ruleset: &Ruleset) -> usize {
     let named =
         |rule: &&Rule| rule.action == Action::Goto("from_uplink") && !rule.matches.is_empty();
@@ -134,7 +134,7 @@ fn from_uplinks(ruleset: &Ruleset) -> usize {
 }
 
 #[test]
-fn a_port_of_no_known_service_is_closed() {
+fn every_chain_ends_closed_to_unknown_ports() {
     for input in [home(), RulesetInput::default()] {
         let ruleset = build(&input);
         for (name, target) in [("input", "from_uplink"), ("to_cluster", "uplink_to_cluster")] {
@@ -170,7 +170,7 @@ fn the_cluster_port_is_no_uplink_and_an_uplink_is_one_once() {
 }
 
 #[test]
-fn what_is_allowed_twice_is_one_rule() {
+fn duplicate_permissions_are_one_rule() {
     let twice = RulesetInput {
         allow: vec![Allow::Tcp(22, 22), Allow::Ssh, Allow::Tcp(8000, 8010)],
         ..home()
@@ -181,7 +181,7 @@ fn what_is_allowed_twice_is_one_rule() {
 }
 
 #[test]
-fn the_status_page_is_reached_where_it_is_and_nowhere_else() {
+fn the_status_page_is_open_at_its_port_only() {
     let venue = |web_port| {
         let input = RulesetInput { allow: vec![Allow::Web], web_port, ..home() };
         chain(&build(&input), "from_uplink").to_string()
@@ -193,7 +193,7 @@ fn the_status_page_is_reached_where_it_is_and_nowhere_else() {
 }
 
 #[test]
-fn every_chain_that_rules_go_to_exists_and_is_no_base_chain() {
+fn every_jump_target_exists_and_is_no_base_chain() {
     let ruleset = build(&home());
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
         if let Action::Goto(target) | Action::Jump(target) = rule.action {
@@ -203,7 +203,7 @@ fn every_chain_that_rules_go_to_exists_and_is_no_base_chain() {
 }
 
 #[test]
-fn odd_names_of_interfaces_stay_names() {
+fn unusual_interface_names_are_quoted() {
     let odd = build(&RulesetInput { uplinks: vec!["usb*".into(), "a\"b".into()], ..home() });
     let text = chain(&odd, "input").to_string();
     assert!(text.contains("iifname \"usb\\*\" "), "{text}");
@@ -237,7 +237,7 @@ fn forwarded_ports_are_the_golden_text() {
 }
 
 #[test]
-fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
+fn a_forwarded_port_only_adds_rules() {
     let (plain, more) = (build(&home()), build(&forwarding()));
     let known = |rule: &&Rule| plain.chains.iter().any(|chain| chain.rules.contains(rule));
     let new: Vec<_> =
@@ -259,10 +259,9 @@ fn a_forwarded_port_adds_its_own_rules_and_nothing_else() {
     );
 }
 
-/// The mark is set once, with the first packet of what is led to a node, and looked at where
-/// answers come from.
+/// The first packet sets the mark, and replies are matched by it.
 #[test]
-fn what_is_led_to_a_node_is_answered_by_the_uplink_that_was_asked() {
+fn replies_to_forwarded_connections_leave_by_their_uplink() {
     let entrances = vec![("eth1".to_owned(), 0x8800_0000), ("wlan0".to_owned(), 0x8900_0000)];
     let (plain, marked) =
         (build(&forwarding()), build(&RulesetInput { entrances, ..forwarding() }));
@@ -287,13 +286,13 @@ fn what_is_led_to_a_node_is_answered_by_the_uplink_that_was_asked() {
 }
 
 #[test]
-fn nothing_is_translated_without_a_cluster_port() {
+fn without_a_cluster_port_nothing_is_translated() {
     let early = build(&RulesetInput { cluster_port: None, ..forwarding() });
     assert!(early.chains.iter().all(|chain| chain.name != "dstnat" && chain.name != "prerouting"));
 }
 
 #[test]
-fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothing_else() {
+fn a_forward_to_a_dead_node_refuses_only_new_connections() {
     let alive = build(&forwarding());
     let dead = build(&RulesetInput { dead: forwarding().forwards, ..forwarding() });
     let refusals = &chain(&dead, "forwards_of_head_down").rules;
@@ -323,7 +322,7 @@ fn a_port_to_a_node_that_is_down_refuses_what_would_open_a_connection_and_nothin
 }
 
 #[test]
-fn what_is_hidden_is_reported_with_the_ports_that_hide_it() {
+fn masqueraded_networks_are_reported_with_their_ports() {
     let rules = build(&home());
     let (networks, ports) = rules.hidden();
     assert_eq!(networks.into_iter().collect::<Vec<_>>(), ["192.168.50.0/24".parse().unwrap()]);
@@ -331,7 +330,7 @@ fn what_is_hidden_is_reported_with_the_ports_that_hide_it() {
 }
 
 #[test]
-fn answers_are_marked_only_where_their_source_does_not_report_where_they_belong() {
+fn replies_are_marked_only_if_their_source_is_ambiguous() {
     let rules = build(&home());
     let opened = chain(&rules, "opened").to_string();
     for port in ["eth1", "wlan0", "lo"] {
@@ -357,8 +356,7 @@ struct Knock {
 }
 
 impl Knock {
-    /// Whether a rule matches; what depends on more than ports and family does not, but for a SYN
-    /// that is one.
+    /// Returns whether a rule matches. Conditions beyond ports and family do not, except for a SYN.
     fn meets(&self, test: &Match) -> bool {
         match test {
             Match::Input(name) => *name == self.input,
@@ -371,7 +369,7 @@ impl Knock {
         }
     }
 
-    /// What becomes of it in a chain; `None`: the chain ends.
+    /// Returns what happens to the packet in a chain; `None`: the chain ends.
     fn walk(&self, ruleset: &Ruleset, name: &str) -> Option<Action> {
         let rules = chain(ruleset, name).rules.iter();
         for rule in rules.filter(|rule| rule.matches.iter().all(|test| self.meets(test))) {
@@ -390,10 +388,10 @@ impl Knock {
 }
 
 proptest! {
-    /// Whatever the machine's ports are: only the cluster, what is trusted and what is the head's
-    /// own gets through.
+    /// Whatever ports the machine has, only the cluster, trusted ports and the head's own get
+    /// through.
     #[test]
-    fn nothing_new_gets_through_from_a_port_without_a_role(
+    fn a_port_without_a_role_opens_no_connection(
         roles in proptest::collection::vec(0_usize..6, 8),
         at in 0_usize..9,
         kind in proptest::option::of(proptest::sample::select(vec!["tun", "wireguard", "veth", "bridge", "vlan", "macvlan", "bond", "ppp", "sit"])),
@@ -438,10 +436,10 @@ proptest! {
     }
 }
 
-/// An alternative name may be longer than any port's own, which is all that packets are matched by:
-/// cut off it would be another's.
+/// Alternative names may be longer than a port's own name, which is what rules match: truncated,
+/// one could be another port's name.
 #[test]
-fn names_that_no_port_has_are_in_no_rule() {
+fn over_long_port_names_are_in_no_rule() {
     let long = "enp0s20f0u1u2u3i1".to_owned();
     let input = RulesetInput {
         cluster_port: Some("eth0".into()),
@@ -454,7 +452,7 @@ fn names_that_no_port_has_are_in_no_rule() {
     assert!(text.contains("eth1") && !text.contains(&long), "{text}");
 }
 
-/// A rule set of one set of ports.
+/// Returns a rule set with one set of ports.
 fn with_ports(set: Set, ports: &[u16]) -> Ruleset {
     let elements = ports.iter().map(|port| (vec![Item::from(*port)], None)).collect();
     let set = Set { name: "ports".into(), key: vec![Kind::Port], elements, ..set };
@@ -462,7 +460,7 @@ fn with_ports(set: Set, ports: &[u16]) -> Ruleset {
 }
 
 #[test]
-fn rule_sets_that_differ_in_elements_alone_differ_by_those() {
+fn a_change_of_elements_is_a_set_update() {
     let keys = |ports: &[u16]| ports.iter().map(|port| vec![Item::from(*port)]).collect::<Vec<_>>();
     let before = with_ports(Set::default(), &[22, 80]);
     let updates = with_ports(Set::default(), &[80, 443]).updates_from(&before).unwrap();
@@ -476,7 +474,7 @@ fn rule_sets_that_differ_in_elements_alone_differ_by_those() {
 }
 
 #[test]
-fn what_is_more_than_elements_takes_a_new_table() {
+fn any_other_change_replaces_the_table() {
     let before = with_ports(Set::default(), &[22]);
     let flag = Set { interval: true, ..Set::default() };
     assert_eq!(with_ports(flag, &[22]).updates_from(&before), None);
@@ -492,7 +490,7 @@ fn what_is_more_than_elements_takes_a_new_table() {
 }
 
 #[test]
-fn an_element_that_leads_elsewhere_goes_and_comes() {
+fn an_element_with_new_data_is_removed_and_added() {
     let leading = |to: &'static str| {
         let data = Some(Data::Verdict(Verdict::Goto(to.into())));
         let elements = Elements::from([(vec![Item::from(80)], data)]);
@@ -509,9 +507,9 @@ fn an_element_that_leads_elsewhere_goes_and_comes() {
     assert_eq!((updates[0].remove.len(), updates[0].add.len()), (1, 1));
 }
 
-/// What the rules let in is what is looked for in the rules of others.
+/// All that the rules accept from the venue is looked for in other programs' rules.
 #[test]
-fn all_that_the_venue_may_reach_is_promised() {
+fn all_open_ports_are_promised_traffic() {
     let board = crate::config::board::Board::built_in("emulated").unwrap();
     let text = "board = \"emulated\"\ncluster.interface = \"eth0\"\n[uplink]\ninterfaces = [\"eth1\"]\nallow = [\"ssh\", \"icmp\", \"mdns\", 8080, \"udp:51820\"]\n";
     let settings = crate::config::load(&[("t.toml", text.to_owned())], &board).unwrap();
@@ -527,9 +525,9 @@ fn all_that_the_venue_may_reach_is_promised() {
     assert_eq!(of_venue, [(6, 22), (1, 0), (17, 5353), (6, 8080), (17, 51820)]);
 }
 
-/// The cluster's port may be known by another name than its packets have.
+/// The cluster port's configured name may be an alternative name.
 #[test]
-fn the_nodes_ipv6_is_guarded_by_whatever_port_also_where_the_venue_has_the_clusters_subnet() {
+fn the_nodes_ipv6_is_protected_on_every_port_also_in_an_overlap() {
     let network = "fd12:3456:789a:1::/64".parse().unwrap();
     let ipv6 = Some(ClusterIpv6 { network, for_us_alone: false });
     for overlap_routed in [false, true] {
@@ -542,10 +540,10 @@ fn the_nodes_ipv6_is_guarded_by_whatever_port_also_where_the_venue_has_the_clust
     }
 }
 
-/// By the uplink of the venue that delegated it a network is routed, by any other it is hidden, and
-/// nothing new comes in.
+/// A delegated network is routed through the uplink that delegated it, translated through any
+/// other, and nothing new comes in.
 #[test]
-fn a_delegated_network_leaves_untranslated_by_its_own_uplink_alone() {
+fn a_delegated_network_is_untranslated_on_its_own_uplink_only() {
     let [own, delegated] =
         ["fd12:3456:789a:1::/64", "2001:db8:100:ff::/64"].map(|net| net.parse().unwrap());
     let ipv6 = Some(ClusterIpv6 { network: own, for_us_alone: true });

@@ -1,5 +1,5 @@
-//! The rule set in nft syntax, as `nft list table` lists it, but for counter values. nft 1.1 has
-//! other forms for comparisons of TCP flags and for priorities of nat at output; it reads these.
+//! The rule set in nft syntax, as `nft list table` lists it, without counter values. nft 1.1 lists
+//! comparisons of TCP flags and priorities of nat at output differently, but reads these forms.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
@@ -10,9 +10,8 @@ use super::{
 };
 use crate::decide::routing::entrance::MARK_ENTRANCE;
 
-/// The portable form: replaces the table as a whole when given to `nft -f`. Without the table's
-/// flags, which old nft cannot read, and without the flow table, which needs a kernel that has them
-/// and devices that exist.
+/// The portable form: replaces the whole table when given to `nft -f`. It omits the table's flags,
+/// which old nft cannot parse, and the flow table, which needs kernel support and existing devices.
 impl Display for Ruleset {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -32,7 +31,7 @@ impl Display for Ruleset {
     }
 }
 
-/// The form that is loaded: [`Ruleset::kernel`].
+/// The form that is loaded: see [`Ruleset::kernel`].
 #[derive(Debug, Clone, Copy)]
 pub struct KernelForm<'a> {
     ruleset: &'a Ruleset,
@@ -40,8 +39,8 @@ pub struct KernelForm<'a> {
 }
 
 impl Ruleset {
-    /// Writes it as the kernel holds it: with the flow table and, if `flags`, with the table's
-    /// flags owner and persist.
+    /// Returns the form that the kernel holds: with the flow table and, if `flags`, the table flags
+    /// owner and persist.
     pub fn kernel(&self, flags: bool) -> KernelForm<'_> {
         KernelForm { ruleset: self, flags }
     }
@@ -90,8 +89,8 @@ impl Display for Chain {
     }
 }
 
-/// Priorities that nft names in a table of the family `inet`, and the hook of those that have but one
-/// (nft(8), "Standard priority names").
+/// Priorities that nft names in the family `inet`, and the hook for those that are valid at one
+/// only (nft(8), "Standard priority names").
 const PRIORITIES: [(&str, i32, Option<Hook>); 6] = [
     ("raw", -300, None),
     ("mangle", -150, None),
@@ -101,16 +100,16 @@ const PRIORITIES: [(&str, i32, Option<Hook>); 6] = [
     ("srcnat", 100, Some(Hook::Postrouting)),
 ];
 
-/// nft names a priority by a well-known one that is no farther off.
-const NEAR: u32 = 10;
+/// The largest offset at which nft names a priority relative to a standard one.
+const MAX_OFFSET: u32 = 10;
 
 impl Base {
-    /// Returns the named priority that is near, and how far off it is.
-    fn near(&self) -> Option<(&'static str, i32)> {
+    /// Returns the nearby standard priority and the offset from it.
+    fn near_standard(&self) -> Option<(&'static str, i32)> {
         PRIORITIES.iter().find_map(|&(name, priority, hook)| {
             let offset = self.priority.saturating_sub(priority);
             let fits = hook.is_none_or(|hook| hook == self.hook);
-            (fits && offset.unsigned_abs() <= NEAR).then_some((name, offset))
+            (fits && offset.unsigned_abs() <= MAX_OFFSET).then_some((name, offset))
         })
     }
 }
@@ -130,7 +129,7 @@ impl Display for Base {
             Hook::Postrouting => "postrouting",
         };
         write!(f, "type {kind} hook {hook} priority ")?;
-        match self.near() {
+        match self.near_standard() {
             None => write!(f, "{}", self.priority)?,
             Some((name, 0)) => write!(f, "{name}")?,
             Some((name, below)) if below < 0 => write!(f, "{name} - {}", below.unsigned_abs())?,
@@ -147,8 +146,8 @@ impl Display for Rule {
         }
         let comment = self.comment.replace('"', "'");
         match self.action {
-            // nft names the counter of a set's element and that of the rule alike: the rule's has
-            // to come last.
+            // nft gives the counter of a set element and that of the rule the same syntax: the
+            // rule's must come last.
             Action::Sample(..) => write!(f, "{} counter comment \"{comment}\"", self.action),
             _ => write!(f, "counter {} comment \"{comment}\"", self.action),
         }
@@ -251,7 +250,7 @@ impl Display for Set {
         if let Some(size) = self.size {
             writeln!(f, "\t\tsize {size}")?;
         }
-        // With nothing beside it the flag timeout follows from the time.
+        // Without other flags, `timeout` implies its flag.
         let timeout = self.timeout.is_some();
         let flags =
             [(self.constant, "constant"), (self.dynamic, "dynamic"), (self.interval, "interval")];
@@ -270,13 +269,13 @@ impl Display for Set {
 }
 
 impl Set {
-    /// Returns the declaration of its types: by their names, or by examples of what has them where
-    /// one of them has no name.
+    /// Returns the declaration of the types: by name, or by `typeof` examples if one of them has no
+    /// name.
     fn types(&self) -> String {
         let by_example = self.key.iter().any(|kind| matches!(kind, Kind::Number(_)));
         let (word, kind): (_, fn(&Kind) -> String) =
             if by_example { ("typeof", Kind::example) } else { ("type", Kind::to_string) };
-        let all = |kinds: &[Kind]| kinds.iter().map(kind).collect::<Vec<_>>().join(CONCATENATED);
+        let all = |kinds: &[Kind]| kinds.iter().map(kind).collect::<Vec<_>>().join(CONCATENATION);
         let key = all(&self.key);
         match &self.data {
             None => format!("{word} {key}"),
@@ -285,8 +284,8 @@ impl Set {
         }
     }
 
-    /// Writes elements, broken into lines as nft 1.1 breaks them, in the order of the keys. (nft's
-    /// order of concatenations is another one.)
+    /// Writes the elements, wrapped as nft 1.1 wraps them, ordered by key. (nft orders
+    /// concatenations differently.)
     fn list_elements(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let in_line = match (self.key.as_slice(), &self.data) {
             ([Kind::Port], None) => 5,
@@ -299,7 +298,7 @@ impl Set {
                 place if place % in_line == 0 => write!(f, ",\n\t\t\t     ")?,
                 _ => write!(f, ", ")?,
             }
-            write!(f, "{}", list(key, CONCATENATED))?;
+            write!(f, "{}", list(key, CONCATENATION))?;
             if let Some(data) = data {
                 write!(f, " : {data}")?;
             }
@@ -308,8 +307,8 @@ impl Set {
     }
 }
 
-/// What stands between the fields of a concatenation.
-const CONCATENATED: &str = " . ";
+/// The separator between fields of a concatenation.
+const CONCATENATION: &str = " . ";
 
 /// Returns a time as nft writes it: `1h30m`.
 fn duration(seconds: u64) -> String {
@@ -376,7 +375,7 @@ impl Display for Data {
             Self::Verdict(Verdict::Drop) => f.write_str("drop"),
             Self::Verdict(Verdict::Goto(chain)) => write!(f, "goto {chain}"),
             Self::Verdict(Verdict::Jump(chain)) => write!(f, "jump {chain}"),
-            Self::Values(items) => f.write_str(&list(items, CONCATENATED)),
+            Self::Values(items) => f.write_str(&list(items, CONCATENATION)),
         }
     }
 }
@@ -384,10 +383,10 @@ impl Display for Data {
 impl Display for Key {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fields(fields) => f.write_str(&list(fields, CONCATENATED)),
+            Self::Fields(fields) => f.write_str(&list(fields, CONCATENATION)),
             Self::RoundRobin { modulus } => write!(f, "numgen inc mod {modulus}"),
             Self::Hash { fields, modulus, seed } => {
-                let fields = list(fields, CONCATENATED);
+                let fields = list(fields, CONCATENATION);
                 write!(f, "jhash {fields} mod {modulus} seed {seed:#x}")
             }
         }
@@ -408,7 +407,7 @@ impl Display for Field {
     }
 }
 
-/// The name of the family's protocol.
+/// Writes the protocol keyword of the family.
 impl Display for Family {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -427,7 +426,7 @@ impl Display for Transport {
     }
 }
 
-/// nft's names of ICMPv6 types.
+/// The nft name of an ICMPv6 type.
 struct Icmp6(u8);
 
 impl Display for Icmp6 {
@@ -449,8 +448,8 @@ impl Display for Icmp6 {
     }
 }
 
-/// Returns an interface's name as an nft string. The kernel forbids '/', ':' and white space in
-/// names; a quote cannot be written in nft at all, and an asterisk at the end would be a wildcard.
+/// Returns an interface name as an nft string. The kernel forbids '/', ':' and white space in
+/// names. nft has no escape for a quote, and would take a trailing asterisk as a wildcard.
 fn quoted(name: &str) -> String {
     let plain = name.replace('"', "?");
     match plain.strip_suffix('*') {
@@ -459,12 +458,12 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// Returns names as nft strings, with commas between.
+/// Returns names as nft strings, separated by commas.
 fn quoted_list(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the items with `between` between them.
+/// Returns the items, separated by `between`.
 fn list<T: Display>(items: &[T], between: &str) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
 }

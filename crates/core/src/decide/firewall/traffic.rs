@@ -1,4 +1,4 @@
-//! What has to get through the rules of others, by the settings.
+//! Traffic that the settings promise, and that other programs' rules must not block.
 
 use ipnet::IpNet;
 
@@ -14,10 +14,10 @@ const UDP: u8 = 17;
 /// The port of multicast DNS (RFC 6762).
 const MDNS: u16 = 5353;
 
-/// Returns all of it beside what is forwarded for the nodes: what they need of the head, and what
-/// the venue may reach. `head` is the head's address in the cluster, `serves_time` whether it is
-/// given to the nodes as their time server, `ssh_ports` where sshd listens (none: at 22), `web_port`
-/// where the status page is.
+/// Returns the promised traffic, except what is forwarded for the nodes: services of the head, and
+/// what the venue may reach. `head` is the head's address in the cluster, `serves_time` whether
+/// nodes get it as their time server, `ssh_ports` those of sshd (empty: 22), `web_port` that of the
+/// status page.
 pub fn promised(
     settings: &Settings,
     head: IpNet,
@@ -47,7 +47,7 @@ pub fn promised(
         served.into_iter().filter_map(|(wanted, traffic)| wanted.then_some(traffic)).collect();
     let ssh = if ssh_ports.is_empty() { &[22] } else { ssh_ports };
     for allow in &settings.uplink.allow {
-        // Of a range its ends stand for all.
+        // A range is represented by its ends.
         let (protocol, ports) = match *allow {
             Allow::Ssh => (TCP, ssh.to_vec()),
             Allow::Web => (TCP, Vec::from_iter(web_port)),
@@ -83,7 +83,7 @@ pub const fn is_vital(traffic: Traffic) -> bool {
     )
 }
 
-/// Returns what it is, in plain English.
+/// Returns a description in plain English.
 pub fn words(traffic: Traffic) -> String {
     let by = |protocol: u8| if protocol == TCP { "tcp" } else { "udp" };
     match traffic {

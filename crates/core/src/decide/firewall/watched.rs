@@ -1,4 +1,4 @@
-//! What is watched of other programs' rules.
+//! What the firewall watch looks for in other programs' rules.
 
 use ipnet::IpNet;
 
@@ -10,7 +10,7 @@ use crate::event::FirewallWatch;
 use crate::facts::Facts;
 use crate::facts::uplink::leads_by_translator;
 
-/// Returns what the firewall's watch is to recognise; `own_port` is the reconciler's netlink port.
+/// Returns what the firewall watch has to recognise; `own_port` is the reconciler's netlink port.
 pub fn watch(
     settings: &Settings,
     facts: &Facts,

@@ -1,24 +1,23 @@
-//! Marks of connections to forwarded ports, one for each uplink by which they are opened: the
-//! node's answers have its own address as their source, which does not say by which uplink they
-//! belong.
+//! Connection marks for forwarded ports, one per uplink. The source of a node's reply is its own
+//! address, which does not show by which uplink the connection came in.
 
 use std::collections::BTreeMap;
 
 use crate::event::LinkIndex;
 use crate::facts::Facts;
 
-/// Bits of packet and connection marks that hold an uplink's mark; they share none with
+/// Bits of packet and connection marks that hold an uplink's mark. Disjoint from
 /// [`crate::decide::MARK_CLUSTER`] and [`crate::decide::MARK_ELSEWHERE`].
 pub const MARK_ENTRANCE: u32 = 0xed00_0000;
 
-/// Set in each uplink's mark, and in no mark of other programs that is known.
-const MARKED: u32 = 0x8000_0000;
-/// The other bits, which number the uplinks.
-const NUMBER: [u32; 5] = [0x0100_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000];
-const MOST: u32 = 1 << NUMBER.len();
+/// Set in each uplink's mark, and in no known mark of another program.
+const MARK_FLAG: u32 = 0x8000_0000;
+/// The remaining bits, which number the uplinks.
+const NUMBER_BITS: [u32; 5] = [0x0100_0000, 0x0400_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000];
+const MAX_MARKS: u32 = 1 << NUMBER_BITS.len();
 
-/// Returns the mark of each uplink. Empty where none is needed: no port is forwarded, or all that
-/// the nodes send leaves by the only uplink.
+/// Returns the mark of each uplink. Empty if none is needed: no port is forwarded, or there is one
+/// uplink and all traffic leaves by it.
 pub fn marks(facts: &Facts) -> BTreeMap<LinkIndex, u32> {
     let uplinks = &facts.roles().uplinks;
     let egress = facts.routing().egress().flatten();
@@ -29,16 +28,16 @@ pub fn marks(facts: &Facts) -> BTreeMap<LinkIndex, u32> {
     assign(uplinks.iter().copied())
 }
 
-/// Gives each uplink a mark by its number in the kernel, so that it stays the same when others come
-/// and go, but for the rare two whose numbers differ by a multiple of [`MOST`]. Of more than
-/// [`MOST`] uplinks the last have none.
+/// Derives each uplink's mark from its interface index, so that it stays the same when others come
+/// and go, except where two indices differ by a multiple of [`MAX_MARKS`]. Beyond [`MAX_MARKS`]
+/// uplinks the last have none.
 fn assign(uplinks: impl Iterator<Item = LinkIndex>) -> BTreeMap<LinkIndex, u32> {
     let mut sorted: Vec<LinkIndex> = uplinks.collect();
     sorted.sort_unstable();
-    let mut taken = [false; MOST as usize];
+    let mut taken = [false; MAX_MARKS as usize];
     let mut marks = BTreeMap::new();
     for index in sorted {
-        let free = (0..MOST).map(|step| (index % MOST + step) % MOST).find(|slot| {
+        let free = (0..MAX_MARKS).map(|step| (index % MAX_MARKS + step) % MAX_MARKS).find(|slot| {
             let place = taken.get_mut(*slot as usize);
             place.is_some_and(|taken| !std::mem::replace(taken, true))
         });
@@ -49,10 +48,10 @@ fn assign(uplinks: impl Iterator<Item = LinkIndex>) -> BTreeMap<LinkIndex, u32> 
     marks
 }
 
-/// Returns the mark with this number.
+/// Returns the mark for this slot.
 fn mark(slot: u32) -> u32 {
-    let bits = NUMBER.iter().enumerate().filter(|(place, _)| slot >> place & 1 == 1);
-    bits.fold(MARKED, |mark, (_, bit)| mark | bit)
+    let bits = NUMBER_BITS.iter().enumerate().filter(|(place, _)| slot >> place & 1 == 1);
+    bits.fold(MARK_FLAG, |mark, (_, bit)| mark | bit)
 }
 
 #[cfg(test)]
@@ -63,9 +62,9 @@ mod tests {
     use crate::decide::{MARK_CLUSTER, MARK_ELSEWHERE};
 
     #[test]
-    fn marks_differ_stay_and_meet_no_other_programs() {
+    fn marks_are_distinct_stable_and_disjoint_from_other_programs() {
         let all = assign(1..=40);
-        assert_eq!(all.len(), MOST as usize, "more than that are answered as before");
+        assert_eq!(all.len(), MAX_MARKS as usize, "more than that are answered as before");
         assert_eq!(BTreeSet::from_iter(all.values()).len(), all.len());
         for mark in all.values() {
             assert_eq!((mark & !MARK_ENTRANCE, mark & (MARK_CLUSTER | MARK_ELSEWHERE)), (0, 0));

@@ -1,11 +1,11 @@
-//! Policy routing: what belongs to the cluster goes by its port, and answers from an uplink's
-//! address leave by that uplink, before any rule of other programs; in an overlap, where venue and
-//! cluster use the same addresses, both keep working.
+//! Policy routing: traffic to the cluster leaves by its port, and replies from an uplink's address
+//! leave by that uplink, ahead of other programs' rules. In an overlap, where venue and cluster use
+//! the same addresses, both stay reachable.
 //!
-//! The main table is left alone. Table U of an uplink holds that uplink's routes, table C the
-//! cluster's; rules choose by source, by port, by destination, and by what connection tracking
-//! remembers of the first packet ([`MARK_CLUSTER`], [`MARK_ELSEWHERE`], [`MARK_ENTRANCE`]).
-//! Preferences lie before Tailscale's (5210).
+//! The main table is left alone. Each uplink's table holds that uplink's routes, the cluster's
+//! table those of the cluster. Rules select by source, port, destination, and the connection mark
+//! of the first packet ([`MARK_CLUSTER`], [`MARK_ELSEWHERE`], [`MARK_ENTRANCE`]). Their preferences
+//! are lower than Tailscale's (5210).
 
 pub mod entrance;
 pub mod ways;
@@ -24,35 +24,35 @@ use super::{MARK_CLUSTER, MARK_ELSEWHERE, Overlap, ROUTE_PROTOCOL, RULE_PREFEREN
 use super::{TABLE_CLUSTER, TABLE_UPLINK};
 use entrance::MARK_ENTRANCE;
 
-/// Places of the rules, counted from [`RULE_PREFERENCE`]; the first always exists while there is a
-/// cluster port, so that rules of others can lead to it (`goto`).
+/// Rule preferences, relative to [`RULE_PREFERENCE`]. The first rule exists as long as there is a
+/// cluster port, so that rules of other programs can `goto` it.
 mod place {
-    /// answers to what entered by the cluster port; those of nodes to what was led to them from an
-    /// uplink
+    /// Replies to what came in by the cluster port; replies of nodes to forwarded connections from
+    /// an uplink.
     pub const MARKED: u32 = 0;
-    /// to the cluster, where no uplink uses its addresses
+    /// To the cluster, if no uplink uses its addresses.
     pub const CLUSTER: u32 = 1;
-    /// from an uplink's address: that uplink's own routes but for the default one, main's but for
-    /// the default one, all of the uplink's
+    /// From an uplink's address: the uplink's routes except the default, then main's except the
+    /// default, then all of the uplink's.
     pub const SOURCE_NEAR: u32 = 2;
     pub const SOURCE_MAIN: u32 = 3;
     pub const SOURCE: u32 = 4;
-    /// what is bound to the uplink
+    /// Sockets bound to the uplink.
     pub const BOUND: u32 = 5;
-    /// to a gateway or resolver of the venue
+    /// To a gateway or resolver of the venue.
     pub const SERVER: u32 = 6;
-    /// to the cluster, in an overlap
+    /// To the cluster, in an overlap.
     pub const CLUSTER_LAST: u32 = 10;
-    /// from the nodes, by another uplink than main's: main's routes but for the default one, then
-    /// that uplink's
+    /// From the nodes, if another uplink than main's is to be used: main's routes except the
+    /// default, then that uplink's.
     pub const NODES_MAIN: u32 = 20;
     pub const NODES: u32 = 21;
 }
 
-/// Default routes, and the two halves of everything that tunnels put before them.
+/// Default routes, and the two halves that VPNs use instead.
 const DEFAULT_LENGTH: u8 = 1;
 
-/// Returns the rules and routes of ours.
+/// Returns our rules and routes.
 pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     let mut plan = RoutingPlan::default();
     let overlaps = placement.overlap == Overlap::Routed;
@@ -77,7 +77,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     let place = if overlaps { place::CLUSTER_LAST } else { place::CLUSTER };
     for net in std::iter::once(placement.address).chain(placement.retained.iter().copied()) {
         plan.rules.insert(Rule { destination: Some(net.trunc()), ..rule(place, TABLE_CLUSTER) });
-        // The kernel takes no route by a port that is switched off, which we switch on.
+        // The kernel rejects routes through a port that is down; the plan sets it up first.
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(facts, port.index, net));
     }
@@ -90,13 +90,12 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
     plan
 }
 
-/// Not an answer to what entered by a port that is neither an uplink nor the cluster's, as a tunnel
-/// is.
+/// Excludes replies to what came in by a port that is neither an uplink nor the cluster's, such as
+/// a tunnel.
 const NOT_ELSEWHERE: Option<(u32, u32)> = Some((0, MARK_ELSEWHERE));
 
-/// Adds the rules and routes of one uplink: what comes from an address of the uplink goes by its
-/// own routes; so does what has its `mark`, if there is one, and in an overlap also what is bound
-/// to it.
+/// Adds the rules and routes of one uplink: packets from its addresses use its routes, likewise
+/// packets with its `mark` if it has one, and in an overlap sockets bound to it.
 fn through_uplink(
     plan: &mut RoutingPlan,
     facts: &Facts,
@@ -129,18 +128,18 @@ fn through_uplink(
         .kernel()
         .routes()
         .filter(|r| r.table == TABLE_MAIN && r.index == index && r.destination.addr().is_ipv4());
-    // The venue may bring thousands by a routing protocol: where nothing overlaps, and no mark
-    // leads here alone, main's will do.
+    // A venue may announce thousands by a routing protocol. Without an overlap or a mark for this
+    // uplink, main's routes suffice.
     let routes = routes.filter(|r| {
         overlaps
             || mark.is_some()
             || r.gateway.is_none()
             || r.destination.prefix_len() <= DEFAULT_LENGTH
     });
-    // Of several next hops by one port the first will do: distinguished they would be one route to
-    // the kernel.
-    let mut known = BTreeSet::new();
-    let routes = routes.filter(|route| known.insert((route.destination, route.metric)));
+    // Of a multipath route through one port the first next hop suffices: to the kernel both would
+    // be the same route.
+    let mut seen = BTreeSet::new();
+    let routes = routes.filter(|route| seen.insert((route.destination, route.metric)));
     plan.routes.extend(routes.map(|route| Route {
         table,
         protocol: ROUTE_PROTOCOL,
@@ -148,14 +147,14 @@ fn through_uplink(
     }));
 }
 
-/// Returns main's routes by the cluster port to parts of its network: nodes behind a router of the
-/// cluster's own.
+/// Returns main's routes through the cluster port to parts of its network: nodes behind a router
+/// inside the cluster.
 fn routed_nodes(facts: &Facts, index: LinkIndex, net: IpNet) -> impl Iterator<Item = Route> {
     let within = move |part: &IpNet| net.contains(part) && part.prefix_len() > net.prefix_len();
-    let mut known = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let routes = facts.kernel().routes().filter(move |r| r.table == TABLE_MAIN && r.index == index);
     let routes =
-        routes.filter(move |r| within(&r.destination) && known.insert((r.destination, r.metric)));
+        routes.filter(move |r| within(&r.destination) && seen.insert((r.destination, r.metric)));
     routes.map(|route| Route { table: TABLE_CLUSTER, protocol: ROUTE_PROTOCOL, ..route.clone() })
 }
 
@@ -173,14 +172,14 @@ fn connected(index: LinkIndex, net: IpNet) -> Route {
     }
 }
 
-/// Returns whether the address is the head's in the cluster, or a node's of the settings.
+/// Returns whether the address is the head's in the cluster, or that of a node in the settings.
 fn is_ours(facts: &Facts, placement: &Placement, address: IpAddr) -> bool {
     placement.address.addr() == address
         || placement.retained.iter().any(|net| net.addr() == address)
         || facts.settings().nodes.iter().any(|node| node.address.map(IpAddr::V4) == Some(address))
 }
 
-/// Returns a rule that takes everything to `table`.
+/// Returns a rule that sends all packets to `table`.
 fn rule(place: u32, table: u32) -> Rule {
     Rule {
         preference: RULE_PREFERENCE + place,

@@ -1,5 +1,5 @@
-//! The ways that packets have to take whatever rules others have, which the kernel is asked about
-//! again and again.
+//! Paths that packets must take whatever rules other programs add. The kernel is asked about them
+//! periodically.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,38 +13,38 @@ use crate::event::{EgressPlan, Flow, INTERNET, Link, LinkIndex, Rule, Way};
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
 
-/// The last preference of ours; what comes after it finds nothing of ours left to do.
+/// Our last preference; later rules find none of our packets left.
 pub const LAST_PREFERENCE: u32 = RULE_PREFERENCE + 99;
-/// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: the kernel looks up no others.
-const LOOKED_UP: [u8; 3] = [1, TCP, UDP];
+/// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`: a kernel route query accepts no others.
+const QUERYABLE: [u8; 3] = [1, TCP, UDP];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-/// Where sshd listens on a node.
+/// The port of sshd on a node.
 const SSH: u16 = 22;
-/// Multicast DNS (RFC 6762), which answers some questions from the head's address by unicast.
+/// Multicast DNS (RFC 6762): some replies go out from the head's address by unicast.
 const MDNS: u16 = 5353;
-/// More rules of that kind are not looked at.
-const MOST: usize = 64;
+/// Limit on additional paths derived from rules of other programs.
+const MAX_WAYS: usize = 64;
 
-/// Returns what the kernel is asked about ways.
+/// Returns the paths to query from the kernel.
 pub fn egress(settings: &Settings, facts: &Facts, desired: &Desired) -> Option<EgressPlan> {
     let port = facts.cluster_port().filter(|_| settings.gateway.enabled)?;
     let net = desired.cluster_address;
-    let mut written = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
-    let node = written.find(|address| net.contains(address));
+    let mut configured = settings.nodes.iter().filter_map(|node| node.address).map(IpAddr::V4);
+    let node = configured.find(|address| net.contains(address));
     let other = net.hosts().find(|address| *address != net.addr());
     let source = node.or(other)?;
-    let mut ways = to_the_cluster(facts, port, net, source);
-    ways.extend(facts.uplinks().iter().flat_map(|uplink| from_the_head(facts, uplink)));
-    let narrow = narrowed(facts, port, net, &ways);
+    let mut ways = cluster_ways(facts, port, net, source);
+    ways.extend(facts.uplinks().iter().flat_map(|uplink| reply_ways(facts, uplink)));
+    let narrow = narrowed_ways(facts, port, net, &ways);
     ways.extend(narrow);
-    ways.extend(of_a_part(facts, port, net, source));
+    ways.extend(partial_ways(facts, port, net, source));
     Some(EgressPlan { from_port: port.index, source, ways })
 }
 
-/// Returns the ways from the head by itself, from its address in the cluster, and what comes from
-/// an uplink: by the cluster port.
-fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
+/// Returns the paths by the cluster port: from the head without a source, from its cluster address,
+/// and forwarded from each uplink.
+fn cluster_ways(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<Way> {
     let addressed = facts.kernel().is_local(net.addr()) && !facts.kernel().is_local(node);
     if !addressed
         || !port.up
@@ -53,8 +53,8 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
     {
         return Vec::new();
     }
-    // Without a way back to its source the kernel lets nothing in.
-    let uplinks = facts.uplinks().into_iter().filter(leads_out);
+    // The kernel drops incoming packets without a route back to their source.
+    let uplinks = facts.uplinks().into_iter().filter(has_way_out);
     let entering = uplinks.map(|uplink| Way {
         enters: Some(uplink.link.index),
         ..Way::new(Some(INTERNET.into()), node, port.index)
@@ -63,14 +63,14 @@ fn to_the_cluster(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> Vec<W
     own.into_iter().chain(entering).collect()
 }
 
-/// Returns whether an uplink has a cable and a gateway of IPv4.
-fn leads_out(uplink: &UplinkView<'_>) -> bool {
+/// Returns whether an uplink has a carrier and an IPv4 gateway.
+fn has_way_out(uplink: &UplinkView<'_>) -> bool {
     uplink.link.carrier && matches!(uplink.gateway, Some(IpAddr::V4(_)))
 }
 
-/// Returns the ways of answers from the uplink's address, to its gateway and beyond, by that
+/// Returns the paths of replies from the uplink's address, to its gateway and beyond, by that
 /// uplink.
-fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
+fn reply_ways(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     let (Some(IpNet::V4(address)), true) = (uplink.address, uplink.link.carrier) else {
         return Vec::new();
     };
@@ -81,41 +81,41 @@ fn from_the_head(facts: &Facts, uplink: &UplinkView<'_>) -> Vec<Way> {
     targets.map(|to| Way::new(from, to, leaves)).collect()
 }
 
-/// Returns ways out of the cluster for what only some rules of others take of the nodes' packets: a
-/// protocol, a port, a type of service, some nodes. All the others' way out is asked for by itself.
-fn of_a_part(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
+/// Returns the ways out for parts of the nodes' traffic that a rule of another program selects: a
+/// protocol, a port, a type of service, some nodes. The way out of the rest is queried separately.
+fn partial_ways(facts: &Facts, port: &Link, net: IpNet, node: IpAddr) -> BTreeSet<Way> {
     let Some(leaves) = facts.routing().detour().by().or_else(|| facts.main_egress()) else {
         return BTreeSet::new();
     };
     rules_of_others(facts)
-        .filter_map(|rule| way_of_a_part(facts, (port, net, node, leaves), rule))
-        .take(MOST)
+        .filter_map(|rule| partial_way(facts, (port, net, node, leaves), rule))
+        .take(MAX_WAYS)
         .collect()
 }
 
-/// Returns the way out for the part of the nodes' packets that a rule takes.
-fn way_of_a_part(
+/// Returns the way out for the part of the nodes' traffic that a rule selects.
+fn partial_way(
     facts: &Facts,
     (port, net, node, leaves): (&Link, IpNet, IpAddr, LinkIndex),
     rule: &Rule,
 ) -> Option<Way> {
     let flow = &rule.flow;
-    let from = node_of(facts, rule, net, node)?;
+    let from = selected_node(facts, rule, net, node)?;
     let ports = [flow.source_ports, flow.destination_ports].map(|range| Some(range?.0));
-    // Of packets with ports those of TCP stand for all.
-    let of_ports = ports.iter().any(Option::is_some).then_some(TCP);
-    let ip_protocol = flow.ip_protocol.or(of_ports);
+    // TCP stands for all protocols with ports.
+    let with_ports = ports.iter().any(Option::is_some).then_some(TCP);
+    let ip_protocol = flow.ip_protocol.or(with_ports);
     let tos = flow.tos.unwrap_or(0);
     let outward = Way::new(Some(from), INTERNET.into(), leaves);
     let way = Way { enters: Some(port.index), ip_protocol, ports, tos, ..outward };
-    let looked_up = ip_protocol.is_none_or(|protocol| LOOKED_UP.contains(&protocol));
+    let queryable = ip_protocol.is_none_or(|protocol| QUERYABLE.contains(&protocol));
     let part = from != node || ip_protocol.is_some() || tos != 0;
-    (looked_up && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
+    (queryable && part && takes_of_nodes(rule, &port.name, &way)).then_some(way)
 }
 
-/// Returns an address of a node whose packets the rule may take: `node`, if it is one of them;
-/// `None` where none of the network is.
-fn node_of(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAddr> {
+/// Returns a node address that the rule may select: `node` if that is one, else another in the
+/// network; `None` if the rule selects none of the network.
+fn selected_node(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAddr> {
     match rule.source {
         Some(source) if !source.contains(&node) => {
             let first = source.addr();
@@ -126,14 +126,14 @@ fn node_of(facts: &Facts, rule: &Rule, net: IpNet, node: IpAddr) -> Option<IpAdd
     }
 }
 
-/// Returns the same ways for what only some rules of others take: packets of some user or protocol,
-/// or to a part of the cluster. Of rules for ports of TCP and UDP only those matter that take a
-/// port that is promised: others seldom mean the cluster.
-fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
+/// Returns variants of `ways` for what a rule of another program selects: one user or protocol, or
+/// a part of the cluster. Of rules for TCP and UDP ports only those matter that select a port we
+/// promise to keep reachable: others rarely concern the cluster.
+fn narrowed_ways(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Way> {
     let mut found = BTreeSet::new();
     for rule in before_ours(facts) {
         let flow = &rule.flow;
-        if flow.ip_protocol.is_some_and(|protocol| !LOOKED_UP.contains(&protocol)) {
+        if flow.ip_protocol.is_some_and(|protocol| !QUERYABLE.contains(&protocol)) {
             continue;
         }
         for way in ways {
@@ -147,13 +147,13 @@ fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Wa
                 }
                 _ => Some(way.to),
             };
-            // What is forwarded is root's to the kernel.
+            // To the kernel, forwarded packets have uid 0.
             let uid =
                 flow.uids.map_or(0, |(first, _)| if way.enters.is_some() { 0 } else { first });
             let tos = flow.tos.unwrap_or(0);
             found.extend(to.map(|to| Way { to, uid, ip_protocol, ports, tos, ..*way }));
         }
-        if found.len() >= MOST {
+        if found.len() >= MAX_WAYS {
             break;
         }
     }
@@ -161,17 +161,17 @@ fn narrowed(facts: &Facts, port: &Link, net: IpNet, ways: &[Way]) -> BTreeSet<Wa
     found
 }
 
-/// Returns the IPv4 rules of others that come before the last of ours.
+/// Returns the IPv4 rules of other programs that precede our last.
 pub fn before_ours(facts: &Facts) -> impl Iterator<Item = &Rule> {
     rules_of_others(facts).filter(|rule| rule.preference <= LAST_PREFERENCE)
 }
 
-/// Returns the IPv4 rules that are not ours.
+/// Returns the IPv4 rules of other programs.
 pub fn rules_of_others(facts: &Facts) -> impl Iterator<Item = &Rule> {
     facts.kernel().rules().iter().filter(|rule| !rule.ipv6 && rule.protocol != ROUTE_PROTOCOL)
 }
 
-/// Returns whether the rule takes such packets of nodes, which enter by `port`.
+/// Returns whether the rule selects packets of nodes like `way`, which enter by `port`.
 pub fn takes_of_nodes(rule: &Rule, port: &str, way: &Way) -> bool {
     takes(rule, way)
         && rule.input.as_ref().is_none_or(|input| input == port)
@@ -179,10 +179,11 @@ pub fn takes_of_nodes(rule: &Rule, port: &str, way: &Way) -> bool {
         && rule.mark.is_none_or(|(mark, _)| mark == 0)
 }
 
-/// Returns whether the rule takes such packets.
+/// Returns whether the rule selects packets like `way`.
 pub fn takes(rule: &Rule, way: &Way) -> bool {
     let flow = &rule.flow;
-    let of_addresses = holds(rule.destination, Some(way.to)) && holds(rule.source, way.from);
+    let of_addresses =
+        contains_address(rule.destination, Some(way.to)) && contains_address(rule.source, way.from);
     let [source, destination] = way.ports;
     of_addresses
         && is_within(flow.uids, Some(way.uid))
@@ -192,20 +193,20 @@ pub fn takes(rule: &Rule, way: &Way) -> bool {
         && is_within(flow.destination_ports, destination)
 }
 
-/// Returns whether a selector takes this address; one without a network takes all.
-fn holds(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
+/// Returns whether a selector matches this address; one without a network matches all.
+fn contains_address(net: Option<IpNet>, address: Option<IpAddr>) -> bool {
     net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
 }
 
-/// Returns whether a selector takes this number; one without a range takes all.
+/// Returns whether a selector matches this number; one without a range matches all.
 fn is_within<N: PartialOrd>(range: Option<(N, N)>, number: Option<N>) -> bool {
     let Some((first, last)) = range else { return true };
     number.is_some_and(|number| (first..=last).contains(&number))
 }
 
-/// Returns a protocol and ports, of those that are promised, that a rule for this flow takes: to
-/// the nodes ssh and what ports of the head lead to, from the head what the venue may reach.
-/// `None`: it takes none of them.
+/// Returns a protocol and ports, of those we promise to keep reachable, that this flow selects:
+/// towards nodes ssh and the targets of forwarded ports, from the head what the venue may reach.
+/// `None`: the flow selects none of them.
 fn promised_ports(
     facts: &Facts,
     flow: &Flow,
@@ -238,7 +239,7 @@ fn promised_ports(
             }
         }
     }
-    // Who asks has any port: a rule for both takes a part of it that is not looked up.
+    // The client's port is arbitrary: a rule for both ports selects a part that is not queried.
     let (ours, theirs) = if to_nodes {
         (flow.destination_ports, flow.source_ports)
     } else {

@@ -1,5 +1,5 @@
-//! dnsmasq's configuration. What changes often stands in files of its own, which dnsmasq reads
-//! again on SIGHUP; a change of the main one takes a restart.
+//! dnsmasq's configuration. What changes often is in separate files, which dnsmasq rereads on
+//! SIGHUP; a change of the main file requires a restart.
 
 mod renderer;
 #[cfg(test)]
@@ -24,96 +24,95 @@ use crate::facts::node::most_claims;
 
 pub use renderer::Renderer;
 
-/// First three bytes of hardware addresses that Raspberry Pis have (IEEE's MA-L list). The boot ROM
-/// calls itself an x86 PC with a BIOS (option 93 = 0), so nothing else sets it apart.
+/// MAC prefixes of Raspberry Pis (IEEE's MA-L list). The boot ROM identifies as an x86 PC with a
+/// BIOS (option 93 = 0), so nothing else distinguishes it.
 const RASPBERRY_PI: [&str; 7] =
     ["28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01"];
-/// Where the hardware address says nothing: later ones begin option 97 with their generation,
+/// Boards without such a prefix: the ROM of later models starts option 97 with the generation,
 /// `RPi4` or `RPi5`.
 const BOOT_ROM_IDENTIFIER: &str = "RPi";
-/// The boot ROM takes no offer without this text in option 43, and the first ones compared the
-/// blanks too (raspberrypi/firmware#941).
+/// The boot ROM requires this text in option 43; the first ROMs compare the trailing spaces too
+/// (raspberrypi/firmware#941).
 const BOOT_ROM_MENU: &str = "Raspberry Pi Boot   ";
 
-/// How a Raspberry Pi's boot ROM begins its vendor class (option 60), all models and EEPROMs alike.
+/// Prefix of the boot ROM's vendor class (option 60), the same for all models and EEPROMs.
 const BOOT_ROM_CLASS: &str = "PXEClient:Arch:00000";
-/// A Raspberry Pi 1 to 3, whose ROM misses an offer that comes at once: its makers advise 1 to 2 s
+/// A Raspberry Pi 1 to 3: its ROM misses an immediate offer. The vendor advises a delay of 1 to 2 s
 /// (raspberrypi/firmware#934).
 const RASPBERRY_PI_3: &str = "b8:27:eb";
-/// In seconds, rounded up by dnsmasq to the next one of the clock.
+/// In seconds; dnsmasq rounds up to the next full second of the clock.
 const REPLY_DELAY: u32 = 1;
-/// How iPXE makes itself known: by its encapsulated options, or by its user class alone.
+/// iPXE identifies by its encapsulated options, or by its user class only.
 const IPXE_FEATURES: u8 = 175;
 const IPXE_CLASS: &str = "iPXE";
 
-/// In seconds: nodes remember an answer no longer, for at the next venue, or when a portal has let
-/// them through, it is wrong. It costs a question to the head, whose own cache has the answer for
-/// as long as it is valid.
-const LONGEST_ANSWER: u32 = 30;
+/// Upper limit of the TTL that nodes get, in seconds: answers are wrong at the next venue, and
+/// after a portal login. The cost is a query to the head, whose own cache keeps the original TTL.
+const MAX_TTL: u32 = 30;
 
-/// In seconds, for how long after the last advertisement nodes use addresses of a delegated prefix: a
-/// head that is carried away says no goodbye (RFC 4862, 5.5.3).
-const DELEGATED_FOR: u32 = 1800;
-/// In seconds, for how long a node does without IPv4 before it asks again: the least (RFC 8925,
-/// section 3.4). The next venue may have no NAT64.
+/// Lifetime of addresses of a delegated prefix after the last advertisement, in seconds: a head
+/// that is carried away sends no final advertisement (RFC 4862, 5.5.3).
+const DELEGATED_LIFETIME: u32 = 1800;
+/// How long a node does without IPv4 before it asks again, in seconds: the minimum (RFC 8925,
+/// section 3.4), because the next venue may have no NAT64.
 const V6ONLY_WAIT: u32 = 300;
-/// Its DHCP option; dnsmasq sends it only to who asks for it.
+/// The DHCP option for it; dnsmasq sends it only to clients that request it.
 const IPV6_ONLY_PREFERRED: u8 = 108;
 
-/// Most files that are sent at a time. Each takes a socket, and dnsmasq has 1024 open files, some
-/// of them for other things (`TFTP_MAX_CONNECTIONS` of its `config.h` is 50); a request beyond it
-/// is left unanswered without a line in the log.
-const MOST_TRANSFERS: u32 = 900;
-const LEAST_TRANSFERS: u32 = 50;
+/// Limit on concurrent TFTP transfers. Each takes a socket, and dnsmasq is limited to 1024 open
+/// files in total (`TFTP_MAX_CONNECTIONS` in its `config.h` is 50). Requests beyond the limit get
+/// no reply and no log line.
+const MAX_TRANSFERS: u32 = 900;
+const MIN_TRANSFERS: u32 = 50;
 
-/// What dnsmasq is to be given.
+/// The contents of dnsmasq's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// the main file
+    /// The main file.
     pub config: String,
-    /// the main file where another program has port 53; the same where no names are resolved in any
-    /// case
+    /// The main file while another program has port 53; equal to `config` if DNS is off.
     pub config_without_names: String,
-    /// `dhcp-optsfile`, for each of the two
+    /// `dhcp-optsfile`, one for each main file.
     pub options: String,
     pub options_without_names: String,
     /// `servers-file`
     pub servers: String,
     pub nodes: NodeFiles,
-    /// the cluster port
+    /// The cluster port.
     pub port: String,
-    /// the head's own address: where it listens
+    /// The head's address, on which it listens.
     pub address: Ipv4Net,
-    /// the domain of the names that it answers for by itself
+    /// The domain that it is authoritative for.
     pub domain: String,
-    /// the addresses that are given to any client: first and last
+    /// First and last address of the dynamic range.
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// another one, and what dnsmasq remembers of names is wrong
+    /// A change invalidates the DNS cache.
     pub origin: AnswerOrigin,
 }
 
-/// The files that name nodes; long where there are many, so shared.
+/// The files that name nodes. Shared, because they may be long.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeFiles {
-    /// `dhcp-hostsfile`: who gets which address and name
+    /// `dhcp-hostsfile`: addresses and names by board.
     pub hosts: Arc<str>,
-    /// `addn-hosts`: names of all nodes that have an address, and the head's own
+    /// `addn-hosts`: names of all nodes with an address, and the head's.
     pub names: Arc<str>,
-    /// the addresses that the settings give to a board: another's lease of them does not count
+    /// Addresses that the settings reserve for a board: another board's lease of one does not
+    /// count.
     pub homes: Arc<[(Ipv4Addr, Mac)]>,
-    /// how a line of `hosts` ends that gives another lease than the main file does
+    /// Suffix of each line in `hosts` while the lease time differs from the main file's.
     pub lease: Arc<str>,
 }
 
 impl Files {
-    /// Returns whether the two can be the same dnsmasq's, one after the other, without a restart.
+    /// Returns whether dnsmasq can change from one to the other without a restart.
     pub fn has_main_of(&self, other: &Self) -> bool {
         (&self.config, &self.config_without_names, self.address, &self.port)
             == (&other.config, &other.config_without_names, other.address, &other.port)
     }
 
-    /// Returns these files with the main ones of `other`, and the options, which go by the tags of
-    /// those.
+    /// Returns these files with the main files of `other` and its options, which use the tags of
+    /// the main files.
     #[must_use]
     pub fn with_main_of(self, other: Self) -> Self {
         let Self { config, config_without_names, options, options_without_names, .. } = other;
@@ -121,7 +120,7 @@ impl Files {
     }
 }
 
-/// Renders all files; `folder` is where they will be.
+/// Renders all files; `folder` is the directory they will be in.
 pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
     Files {
         config: config(plan, plan.dns, folder),
@@ -138,17 +137,17 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
     }
 }
 
-/// Returns the main file. `names`: resolve them.
+/// Returns the main file, with DNS if `names`.
 pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     let mut text = format!(
         "# written by bramblegate: changes do not last\ninterface={}\nexcept-interface=lo\n",
         plan.port
     );
-    // Also before the port and its address are there.
+    // dnsmasq starts even before the port and its address exist.
     text += "bind-dynamic\nno-resolv\nno-hosts\nno-poll\n";
     if names {
         let (domain, net) = (&plan.domain, plan.address.trunc());
-        // Names and addresses of the cluster stay inside the cluster.
+        // Queries for the cluster's names and addresses are not forwarded.
         let _ = write!(
             text,
             "port=53\ndomain={domain}\nlocal=/{domain}/\nrev-server={net}\ndomain-needed\n\
@@ -156,7 +155,7 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
         );
         text.extend(plan.ipv6.map(|address| format!("rev-server={}\n", address.trunc())));
         let _ = write!(text, "addn-hosts={folder}/names\nservers-file={folder}/servers\n");
-        let _ = writeln!(text, "max-ttl={LONGEST_ANSWER}");
+        let _ = writeln!(text, "max-ttl={MAX_TTL}");
     } else {
         let _ = write!(text, "port=0\ndomain={}\n", plan.domain);
     }
@@ -173,11 +172,10 @@ pub fn config(plan: &ServicePlan, names: bool, folder: &str) -> String {
     text
 }
 
-/// Returns the lines of the main file that give addresses.
+/// Returns the lines of the main file for DHCPv4.
 fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
-    let count = u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)).saturating_add(1);
-    // Addresses outside the range are given too, to nodes that the settings name.
-    let most = count.saturating_add(u32::from(address.hostmask())).max(1000);
+    // Configured nodes may have addresses outside the range.
+    let most = dhcp.size().saturating_add(u32::from(address.hostmask())).max(1000);
     format!(
         "dhcp-range={},{},{},{}\ndhcp-lease-max={most}\n\
          # we are the only server here (that was asked first): say no to addresses of another \
@@ -202,8 +200,8 @@ fn addresses(dhcp: &DhcpPlan, address: Ipv4Net, folder: &str) -> String {
     )
 }
 
-/// Returns the lines of the main file that announce the nodes' IPv6 network: they make their own
-/// addresses in it (RFC 4862), and ask the head for names (RFC 8106).
+/// Returns the lines of the main file that advertise the nodes' IPv6 network, for stateless
+/// autoconfiguration (RFC 4862) and with the head as resolver (RFC 8106).
 fn advertisements(port: &str, address: Ipv6Net) -> String {
     format!(
         "dhcp-range={},ra-only,{}\nra-param={port},{ADVERTISED_EVERY},{ROUTER_LIFETIME}\n",
@@ -212,13 +210,13 @@ fn advertisements(port: &str, address: Ipv6Net) -> String {
     )
 }
 
-/// Returns the line of the main file that announces the network of each other address that the head
-/// has at the port. dnsmasq announces one that goes as deprecated, for as long as nodes may hold it.
+/// Returns the line of the main file that advertises the networks of the head's other addresses on
+/// the port. dnsmasq advertises a removed one as deprecated for as long as nodes may use it.
 fn delegated(port: &str) -> String {
-    format!("dhcp-range=::,constructor:{port},ra-only,64,{DELEGATED_FOR}\n")
+    format!("dhcp-range=::,constructor:{port},ra-only,64,{DELEGATED_LIFETIME}\n")
 }
 
-/// Renders who is served files, and the tags of those who ask; what each is to load stands with the
+/// Renders the TFTP server and the tags of its clients. The file that each client loads is in the
 /// [`options`].
 fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     let head = plan.address.addr();
@@ -239,7 +237,7 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
          dhcp-match=set:ipxe,{IPXE_FEATURES}\ndhcp-userclass=set:ipxe,{IPXE_CLASS}\n\
          tag-if=set:pi,tag:pi-board,tag:rom,tag:!ipxe\n"
     );
-    // The ROM loads what it always loads; who follows the options gets the same.
+    // The ROM loads its usual files; a client that follows the options gets the same.
     let _ = write!(
         text,
         "pxe-service=tag:pi,0,\"{BOOT_ROM_MENU}\"\ndhcp-option-force=tag:pi,66,{head}\n\
@@ -250,7 +248,7 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
         "dhcp-mac=set:pi-3-board,{RASPBERRY_PI_3}:*:*:*\ntag-if=set:pi-3,tag:pi-3-board,tag:pi\n\
          dhcp-reply-delay=tag:pi-3,{REPLY_DELAY}\n"
     );
-    // Client architectures: RFC 4578 2.1 and IANA's list; 16 and 19 are UEFI's HTTP boot.
+    // Client architectures: RFC 4578 2.1 and the IANA registry; 16 and 19 are UEFI HTTP boot.
     for (tag, architectures) in [
         ("bios", [0].as_slice()),
         ("x86", &[7, 9]),
@@ -264,27 +262,27 @@ fn boot(netboot: &Netboot, plan: &ServicePlan) -> String {
     }
     for (tag, file) in [("x86", &netboot.uefi_x86), ("arm64", &netboot.uefi_arm64)] {
         if file.as_deref().is_some_and(is_url) {
-            // A client that boots by HTTP takes only an offer that names its class.
+            // HTTP boot clients require their vendor class in the offer.
             let _ = writeln!(text, "dhcp-option-force=tag:{tag}-http,tag:!ipxe,60,HTTPClient");
         }
     }
     text
 }
 
-/// Returns how many files may be sent at a time: two for each node that the network has room for,
-/// as one that was switched off in the middle begins anew while dnsmasq waits for it. By the
-/// network, not by the nodes there are: it takes a restart.
+/// Returns the number of concurrent TFTP transfers: two for each possible node, since after a power
+/// cut a node starts a second one while dnsmasq waits for the first. Derived from the network's
+/// size, not from the node count, because a change requires a restart.
 fn transfers(net: Ipv4Net) -> u32 {
     let nodes = u32::from(net.hostmask()).saturating_sub(1);
-    nodes.saturating_mul(2).clamp(LEAST_TRANSFERS, MOST_TRANSFERS)
+    nodes.saturating_mul(2).clamp(MIN_TRANSFERS, MAX_TRANSFERS)
 }
 
-/// Returns whether firmware loads this by HTTP, not by TFTP.
+/// Returns whether firmware loads this over HTTP instead of TFTP.
 fn is_url(file: &str) -> bool {
     file.starts_with("http://")
 }
 
-/// Renders what each kind of client is to load, by its tags.
+/// Renders the boot file of each kind of client, by tag.
 fn boot_files(netboot: &Netboot) -> String {
     let mut text = String::new();
     let mut offer = |tags: &str, file: &str| {
@@ -298,27 +296,27 @@ fn boot_files(netboot: &Netboot) -> String {
     for (tag, file) in firmware.into_iter().filter_map(|(tag, file)| Some((tag, file.as_deref()?)))
     {
         let http = if is_url(file) { "-http" } else { "" };
-        // iPXE that loads iPXE does so for ever; of another loader it is a stage like any firmware.
+        // iPXE that loads iPXE would loop; any other loader may follow iPXE as it follows firmware.
         let others = if netboot.ipxe.is_some() || is_ipxe(file) { ",tag:!ipxe" } else { "" };
         offer(&format!("tag:{tag}{http},tag:!pi{others}"), file);
     }
     text
 }
 
-/// Returns the file of DHCP options: they change with the venue. `names`: the head resolves them,
-/// which dnsmasq announces by itself.
+/// Returns the DHCP options file, which changes with the venue. If `names`, dnsmasq announces the
+/// head as resolver by itself.
 pub fn options(plan: &ServicePlan, names: bool) -> String {
     let Some(dhcp) = &plan.dhcp else { return String::new() };
     let resolvers =
         plan.upstreams.iter().filter(|_| !names).filter_map(|upstream| ipv4(upstream.address));
     let seconds = |time: Duration| time.as_secs().to_string();
-    let known = [
-        ("dns-server", joined(&resolvers.collect::<Vec<_>>())),
-        ("ntp-server", joined(&dhcp.time_servers)),
+    let values = [
+        ("dns-server", comma_separated(&resolvers.collect::<Vec<_>>())),
+        ("ntp-server", comma_separated(&dhcp.time_servers)),
         ("T1", seconds(dhcp.renew)),
         ("T2", seconds(dhcp.rebind)),
     ];
-    let given = known.iter().filter(|(_, list)| !list.is_empty());
+    let given = values.iter().filter(|(_, list)| !list.is_empty());
     let mut text: String =
         given.map(|(option, list)| format!("option:{option},{list}\n")).collect();
     if plan.ipv6_only_preferred {
@@ -329,46 +327,46 @@ pub fn options(plan: &ServicePlan, names: bool) -> String {
     text
 }
 
-/// Writes addresses as dnsmasq takes a list of them.
-fn joined(servers: &[Ipv4Addr]) -> String {
+/// Returns addresses as a list for dnsmasq.
+fn comma_separated(servers: &[Ipv4Addr]) -> String {
     servers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Returns the file of the resolvers that dnsmasq asks.
+/// Returns the file of upstream resolvers.
 pub fn servers(plan: &ServicePlan) -> String {
     plan.upstreams.iter().map(server_line).collect()
 }
 
-/// Writes a server of names, with the port by which it is asked.
+/// Returns the line of one upstream resolver, with the port that reaches it.
 fn server_line(upstream: &crate::decide::dhcp::Upstream) -> String {
     let port = upstream.port.as_ref().map_or_else(String::new, |port| format!("@{port}"));
     format!("server={}{port}\n", upstream.address)
 }
 
-/// Returns the `dhcp-hostsfile`. A node that the settings know by its hardware address gets its
-/// address, with its host part where the cluster is now; one that they know by its address alone
-/// gets it if it gives its name. Who else is at an address of the range keeps it: also a node that
-/// never asked, whose address dnsmasq would believe to be free, up to a share of the range.
+/// Returns the `dhcp-hostsfile`. A node configured with a hardware address gets its address, with
+/// the host part moved to the cluster's current network; one configured with an address only gets
+/// it if it sends its name. Any other board in the range keeps its address, also without a lease
+/// from us, since dnsmasq would consider the address free; those are limited to a share of the
+/// range.
 fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
-    let (mut hosts, home) = (String::new(), settings.cluster.address);
-    let placed =
-        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
+    let mut hosts = String::new();
+    let placed = |address| placed(address, settings, plan);
     let mut taken =
         BTreeSet::from_iter(settings.nodes.iter().filter_map(|node| node.address).map(placed));
     taken.insert(plan.address.addr());
     let mut held = |mac: Mac| {
         let range = plan.dhcp.as_ref().map(|dhcp| dhcp.first..=dhcp.last)?;
         let address = facts.nodes().by_mac(mac)?.address.and_then(ipv4).map(placed)?;
-        // dnsmasq refuses to reserve an address twice.
+        // dnsmasq rejects a second reservation of an address.
         (range.contains(&address) && taken.insert(address)).then_some(address)
     };
-    let lease = lease_for_each(plan);
+    let lease = lease_suffix(plan);
     let successors = BTreeMap::from_iter(facts.nodes().successors());
     let mut nameless = lease.is_empty();
     for node in &settings.nodes {
-        // Below, who has no line of its own is met by one for all, and not known by its name any
-        // more: so not before each is here. It has a line of its own if our server has given it its
-        // place, and not if it has another.
+        // The wildcard line at the end matches any board without a line of its own, which stops the
+        // match by name. So it is only written when all boards of such nodes are known. A board
+        // gets its own line once our server has leased it its address, not while it has another.
         let known = facts.nodes().by_name(&node.name).filter(|_| !lease.is_empty());
         let here = known.and_then(|known| known.mac);
         let at_home = known
@@ -386,16 +384,12 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
             (true, None) => Ok(()),
         };
     }
-    // Those that the lines above do not speak of.
+    // Boards that the lines above do not cover.
     let others = facts
         .nodes()
         .iter()
         .filter(|node| node.configured_mac.is_none() && node.configured_address.is_none());
-    let size = plan
-        .dhcp
-        .as_ref()
-        .map_or(0, |dhcp| u32::from(dhcp.last).saturating_sub(u32::from(dhcp.first)) + 1);
-    let mut room = most_claims(size as usize);
+    let mut room = most_claims(plan.dhcp.as_ref().map_or(0, DhcpPlan::size) as usize);
     let spares = BTreeSet::from_iter(successors.values().copied());
     for mac in others.filter_map(|node| node.mac).filter(|mac| !spares.contains(mac)) {
         let claims = !facts.nodes().has_lease(mac);
@@ -410,26 +404,30 @@ fn hosts(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> String {
     hosts
 }
 
-/// Returns the end of a host's line that gives it another lease than the main file does, which
-/// would take a restart to change.
-fn lease_for_each(plan: &ServicePlan) -> String {
+/// Returns the suffix that overrides the lease time of the main file, where a change would require
+/// a restart.
+fn lease_suffix(plan: &ServicePlan) -> String {
     let other = plan.dhcp.as_ref().filter(|dhcp| dhcp.lease != dhcp.usual_lease);
     other.map(|dhcp| format!(",{}", dhcp.lease.as_secs())).unwrap_or_default()
 }
 
-/// Returns the addresses that the settings give to boards, where the cluster is now; by a node's
-/// name too, if another board has it now.
+/// Returns the addresses that the settings reserve for boards, in the cluster's current network;
+/// also by a node's name, for the board that has succeeded to it.
 fn homes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> Arc<[(Ipv4Addr, Mac)]> {
-    let home = settings.cluster.address;
-    let placed =
-        |address| if home.contains(&address) { keep_host(address, plan.address) } else { address };
-    let written = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
+    let configured = settings.nodes.iter().filter_map(|node| Some((node.address?, node.mac?)));
     let successors = facts.nodes().successors();
     let successors = successors.filter_map(|(address, mac)| Some((ipv4(address)?, mac)));
-    written.chain(successors).map(|(address, mac)| (placed(address), mac)).collect()
+    let homes = configured.chain(successors);
+    homes.map(|(address, mac)| (placed(address, settings, plan), mac)).collect()
 }
 
-/// Returns an address that DHCPv4 can give.
+/// Returns an address of the settings, moved to the cluster's current network.
+fn placed(address: Ipv4Addr, settings: &Settings, plan: &ServicePlan) -> Ipv4Addr {
+    let home = settings.cluster.address;
+    if home.contains(&address) { keep_host(address, plan.address) } else { address }
+}
+
+/// Returns the address if it is IPv4.
 fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
@@ -447,8 +445,8 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         }
     }
     for node in facts.nodes().iter() {
-        // Where it is about to be: dnsmasq gives no name to a lease that has another address here.
-        // Who has a static address stays where it is.
+        // The node's address after it has moved along: dnsmasq names no lease whose address differs
+        // here. A node with a static address stays where it is.
         let goes_along = plan.dhcp.is_some() && facts.nodes().moves_along(node);
         let is_ours = |address: &IpAddr| facts.own_addresses().any(|net| net.contains(address));
         let served = |address| match address {
@@ -459,8 +457,8 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         };
         let is_heads =
             plan.head.as_deref().is_some_and(|head| node.name.eq_ignore_ascii_case(head));
-        // A name in this file takes the place of the one that a node sends with its lease, also in
-        // dnsmasq's own file, and is given to no other: so who came first keeps its name
+        // A name in this file overrides the one that a client sends with its lease, also in
+        // dnsmasq's lease file, and no other client gets it: the first node keeps its name
         // (`docs/decisions/names.md`).
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);
@@ -474,6 +472,6 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         hosts: hosts(plan, settings, facts).into(),
         names: names.into(),
         homes: homes(plan, settings, facts),
-        lease: lease_for_each(plan).into(),
+        lease: lease_suffix(plan).into(),
     }
 }

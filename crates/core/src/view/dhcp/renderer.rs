@@ -1,5 +1,5 @@
-//! Which of dnsmasq's files are rendered anew: all of them for another plan, those that name nodes,
-//! which may be long, only when what they depend on has changed.
+//! Caches dnsmasq's files. A new plan renders all; the node files, which may be long, are only
+//! rendered when their input has changed.
 
 use crate::config::Settings;
 use crate::decide::dhcp::ServicePlan;
@@ -7,26 +7,26 @@ use crate::facts::Facts;
 
 use super::{Files, NodeFiles, files, nodes};
 
-/// Renders dnsmasq's files, and remembers what it rendered last.
+/// Renders dnsmasq's files, and caches the last result.
 #[derive(Debug, Default)]
 pub struct Renderer {
     last: Option<Rendered>,
 }
 
-/// What was rendered last.
+/// The last result and its input.
 #[derive(Debug)]
 struct Rendered {
     plan: ServicePlan,
-    /// [`Nodes::topology_version`](crate::facts::node::Nodes): counts up when a node has another
-    /// name or address
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes), which changes with a node's name or
+    /// address.
     topology_version: u64,
-    /// the files that name nodes, which follow from both
+    /// The node files for both.
     nodes: NodeFiles,
 }
 
 impl Renderer {
-    /// Returns what dnsmasq is to be given from now on (`Some(None)`: nothing, it is to end), or
-    /// `None` where that is what it was. `folder` is where the files will be.
+    /// Returns the new files for dnsmasq (`Some(None)`: it is to stop), or `None` if they are
+    /// unchanged. `folder` is the directory they will be in.
     pub fn render(
         &mut self,
         plan: Option<&ServicePlan>,
@@ -42,16 +42,16 @@ impl Renderer {
         }
         let last = self.last.take().filter(|_| same_names);
         self.last = plan.map(|plan| {
-            let known = last.filter(|last| of_nodes(&last.plan) == of_nodes(plan));
-            let nodes = known.map_or_else(|| nodes(plan, settings, facts), |last| last.nodes);
+            let unchanged = last.filter(|last| node_input(&last.plan) == node_input(plan));
+            let nodes = unchanged.map_or_else(|| nodes(plan, settings, facts), |last| last.nodes);
             Rendered { plan: plan.clone(), topology_version, nodes }
         });
         Some(self.last.as_ref().map(|last| files(&last.plan, last.nodes.clone(), folder)))
     }
 }
 
-/// Returns what of the plan the files that name nodes depend on.
-fn of_nodes(plan: &ServicePlan) -> impl PartialEq + '_ {
+/// Returns the part of the plan that the node files depend on.
+fn node_input(plan: &ServicePlan) -> impl PartialEq + '_ {
     let dhcp = plan.dhcp.as_ref();
     let dhcp = dhcp.map(|dhcp| (dhcp.first, dhcp.last, dhcp.lease, dhcp.usual_lease));
     (plan.address, plan.head.as_deref(), dhcp)

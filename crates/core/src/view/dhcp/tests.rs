@@ -34,12 +34,12 @@ name = "rpi3"
 mac = "b8:27:eb:00:00:03"
 "#;
 
-/// A machine that only knows its name and the machine's resolver.
+/// Returns the files of a machine that only knows its name and resolver.
 fn rendered(settings: &str) -> Files {
     rendered_after(settings, &[])
 }
 
-/// The same after something else has happened.
+/// Returns the files after further events.
 fn rendered_after(settings: &str, more: &[Event]) -> Files {
     let settings = config::load(&[("t", settings)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
@@ -65,7 +65,7 @@ fn has(text: &str, lines: &[&str]) {
 }
 
 #[test]
-fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
+fn dnsmasq_serves_the_cluster_port_only_and_volatile_settings_have_own_files() {
     let files = rendered(SETTINGS);
     has(
         &files.config,
@@ -98,7 +98,7 @@ fn it_serves_the_cluster_port_alone_and_what_changes_often_stands_elsewhere() {
 }
 
 #[test]
-fn nodes_have_their_addresses_and_all_have_names_and_so_has_the_head() {
+fn nodes_have_addresses_and_names_and_the_head_has_a_name() {
     let files = rendered(SETTINGS);
     assert_eq!(
         &*files.nodes.hosts,
@@ -125,7 +125,7 @@ fn lease(last: u8, address: u8) -> Event {
 }
 
 #[test]
-fn who_has_an_address_of_the_range_keeps_it() {
+fn a_board_with_an_address_in_the_range_keeps_it() {
     let known = "b8:27:eb:00:00:01,192.168.50.11,rpi1\nrpi2,192.168.50.12\n";
     let found = |events: &[Event]| {
         rendered_after(SETTINGS, events).nodes.hosts.strip_prefix(known).map(str::to_owned).unwrap()
@@ -151,7 +151,7 @@ fn who_has_an_address_of_the_range_keeps_it() {
     );
 }
 
-/// The kernel hears a board on the cluster port, which is there.
+/// Returns the event that the kernel sees a neighbour on the cluster port.
 fn heard(last: u8, address: u8) -> Event {
     let (address, mac) = (
         IpAddr::V4(Ipv4Addr::new(192, 168, 50, address)),
@@ -161,7 +161,7 @@ fn heard(last: u8, address: u8) -> Event {
 }
 
 #[test]
-fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
+fn boards_without_a_lease_get_at_most_half_of_the_range() {
     let settings = SETTINGS
         .replace("[cluster.dhcp]\n", "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.109\"\n");
     let listing = [
@@ -179,7 +179,7 @@ fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
         [100, 101, 102, 103, 104, 109],
         "{hosts}"
     );
-    // One board that claims one after the other has one.
+    // A board that claims one address after the other has one.
     let listing = [
         Event::Dump(Dump::Begin),
         Event::Link(Change::Present(link(2, "eth0"))),
@@ -197,8 +197,7 @@ fn boards_that_are_only_heard_keep_no_more_than_half_of_the_range() {
 }
 
 #[test]
-fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_with_those_who_do_not()
-{
+fn when_the_cluster_moves_names_follow_dhcp_clients_and_not_static_nodes() {
     let mut events = vec![
         Event::Dump(Dump::Begin),
         Event::Link(Change::Present(link(2, "eth0"))),
@@ -220,7 +219,8 @@ fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_wit
         "192.168.50.77 node-00-00-09",
     ];
     assert_eq!(names(&events), at_home);
-    // The venue leases us the cluster port's own; the server takes back what it gave there.
+    // The venue leases the head an address in the cluster's subnet; dnsmasq takes back its leases
+    // there.
     events.push(Event::Address(Change::Present(address(3, "192.168.50.1/24"))));
     let Event::Lease(Change::Present(given)) = lease(4, 14) else { unreachable!() };
     events.push(Event::Lease(Change::Gone(Lease {
@@ -243,7 +243,7 @@ fn when_the_cluster_moves_names_go_with_those_who_ask_for_addresses_and_stay_wit
 }
 
 #[test]
-fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
+fn a_discovered_node_cannot_take_the_heads_name() {
     let lease = Lease {
         mac: Mac([2, 0, 0, 0, 0, 7]),
         address: [192, 168, 50, 107].into(),
@@ -262,7 +262,7 @@ fn a_found_node_that_calls_itself_as_the_head_does_not_take_its_name() {
 }
 
 #[test]
-fn found_boards_have_their_names_wherever_they_are_and_no_two_the_same() {
+fn discovered_boards_have_unique_names_at_any_address() {
     let says = |last| {
         let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);
         Event::Dhcp(crate::event::Dhcp::CallsItself { mac, name: "raspberrypi".to_owned() })
@@ -282,7 +282,7 @@ fn found_boards_have_their_names_wherever_they_are_and_no_two_the_same() {
 }
 
 #[test]
-fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
+fn without_dns_nodes_get_the_venues_resolver() {
     let files = rendered(SETTINGS);
     has(&files.config_without_names, &["port=0", "domain=bramble"]);
     assert!(!files.config_without_names.contains("servers-file"));
@@ -297,7 +297,7 @@ fn where_names_cannot_be_served_the_nodes_ask_the_venues_resolver() {
 }
 
 #[test]
-fn a_raspberry_pi_is_distinguished_from_a_pc_that_calls_itself_the_same() {
+fn a_raspberry_pi_is_distinguished_from_a_bios_pc() {
     let files = rendered(SETTINGS);
     has(
         &files.config,
@@ -315,7 +315,7 @@ fn a_raspberry_pi_is_distinguished_from_a_pc_that_calls_itself_the_same() {
             "dhcp-option-force=tag:x86-http,tag:!ipxe,60,HTTPClient",
         ],
     );
-    // Read again without a restart.
+    // The files are reread without a restart.
     has(
         &files.options,
         &[
@@ -331,10 +331,10 @@ fn a_raspberry_pi_is_distinguished_from_a_pc_that_calls_itself_the_same() {
     );
 }
 
-/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and lets the requests of all
-/// others wait without a word.
+/// dnsmasq sends 51 files at a time (2.90, `TFTP_MAX_CONNECTIONS`) and silently delays all other
+/// requests.
 #[test]
-fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
+fn all_nodes_can_load_files_at_once() {
     for (address, range, most) in [
         ("192.168.50.1/24", "", 508),
         ("10.7.0.1/28", "range = \"10.7.0.2-10.7.0.14\"", 50),
@@ -350,7 +350,7 @@ fn so_many_files_are_sent_at_a_time_as_nodes_can_load() {
 }
 
 #[test]
-fn ipxe_is_never_sent_to_itself() {
+fn ipxe_never_loads_ipxe() {
     let options = |netboot: &str| {
         let netboot = format!("[cluster.dhcp]\n[cluster.netboot]\n{netboot}");
         let text = SETTINGS.split("[cluster.dhcp]").next().unwrap().to_owned() + &netboot;
@@ -381,7 +381,7 @@ fn ipxe_is_never_sent_to_itself() {
     assert_eq!(both[1], "tag:x86,tag:!pi,tag:!ipxe,option:bootfile-name,grubx64.efi");
 }
 
-/// What a change costs dnsmasq.
+/// What a change requires of dnsmasq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Nothing,
@@ -397,13 +397,13 @@ fn cost(before: &Files, after: &Files) -> Cost {
     }
 }
 
-/// Rows of the table of changes that have more than one case.
+/// Table rows that cover more than one case.
 const OTHER_FILES: &str = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
 const NODES: &str = "a node of the settings: new, gone, another name, board or address";
 const OTHER_UPLINK: &str = "another uplink, other resolvers, a portal that lets us through";
 const ANYTHING_ELSE: &str = "anything else";
 
-/// The table of changes in docs/architecture.md: what changes, and what it costs.
+/// Returns the table of changes in docs/architecture.md.
 fn table_of_changes() -> BTreeMap<&'static str, Cost> {
     const TEXT: &str = include_str!("../../../../../docs/architecture.md");
     let table = TEXT.split("| change | dnsmasq |").nth(1).unwrap().split("\n\n").next().unwrap();
@@ -421,7 +421,7 @@ fn table_of_changes() -> BTreeMap<&'static str, Cost> {
     .collect()
 }
 
-/// The settings that the changes begin with.
+/// Returns the settings before a change.
 fn plain() -> String {
     SETTINGS.replace("uefi_x86 = \"http://192.168.50.1/grubx64.efi\"", "uefi_x86 = \"grubx64.efi\"")
 }
@@ -432,12 +432,12 @@ fn changed(from: &str, to: &str) -> String {
     plain.replacen(from, to, 1)
 }
 
-/// The settings with one more line in a section.
+/// Returns the settings with one more line in a section.
 fn with(section: &str, line: &str) -> String {
     changed(&format!("{section}\n"), &format!("{section}\n{line}\n"))
 }
 
-/// Changed settings, each with its row in the table.
+/// Returns changed settings, each with its row in the table.
 fn changes_of_settings() -> Vec<(&'static str, String)> {
     let plain = plain();
     let (cluster, dhcp, netboot) = ("[cluster]", "[cluster.dhcp]", "[cluster.netboot]");
@@ -475,7 +475,7 @@ fn changes_of_settings() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The ports, and the uplink with this address.
+/// Returns the events for the ports, and for an uplink with this address.
 fn venue(net: &str) -> Vec<Event> {
     vec![
         Event::Dump(Dump::Begin),
@@ -491,7 +491,7 @@ fn resolvers(index: u32, servers: &[&str]) -> Event {
     Event::Vital(Vital::Resolvers { index, servers })
 }
 
-/// What an uplink of this address goes on with, each with its row in the table.
+/// Returns events after which an uplink with this address differs, each with its row in the table.
 fn changes_of_uplink(home: &str) -> Vec<(&'static str, Vec<Event>)> {
     let and = |more: Event| venue(home).into_iter().chain([more]).collect::<Vec<_>>();
     let probed =
@@ -505,7 +505,8 @@ fn changes_of_uplink(home: &str) -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
-/// What the venue's IPv6 brings, each with its row in the table; before it comes what is the same.
+/// Returns the events for IPv6 from the venue, each with its row in the table, and common events
+/// before them.
 fn changes_of_ipv6(home: &str) -> (Vec<Event>, Vec<(&'static str, Event)>) {
     let route = crate::event::Route {
         table: 254,
@@ -542,7 +543,7 @@ fn changes_of_ipv6(home: &str) -> (Vec<Event>, Vec<(&'static str, Event)>) {
 }
 
 #[test]
-fn each_change_costs_what_the_architecture_reports() {
+fn each_change_costs_what_the_architecture_document_says() {
     const HOME: &str = "10.99.0.126/24";
     const FALLBACK: &str = "`cluster.dns.fallback_servers`";
     let mut table = table_of_changes();
@@ -577,7 +578,7 @@ fn each_change_costs_what_the_architecture_reports() {
 }
 
 #[test]
-fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
+fn in_an_overlap_every_lease_is_short_and_names_still_match() {
     let overlap = |settings: &str, more: &[Event]| {
         let venue = [
             Event::Dump(Dump::Begin),
@@ -595,8 +596,8 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
         "b8:27:eb:00:00:01,192.168.50.11,rpi1,120\nrpi2,192.168.50.12,120\nb8:27:eb:00:00:03,rpi3,120\n\
          b8:27:eb:00:00:09,192.168.50.150,120\n"
     );
-    // With a line for all dnsmasq looks up no names any more: so not before each board is
-    // known.
+    // With the wildcard line dnsmasq no longer matches by name, so it is only written when each
+    // board is known.
     let files = overlap(SETTINGS, &[heard(2, 12)]);
     has(&files.nodes.hosts, &["rpi2,192.168.50.12,120", "*:*:*:*:*:*,120"]);
     let files = overlap(SETTINGS, &[lease(2, 12)]);
@@ -604,7 +605,7 @@ fn in_an_overlap_everybodys_lease_is_short_and_who_is_known_by_name_stays_so() {
 }
 
 #[test]
-fn files_that_name_nodes_are_rendered_anew_only_when_names_or_addresses_are_others() {
+fn node_files_are_rendered_again_only_when_names_or_addresses_change() {
     let settings = config::load(&[("t", SETTINGS)], &Board::built_in("emulated").unwrap()).unwrap();
     let mut facts = Facts::new(Arc::new(settings.clone()), Instant::default());
     let placement = cluster::place(&settings, &facts);

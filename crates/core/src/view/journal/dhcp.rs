@@ -1,10 +1,10 @@
-//! Records of our DHCP and DNS server, and of others on the cluster port.
+//! Records of dnsmasq, and of other DHCP servers on the cluster port.
 
 use super::{Kind, Record};
 use crate::event::{ServerLog, ServerLogKind};
 use crate::facts::{Facts, Transition};
 
-/// Returns the record of a change of what serves the nodes; `None` for anything else.
+/// Returns the record of a DHCP or DNS transition; `None` for any other.
 pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::ServerSaid(log) => server_log(log, facts),
@@ -32,7 +32,7 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     })
 }
 
-/// Returns the record of a message of our server, with the node's name where it is known.
+/// Returns the record of a dnsmasq message, with the node's name if known.
 fn server_log(log: &ServerLog, facts: &Facts) -> Record {
     let kind = match log.what {
         ServerLogKind::Leased => Kind::Leased,

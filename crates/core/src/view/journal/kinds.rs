@@ -1,10 +1,9 @@
-//! Every kind of record, with the identity by which journalctl finds it and the catalog explains
-//! it.
+//! Every kind of record, with the identity that journalctl and the catalog use.
 
 use crate::decide::alert::Severity;
 use crate::event::Stop;
 
-/// How urgent a record is: syslog(3).
+/// Priority of a record: syslog(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     Error = 3,
@@ -15,7 +14,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// Returns the priority of an alert's record.
+    /// Returns the priority for an alert's record.
     pub const fn of(severity: Severity) -> Self {
         match severity {
             Severity::Ok => Self::Info,
@@ -33,16 +32,16 @@ macro_rules! kinds {
         pub enum Kind { $($name),* }
 
         impl Kind {
-            /// All of them, in the order of the catalog.
+            /// All kinds, in the order of the catalog.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Returns the `MESSAGE_ID`: a random UUID (version 4); never changed, never used
-            /// again.
+            /// Returns the `MESSAGE_ID`: a random UUID (version 4), which never changes and is
+            /// never reused.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => $id),* }
             }
 
-            /// Returns how urgent its records are, where nothing else is given.
+            /// Returns the default priority of its records.
             pub const fn priority(self) -> Priority {
                 match self { $(Self::$name => Priority::$priority),* }
             }
@@ -252,7 +251,7 @@ kinds! {
          rest keeps working."
 }
 
-/// Returns what a stop is for, in plain English.
+/// Returns the purpose of a stop, in plain English.
 pub const fn reason(stop: Stop) -> &'static str {
     match stop {
         Stop::Terminated => "stopping",
@@ -276,7 +275,7 @@ pub fn catalog() -> String {
     text
 }
 
-/// Returns the text in lines of at most 80 columns.
+/// Returns the text wrapped to 80 columns.
 fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut column = 0;

@@ -1,4 +1,4 @@
-//! Journal records, one for each change of fact; none for what only went on as it was.
+//! Journal records: one for each transition, none while nothing changes.
 
 mod dhcp;
 mod kinds;
@@ -17,22 +17,22 @@ use std::time::Duration;
 use ipnet::Ipv6Net;
 
 use crate::decide::Desired;
-use crate::decide::alert::Alert;
+use crate::decide::alert::{Alert, listed};
 use crate::event::alert::Journal;
 use crate::event::{ApplyError, Output, Stop, in_words};
 use crate::facts::{Facts, Transition};
 
-/// How many of the alerts that were acknowledged are named.
-const KNOWN_LISTED: usize = 16;
+/// Limit on names that a record lists.
+const MAX_LISTED: usize = 16;
 
-/// Holds one entry of the journal.
+/// An entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub kind: Kind,
     pub priority: Priority,
-    /// one line of plain English, but for [`Kind::RulesAbout`]
+    /// One line of plain English, except for [`Kind::RulesAbout`].
     pub message: String,
-    /// beyond `MESSAGE`, `MESSAGE_ID` and `PRIORITY`
+    /// Fields in addition to `MESSAGE`, `MESSAGE_ID` and `PRIORITY`.
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -51,7 +51,7 @@ impl Record {
         self
     }
 
-    /// Adds a field, where its value is known.
+    /// Adds a field if its value is known.
     fn with_known(self, name: &'static str, value: Option<impl ToString>) -> Self {
         match value {
             Some(value) => self.with(name, value),
@@ -64,48 +64,47 @@ impl Record {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets another priority than its kind's.
+    /// Overrides the priority of its kind.
     fn at(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 }
 
-/// Returns what to write when `transitions` have led from `before` to `after`. `before` is `None`
-/// the first time.
+/// Returns the records for `transitions` that led from `before` to `after`. `before` is `None` the
+/// first time.
 pub fn records(
     transitions: &[Transition],
     before: Option<&Desired>,
     after: &Desired,
     facts: &Facts,
 ) -> Vec<Record> {
-    let mut written = Vec::new();
+    let mut entries = Vec::new();
     if before.is_none() {
-        written.push(started(after));
+        entries.push(started(after));
     }
-    written.extend(about_to_apply(before, after));
-    written.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
-    written.extend(venue::records(before.map_or(&[], |before| &before.venues), &after.venues));
-    written.iter_mut().for_each(|record| complete(record, facts));
+    entries.extend(about_to_apply(before, after));
+    entries.extend(transitions.iter().filter_map(|transition| record(transition, facts)));
+    entries.extend(venue::records(before.map_or(&[], |before| &before.venues), &after.venues));
+    entries.iter_mut().for_each(|record| add_uplink_fields(record, facts));
     if let Some(before) = before.filter(|before| before.cluster_address != after.cluster_address) {
         let moved =
             Transition::ClusterMoved { from: before.cluster_address, to: after.cluster_address };
         if !transitions.contains(&moved) {
-            written.extend(record(&moved, facts));
+            entries.extend(record(&moved, facts));
         }
     }
-    written.extend(delegated(before.and_then(|before| before.cluster_delegated), after));
-    written.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
-    for record in &mut written {
+    entries.extend(delegated(before.and_then(|before| before.cluster_delegated), after));
+    entries.extend(alerts(before.map_or(&[], |before| &before.alerts), &after.alerts));
+    for record in &mut entries {
         if record.field("SEVERITY").is_none() {
             record.fields.push(("SEVERITY", after.severity.name().to_owned()));
         }
     }
-    written
+    entries
 }
 
-/// Returns the record that the nodes have another network of a delegated prefix than before, or have
-/// lost it.
+/// Returns the record that the nodes' delegated network has changed or is lost.
 fn delegated(before: Option<Ipv6Net>, after: &Desired) -> Option<Record> {
     let text = match (before, after.cluster_delegated) {
         (before, now) if before == now => return None,
@@ -120,9 +119,9 @@ fn delegated(before: Option<Ipv6Net>, after: &Desired) -> Option<Record> {
     Some(Record::new(Kind::Delegated, text))
 }
 
-/// Adds the address and the gateway that an uplink has now, where its record does not name them
-/// itself: the route comes a moment after the address.
-fn complete(record: &mut Record, facts: &Facts) {
+/// Adds the uplink's current address and gateway to its record if they are missing: the route
+/// arrives a moment after the address.
+fn add_uplink_fields(record: &mut Record, facts: &Facts) {
     let Some(port) = record.field("UPLINK").map(str::to_owned) else { return };
     let Some(uplink) = facts.uplinks().into_iter().find(|uplink| uplink.link.name == port) else {
         return;
@@ -140,12 +139,12 @@ fn complete(record: &mut Record, facts: &Facts) {
     }
 }
 
-/// Returns the record that the daemon ends.
+/// Returns the record that the daemon stops.
 pub fn stopping(stop: Stop) -> Record {
     Record::new(Kind::Stopping, kinds::reason(stop))
 }
 
-/// Returns the record that new settings were not taken.
+/// Returns the record that new settings were rejected.
 pub fn settings_refused(faults: &str) -> Record {
     Record::new(
         Kind::SettingsRefused,
@@ -153,26 +152,26 @@ pub fn settings_refused(faults: &str) -> Record {
     )
 }
 
-/// Returns the record that a watcher ended; it is begun again.
+/// Returns the record that a watch ended; it is restarted.
 pub fn source_failed(source: &str, error: &str) -> Record {
     Record::new(Kind::SourceFailed, format!("{source} cannot be watched: {error}; trying again"))
 }
 
-/// Returns the record that an essential output owes an answer for so long that `WATCHDOG=1` is kept
-/// back.
+/// Returns the record that an essential output has not reported for so long that `WATCHDOG=1` is
+/// withheld.
 pub fn overdue(output: Output) -> Record {
     let message =
         format!("{}: no answer; the watchdog will start the gateway again", output::name(output));
     Record::new(Kind::OutputFailed, message).at(Priority::Error)
 }
 
-/// Returns the record that a file of ours could not be written, or what it held is damaged.
+/// Returns the record that one of our files could not be written, or was corrupt.
 pub fn not_written(what: &str) -> Record {
     Record::new(Kind::OutputFailed, what)
 }
 
-/// Returns the record that `count` records of one kind were left out within `time`; `last` is the
-/// message of the last one.
+/// Returns the record that `count` records of one kind were suppressed within `time`; `last` is the
+/// last message.
 pub fn left_out(kind: Kind, count: u64, last: &str, time: Duration) -> Record {
     let seconds = time.as_secs().max(1);
     let message = format!("{count} more like this were left out within {seconds} s: {last}");
@@ -184,13 +183,12 @@ pub fn is_detail(record: &Record) -> bool {
     record.kind == Kind::Detail
 }
 
-/// Returns a detail for diagnosis; `target` is the part of the program that it is
-/// from.
+/// Returns a detail for debugging; `target` is the part of the program it comes from.
 pub fn detail(priority: Priority, target: &str, message: String) -> Record {
     Record::new(Kind::Detail, message).at(priority).with("TARGET", target)
 }
 
-/// Returns the record that something of ours could not be taken away at the end.
+/// Returns the record that cleanup at the end failed.
 pub fn not_put_back(error: &ApplyError) -> Record {
     Record::new(Kind::OutputFailed, format!("not put back: {error}"))
 }
@@ -205,11 +203,11 @@ fn started(after: &Desired) -> Record {
     )
 }
 
-/// Returns the rule set's text, when it is another one.
+/// Returns the record of the rule set's text if it has changed.
 fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
     let (plan, known) =
         (after.gateway.as_ref()?, before.and_then(|before| before.gateway.as_ref()));
-    // Nearly always it is the same plan: no rule is compared.
+    // The usual case: the same plan, without comparing rules.
     if known.is_some_and(|known| Arc::ptr_eq(known, plan)) {
         return None;
     }
@@ -218,31 +216,31 @@ fn about_to_apply(before: Option<&Desired>, after: &Desired) -> Option<Record> {
         .then(|| Record::new(Kind::RulesAbout, format!("about to apply this rule set:\n{ruleset}")))
 }
 
-/// Returns the alerts that came and went, but for those whose cause has a record. The same alert
-/// with another text is not news.
+/// Returns the records of alerts that were raised and cleared, except where the cause has a record.
+/// A changed text is not a new alert.
 fn alerts(before: &[Alert], after: &[Alert]) -> Vec<Record> {
-    let news = after.iter().filter(|alert| {
+    let new = after.iter().filter(|alert| {
         has_record(alert)
-            && !before.iter().any(|b| is_same(b, alert) && b.severity == alert.severity)
+            && !before.iter().any(|b| has_same_identity(b, alert) && b.severity == alert.severity)
     });
-    let over = before
+    let ended = before
         .iter()
-        .filter(|alert| has_record(alert) && !after.iter().any(|a| is_same(a, alert)))
+        .filter(|alert| has_record(alert) && !after.iter().any(|a| has_same_identity(a, alert)))
         .map(|alert| {
-            // Of several of one code it is to be seen which.
+            // If several have the same code, the text distinguishes them.
             let mut all = before.iter().chain(after);
-            cleared(alert, all.any(|a| a.code == alert.code && !is_same(a, alert)))
+            cleared(alert, all.any(|a| a.code == alert.code && !has_same_identity(a, alert)))
         });
-    news.map(raised).chain(over).collect()
+    new.map(raised).chain(ended).collect()
 }
 
-/// Returns whether the journal has records of the alert itself.
+/// Returns whether the journal records the alert itself.
 fn has_record(alert: &Alert) -> bool {
     alert.code.journal() == Journal::Alert
 }
 
-/// Returns whether they are one alert, perhaps with other words or another severity.
-fn is_same(a: &Alert, b: &Alert) -> bool {
+/// Returns whether two alerts have the same identity, whatever their text and severity.
+fn has_same_identity(a: &Alert, b: &Alert) -> bool {
     a.code == b.code && a.subject == b.subject
 }
 
@@ -254,15 +252,14 @@ fn raised(alert: &Alert) -> Record {
         .with("SEVERITY", alert.severity)
 }
 
-/// Returns the record of an alert that is over, with its text where there are `several` of its
-/// code.
+/// Returns the record of a cleared alert, with its text if there are `several` of its code.
 fn cleared(alert: &Alert, several: bool) -> Record {
     let which = if several { format!(": {}", alert.text) } else { String::new() };
     Record::new(Kind::AlertCleared, format!("{}: over{which}", alert.code))
         .with("ALERT", alert.code)
 }
 
-/// Returns the record of one change; `None` where another change has it.
+/// Returns the record of one transition; `None` if another transition is recorded instead.
 fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     if let Some(record) = node::record(transition)
         .or_else(|| uplink::record(transition, facts))
@@ -299,7 +296,8 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
             Record::new(Kind::Shutdown, format!("all nodes are off{then}"))
         }
         Transition::ShutdownEnded { up, total, .. } => {
-            let message = format!("still up after the shutdown: {}", listed(up, *total));
+            let message =
+                format!("still up after the shutdown: {}", listed(up, *total, MAX_LISTED));
             Record::new(Kind::Shutdown, message).at(Priority::Warning)
         }
         Transition::ShutdownBrokenOff => {
@@ -309,7 +307,7 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
         Transition::NodesMissing { names } => {
             let message = format!(
                 "shut down before, and not back with the others: {}",
-                listed(names, names.len())
+                listed(names, names.len(), MAX_LISTED)
             );
             Record::new(Kind::NodesMissing, message).at(Priority::Warning)
         }
@@ -339,16 +337,6 @@ fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
 
 /// Returns the record that the operator acknowledged these alerts.
 fn acknowledged(alerts: &[String]) -> Record {
-    let listed = listed(alerts, alerts.len());
+    let listed = listed(alerts, alerts.len(), MAX_LISTED);
     Record::new(Kind::Acknowledged, format!("acknowledged: {listed}"))
-}
-
-/// Returns the first of `total`, and how many there are beside them.
-fn listed(all: &[String], total: usize) -> String {
-    let first = all.get(..all.len().min(KNOWN_LISTED)).unwrap_or_default();
-    let more = match total.saturating_sub(first.len()) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", first.join(", "))
 }

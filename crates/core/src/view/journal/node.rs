@@ -1,10 +1,10 @@
-//! Records of nodes: found, forgotten, their health, and work on them.
+//! Records of nodes: discovery, removal, health, maintenance.
 
 use super::{Kind, Record};
 use crate::facts::Transition;
 use crate::facts::node::{NodeHealth, Trouble};
 
-/// Returns the record of a node's change; `None` for anything else.
+/// Returns the record of a node's transition; `None` for any other.
 pub(super) fn record(transition: &Transition) -> Option<Record> {
     match transition {
         Transition::NodeFound { name, mac, address } => {
@@ -21,7 +21,7 @@ pub(super) fn record(transition: &Transition) -> Option<Record> {
     }
 }
 
-/// Returns the record of a node's new health; `None` where it says nothing new.
+/// Returns the record of a node's new health; `None` if it is not worth one.
 fn health(name: &str, from: NodeHealth, to: NodeHealth, why: Option<Trouble>) -> Option<Record> {
     let (kind, message) = match (from, to) {
         (_, NodeHealth::Maintenance) => {

@@ -1,10 +1,10 @@
-//! Records of outputs: what a reconciler put in place, or could not, and what others undid.
+//! Records of outputs: what a reconciler applied or could not, and what other programs changed.
 
 use super::{Kind, Priority, Record};
 use crate::event::Output;
 use crate::facts::{Facts, Transition};
 
-/// Returns the record of an output's change; `None` for anything else.
+/// Returns the record of an output's transition; `None` for any other.
 pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::Disturbed { output, what, by } => {
@@ -54,7 +54,7 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     })
 }
 
-/// Returns what an output is called in a record.
+/// Returns an output's name for records.
 pub(super) const fn name(output: Output) -> &'static str {
     match output {
         Output::Link => "interfaces",

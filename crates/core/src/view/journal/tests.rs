@@ -26,7 +26,7 @@ fn world() -> (Facts, Desired) {
     (facts, Desired { alerts: Vec::new(), severity: Severity::Ok, ..desired })
 }
 
-/// Messages of what is reported after a quiet time.
+/// Returns the records of these transitions after startup.
 fn reported(transitions: &[Transition]) -> Vec<Record> {
     let (facts, desired) = world();
     records(transitions, Some(&desired), &desired, &facts)
@@ -41,7 +41,7 @@ fn alert(severity: Severity, code: AlertCode, text: &str) -> Alert {
 }
 
 #[test]
-fn the_evening_reads_like_a_logbook() {
+fn an_evening_reads_like_a_logbook() {
     let port = || "eth1".to_owned();
     let address = "10.99.0.126/24".parse().unwrap();
     let transitions = [
@@ -143,7 +143,7 @@ fn records_carry_their_fields() {
 }
 
 #[test]
-fn who_undid_our_work_is_named() {
+fn the_program_that_changed_our_rules_is_named() {
     let what = "the rule set was changed or flushed".to_owned();
     let by = Some("nft (4711)".to_owned());
     let records = reported(&[Transition::Disturbed { output: Output::Firewall, what, by }]);
@@ -154,7 +154,7 @@ fn who_undid_our_work_is_named() {
 }
 
 #[test]
-fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
+fn an_alert_is_recorded_when_raised_and_cleared_only() {
     let (facts, calm) = world();
     let alerts = vec![
         alert(Severity::Fault, AlertCode::GatewayBlocked, "Docker drops"),
@@ -176,7 +176,7 @@ fn an_alert_is_reported_when_it_comes_and_when_it_goes_and_not_in_between() {
 }
 
 #[test]
-fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
+fn alerts_with_one_code_are_raised_and_cleared_separately() {
     let (facts, calm) = world();
     let enslaved = |port: &str| {
         let text = format!("{port} is a port of br0");
@@ -196,7 +196,7 @@ fn each_of_several_alerts_of_one_kind_comes_and_goes_by_itself() {
 }
 
 #[test]
-fn the_start_and_each_new_rule_set_are_reported_before_it_is_applied() {
+fn the_start_and_each_new_rule_set_are_recorded_first() {
     let (facts, desired) = world();
     let first = records(&[], None, &desired, &facts);
     assert_eq!(first.len(), 2);
@@ -207,7 +207,7 @@ fn the_start_and_each_new_rule_set_are_reported_before_it_is_applied() {
 }
 
 #[test]
-fn essential_parts_fail_louder() {
+fn failures_of_essential_outputs_are_errors() {
     let records = reported(&[
         Transition::OutputFailed { output: Output::Firewall, message: "a".to_owned() },
         Transition::OutputFailed { output: Output::Display, message: "b".to_owned() },
@@ -223,7 +223,7 @@ fn essential_parts_fail_louder() {
 }
 
 #[test]
-fn identities_are_random_uuids_and_none_is_used_twice() {
+fn message_ids_are_random_uuids_and_unique() {
     let ids: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.id()).collect();
     assert_eq!(ids.len(), Kind::ALL.len());
     for id in ids {

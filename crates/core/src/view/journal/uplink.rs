@@ -1,4 +1,4 @@
-//! Records of the uplinks: carrier, address, internet, and which is the active one.
+//! Records of the uplinks: carrier, address, internet, and the active uplink.
 
 use super::{Kind, Record};
 use crate::api::clat;
@@ -7,8 +7,8 @@ use crate::event::Reachability;
 use crate::facts::uplink::UplinkState;
 use crate::facts::{Facts, Transition};
 
-/// Returns the record of an uplink's change; `None` for anything else, and where another change has
-/// it.
+/// Returns the record of an uplink's transition; `None` for any other, or if another transition is
+/// recorded instead.
 pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     Some(match transition {
         Transition::UplinkState { port, from, to } => return uplink_state(facts, port, *from, *to),
@@ -37,9 +37,9 @@ pub(super) fn record(transition: &Transition, facts: &Facts) -> Option<Record> {
     })
 }
 
-/// Returns the record of a new state; addresses and the internet have records of their own.
+/// Returns the record of a new state; addresses and reachability have records of their own.
 fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -> Option<Record> {
-    // The translator's port waits for nothing from the venue.
+    // The translator's device expects nothing from the venue.
     if port == clat::DEVICE {
         return None;
     }
@@ -49,12 +49,12 @@ fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -
         UplinkState::Searching if from.is_addressed() => return None,
         UplinkState::Searching => (Kind::UplinkLink, "has a carrier and waits for an address"),
         UplinkState::NoDhcp => {
-            let known = facts
+            let reason = facts
                 .uplinks()
                 .iter()
                 .find(|uplink| uplink.link.name == port)
                 .map(|uplink| no_dhcp(facts, uplink));
-            let message = known.unwrap_or_else(|| format!("{port} gets no address"));
+            let message = reason.unwrap_or_else(|| format!("{port} gets no address"));
             return Some(Record::new(Kind::UplinkNoDhcp, message).with("UPLINK", port));
         }
         UplinkState::Addressed | UplinkState::Online | UplinkState::Portal | UplinkState::Clash => {
@@ -64,7 +64,7 @@ fn uplink_state(facts: &Facts, port: &str, from: UplinkState, to: UplinkState) -
     Some(Record::new(kind, format!("{port} {what}")).with("UPLINK", port))
 }
 
-/// Returns the record that another uplink is the active one; the first one is no change.
+/// Returns the record that the active uplink changed; the first one is not a change.
 fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
     let record = match (from, to) {
         (Some(from), Some(to)) => {
@@ -80,7 +80,7 @@ fn active_uplink(from: Option<&str>, to: Option<&str>) -> Option<Record> {
     Some(record)
 }
 
-/// Returns the record of what the probe found.
+/// Returns the record of a probe result.
 fn reachability(port: &str, to: Reachability) -> Record {
     let record = match to {
         Reachability::Online => Record::new(Kind::Online, format!("{port}: the internet answers")),

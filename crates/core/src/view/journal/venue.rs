@@ -1,9 +1,9 @@
-//! Records of the venues: of which kind the network behind an uplink is.
+//! Records of the venues: the kind of network behind an uplink.
 
 use super::{Kind, Record};
 use crate::decide::venue::Venue;
 
-/// Returns a record for each uplink whose venue is of another kind than before.
+/// Returns a record for each uplink whose venue's kind has changed.
 pub(super) fn records(before: &[Venue], after: &[Venue]) -> Vec<Record> {
     let is_news = |venue: &&Venue| {
         !before.iter().any(|known| known.index == venue.index && known.kind == venue.kind)

@@ -1,5 +1,5 @@
-//! What the status socket holds: [`Snapshot`] and [`NodeStatus`] hold moments, `at` a moment they
-//! become the lines' own types, which are in `bramblegate-api`.
+//! The content of the status socket. [`Snapshot`] and [`NodeStatus`] hold points in time; `at`
+//! converts them, for a given time, to the line types in `bramblegate-api`.
 
 #[cfg(test)]
 mod tests;
@@ -30,30 +30,31 @@ use crate::facts::output::Outputs;
 use crate::facts::uplink::{UplinkState, UplinkView};
 use crate::panel::{self, Signal};
 
-/// Everything but the nodes. Holds moments, not ages, so that an equal value is no news.
+/// Everything except the nodes. Holds points in time instead of ages, so that an unchanged state is
+/// an equal value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     pub started: Instant,
     pub severity: Severity,
     pub alerts: Vec<api::Alert>,
-    /// the active one
+    /// The active uplink.
     pub uplink: UplinkStatus,
-    /// those that exist, in the order of the settings
+    /// All existing uplinks, in the order of the settings.
     pub uplinks: Vec<UplinkStatus>,
     pub gateway: api::Gateway,
-    /// what the rules have counted
+    /// Counters of the rules.
     pub rules: Arc<[RuleCount]>,
     pub cluster: api::Cluster,
-    /// `None`: not looked at yet
+    /// `None`: not read yet.
     pub host: Option<api::Host>,
     pub panel: api::Panel,
     pub shares: Vec<api::Share>,
-    /// `None`: there is no status page
+    /// `None`: there is no status page.
     pub web: Option<api::Web>,
-    /// of the active uplink
+    /// The active uplink's venue.
     pub venue: Option<VenueKind>,
     pub clat: Option<api::Clat>,
-    /// `None`: no shutdown of the nodes runs
+    /// `None`: no shutdown of the nodes is in progress.
     pub shutdown: Option<api::Shutdown>,
 }
 
@@ -81,12 +82,12 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether anything but times and byte counts differs from `before`.
+    /// Returns whether anything except times and byte counts differs from `before`.
     pub fn is_news_after(&self, before: &Self) -> bool {
         self != before && !self.change_after(before, Instant::default()).is_empty()
     }
 
-    /// Returns what differs from `before` in more than times and byte counts, as it is at `now`.
+    /// Returns the parts that differ from `before` in more than times and byte counts, at `now`.
     pub fn change_after(&self, before: &Self, now: Instant) -> api::Change {
         let uplinks = || self.uplinks.iter().map(|uplink| uplink.at(now)).collect();
         let same_uplinks = self.uplinks.len() == before.uplinks.len()
@@ -116,7 +117,7 @@ impl Snapshot {
     }
 }
 
-/// Returns whether nothing but the counts differs.
+/// Returns whether only the counts differ.
 fn is_same_rules(after: &[RuleCount], before: &[RuleCount]) -> bool {
     after.len() == before.len()
         && after.iter().zip(before).all(|(after, before)| {
@@ -124,7 +125,7 @@ fn is_same_rules(after: &[RuleCount], before: &[RuleCount]) -> bool {
         })
 }
 
-/// Returns whether nothing but the bytes sent and their time differs.
+/// Returns whether only the bytes sent and their time differ.
 fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
     let api::Lcd { bus_time_us: _, bytes: _, backlight, errors, lines, state } = &after.lcd;
     let earlier = &before.lcd;
@@ -132,15 +133,15 @@ fn is_same_panel(after: &api::Panel, before: &api::Panel) -> bool {
         == (&earlier.backlight, &earlier.errors, &earlier.lines, &earlier.state, &before.led)
 }
 
-/// One uplink: its ages are moments here.
+/// One uplink, with points in time instead of ages.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UplinkStatus {
-    /// without ages
+    /// Without ages.
     pub facts: api::Uplink,
     pub since: Option<Instant>,
-    /// `None`: for ever
+    /// `None`: forever.
     pub valid_until: Option<Instant>,
-    /// since when the lease of `address`, or its prefix, is not renewed; `None`: it is
+    /// Since when the lease of `address`, or its prefix, has not been renewed; `None`: it is.
     pub not_renewed_since: Option<Instant>,
 }
 
@@ -154,14 +155,14 @@ impl UplinkStatus {
         }
     }
 
-    /// Returns whether nothing but times differs.
+    /// Returns whether only times differ.
     fn is_same(&self, other: &Self) -> bool {
         self.facts == other.facts
             && self.not_renewed_since.is_some() == other.not_renewed_since.is_some()
     }
 }
 
-/// Returns whole seconds from one moment to a later one.
+/// Returns the whole seconds between two points in time.
 fn seconds(from: Instant, to: Instant) -> u64 {
     to.saturating_since(from).as_secs()
 }
@@ -169,39 +170,39 @@ fn seconds(from: Instant, to: Instant) -> u64 {
 /// One node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeStatus {
-    /// by which it is found again; not sent
+    /// Identifies the node across snapshots; not sent.
     pub id: NodeId,
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<IpAddr>,
-    /// those that it made for itself
+    /// Addresses that it assigned itself.
     pub ipv6: Vec<Ipv6Addr>,
     pub health: NodeHealth,
-    /// of one that boots: the file that it loaded last
+    /// While booting: the file that it loaded last.
     pub stage: Option<Box<str>>,
     pub rtt: Option<Duration>,
-    /// see [`NodeState::loss_percent`]
+    /// See [`NodeState::loss_percent`].
     pub loss_percent: Option<u8>,
     pub since: Instant,
     pub origin: Origin,
-    /// its group's name
+    /// Its group's name.
     pub group: Option<String>,
 }
 
 impl NodeStatus {
     /// Returns whether `other` is worth a line after this: more than the round trip and the time
-    /// differ.
+    /// differs.
     pub fn is_reported_by(&self, other: &Self) -> bool {
         self.without_round_trip() == other.without_round_trip()
     }
 
-    /// Returns what a line is written for.
+    /// Returns the fields whose change is worth a line.
     fn without_round_trip(&self) -> impl PartialEq + '_ {
         let names = (&self.name, &self.group, &self.stage, &self.ipv6);
         (names, self.mac, self.address, self.health, self.origin)
     }
 
-    /// Returns the node of a line at `now`.
+    /// Returns the line's value at `now`.
     pub fn at(&self, now: Instant) -> api::Node {
         api::Node {
             name: (&self.name).into(),
@@ -223,7 +224,7 @@ impl NodeStatus {
     }
 }
 
-/// Returns what the status socket should hold, but for the nodes.
+/// Returns the status without the nodes.
 pub fn snapshot(settings: &Settings, facts: &Facts, desired: &Desired) -> Snapshot {
     Snapshot {
         started: facts.started(),
@@ -270,7 +271,7 @@ fn shutdown(report: &Report) -> api::Shutdown {
     }
 }
 
-/// Returns a shared disk as the status has it.
+/// Returns the status of a share.
 fn share(share: &Share, facts: &Facts) -> api::Share {
     let (shares, disk) = (facts.shares(), facts.shares().disk(&share.path));
     let clients = shares.seen.iter().flat_map(|seen| &seen.clients);
@@ -298,17 +299,17 @@ fn clat(facts: &Facts, desired: &Desired) -> Option<api::Clat> {
     Some(api::Clat { by, prefix, state: found.state.into() })
 }
 
-/// Returns one node; `None` if there is none of this name.
+/// Returns the status of one node; `None` if there is none with this name.
 pub fn node(facts: &Facts, name: &str) -> Option<NodeStatus> {
     facts.nodes().by_name(name).map(|node| node_status(facts, node))
 }
 
-/// Returns all nodes, in their order.
+/// Returns the status of all nodes, in their order.
 pub fn nodes(facts: &Facts) -> Vec<NodeStatus> {
     facts.nodes().iter().map(|node| node_status(facts, node)).collect()
 }
 
-/// Returns one node as the status has it.
+/// Returns the status of one node.
 fn node_status(facts: &Facts, node: &NodeState) -> NodeStatus {
     NodeStatus {
         id: node.id,
@@ -329,7 +330,7 @@ fn node_status(facts: &Facts, node: &NodeState) -> NodeStatus {
     }
 }
 
-/// Returns an alert as the status has it.
+/// Returns the status of an alert.
 fn alert(alert: &Alert) -> api::Alert {
     api::Alert {
         acknowledged: alert.acknowledged,
@@ -340,17 +341,17 @@ fn alert(alert: &Alert) -> api::Alert {
     }
 }
 
-/// Returns an uplink as the status has it.
+/// Returns the status of an uplink.
 fn uplink(view: &UplinkView<'_>, desired: &Desired) -> UplinkStatus {
     let venue = desired.venues.iter().find(|venue| venue.index == view.link.index);
-    // A number that no cable leads to is none to ssh to.
+    // Without a carrier no one can use the addresses, so they are not shown.
     let addresses = if view.link.carrier { view.addresses.clone() } else { Vec::new() };
     UplinkStatus {
         facts: api::Uplink {
             state: view.state.into(),
             interface: Some((&view.link.name).into()),
             address: view.address,
-            // A route that outlives its cable leads nowhere.
+            // A route that outlives its carrier leads nowhere.
             gateway: view.gateway.filter(|_| view.address.is_some()),
             addresses: Some(addresses),
             dhcp: view.acquisition.map(|acquisition| progress(acquisition).into()),
@@ -368,13 +369,13 @@ fn uplink(view: &UplinkView<'_>, desired: &Desired) -> UplinkStatus {
     }
 }
 
-/// Returns the status of an uplink that is not there.
+/// Returns the status of an uplink that does not exist.
 fn no_uplink() -> UplinkStatus {
     let facts = api::Uplink { state: UplinkState::Absent.into(), ..api::Uplink::default() };
     UplinkStatus { facts, ..UplinkStatus::default() }
 }
 
-/// Returns what a rule has counted, as the status has it.
+/// Returns the status of a rule's counter.
 fn rule(count: &RuleCount) -> api::Rule {
     api::Rule {
         bytes: count.bytes,
@@ -384,7 +385,7 @@ fn rule(count: &RuleCount) -> api::Rule {
     }
 }
 
-/// Returns how far a DHCP client has come, as the status has it.
+/// Returns the progress of a DHCP client.
 const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
     match acquisition {
         Acquisition::NoClient => api::DhcpProgress::NoClient,
@@ -397,7 +398,7 @@ const fn progress(acquisition: Acquisition) -> api::DhcpProgress {
     }
 }
 
-/// Returns how the nodes are served addresses.
+/// Returns the status of DHCP for the nodes.
 fn dhcp(settings: &Settings, facts: &Facts) -> api::DhcpStatus {
     if settings.cluster.dhcp.is_none() {
         return api::DhcpStatus::Off;
@@ -414,7 +415,7 @@ fn dhcp(settings: &Settings, facts: &Facts) -> api::DhcpStatus {
     }
 }
 
-/// Returns the head's vitals as the status has them.
+/// Returns the status of the head's vitals.
 fn host(head: &Head) -> api::Host {
     api::Host {
         clock_set: head.clock_set,
@@ -434,7 +435,7 @@ fn host(head: &Head) -> api::Host {
     }
 }
 
-/// Returns how the gateway is.
+/// Returns the status of the gateway.
 fn gateway(facts: &Facts, desired: &Desired) -> api::Gateway {
     let outputs = facts.outputs();
     let masquerade = match (outputs.held(Output::Firewall), outputs.error(Output::Firewall)) {
@@ -455,7 +456,7 @@ fn gateway(facts: &Facts, desired: &Desired) -> api::Gateway {
         firewall.blocker().cloned().or_else(|| firewall.swallowed.then_some(swallowed));
     let blocked_by = blocked_by.or_else(|| promised.map(|(_, blocker)| blocker.clone()));
     api::Gateway {
-        // Where nodes get no IPv6 nothing passes as long as the rules stand.
+        // If nodes get no IPv6, the rules block it.
         ipv6_forwarding: masquerade
             .filter(|loaded| *loaded)
             .map(|_| desired.cluster_ipv6.is_some()),
@@ -472,8 +473,7 @@ fn gateway(facts: &Facts, desired: &Desired) -> api::Gateway {
     }
 }
 
-/// Returns how a device of the panel is, by what was reported last. Before the first report it is
-/// absent.
+/// Returns the state of a panel device by its last report. It counts as absent until the first.
 fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceState {
     match outputs.error(output).map(|error| error.kind) {
         _ if switched_off => api::DeviceState::Off,
@@ -489,7 +489,7 @@ fn device(outputs: &Outputs, output: Output, switched_off: bool) -> api::DeviceS
     }
 }
 
-/// Returns how the display is, and what it shows.
+/// Returns the state and content of the display.
 fn lcd(settings: &Settings, facts: &Facts) -> api::Lcd {
     let (outputs, errors) = (facts.outputs(), facts.vitals().display_errors);
     let facts = device(outputs, Output::Display, settings.lcd.bus == LcdBus::Off);
@@ -510,7 +510,7 @@ fn lcd(settings: &Settings, facts: &Facts) -> api::Lcd {
     }
 }
 
-/// Returns how the LED is, and what it shows.
+/// Returns the state and signal of the LED.
 fn led(settings: &Settings, facts: &Facts, desired: &Desired) -> api::Led {
     let device = device(facts.outputs(), Output::Indicator, settings.led.device == LedDevice::Off);
     let signals = match facts.outputs().held(Output::Indicator) {
@@ -529,7 +529,7 @@ fn led(settings: &Settings, facts: &Facts, desired: &Desired) -> api::Led {
     }
 }
 
-/// Returns a signal as the status has it.
+/// Returns the status of a signal.
 fn signal(signal: &Signal) -> api::Signal {
     let pattern = match signal.pattern {
         panel::Pattern::Off => api::Pattern::Off,

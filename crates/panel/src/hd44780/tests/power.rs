@@ -1,4 +1,4 @@
-//! The display's power fails for a moment, and no transfer fails for it.
+//! A brief power loss of the display that no transfer notices.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ fn lose_power(backpack: &Backpack, clock: &Clock) {
 }
 
 #[test]
-fn without_a_look_the_glass_stays_blank() {
+fn without_a_check_the_display_stays_blank() {
     let mut bench = Bench::new(SIXTEEN);
     bench.expect(&PAGE);
     lose_power(&bench.backpack, &bench.clock);
@@ -29,7 +29,7 @@ fn without_a_look_the_glass_stays_blank() {
 }
 
 #[test]
-fn a_look_before_the_next_page_brings_all_of_it_back() {
+fn a_check_before_the_next_page_restores_all_of_it() {
     for known in WIRINGS {
         let mut bench = Bench::with(SIXTEEN, Charset::A00, known.wiring, |backpack| backpack);
         bench.expect(&PAGE);
@@ -43,7 +43,7 @@ fn a_look_before_the_next_page_brings_all_of_it_back() {
 }
 
 #[test]
-fn a_look_at_a_display_that_is_well_costs_two_bytes_of_time_and_sends_nothing() {
+fn a_check_costs_two_bytes_of_time_and_sends_nothing() {
     let mut bench = Bench::new(SIXTEEN);
     assert!(bench.display.check(), "nothing was sent yet: nothing to compare");
     assert_eq!(bench.clock.now(), Duration::ZERO);
@@ -55,11 +55,11 @@ fn a_look_at_a_display_that_is_well_costs_two_bytes_of_time_and_sends_nothing() 
     assert!(bench.expect(&BEAT) <= 10, "no more than a beat");
 }
 
-/// A bus on which reading is not as it should be.
+/// A bus with faulty reads.
 #[derive(Clone)]
 struct Odd {
     backpack: Backpack,
-    /// what becomes of a byte that is read
+    /// What a read byte becomes.
     reading: fn(u8) -> Result<u8, EmulatedError>,
     reads: Arc<Mutex<u32>>,
 }
@@ -97,7 +97,7 @@ fn odd(reading: fn(u8) -> Result<u8, EmulatedError>) -> (Odd, Clock, Hd44780<Pcf
 }
 
 #[test]
-fn where_nothing_can_be_read_it_is_not_tried_again() {
+fn unsupported_reads_are_not_repeated() {
     type Reading = fn(u8) -> Result<u8, EmulatedError>;
     for (reading, reads) in [
         ((|_| Err(EmulatedError::Nack)) as Reading, 3),
@@ -117,7 +117,7 @@ fn where_nothing_can_be_read_it_is_not_tried_again() {
 }
 
 #[test]
-fn what_the_backlight_pulls_down_is_no_loss_of_power() {
+fn a_pin_that_the_backlight_pulls_low_is_no_power_loss() {
     let (odd, clock, mut display) = odd(|found| Ok(found & !0x08));
     display.show(&Frame::from_lines(SIXTEEN, &PAGE), true).unwrap();
     let before = display.bytes();

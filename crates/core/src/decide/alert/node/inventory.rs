@@ -1,4 +1,4 @@
-//! Boards that are not where, or not called, as they should be.
+//! Alerts of boards with a wrong place, address or name.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,26 @@ use crate::event::Mac;
 use crate::facts::Facts;
 use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
 
-/// Raises boards that are in another's place, or have another's address or name.
+/// Raises boards in another's place, or with another's address or name.
 pub fn alerts(facts: &Facts, raised: &mut Vec<Alert>) {
     let nodes = facts.nodes();
     raised.extend(nodes.misplaced().take(NAMED).map(|misplaced| swapped(&misplaced)));
-    raised.extend(contested(nodes));
+    raised.extend(duplicate_addresses(nodes));
     raised.extend(name_conflicts(nodes));
     raised.extend(named_as_the_head(facts));
     raised.extend(flood(facts));
 }
 
-/// Returns the alerts that a device sends from ever other hardware addresses, or gives itself ever
-/// other names.
+/// Returns the alerts that a device keeps changing its hardware address or its host name.
 fn flood(facts: &Facts) -> Vec<Alert> {
     let Some(flood) = facts.nodes().flood(facts.now()) else { return Vec::new() };
     let unknown_clients = flood.unknown_clients.map(|count| unknown_clients(facts, count));
-    let restless = flood.restless.map(|mac| restless(facts, mac));
-    unknown_clients.into_iter().chain(restless).collect()
+    let name_flapping = flood.restless.map(|mac| name_flapping(facts, mac));
+    unknown_clients.into_iter().chain(name_flapping).collect()
 }
 
-/// Returns the alert that `count` or more boards are heard that are not listed, as they are too
-/// many.
+/// Returns the alert that `count` or more boards are seen but not listed, because the limit is
+/// reached.
 fn unknown_clients(facts: &Facts, count: u64) -> Alert {
     let port = facts.cluster_port().map_or("the cluster interface", |port| &port.name);
     let most = Nodes::most_found(facts.settings());
@@ -41,19 +40,19 @@ fn unknown_clients(facts: &Facts, count: u64) -> Alert {
     Alert::of_port(AlertCode::NodeFlood, port, text)
 }
 
-/// Returns the alert that a board gives itself ever other names.
-fn restless(facts: &Facts, mac: Mac) -> Alert {
+/// Returns the alert that a board keeps changing its host name.
+fn name_flapping(facts: &Facts, mac: Mac) -> Alert {
     let name = facts.nodes().by_mac(mac).map_or_else(|| mac.to_string(), |node| node.name.clone());
     let text = format!(
         "{name} ({mac}) keeps changing its host name: check its DHCP client, or name it with \
          `bramblegate nodes adopt`"
     );
-    // The name itself is what changes.
+    // The name is what changes, so the panel shows the hardware address.
     Alert::new(AlertCode::NodeFlood, Subject::Board(mac), text).shown_as(format!("NAMES {mac}"))
 }
 
-/// Returns the alert that a node of the settings has the head's host name: the head may have been
-/// renamed since the settings were checked.
+/// Returns the alert that a configured node has the head's host name: the head may have been
+/// renamed after the settings were checked.
 fn named_as_the_head(facts: &Facts) -> Option<Alert> {
     let label = facts.vitals().host_name.split('.').next().unwrap_or_default();
     let node = facts.nodes().by_name(label).filter(|node| node.origin == Origin::Settings)?;
@@ -61,7 +60,7 @@ fn named_as_the_head(facts: &Facts) -> Option<Alert> {
     Some(Alert::new(AlertCode::NodeNamedAsHead, Subject::Node(node.name.clone()), text))
 }
 
-/// Returns the alert that a board answers at the address of another node.
+/// Returns the alert that a board replies at the address of another node.
 fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     let WrongDevice { address, mac, owner, node } = misplaced;
     let wanted = owner.configured_mac.map_or_else(String::new, |mac| mac.to_string());
@@ -81,8 +80,8 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
     Alert::new(AlertCode::NodeSwapped, Subject::Node(owner.name.clone()), text)
 }
 
-/// Returns an alert for each of the first addresses that two boards have.
-fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
+/// Returns the alerts about addresses that two boards have, up to [`NAMED`].
+fn duplicate_addresses(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
     nodes.contests().take(NAMED).map(|(address, contest)| {
         let (one, other) = contest.boards;
         let text = format!("two boards have the address {address} ({one} and {other})");
@@ -90,8 +89,7 @@ fn contested(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
     })
 }
 
-/// Returns one alert for each name, however many want it: fresh systems all call themselves the
-/// same.
+/// Returns one alert per name, however many boards claim it: fresh systems share a default name.
 fn name_conflicts(nodes: &Nodes) -> Vec<Alert> {
     let mut by_name: BTreeMap<&str, (NameConflict<'_>, Vec<&NodeState>)> = BTreeMap::new();
     for conflict in nodes.name_conflict() {
@@ -103,7 +101,7 @@ fn name_conflicts(nodes: &Nodes) -> Vec<Alert> {
     first.map(|(name, (conflict, others))| name_taken(name, &conflict, &others)).collect()
 }
 
-/// Returns the alert that `others` want a name that is taken.
+/// Returns the alert that `others` claim a name that is taken.
 fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) -> Alert {
     let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
     let more = if others.len() > listed.len() { ", …" } else { "" };
@@ -118,7 +116,7 @@ fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) ->
         others.len(),
         listed.join(", ")
     );
-    // Between systems without configured names it is no more than untidy.
+    // Between boards that are not configured it is only untidy.
     let named = conflict.holder.is_some_and(|holder| holder.origin == Origin::Settings);
     let severity = if named { Severity::Warning } else { Severity::Notice };
     Alert::new(AlertCode::NodeDuplicateName, Subject::Node(name.to_owned()), text).graded(severity)

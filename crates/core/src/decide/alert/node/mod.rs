@@ -3,5 +3,5 @@
 pub mod health;
 pub mod inventory;
 
-/// How many nodes, groups or conflicts of a kind are named; more are counted, or left out.
+/// Limit on nodes, groups or conflicts of a kind that are named; the rest is counted, or left out.
 const NAMED: usize = 8;

@@ -1,11 +1,11 @@
-//! The addresses that are not on row 1: those of other uplinks, and what else the active one has.
+//! The addresses that row 1 does not show: other uplinks', and further ones of the active uplink.
 
 use std::net::IpAddr;
 
 use super::{Scene, Topic};
 
-/// Returns each address with its port's name. Privacy addresses change by the hour, and a
-/// translator's own answers no one: they are left out.
+/// Returns each address with its port's name. Omits privacy addresses, which change within hours,
+/// and a translator's own address, which is unreachable.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let shown =
         scene.active.as_ref().and_then(|active| Some((active.link.index, active.address?.addr())));

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use super::{Scene, Topic};
 
-/// Returns `gw 10.99.0.1`; where that does not fit, the end of it that differs from our own
-/// address.
+/// Returns `gw 10.99.0.1`; shortened, if necessary, to the part that differs from our own address.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(active) = &scene.active else { return Vec::new() };
     let Some(address) = active.address else { return Vec::new() };

@@ -1,16 +1,16 @@
-//! How many nodes of each group are up.
+//! The number of nodes up in each group.
 
 use super::{Scene, Topic};
 use crate::facts::node::{Counts, NodeHealth};
 
-/// Groups that have their turn each; of more, only those that are not all up.
-const FEW: usize = 4;
-/// Groups shown of those that are not all up, at most; those with the most nodes down first.
-const SHOWN: usize = 12;
+/// Up to this many groups all are shown; of more, only those that are not all up.
+const MAX_COMPLETE: usize = 4;
+/// Limit on groups shown of those that are not all up; those with the most nodes down first.
+const MAX_SHOWN: usize = 12;
 
-/// Returns how many nodes of each group are up: `rack1 148/150`.
+/// Returns the number of nodes up in each group: `rack1 148/150`.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
-    let known: Vec<(&str, &Counts)> = scene
+    let all: Vec<(&str, &Counts)> = scene
         .settings
         .groups
         .iter()
@@ -18,13 +18,13 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
         .zip(scene.facts.nodes().groups())
         .collect();
     let groups: Vec<(&str, &Counts)> =
-        known.into_iter().filter(|(_, counts)| counts.total() > 0).collect();
-    let Some(troubled) = (groups.len() > FEW).then(|| troubled(&groups)) else {
+        all.into_iter().filter(|(_, counts)| counts.total() > 0).collect();
+    let Some(troubled) = (groups.len() > MAX_COMPLETE).then(|| troubled(&groups)) else {
         return groups.into_iter().map(group).collect();
     };
     let well = groups.len() - troubled.len();
-    let left = troubled.len().saturating_sub(SHOWN);
-    let mut topics: Vec<Topic> = troubled.into_iter().take(SHOWN).map(group).collect();
+    let left = troubled.len().saturating_sub(MAX_SHOWN);
+    let mut topics: Vec<Topic> = troubled.into_iter().take(MAX_SHOWN).map(group).collect();
     if left > 0 {
         topics.push(Topic::wordings([
             format!("{left} more not all up"),
@@ -42,7 +42,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     topics
 }
 
-/// Returns those that are not all up, the worst first.
+/// Returns the groups that are not all up, the worst first.
 fn troubled<'g>(groups: &[(&'g str, &'g Counts)]) -> Vec<(&'g str, &'g Counts)> {
     let mut troubled: Vec<_> = groups
         .iter()

@@ -1,10 +1,10 @@
-//! Whom one reaches by ssh.
+//! The host name and port for ssh.
 
 use super::{Scene, Topic};
 use crate::config::Allow;
 
-/// Returns the host's name, and sshd's port if it is not the usual one. The name is that of
-/// multicast DNS, where a computer of the venue reaches the head by it.
+/// Returns the host name, and sshd's port if it is not 22. The name is the mDNS name if computers
+/// in the venue can resolve it.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     const SSH: u16 = 22;
     let vitals = scene.facts.vitals();
@@ -18,8 +18,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     name.into_iter().chain(port).collect()
 }
 
-/// Returns the name by which a computer of the venue reaches the head without the address
-/// (RFC 6762), where it is announced and fits a row.
+/// Returns the head's mDNS name (RFC 6762), if it is announced to the venue and fits a row.
 pub(super) fn announced(scene: &Scene) -> Option<String> {
     let vitals = scene.facts.vitals();
     let label = vitals.host_name.split('.').next().filter(|label| !label.is_empty())?;

@@ -1,8 +1,8 @@
-//! The pages of the character display: pure functions from what is known to what is shown.
+//! The pages of the character display, as pure functions of the facts.
 //!
-//! Row 1 is the address that answers ssh, always; the pages take turns below it, and alerts
-//! pre-empt them (`turns`). A page is one file with one function and one line in [`PAGES`]; it
-//! returns [`Topic`]s and knows nothing of the display's size.
+//! Row 1 always holds the address for ssh. The pages take turns below it, and alerts pre-empt them
+//! (`turns`). A page is one file with one function and one line in [`PAGES`]; it returns
+//! [`Topic`]s, whatever the display's size.
 
 mod addresses;
 mod gateway;
@@ -39,23 +39,23 @@ use crate::panel::{Frame, Geometry, Playlist};
 pub use topic::Topic;
 pub use words::{last_words, starting};
 
-/// Holds what a page can look at.
+/// The input of the pages.
 #[derive(Debug)]
 pub struct Scene<'s> {
     pub settings: &'s Settings,
     pub facts: &'s Facts,
-    /// the uplink whose address is on row 1
+    /// The uplink whose address row 1 shows.
     pub active: Option<UplinkView<'s>>,
     pub alerts: &'s [Alert],
     pub venues: &'s [Venue],
-    /// the head's address in the cluster
+    /// The head's address in the cluster.
     pub cluster_address: IpNet,
 }
 
-/// A page: what it has to show now; nothing, and its turn is passed over.
+/// A page: returns its current topics. Without topics it is skipped.
 pub type PageFn = fn(&Scene<'_>) -> Vec<Topic>;
 
-/// All pages in their order.
+/// All pages, in their order.
 pub const PAGES: &[(&str, PageFn)] = &[
     ("nodes", nodes::topics),
     ("groups", groups::topics),
@@ -70,7 +70,7 @@ pub const PAGES: &[(&str, PageFn)] = &[
     ("addresses", addresses::topics),
 ];
 
-/// Returns what the display should show.
+/// Returns the playlist for the display.
 pub fn playlist(settings: &Settings, facts: &Facts, desired: &Desired) -> Playlist {
     let geometry = settings.lcd.geometry;
     if !facts.links().is_synced() {
@@ -87,26 +87,26 @@ pub fn playlist(settings: &Settings, facts: &Facts, desired: &Desired) -> Playli
     scene.playlist(geometry)
 }
 
-/// Returns what makes an alert another topic: other words are to be seen at once, also where it is
-/// the same alert.
+/// Returns the identity of an alert on the panel: a changed text is shown at once, as if it were a
+/// new alert.
 fn topic_key(alert: &Alert) -> String {
     [alert.code.name(), " ", &alert.panel].concat()
 }
 
 impl Scene<'_> {
-    /// Returns the address or the words in its place: on one screen, or several that are marked.
+    /// Returns the address, or the text in its place: one screen, or several numbered ones.
     fn heading(&self, geometry: Geometry) -> Vec<Vec<String>> {
         match self.active.as_ref().and_then(|active| active.address) {
             Some(address) => {
                 let (text, widths) = (address.addr().to_string(), room::widths(geometry));
-                // Blank rows at the end are for the pages.
+                // Trailing blank rows are left for the pages.
                 split::screens(&text, &widths)
             }
             None => vec![words::rows(words::no_address(self.active.as_ref()), geometry)],
         }
     }
 
-    /// Returns the pages in turn, below the heading or beside it.
+    /// Returns the pages in turn, below or between the heading.
     fn playlist(&self, geometry: Geometry) -> Playlist {
         let heading = self.heading(geometry);
         let rows = heading.first().map_or(0, Vec::len);
@@ -124,8 +124,8 @@ impl Scene<'_> {
         Playlist { urgent_rows, news, ..turns }
     }
 
-    /// Returns what the operator should notice: the heading, how many nodes are up, and what
-    /// alarms. Not what moves all the time, as temperatures do.
+    /// Returns what should draw attention when it changes: the heading, the count of nodes up, and
+    /// the alerts. Not values that change all the time, such as temperatures.
     fn news(&self, heading: &[Vec<String>]) -> Vec<String> {
         let nodes = self.facts.nodes();
         let count = format!("{}/{}", nodes.count(NodeHealth::Up), nodes.total());
@@ -133,8 +133,8 @@ impl Scene<'_> {
         heading.concat().into_iter().chain([count]).chain(alerts).collect()
     }
 
-    /// Returns one page of one topic, whatever else there is to show. Where the heading leaves no
-    /// room it has to wait: a user is pressing the button.
+    /// Returns a single page with one topic, for a user who holds a button. It hides the heading if
+    /// there is no room for both.
     fn only(&self, geometry: Geometry, heading: &[Vec<String>], topic: &Topic) -> Playlist {
         let rows = heading.first().map_or(&[][..], Vec::as_slice);
         let rows = if rows.len() < usize::from(geometry.rows) { rows } else { &[] };

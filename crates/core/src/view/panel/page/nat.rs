@@ -1,11 +1,11 @@
-//! What the head does for the nodes.
+//! Whether NAT is on.
 
 use std::net::IpAddr;
 
 use super::{Scene, Topic};
 use crate::event::{Applied, Output};
 
-/// Returns `NAT on  eth0`: what the kernel holds, not what it should.
+/// Returns `NAT on  eth0`: the state in the kernel, not the desired one.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     if !scene.settings.gateway.enabled {
         return vec![Topic::wordings(["gateway switched off", "gateway off", "NAT off"])];

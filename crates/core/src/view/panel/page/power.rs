@@ -1,11 +1,11 @@
-//! What stands there while the power button is held, and while nodes are shut down.
+//! The page while the power button is held, or nodes are shutting down.
 
 use super::Topic;
 use crate::event::Report;
 use crate::facts::Facts;
 use crate::facts::host::power::Power;
 
-/// Returns `HOLD TO POWER OFF 3`, counted down; then that it is done.
+/// Returns `HOLD TO POWER OFF 3`, counting down, then `POWERING OFF`.
 pub fn topic(facts: &Facts) -> Option<Topic> {
     if let Some(report) = facts.shutdown() {
         return Some(still_up(report));
@@ -21,8 +21,8 @@ pub fn topic(facts: &Facts) -> Option<Topic> {
     }
 }
 
-/// Returns `rpi3 STILL UP 25`. Of several nodes each has two seconds in turn; where words and
-/// seconds do not fit together, each of them has one.
+/// Returns `rpi3 STILL UP 25`. Several nodes take turns of two seconds; if text and seconds do not
+/// fit together, they alternate.
 fn still_up(report: &Report) -> Topic {
     let Report { waiting, left_s, head, .. } = report;
     let turn = usize::try_from(left_s / 2).unwrap_or(0) % waiting.len().max(1);
@@ -33,7 +33,7 @@ fn still_up(report: &Report) -> Topic {
     };
     let short = if left_s % 2 == 0 { "STILL UP".to_owned() } else { format!("UP {left_s} s") };
     let whole = [format!("{name} STILL UP {left_s}"), format!("{name} {short}")];
-    // Names often differ at their end only.
+    // Shortened at the front, because names often differ at their end only.
     let cut = (0..name.len()).filter_map(|at| Some(format!("{} UP", name.get(at..)?)));
     Topic::wordings(whole.into_iter().chain(cut))
 }

@@ -1,11 +1,11 @@
-//! The room of a display: which cells the address has, and which are left for pages.
+//! The layout of a display: cells for the address, and slots for pages.
 
 use crate::panel::{Frame, Geometry};
 
-/// Columns from which on a row has room for two topics side by side.
+/// Columns from which a row holds two topics side by side.
 const WIDE: usize = 40;
 
-/// Holds a place for one line, in cells.
+/// A place for one line, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     pub row: usize,
@@ -13,14 +13,13 @@ pub struct Slot {
     pub width: usize,
 }
 
-/// Returns how many cells of each row may be written on: the heartbeat has the last one of the last
-/// row.
+/// Returns the usable width of each row: the heartbeat takes the last cell of the last row.
 pub fn widths(geometry: Geometry) -> Vec<usize> {
     let (columns, rows) = (usize::from(geometry.columns), usize::from(geometry.rows));
     (1..=rows).map(|row| if row == rows { columns.saturating_sub(1) } else { columns }).collect()
 }
 
-/// Returns the slots from `first_row` on.
+/// Returns the slots below the first `first_row` rows.
 pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
     let rows = widths(geometry).into_iter().enumerate().skip(first_row);
     rows.flat_map(|(row, width)| {
@@ -36,7 +35,7 @@ pub fn slots(geometry: Geometry, first_row: usize) -> Vec<Slot> {
     .collect()
 }
 
-/// Puts lines into slots.
+/// Writes lines into slots.
 pub fn place(frame: &mut Frame, slots: &[Slot], lines: &[String]) {
     for (slot, line) in slots.iter().zip(lines) {
         frame.write(slot.row, slot.column, line);
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heartbeats_cell_belongs_to_no_slot() {
+    fn no_slot_contains_the_heartbeats_cell() {
         for geometry in Geometry::ALL {
             let last = (usize::from(geometry.rows) - 1, usize::from(geometry.columns) - 1);
             for slot in slots(geometry, 0) {

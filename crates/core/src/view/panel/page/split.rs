@@ -1,13 +1,12 @@
-//! How an address is broken: after a separator, never elsewhere, never cut.
+//! Splits an address into rows and screens: after a separator only, and never truncated.
 
-/// `1/2` and the blank before it.
+/// The width of `1/2` and the space before it.
 const MARK_WIDTH: usize = 4;
 
-/// Returns the address on rows of at most these widths, one string a row; `None` when it does not
-/// fit.
+/// Returns the address on rows of at most these widths, or `None` if it does not fit.
 pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     if let (true, [first, second, ..]) = (!address.contains(':'), widths) {
-        // IPv4 on two rows is broken in the middle, so that its halves do not wander from venue to
+        // IPv4 on two rows is split in the middle, so that the halves stay in place from venue to
         // venue.
         let middle = address.match_indices('.').nth(1).map_or(0, |(at, _)| at + 1);
         let (left, right) = address.split_at(middle);
@@ -20,8 +19,8 @@ pub fn rows(address: &str, widths: &[usize]) -> Option<Vec<String>> {
     tokens.is_empty().then_some(rows)
 }
 
-/// Returns the address on as few screens as possible, each with rows of these widths. Where one
-/// screen does not do, each is marked at the end of its last row: `1/2`, `2/2`.
+/// Returns the address on as few screens as possible, each with rows of these widths. Several
+/// screens are numbered at the end of the last row: `1/2`, `2/2`.
 pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
     if let Some(rows) = rows(address, widths) {
         return vec![rows];
@@ -36,7 +35,7 @@ pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
         let before = tokens.len();
         let mut rows = fill(&mut tokens, &marked);
         if tokens.len() == before {
-            // Narrower than any display that is made: better over the edge than never.
+            // Narrower than any real display: overflow rather than loop forever.
             rows = tokens.drain(..1).collect();
         }
         pieces.push(rows);
@@ -53,7 +52,7 @@ pub fn screens(address: &str, widths: &[usize]) -> Vec<Vec<String>> {
 }
 
 /// Returns the address on as many rows of this width as it needs.
-pub fn everywhere(address: &str, width: usize) -> Vec<String> {
+pub fn all_rows(address: &str, width: usize) -> Vec<String> {
     let mut tokens = tokens(address);
     let mut rows: Vec<String> = Vec::new();
     while !tokens.is_empty() {
@@ -65,7 +64,7 @@ pub fn everywhere(address: &str, width: usize) -> Vec<String> {
     rows
 }
 
-/// Puts as many of the first tokens as fit on the rows, and takes them away.
+/// Moves as many tokens onto the rows as fit.
 fn fill(tokens: &mut Vec<String>, widths: &[usize]) -> Vec<String> {
     let mut rows = Vec::new();
     for width in widths {
@@ -82,7 +81,7 @@ fn fill(tokens: &mut Vec<String>, widths: &[usize]) -> Vec<String> {
     rows
 }
 
-/// Returns the parts between which a row may end: after `:`, `::` or `.`.
+/// Returns the parts of an address after which a row may end: after `:`, `::` or `.`.
 fn tokens(address: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
     let mut open = false;
@@ -102,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_address_is_broken_in_the_middle() {
+    fn an_ipv4_address_is_split_in_the_middle() {
         assert_eq!(rows("255.255.255.255", &[8, 7]).unwrap(), ["255.255.", "255.255"]);
         assert_eq!(rows("10.99.0.126", &[8, 7]).unwrap(), ["10.99.", "0.126"]);
         assert_eq!(rows("10.0.0.1", &[8, 7]).unwrap(), ["10.0.0.1"]);
     }
 
     #[test]
-    fn an_ipv6_address_is_broken_after_a_colon_and_never_within_a_double_one() {
+    fn an_ipv6_address_is_split_after_a_colon_and_never_within_a_double_one() {
         let address = "2001:db8:7::5054:ff:fe12:3456";
         assert_eq!(rows(address, &[20, 20, 19]).unwrap(), ["2001:db8:7::5054:ff:", "fe12:3456"]);
         assert_eq!(rows("2001:db8::7", &[9, 8]).unwrap(), ["2001:", "db8::7"]);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_screen_holds_is_marked() {
+    fn addresses_on_several_screens_are_numbered() {
         let full = "2001:0db8:85a3:1111:2222:8a2e:1370:7334";
         assert_eq!(
             screens(full, &[16, 15]),

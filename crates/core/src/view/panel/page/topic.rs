@@ -1,33 +1,32 @@
-//! What a page has to show, and how it is put into the room that a display has.
+//! The topics of a page, and their layout in slots.
 
 use super::room::Slot;
 use super::split;
 
-/// Holds one thing to show. Where a display has room for several, they share a page.
+/// One thing to show. Topics share a screen if there is room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Topic {
-    /// wordings from the longest to the shortest; left out where none fits
+    /// Wordings from longest to shortest; omitted if none fits.
     Wordings(Vec<String>),
-    /// a name that is cut at the front where it does not fit, for names often differ at their end
-    /// only, and what follows it; left out where one character of it does not fit
+    /// A name, truncated at the front if necessary because names often differ at their end only,
+    /// and a value. Omitted if not even one character of the name fits.
     Tail { name: String, value: String },
-    /// must be shown whole: broken between words where it does not fit
+    /// Never truncated; wrapped between words if necessary.
     Text(String),
-    /// cells that mean something each: on as many rows as they need, left out where one screen does
-    /// not hold them
+    /// Independent cells, on as many rows as they need; omitted if they exceed one screen.
     Cells(String),
-    /// an address that is not the one on row 1, with the name of its port; always whole
+    /// An address other than that of row 1, with the name of its port. Never truncated.
     Address { port: String, address: String },
 }
 
 impl Topic {
-    /// Returns a topic of which the first of `wordings` that fits is shown.
+    /// Returns a topic that shows the first of `wordings` that fits.
     pub fn wordings<S: Into<String>>(wordings: impl IntoIterator<Item = S>) -> Self {
         Self::Wordings(wordings.into_iter().map(Into::into).collect())
     }
 
-    /// Returns the lines for these slots, in groups that are not to be torn apart; no group has
-    /// more lines than there are slots.
+    /// Returns the lines for these slots, in groups that stay on one screen. No group has more
+    /// lines than there are slots.
     pub fn groups(&self, slots: &[Slot]) -> Vec<Vec<String>> {
         let width = slots.iter().map(|slot| slot.width).min().unwrap_or(0);
         match self {
@@ -59,13 +58,12 @@ impl Topic {
     }
 }
 
-/// Returns the topics' lines on as many screens as they need; each screen has at most as many lines
-/// as there are slots.
+/// Returns the topics' lines on as many screens as they need, each with at most one line per slot.
 pub fn pack(topics: &[Topic], slots: &[Slot]) -> Vec<Vec<String>> {
     pack_placed(topics, slots).0
 }
 
-/// Returns what [`pack`] does, and the screen on which each topic begins.
+/// Returns the screens as [`pack`] does, and for each topic the index of its first screen.
 pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<usize>) {
     let mut screens: Vec<Vec<String>> = Vec::new();
     let mut firsts = Vec::with_capacity(topics.len());
@@ -83,8 +81,8 @@ pub fn pack_placed(topics: &[Topic], slots: &[Slot]) -> (Vec<Vec<String>>, Vec<u
     (screens, firsts)
 }
 
-/// Returns the lines for an address, with its port's name on every screen: it must never be taken
-/// for the address of row 1.
+/// Returns the lines for an address. Each screen has the port's name, so that the address cannot be
+/// mistaken for that of row 1.
 fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Vec<Vec<String>> {
     let together = format!("{port} {address}");
     if together.chars().count() <= width {
@@ -95,7 +93,7 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
     if beside > 0 {
         let name = if port.chars().count() < width { port } else { &label };
         let title = format!("{name}:");
-        let rows = split::everywhere(address, width);
+        let rows = split::all_rows(address, width);
         let screens = rows.chunks(beside);
         return screens
             .map(|rows| std::iter::once(title.clone()).chain(rows.iter().cloned()).collect())
@@ -103,16 +101,16 @@ fn address_groups(port: &str, address: &str, slots: &[Slot], width: usize) -> Ve
     }
     let under_row_1 = slots.first().is_some_and(|slot| slot.row > 0);
     if under_row_1 && address.chars().count() <= width {
-        // The address that is meant stands above; so this one may be seen whole, after its port's
+        // Row 1 holds the head's address, so this one may fill a row by itself, after its port's
         // name.
         return vec![wrap(&format!("{port}:"), width), vec![address.to_owned()]];
     }
     let rest = width.saturating_sub(label.chars().count() + 1);
-    split::everywhere(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
+    split::all_rows(address, rest).into_iter().map(|row| vec![format!("{label} {row}")]).collect()
 }
 
-/// Returns a port's name in at most six characters: names made of hardware addresses differ at
-/// their end.
+/// Returns a port's name in at most six characters. The end is kept because names derived from
+/// hardware addresses differ there.
 fn label(port: &str) -> String {
     let scalars: Vec<char> = port.chars().collect();
     match scalars.as_slice() {
@@ -123,8 +121,8 @@ fn label(port: &str) -> String {
     }
 }
 
-/// Returns the text by words on lines of at most `width`. A blank before a number goes first, if
-/// that is enough; a longer word is broken after a separator, or anywhere.
+/// Returns the text wrapped to lines of at most `width`. Dropping the spaces before numbers is
+/// tried first; words that are too long are split after a separator, or anywhere.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let text = text.trim();
     if text.chars().count() <= width {
@@ -142,13 +140,13 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            _ => lines.extend(broken(word, width.max(1))),
+            _ => lines.extend(split_word(word, width.max(1))),
         }
     }
     lines
 }
 
-/// Returns the text without the blanks that stand before a digit.
+/// Returns the text without spaces before digits.
 fn squeeze(text: &str) -> String {
     let next = text.chars().skip(1).chain(std::iter::once('\0'));
     text.chars()
@@ -158,8 +156,8 @@ fn squeeze(text: &str) -> String {
         .collect()
 }
 
-/// Returns one word in parts of at most `width`.
-fn broken(word: &str, width: usize) -> Vec<String> {
+/// Returns a word in parts of at most `width`.
+fn split_word(word: &str, width: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest: Vec<char> = word.chars().collect();
     while rest.len() > width {
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_broken_anywhere_and_shown_all_at_once_or_not_at_all() {
+    fn cells_are_split_anywhere_and_shown_completely_or_not_at_all() {
         let groups =
             |count: usize, size: &str| Topic::Cells("x".repeat(count)).groups(&slots(size, 1));
         assert_eq!(groups(15, "16x2"), [["x".repeat(15)]]);
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn another_ports_address_is_whole_with_its_name() {
+    fn another_ports_address_is_complete_with_its_name() {
         let groups = |port: &str, size: &str, first_row| {
             let address = "192.168.178.123".to_owned();
             Topic::Address { port: port.to_owned(), address }.groups(&slots(size, first_row))
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_is_not_torn_apart() {
+    fn groups_stay_on_one_screen() {
         let topics = [
             Topic::Text("one".into()),
             Topic::Text("two".into()),

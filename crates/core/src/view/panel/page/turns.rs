@@ -1,9 +1,10 @@
-//! Whose turn it is: what stands on the glass, in which order and for how long.
+//! The order and duration of the display's screens.
 //!
-//! The gravest alerts have at least half of the time that the address leaves, notices a third where
-//! nothing graver stands; none of them is away for longer than ten seconds, and every other alert
-//! has its turn. `tests/turns.rs` tries that with any set.
+//! The most severe alerts get at least half of the time that the address leaves, notices a third if
+//! nothing is more severe. None of them is hidden for more than ten seconds, and every other alert
+//! gets its turn. `tests/turns.rs` checks this for arbitrary sets of alerts.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,52 +15,51 @@ use super::{PAGES, Scene, host, words};
 use crate::decide::alert::{Alert, Severity};
 use crate::panel::{Frame, Geometry, Page, Playlist, Role};
 
-/// Where the address fills the display: it stands this long …
+/// If the address fills the display it is shown for this long …
 const ADDRESS_TIME: Duration = Duration::from_secs(6);
-/// … before something else may be seen for at most this long.
+/// … before a guest screen is shown for at most this long.
 const GUEST_TIME: Duration = Duration::from_secs(2);
-/// Where the display is wide and the address fills it all the same (IPv6), it and an alert stand
-/// for this long in turn.
+/// If an address fills even a wide display (IPv6), it and the alerts are shown for this long in
+/// turn.
 const SHARED_TIME: Duration = Duration::from_secs(4);
-/// Narrower than this, a guest gets all rows, else only the last one.
+/// On displays with fewer columns a guest gets all rows, otherwise only the last one.
 const NARROW: u8 = 16;
-/// Where an alert stands no page does so for longer, whatever `lcd.page_time` says: with two of
-/// them between its turns it is away for less than ten seconds.
-const LONGEST_BESIDE: Duration = Duration::from_secs(4);
-/// Pages for each notice.
-const PAGES_A_NOTICE: usize = 2;
-/// After an alert that takes so many screens or more, so many of the others come before the next.
-const OTHERS: usize = 2;
+/// Upper limit of a page's time beside alerts, whatever `lcd.page_time` is: even with two pages
+/// between its turns an alert is hidden for less than ten seconds.
+const MAX_BESIDE_ALERT: Duration = Duration::from_secs(4);
+/// Number of pages per notice.
+const PAGES_PER_NOTICE: usize = 2;
+/// Limit on other screens between two alerts; an alert with fewer screens is followed by as many
+/// others.
+const MAX_OTHERS: usize = 2;
 
-/// What fills the slots.
+/// Lines for the slots, and whether they show one of the most severe alerts.
+type Turn = (Vec<String>, Role);
+
+/// The screens for the slots, in turn.
 struct Screens {
-    /// lines for the slots, and whether they show one of the gravest alerts
-    turns: Vec<(Vec<String>, Role)>,
-    /// the gravest alerts' keys, and the first of `turns` that shows each
-    gravest: Vec<(String, usize)>,
-    /// nothing graver than a notice stands
+    turns: Vec<Turn>,
+    /// The keys of the most severe alerts, and the index in `turns` where each first appears.
+    top_alerts: Vec<(String, usize)>,
+    /// No alert is more severe than a notice.
     calm: bool,
 }
 
 impl Scene<'_> {
-    /// Returns a playlist in which the heading stays and the pages take turns below it.
+    /// Returns a playlist with a permanent heading, and the pages in turn below it.
     pub(super) fn below(&self, geometry: Geometry, heading: &[String]) -> Playlist {
         let slots = room::slots(geometry, heading.len());
-        let Screens { mut turns, gravest, .. } = self.screens(&slots);
+        let Screens { mut turns, top_alerts, .. } = self.screens(&slots);
         if turns.is_empty() {
             turns.push((Vec::new(), Role::Ordinary));
         }
-        let longest = if gravest.is_empty() { Duration::MAX } else { LONGEST_BESIDE };
+        let longest = if top_alerts.is_empty() { Duration::MAX } else { MAX_BESIDE_ALERT };
         let dwell = self.settings.lcd.page_time.min(longest);
-        let page = |(lines, role): &(Vec<String>, Role)| {
-            let mut frame = Frame::from_lines(geometry, heading);
-            room::place(&mut frame, &slots, lines);
-            Page { frame, dwell, role: *role }
-        };
-        Playlist { pages: turns.iter().map(page).collect(), gravest, ..Playlist::default() }
+        let pages = turns.iter().map(|turn| page(geometry, heading, &slots, turn, dwell));
+        Playlist { pages: pages.collect(), top_alerts, ..Playlist::default() }
     }
 
-    /// Returns a playlist for a heading that needs all rows: the pages are its guests.
+    /// Returns a playlist for a heading that fills all rows, with the pages as guests in between.
     pub(super) fn beside(&self, geometry: Geometry, heading: &[Vec<String>]) -> Playlist {
         let keep = if geometry.columns < NARROW {
             0
@@ -67,19 +67,13 @@ impl Scene<'_> {
             usize::from(geometry.rows).saturating_sub(1)
         };
         let slots = room::slots(geometry, keep);
-        let Screens { turns, gravest, calm } = self.screens(&slots);
-        // There a part of the address stays, and what is wrong may have as much time as it.
-        let shares = keep > 0 && !gravest.is_empty();
+        let Screens { turns, top_alerts, calm } = self.screens(&slots);
+        // Part of the address stays visible, so an alert may take as much time as the address.
+        let shares = keep > 0 && !top_alerts.is_empty();
         let time = if shares { SHARED_TIME } else { ADDRESS_TIME };
         let address = parts(geometry, heading, time);
-        let guest = |lines: &[String], dwell: Duration, role: Role| {
-            let mut frame = Frame::blank(geometry);
-            for (row, line) in heading.first().into_iter().flatten().take(keep).enumerate() {
-                frame.write(row, 0, line);
-            }
-            room::place(&mut frame, &slots, lines);
-            Page { frame, dwell, role }
-        };
+        let rows = heading.first().map_or(&[][..], Vec::as_slice);
+        let kept = rows.get(..keep).unwrap_or(rows);
         let short = self.settings.lcd.page_time.min(GUEST_TIME);
         let visits: Vec<Vec<usize>> = if shares { shared(&turns, calm) } else { paired(&turns) };
         if visits.is_empty() {
@@ -92,74 +86,73 @@ impl Scene<'_> {
             pages.extend(address.get(round % address.len().max(1)).into_iter().flatten().cloned());
             let Some(visit) = visits.get(round % visits.len()) else { continue };
             let share = u32::try_from(visit.len()).unwrap_or(1).max(1);
-            for turn in visit {
-                let Some((lines, role)) = turns.get(*turn) else { continue };
-                let dwell = match (shares, *role) {
-                    (true, Role::Alert) => SHARED_TIME,
-                    (true, _) if calm => short,
-                    (true, _) => SHARED_TIME,
-                    (false, _) => short / share,
+            for index in visit {
+                let Some(turn) = turns.get(*index) else { continue };
+                let dwell = if !shares {
+                    short / share
+                } else if calm && turn.1 != Role::Alert {
+                    short
+                } else {
+                    SHARED_TIME
                 };
-                if let Some(first @ None) = first_page.get_mut(*turn) {
-                    *first = Some(pages.len());
+                if let Some(first) = first_page.get_mut(*index) {
+                    first.get_or_insert(pages.len());
                 }
-                pages.push(guest(lines, dwell, *role));
+                pages.push(page(geometry, kept, &slots, turn, dwell));
             }
         }
-        let gravest = gravest
+        let top_alerts = top_alerts
             .into_iter()
             .map(|(key, turn)| (key, first_page.get(turn).copied().flatten().unwrap_or(0)));
         Playlist {
             pages,
-            gravest: gravest.collect(),
+            top_alerts: top_alerts.collect(),
             guest_limit: (!shares).then_some(short),
             ..Playlist::default()
         }
     }
 
-    /// Returns what stands in the slots, in turn. Alerts pre-empt the pages; where there is room
-    /// they share it.
+    /// Returns the screens for the slots. Alerts pre-empt the pages, and share a screen with them
+    /// if there is room.
     fn screens(&self, slots: &[Slot]) -> Screens {
-        let top = self
-            .alerts
-            .iter()
-            .filter(|alert| !alert.acknowledged)
-            .map(|alert| alert.severity)
-            .max();
-        let top = top.unwrap_or(Severity::Ok);
+        let new = self.alerts.iter().filter(|alert| !alert.acknowledged);
+        let top = new.map(|alert| alert.severity).max().unwrap_or(Severity::Ok);
         let calm = top < Severity::Warning;
         let is_urgent = |alert: &Alert| alert.severity >= Severity::Warning && !alert.acknowledged;
-        let is_gravest = |alert: &Alert| alert.severity == top && !alert.acknowledged;
-        let pages = || self.pages();
-        let known = || self.alerts_where(|alert| alert.acknowledged);
-        let gravest = self.alerts_where(is_gravest);
-        if gravest.is_empty() {
-            let all: Vec<Topic> = pages().into_iter().chain(self.alerts_where(|_| true)).collect();
+        let is_top = |alert: &Alert| alert.severity == top && !alert.acknowledged;
+        let top_alerts = self.alerts_where(is_top);
+        if top_alerts.is_empty() {
+            let alerts = self.alerts_where(|_| true);
+            let all: Vec<Topic> = self.pages().into_iter().chain(alerts).collect();
             return Screens {
                 turns: ordinary(topic::pack(&all, slots)),
-                gravest: Vec::new(),
+                top_alerts: Vec::new(),
                 calm: true,
             };
         }
-        let keys: Vec<String> = self.shown(is_gravest).map(super::topic_key).collect();
-        let (screens, firsts) = topic::pack_placed(&gravest, slots);
-        // The gravest are among the urgent ones, unless nothing is urgent.
-        let all_urgent = (self.shown(is_urgent).count() != gravest.len())
+        let keys: Vec<String> = self.shown(is_top).map(super::topic_key).collect();
+        let (screens, firsts) = topic::pack_placed(&top_alerts, slots);
+        // The most severe alerts are among the urgent ones, unless none is urgent.
+        let all_urgent = (self.shown(is_urgent).count() != top_alerts.len())
             .then(|| topic::pack(&self.alerts_where(is_urgent), slots));
-        let all_else = || pages().into_iter().chain(known()).collect::<Vec<Topic>>();
-        let less = || {
-            let is_less =
-                |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_gravest(alert);
-            self.alerts_where(is_less).into_iter().chain(all_else()).collect::<Vec<Topic>>()
+        let background = || {
+            let acknowledged = self.alerts_where(|alert| alert.acknowledged);
+            self.pages().into_iter().chain(acknowledged).collect::<Vec<Topic>>()
         };
-        let others = || self.alerts_where(|alert| !is_gravest(alert));
-        let rest = || if calm { all_else() } else { others() };
-        // All that is urgent stays where it leaves room for something else, else the gravest alone.
+        let less_severe = || {
+            let is_less =
+                |alert: &Alert| !alert.acknowledged && !is_urgent(alert) && !is_top(alert);
+            self.alerts_where(is_less).into_iter().chain(background()).collect::<Vec<Topic>>()
+        };
+        let others = || self.alerts_where(|alert| !is_top(alert));
+        let rest = || if calm { background() } else { others() };
+        // Keep all urgent alerts on screen if that leaves room for others, else the most severe
+        // only.
         for (packed, is_all) in [(all_urgent.as_ref().unwrap_or(&screens), true), (&screens, false)]
         {
             let [lines] = packed.as_slice() else { continue };
             if lines.len() < slots.len() {
-                let rest = if is_all { less() } else { rest() };
+                let rest = if is_all { less_severe() } else { rest() };
                 let mut beside = topic::pack(&rest, slots.get(lines.len()..).unwrap_or_default());
                 if beside.is_empty() {
                     beside.push(Vec::new());
@@ -168,17 +161,17 @@ impl Scene<'_> {
                     .into_iter()
                     .map(|rest| (lines.iter().cloned().chain(rest).collect(), Role::Alert));
                 let keys = keys.into_iter().map(|key| (key, 0)).collect();
-                return Screens { turns: turns.collect(), gravest: keys, calm };
+                return Screens { turns: turns.collect(), top_alerts: keys, calm };
             }
         }
         if calm {
-            return with_notices((keys, screens, firsts), topic::pack(&all_else(), slots));
+            return with_notices((keys, screens, firsts), topic::pack(&background(), slots));
         }
         interleaved((keys, screens, firsts), topic::pack(&others(), slots))
     }
 
-    /// Returns what all pages have to show. Beside an IPv6 address, which few users type, the name
-    /// comes first that stands for it.
+    /// Returns the topics of all pages. Beside an IPv6 address, which users rarely type, the host
+    /// name that replaces it comes first.
     fn pages(&self) -> Vec<Topic> {
         let long = self.active.as_ref().and_then(|active| active.address);
         let named = matches!(long, Some(IpNet::V6(_))) && host::announced(self).is_some();
@@ -187,12 +180,12 @@ impl Scene<'_> {
         first.into_iter().chain(rest).flat_map(|(_, page)| page(self)).collect()
     }
 
-    /// Returns these alerts' words for the panel.
+    /// Returns the panel texts of these alerts.
     fn alerts_where(&self, wanted: impl Fn(&Alert) -> bool) -> Vec<Topic> {
         self.shown(wanted).map(|alert| Topic::Text(alert.panel.clone())).collect()
     }
 
-    /// Returns these alerts, without those that row 1 says already.
+    /// Returns these alerts, without those whose text row 1 shows.
     fn shown(&self, wanted: impl Fn(&Alert) -> bool) -> impl Iterator<Item = &Alert> {
         let active = self.active.as_ref();
         let addressed = active.is_some_and(|active| active.address.is_some());
@@ -202,83 +195,94 @@ impl Scene<'_> {
     }
 }
 
-/// The gravest alerts: keys, screens, and the screen on which each begins.
-type Gravest = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
+/// Returns a page with the heading in the top rows and a turn's lines in the slots.
+fn page(
+    geometry: Geometry,
+    heading: &[String],
+    slots: &[Slot],
+    (lines, role): &Turn,
+    dwell: Duration,
+) -> Page {
+    let mut frame = Frame::from_lines(geometry, heading);
+    room::place(&mut frame, slots, lines);
+    Page { frame, dwell, role: *role }
+}
 
-/// Returns turns of pages that show none of the gravest alerts.
-fn ordinary(screens: Vec<Vec<String>>) -> Vec<(Vec<String>, Role)> {
+/// The most severe alerts: keys, screens, and the index of each alert's first screen.
+type TopAlerts = (Vec<String>, Vec<Vec<String>>, Vec<usize>);
+
+/// Returns turns without any of the most severe alerts.
+fn ordinary(screens: Vec<Vec<String>>) -> Vec<Turn> {
     screens.into_iter().map(|lines| (lines, Role::Ordinary)).collect()
 }
 
-/// Returns the gravest alert, one of the others, the next of the gravest, and so on: half of the
-/// time at least for the first kind.
-fn interleaved((keys, screens, firsts): Gravest, others: Vec<Vec<String>>) -> Screens {
+/// Returns the most severe alerts and the others alternately, so that the former get at least half
+/// of the time.
+fn interleaved((keys, screens, firsts): TopAlerts, others: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
-    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let (mut turns, mut placed) = (Vec::new(), vec![None; screens.len()]);
     let (mut round, mut shown) = (0, 0);
-    // Until both kinds have had their turn.
+    // Until all of both kinds have had their turn.
     while round < units.len()
         || (shown < others.len() || round % units.len().max(1) != 0) && !units.is_empty()
     {
         let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
-        let room = unit.len().min(OTHERS);
-        for screen in unit {
-            let Some(lines) = screens.get(screen) else { continue };
-            if round < units.len() {
-                if let Some(place) = placed.get_mut(screen) {
-                    *place = turns.len();
-                }
-            }
-            turns.push((lines.clone(), Role::Alert));
-        }
+        let room = unit.len().min(MAX_OTHERS);
+        push_alert(unit, &screens, &mut turns, &mut placed);
         for lines in others.iter().cycle().skip(shown).take(room) {
             turns.push((lines.clone(), Role::Ordinary));
             shown += 1;
         }
         round += 1;
     }
-    Screens { turns, gravest: at(keys, &firsts, &placed), calm: false }
+    Screens { turns, top_alerts: at(keys, &firsts, &placed), calm: false }
 }
 
-/// Returns a page, a notice, a page: a third of the time for notices.
-fn with_notices((keys, screens, firsts): Gravest, pages: Vec<Vec<String>>) -> Screens {
+/// Returns page, notice, page, and so on, so that notices get a third of the time.
+fn with_notices((keys, screens, firsts): TopAlerts, pages: Vec<Vec<String>>) -> Screens {
     let units = units(&firsts, screens.len());
-    let rounds = pages.len().div_ceil(PAGES_A_NOTICE).next_multiple_of(units.len().max(1));
-    let (mut turns, mut placed) = (Vec::new(), vec![0; screens.len()]);
+    let rounds = pages.len().div_ceil(PAGES_PER_NOTICE).next_multiple_of(units.len().max(1));
+    let (mut turns, mut placed) = (Vec::new(), vec![None; screens.len()]);
     let mut pages = pages.iter().cycle();
     for round in 0..rounds.max(units.len()) {
         turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
-        for screen in units.get(round % units.len().max(1)).cloned().into_iter().flatten() {
-            let Some(lines) = screens.get(screen) else { continue };
-            if round < units.len() {
-                if let Some(place) = placed.get_mut(screen) {
-                    *place = turns.len();
-                }
-            }
-            turns.push((lines.clone(), Role::Alert));
-        }
+        let unit = units.get(round % units.len().max(1)).cloned().unwrap_or_default();
+        push_alert(unit, &screens, &mut turns, &mut placed);
         turns.extend(pages.next().map(|lines| (lines.clone(), Role::Ordinary)));
     }
-    Screens { turns, gravest: at(keys, &firsts, &placed), calm: true }
+    Screens { turns, top_alerts: at(keys, &firsts, &placed), calm: true }
 }
 
-/// Returns the screens that stand one after the other: those of one alert.
-fn units(firsts: &[usize], screens: usize) -> Vec<std::ops::Range<usize>> {
+/// Appends the screens of one alert, and records in `placed` where each first appears.
+fn push_alert(
+    unit: Range<usize>,
+    screens: &[Vec<String>],
+    turns: &mut Vec<Turn>,
+    placed: &mut [Option<usize>],
+) {
+    let places = placed.iter_mut().zip(screens).skip(unit.start).take(unit.len());
+    for (place, lines) in places {
+        place.get_or_insert(turns.len());
+        turns.push((lines.clone(), Role::Alert));
+    }
+}
+
+/// Returns the ranges of consecutive screens that belong to one alert.
+fn units(firsts: &[usize], screens: usize) -> Vec<Range<usize>> {
     let mut begins = firsts.to_vec();
     begins.dedup();
     let ends = begins.iter().skip(1).copied().chain([screens]);
     begins.iter().copied().zip(ends).map(|(begin, end)| begin..end).collect()
 }
 
-/// Returns each alert's key with its place among the turns.
-fn at(keys: Vec<String>, firsts: &[usize], placed: &[usize]) -> Vec<(String, usize)> {
-    keys.into_iter()
-        .zip(firsts.iter().map(|first| placed.get(*first).copied().unwrap_or(0)))
-        .collect()
+/// Returns each alert's key with its position among the turns.
+fn at(keys: Vec<String>, firsts: &[usize], placed: &[Option<usize>]) -> Vec<(String, usize)> {
+    let place = |first: &usize| placed.get(*first).copied().flatten().unwrap_or(0);
+    keys.into_iter().zip(firsts.iter().map(place)).collect()
 }
 
-/// Returns the address's pages in groups that stand for `time` each. A long address stands in
-/// parts, each for two seconds or more: of many parts only some are in each group.
+/// Returns the pages of the address in groups that take `time` each. Each part of a long address
+/// takes at least two seconds, so the parts may be spread over several groups.
 fn parts(geometry: Geometry, heading: &[Vec<String>], time: Duration) -> Vec<Vec<Page>> {
     let most = usize::try_from(time.as_secs() / GUEST_TIME.as_secs()).unwrap_or(1).max(1);
     let groups = heading.len().div_ceil(most).max(1);
@@ -297,9 +301,9 @@ fn group(geometry: Geometry, parts: &[Vec<String>], time: Duration) -> Vec<Page>
     parts.iter().map(page).collect()
 }
 
-/// Returns what each visit between two stays of the address shows, where it may take no more than a
-/// quarter of the time: each of the gravest alerts' screens with one of the others, which share it.
-fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
+/// Returns the screens of each visit between two turns of the address, which is limited to a
+/// quarter of the time: each of the most severe alerts' screens paired with another one.
+fn paired(turns: &[Turn]) -> Vec<Vec<usize>> {
     let of = |role: Role| {
         (0..turns.len()).filter(move |turn| turns.get(*turn).is_some_and(|(_, r)| *r == role))
     };
@@ -308,7 +312,7 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     if alerts.is_empty() || others.is_empty() {
         return (0..turns.len()).map(|turn| vec![turn]).collect();
     }
-    // The turns repeat the alerts among the others: so many visits show all of both.
+    // The turns repeat the alerts among the others; this many visits show all of both.
     let visits = alerts.len().max(others.len());
     let pair = |visit: usize| {
         let alert = alerts.get(visit % alerts.len()).copied();
@@ -317,9 +321,9 @@ fn paired(turns: &[(Vec<String>, Role)]) -> Vec<Vec<usize>> {
     (0..visits).map(pair).collect()
 }
 
-/// Returns what each visit shows where the address shares the display with what is wrong: an alert,
-/// then perhaps something else and the alert again; or a notice and a page.
-fn shared(turns: &[(Vec<String>, Role)], calm: bool) -> Vec<Vec<usize>> {
+/// Returns the screens of each visit if the address shares the display with alerts: an alert, then
+/// possibly another screen and the alert again; or a notice and a page.
+fn shared(turns: &[Turn], calm: bool) -> Vec<Vec<usize>> {
     let pairs = paired(turns);
     let again = |pair: Vec<usize>| match pair.as_slice() {
         [alert, other] if !calm => vec![*alert, *other, *alert],

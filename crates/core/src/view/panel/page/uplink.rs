@@ -1,12 +1,12 @@
-//! How the uplink is doing and how it got its address.
+//! The state of the uplink, and how it got its address.
 
 use super::{Scene, Topic};
 use crate::config::{PortPattern, UplinkProbe};
 use crate::event::Reachability;
 use crate::facts::uplink::{UplinkState, UplinkView};
 
-/// Returns `online DHCP`; without any uplink what is waited for. Never a time that is left: pages
-/// hold facts that stand still.
+/// Returns `online DHCP`; without an uplink, the ports that are waited for. No remaining lease
+/// time: it would change all the time.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(active) = &scene.active else { return vec![waiting(scene)] };
     let Some(address) = active.address else { return Vec::new() };
@@ -25,7 +25,7 @@ pub fn topics(scene: &Scene) -> Vec<Topic> {
     )]
 }
 
-/// Returns how the uplink is doing, in one word.
+/// Returns the state of the uplink in one word.
 fn words(scene: &Scene, active: &UplinkView<'_>) -> &'static str {
     match (active.state, active.reachability) {
         (UplinkState::Online, _) => "online",
@@ -37,7 +37,7 @@ fn words(scene: &Scene, active: &UplinkView<'_>) -> &'static str {
     }
 }
 
-/// Returns which ports are waited for.
+/// Returns the uplinks of the settings, none of which exists.
 fn waiting(scene: &Scene) -> Topic {
     let names: Vec<String> = scene.settings.uplink.interfaces.iter().map(name).collect();
     let first = names.first().cloned().unwrap_or_default();
@@ -50,7 +50,7 @@ fn waiting(scene: &Scene) -> Topic {
     ])
 }
 
-/// Returns what the settings call a port.
+/// Returns the name of a port in the settings.
 fn name(pattern: &PortPattern) -> String {
     match pattern {
         PortPattern::Glob(text) => text.clone(),

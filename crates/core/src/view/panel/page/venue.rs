@@ -3,7 +3,7 @@
 use super::{Scene, Topic};
 use crate::decide::venue::VenueKind;
 
-/// Returns `venue v6-mostly`. Left out is what nearly every venue is, and what other pages show.
+/// Returns `venue v6-mostly`. Omits the most common kinds, and what other pages show.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let active = scene.active.as_ref().map(|active| active.link.index);
     let venue = scene.venues.iter().find(|venue| Some(venue.index) == active);

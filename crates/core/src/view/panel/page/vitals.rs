@@ -1,8 +1,8 @@
-//! How the head itself is.
+//! The head's vitals.
 
 use super::{Scene, Topic};
 
-/// Returns `48°C load 0.3`, then what is free; nothing of what the machine has no sensor for.
+/// Returns `48°C load 0.3`, then the free resources. Omits values without a sensor.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let Some(head) = scene.facts.vitals().head else { return Vec::new() };
     let temperature = head.temperature.map(|degrees| format!("{degrees}°C"));

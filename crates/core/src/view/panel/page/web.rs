@@ -1,8 +1,8 @@
-//! Where the status page is, while there is one.
+//! The port of the status page.
 
 use super::{Scene, Topic};
 
-/// Returns the port of the status page at the address of row 1.
+/// Returns the port of the status page at the address of row 1, if there is one.
 pub fn topics(scene: &Scene) -> Vec<Topic> {
     let port = scene.facts.web_port();
     let topic = port.map(|port| {

@@ -1,4 +1,4 @@
-//! Words that stand in the address's place, and the first and last ones.
+//! Texts in place of the address, and the first and last texts of a run.
 
 use crate::event::Stop;
 use crate::facts::uplink::{UplinkState, UplinkView};
@@ -10,16 +10,16 @@ pub fn no_address(active: Option<&UplinkView<'_>>) -> &'static str {
     match active.state {
         UplinkState::Absent => "NO UPLINK",
         UplinkState::NoCarrier if active.link.wireless => "NO WIFI",
-        // Switched off: no cable is missing. Why stands below.
+        // The port is down, not unplugged. The alert below shows the reason.
         UplinkState::NoCarrier if !active.link.up => "NO UPLINK",
         UplinkState::NoCarrier => "NO CABLE",
-        // A translator's address alone, which answers no one.
+        // It has only a translator's address, which is unreachable.
         UplinkState::NoDhcp | UplinkState::Addressed => "NO DHCP",
         _ => "SEARCHING",
     }
 }
 
-/// Returns the words on rows: broken between words, or with a hyphen, where one row is too narrow.
+/// Returns the text on rows, split between words, or by a hyphen if a row is too narrow.
 pub fn rows(words: &str, geometry: Geometry) -> Vec<String> {
     if words.len() <= super::room::widths(geometry).first().copied().unwrap_or(0) {
         return vec![words.to_owned()];
@@ -32,8 +32,8 @@ pub fn rows(words: &str, geometry: Geometry) -> Vec<String> {
     parts.into_iter().map(str::to_owned).collect()
 }
 
-/// Returns what stays on the display when the daemon has ended. On a restart by the service manager
-/// the panel is not touched at all, so this is not asked for.
+/// Returns the frame that stays on the display after the daemon has ended. Not used for a restart
+/// by the service manager, which leaves the panel untouched.
 pub fn last_words(geometry: Geometry, stop: Option<Stop>) -> Frame {
     let words = match stop {
         None | Some(Stop::Terminated) => "STOPPED",
@@ -43,7 +43,7 @@ pub fn last_words(geometry: Geometry, stop: Option<Stop>) -> Frame {
     Frame::from_lines(geometry, &rows(words, geometry))
 }
 
-/// Returns what is shown until the kernel has listed what there is.
+/// Returns the frame until the kernel's tables have been read.
 pub fn starting(geometry: Geometry) -> Frame {
     Frame::from_lines(geometry, &rows("STARTING", geometry))
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_last_word_is_whole_on_every_display() {
+    fn every_last_text_fits_every_display() {
         for geometry in Geometry::ALL {
             let stops = [
                 (Some(Stop::Terminated), "STOPPED"),

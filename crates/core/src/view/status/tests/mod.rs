@@ -32,7 +32,7 @@ const SETTINGS: &str = r#"
     address = "192.168.50.12"
 "#;
 
-/// Facts that take events in, at a time that is only a number of seconds.
+/// Facts with a helper clock that counts seconds.
 struct Stage {
     settings: Arc<Settings>,
     facts: Facts,
@@ -63,7 +63,7 @@ impl Stage {
         self.handle(Event::Tick)
     }
 
-    /// Cluster port and wired uplink, online.
+    /// Returns a head with a cluster port and a wired uplink, online.
     fn online() -> Self {
         let mut stage = Self::new();
         stage.handle(Event::Dump(Dump::Begin));
@@ -120,20 +120,20 @@ impl Stage {
         snapshot(&self.settings, &self.facts, &decide(&self.settings, &self.facts))
     }
 
-    /// The snapshot line, as a client reads it; it must be as the schema says.
+    /// Returns the snapshot line as a client reads it, checked against the schema.
     fn line(&self) -> Value {
         let nodes = nodes(&self.facts);
         parse(&whole(&self.snapshot(), &nodes, self.now()))
     }
 }
 
-/// A snapshot line.
+/// Returns a snapshot line.
 fn whole(snapshot: &Snapshot, nodes: &[NodeStatus], now: Instant) -> Vec<u8> {
     let nodes = nodes.iter().map(|node| node.at(now)).collect();
     crate::api::line(&api::Snapshot { nodes, ..snapshot.at(now) })
 }
 
-/// Names of what differs.
+/// Returns the names of the parts that differ.
 fn parts(change: &api::Change) -> Vec<String> {
     let value = serde_json::to_value(change).unwrap();
     keys(&value)
@@ -182,7 +182,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn with_nothing_known_no_key_is_missing() {
+fn without_facts_no_key_is_missing() {
     let line = Stage::new().line();
     let mut documented = Schema::shipped().keys("snapshot");
     documented.sort();
@@ -284,7 +284,7 @@ fn a_stick_reports_each_of_its_leds() {
 }
 
 #[test]
-fn devices_are_well_or_absent_or_broken_or_off() {
+fn devices_are_ok_absent_failed_or_off() {
     let mut stage = Stage::online();
     stage.report(Output::Display, Ok(display()));
     for (kind, word) in [
@@ -303,9 +303,9 @@ fn devices_are_well_or_absent_or_broken_or_off() {
     assert_eq!(stage.line()["panel"]["lcd"]["state"], "ok");
 }
 
-/// A cable is pulled and the address stays on its port, as one that was given by hand does.
+/// The carrier is lost and the address stays, as a static one does.
 #[test]
-fn a_number_that_no_cable_leads_to_is_not_reported() {
+fn an_address_without_a_carrier_is_not_reported() {
     let mut stage = Stage::online();
     let Event::Link(Change::Present(plugged)) = link(3, "eth1") else { panic!("no link") };
     stage.handle(Event::Link(Change::Present(Link { carrier: false, ..plugged })));
@@ -318,7 +318,7 @@ fn a_number_that_no_cable_leads_to_is_not_reported() {
 }
 
 #[test]
-fn what_blocks_is_named_or_has_null_names() {
+fn a_blocker_is_named_or_null() {
     let mut stage = Stage::online();
     let blocker = Blocker {
         table: Some("ip filter".to_owned()),
@@ -341,7 +341,7 @@ fn what_blocks_is_named_or_has_null_names() {
 }
 
 #[test]
-fn counts_of_the_rules_alone_are_worth_no_line() {
+fn rule_counters_alone_cause_no_line() {
     let mut stage = Stage::online();
     let count = |purpose: &str, packets| RuleCount {
         chain: "forward".into(),
@@ -362,7 +362,7 @@ fn counts_of_the_rules_alone_are_worth_no_line() {
 }
 
 #[test]
-fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
+fn a_rule_set_that_failed_leaves_the_masquerade_unknown() {
     let mut stage = Stage::online();
     stage.report(Output::Firewall, Err(error(ApplyErrorKind::Failed)));
     let gateway = &stage.line()["gateway"];
@@ -370,7 +370,7 @@ fn a_rule_set_that_cannot_be_applied_leaves_the_masquerade_unknown() {
 }
 
 #[test]
-fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
+fn loaded_rules_report_ipv6_as_blocked() {
     assert_eq!(Stage::online().line()["gateway"]["ipv6_forwarding"], false);
     assert_eq!(
         Stage::new().line()["gateway"]["ipv6_forwarding"],
@@ -380,7 +380,7 @@ fn rules_that_are_in_the_kernel_let_no_ipv6_through() {
 }
 
 #[test]
-fn a_backlight_that_goes_dark_is_worth_a_line() {
+fn a_change_of_the_backlight_causes_a_line() {
     let mut stage = Stage::online();
     stage.report(Output::Display, Ok(display()));
     assert_eq!(stage.line()["panel"]["lcd"]["backlight"], true);
@@ -396,7 +396,7 @@ fn a_backlight_that_goes_dark_is_worth_a_line() {
 }
 
 #[test]
-fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
+fn bus_errors_of_the_display_cause_a_line() {
     let mut stage = Stage::online();
     let before = stage.snapshot();
     stage.handle(Event::Vital(Vital::DisplayErrors(3)));
@@ -405,7 +405,7 @@ fn errors_of_the_displays_bus_are_reported_and_are_worth_a_line() {
 }
 
 #[test]
-fn losses_are_of_the_last_64_rounds_and_of_a_node_that_answers() {
+fn losses_cover_the_last_64_rounds_of_a_node_that_is_up() {
     let mut stage = Stage::online();
     assert_eq!(stage.line()["nodes"][0]["loss_percent"], Value::Null);
     for _ in 0..100 {
@@ -459,7 +459,7 @@ fn an_infinite_lease_has_no_end() {
 }
 
 #[test]
-fn time_alone_is_no_news() {
+fn time_alone_causes_no_line() {
     let mut stage = Stage::online();
     stage.node("rpi1", true);
     stage.report(Output::Display, Ok(display()));
@@ -490,7 +490,7 @@ fn time_alone_is_no_news() {
 }
 
 #[test]
-fn a_change_reports_just_what_changed() {
+fn a_change_has_only_the_changed_parts() {
     let mut stage = Stage::online();
     stage.node("rpi1", true).node("rpi2", true);
     let before = stage.snapshot();
@@ -521,16 +521,16 @@ fn a_change_reports_just_what_changed() {
 }
 
 #[test]
-fn nothing_to_report_is_no_line() {
+fn an_empty_change_is_no_line() {
     let stage = Stage::online();
     let snapshot = stage.snapshot();
     assert!(!snapshot.is_news_after(&snapshot.clone()));
     assert!(snapshot.change_after(&snapshot, stage.now()).is_empty());
 }
 
-/// Names of ports, tables and programs come from others, and many a client prints a text as it is.
+/// Names of ports, tables and programs are untrusted, and clients may print texts unfiltered.
 #[test]
-fn no_text_is_obeyed_by_a_terminal() {
+fn texts_contain_no_terminal_controls() {
     const RAW: &str = "\u{1b}[2J\n\u{7f}\u{9b}31m\u{202e}x";
     let mut stage = Stage::online();
     stage.handle(link(4, RAW)).handle(address(4, "172.20.5.7/24"));

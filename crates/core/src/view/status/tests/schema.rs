@@ -1,5 +1,5 @@
-//! The shipped schema, and as much of JSON Schema as it uses. Stricter than a reader should be: a
-//! key that the schema does not name is a fault, for then the schema is not complete.
+//! The shipped schema, and the subset of JSON Schema that it uses. Stricter than a reader should
+//! be: a key that is missing in the schema is an error, so that the schema stays complete.
 
 use serde_json::Value;
 
@@ -13,12 +13,12 @@ impl Schema {
         )
     }
 
-    /// Names of the properties of a definition.
+    /// Returns the property names of a definition.
     pub fn keys(&self, definition: &str) -> Vec<String> {
         self.0["$defs"][definition]["properties"].as_object().unwrap().keys().cloned().collect()
     }
 
-    /// Where and why `value` is not as the schema says.
+    /// Returns where and why `value` violates the schema.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         self.at("line", &self.0, value)
     }
@@ -72,7 +72,7 @@ impl Schema {
         Ok(())
     }
 
-    /// One of the choices fits, or at least one.
+    /// Checks that one of the choices fits, or at least one.
     fn choices(
         &self,
         path: &str,

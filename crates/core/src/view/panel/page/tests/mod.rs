@@ -15,7 +15,7 @@ use crate::panel::Pattern;
 use crate::view::panel::led::lights;
 use story::{ETH1, Story, WLAN0};
 
-/// The pages of a story at four sizes, against `golden/NAME.txt`.
+/// Compares the pages of a story at four sizes with `golden/NAME.txt`.
 fn golden(name: &str, expected: &str, story: &Story) {
     let drawn: String = ["8x2", "16x2", "20x4", "40x2"].map(|size| story.drawn(size)).concat();
     let path =
@@ -45,7 +45,7 @@ fn behind_a_captive_portal_the_panel_reports_so() {
 }
 
 #[test]
-fn without_a_cable_words_stand_in_the_addresss_place() {
+fn without_a_carrier_a_text_replaces_the_address() {
     golden!("no-cable", Story::fair().port(ETH1, "eth1", false));
 }
 
@@ -82,7 +82,7 @@ fn the_contracts_example_is_the_first_page() {
 }
 
 #[test]
-fn the_words_follow_the_cable_and_the_server() {
+fn the_text_follows_carrier_and_dhcp() {
     let row1 =
         |story: &Story| story.playlist("16x2").pages[0].frame.lines()[0].trim_end().to_owned();
     let story = Story::new();
@@ -112,7 +112,7 @@ fn alerts_take_turns_and_pages_wait() {
 }
 
 #[test]
-fn what_stands_on_row_1_is_not_repeated_below_it() {
+fn row_1_is_not_repeated_below_it() {
     let story = Story::fair().port(ETH1, "eth1", false).wait(Duration::from_secs(61));
     let pages = story.playlist("16x2").pages;
     assert!(pages.iter().all(|page| page.frame.lines()[1].trim() != "NO CABLE"), "{pages:?}");
@@ -120,7 +120,7 @@ fn what_stands_on_row_1_is_not_repeated_below_it() {
 }
 
 #[test]
-fn a_lease_that_runs_changes_nothing() {
+fn a_running_lease_changes_nothing() {
     let story = Story::fair();
     let before = story.playlist("20x4");
     let later = story.wait(Duration::from_secs(30)).address(ETH1, "10.99.0.126/24");
@@ -128,7 +128,7 @@ fn a_lease_that_runs_changes_nothing() {
 }
 
 #[test]
-fn until_the_kernel_has_listed_what_there_is_nothing_is_claimed() {
+fn before_the_first_dump_the_panel_shows_starting() {
     let story = Story::fair();
     let settings = story.sized("16x2");
     let fresh = crate::facts::Facts::new(std::sync::Arc::new(settings.clone()), story.now);
@@ -137,7 +137,7 @@ fn until_the_kernel_has_listed_what_there_is_nothing_is_claimed() {
 }
 
 #[test]
-fn the_leds_are_the_cluster_and_a_node_each() {
+fn the_leds_are_the_cluster_and_each_node() {
     let story = Story::fair().node("rpi2", 3, false);
     let desired = decide::decide(&story.settings, &story.facts);
     let patterns: Vec<Pattern> = lights(&story.facts, &desired).iter().map(|s| s.pattern).collect();
@@ -152,7 +152,7 @@ fn the_leds_are_the_cluster_and_a_node_each() {
 }
 
 #[test]
-fn not_all_is_well_and_people_know() {
+fn acknowledged_alerts_take_turns_with_the_pages() {
     let story = Story::fair().node("rpi2", 3, false);
     let known = decide::alert::acknowledge::all_standing(
         &story.facts,
@@ -162,8 +162,7 @@ fn not_all_is_well_and_people_know() {
 }
 
 #[test]
-fn a_warning_is_news_on_every_display_also_where_the_address_stands_first_and_a_temperature_is_none()
- {
+fn a_warning_is_news_on_every_display_and_a_temperature_is_not() {
     let hot =
         |degrees| Event::Vital(Vital::Head(Head { temperature: Some(degrees), ..Head::default() }));
     for size in ["8x2", "16x2", "20x4", "40x2"] {
@@ -223,7 +222,7 @@ nodes = \"1-150\"
 node_address = \"10.21.{group}.{slot}\"
 ";
 
-/// So many rounds of those nodes of the racks.
+/// Adds this many probe rounds of the selected rack nodes.
 fn rounds(mut story: Story, wanted: impl Fn(usize) -> bool, rtt: Option<Duration>) -> Story {
     let nodes: Vec<Round> = story
         .facts
@@ -256,7 +255,7 @@ fn ten_thousand_nodes_are_reported_by_rack() {
     golden!("ten-thousand", story.handle(Event::Acknowledgement(known)));
 }
 
-/// The rhythms of a stick with so many LEDs.
+/// Returns the patterns of a stick with this many LEDs.
 fn lit(story: Story, leds: u16) -> Vec<Pattern> {
     let held = Applied::Indicator { leds, name: "stick".into() };
     let story =
@@ -266,7 +265,7 @@ fn lit(story: Story, leds: u16) -> Vec<Pattern> {
 }
 
 #[test]
-fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
+fn with_more_nodes_than_leds_each_shows_the_worst_of_its_share() {
     let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
     // 67 racks on seven LEDs: nodes of racks 1 and 67 are down.
     let racks = || rounds(racks(), |place| place == 0 || place == 10_049, None);
@@ -280,7 +279,7 @@ fn where_nodes_outnumber_the_leds_each_is_a_share_and_the_worst_of_it() {
 }
 
 #[test]
-fn a_known_fault_falls_to_the_warnings_rhythm_and_a_new_one_is_red_again() {
+fn an_acknowledged_fault_shows_as_a_warning_and_a_new_one_is_red() {
     let cluster = |story: &Story| {
         lights(&story.facts, &decide::decide(&story.settings, &story.facts))[0].pattern
     };
@@ -308,7 +307,7 @@ fn acknowledged(story: Story) -> Story {
     story.handle(Event::Acknowledgement(known))
 }
 
-/// Fourteen nodes that are well.
+/// Returns a story with fourteen nodes that are up.
 fn shelf(settings: &str) -> Story {
     let text = format!("uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n{settings}");
     let story = Story::of(&text).port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
@@ -318,7 +317,7 @@ fn shelf(settings: &str) -> Story {
 }
 
 #[test]
-fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_more_that_dies_is() {
+fn of_many_acknowledged_dead_nodes_a_recovery_is_no_news_and_another_failure_is() {
     let group =
         "[[group]]\nname = \"shelf\"\nnodes = \"1-14\"\nnode_address = \"192.168.50.1{slot}\"\n"
             .to_owned();
@@ -332,7 +331,7 @@ fn of_many_dead_nodes_that_people_know_of_one_that_returns_is_no_news_and_one_mo
         assert_eq!(urgency(&story), Severity::Warning);
         let story = rounds(story, |place| place == 3, answers);
         assert_eq!(urgency(&story), Severity::Warning, "one has returned");
-        // What is kept on disk, and read at the next start.
+        // The state that is saved, and loaded at the next start.
         let mut again = shelf(&settings);
         let kept = story.facts.acknowledged().iter().map(|id| id.to_string().parse().unwrap());
         again = again.handle(Event::Acknowledgement(Acknowledgement::Restored(kept.collect())));
@@ -357,7 +356,7 @@ fn known_down(names: &[&str]) -> BTreeSet<AlertId> {
 }
 
 #[test]
-fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
+fn after_a_restart_acknowledgements_wait_until_their_alerts_are_raised() {
     let settle = |story: Story| {
         let desired = decide::decide(&story.settings, &story.facts);
         let standing = decide::alert::acknowledge::still_standing(&story.facts, &desired);
@@ -388,7 +387,7 @@ fn after_a_restart_what_people_knew_is_waited_for_until_it_has_been_raised() {
 }
 
 #[test]
-fn an_alert_with_other_words_on_the_panel_is_still_known() {
+fn an_alert_with_another_panel_text_stays_acknowledged() {
     let carrier = |up| Story::new().port(ETH1, "eth1", up);
     let panel =
         |story: &Story| decide::decide(&story.settings, &story.facts).alerts[0].panel.clone();
@@ -405,7 +404,7 @@ fn an_alert_with_other_words_on_the_panel_is_still_known() {
 }
 
 #[test]
-fn a_stranger_has_the_last_led_and_a_rack_whose_dead_are_known_falls_to_amber() {
+fn ungrouped_nodes_have_the_last_led_and_an_acknowledged_rack_is_amber() {
     let (well, down, warned) = (Pattern::Breathe, Pattern::FastBlink, Pattern::DoubleBlink);
     let found = |last: u8| {
         let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, last]);

@@ -1,4 +1,4 @@
-//! Any address on any display.
+//! Property tests: any address on any display.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::panel::{Geometry, Playlist, Role};
 fn address() -> impl Strategy<Value = IpAddr> {
     let v4 = any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from(bits)));
     let v6 = any::<u128>().prop_map(|bits| IpAddr::V6(Ipv6Addr::from(bits)));
-    // Groups of few digits and runs of zeros, as people and routers make them.
+    // Typical addresses: groups with few digits, and runs of zeros.
     let short = proptest::array::uniform8(prop_oneof![Just(0_u16), 0..16_u16, any::<u16>()])
         .prop_map(|groups| IpAddr::V6(Ipv6Addr::from(groups)));
     prop_oneof![v4, v6, short]
@@ -29,17 +29,17 @@ fn at(address: IpAddr, alerting: bool) -> Story {
     if alerting { story.node("rpi2", 3, false) } else { story }
 }
 
-/// What a reader has read when all parts of the address have had their turn.
+/// Returns what a reader has seen after all parts of the address.
 fn reported(playlist: &Playlist) -> String {
     let rows = usize::from(playlist.urgent_rows);
     let mut reported = String::new();
-    // Guests come between the parts of an address that needs several screens.
+    // Guests come between the parts of an address that spans several screens.
     let filled = playlist.pages.iter().any(|page| page.role == Role::Address);
     for page in playlist.pages.iter().filter(|page| !filled || page.role == Role::Address) {
         let lines = page.frame.lines();
         let text = lines[..rows].iter().map(|line| line.trim()).collect::<Vec<_>>().concat();
         let Some((before, last)) = text.rsplit_once('/') else {
-            // No mark: it is all there at once.
+            // Not numbered: all of it is shown at once.
             return if reported.is_empty() { text } else { reported };
         };
         reported.push_str(before[..before.len() - 1].trim_end());
@@ -54,9 +54,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_address_is_shown_whole_on_every_display(address in address(), alerting: bool) {
+    fn every_address_is_shown_completely_on_every_display(address in address(), alerting: bool) {
         let story = at(address, alerting);
-        // The state decides what an address is that one can be reached at.
+        // The state decides which address is shown.
         let Some(shown) = story.facts.active().and_then(|active| active.address) else { return Ok(()) };
         for geometry in Geometry::ALL {
             let playlist = story.playlist(&geometry.to_string());
@@ -74,11 +74,11 @@ proptest! {
                 let row = page.frame.lines()[0].trim().to_owned();
                 (shown.addr().to_string().contains(row.split(' ').next().unwrap()), page.dwell)
             }).collect();
-            // A wider display keeps a part of the address beside what is wrong.
+            // A wider display keeps part of the address beside the alerts.
             if geometry.columns >= 16 && geometry.rows > 1 {
                 continue;
             }
-            // Guests are short, and the address stands long enough between them.
+            // Guests are short, and the address is shown long enough between them.
             let (mut since_guest, mut guests) = (Duration::ZERO, Duration::ZERO);
             for (address, dwell) in mine.iter().chain(&mine) {
                 if *address {
@@ -95,14 +95,15 @@ proptest! {
     }
 
     #[test]
-    fn what_looks_like_an_address_on_row_1_is_one_of_the_uplink(address in address(), alerting: bool) {
+    fn an_address_on_row_1_is_the_uplinks(address in address(), alerting: bool) {
         let story = at(address, alerting);
         let Some(active) = story.facts.active() else { return Ok(()) };
         let known: Vec<String> = active.addresses.iter().map(|net| net.addr().to_string()).collect();
         for geometry in Geometry::ALL {
             for page in story.playlist(&geometry.to_string()).pages {
                 let row = page.frame.lines()[0].clone();
-                // A number by itself; one that follows a word is not taken for the head's.
+                // A number by itself; one that follows a word is not mistaken for the head's
+                // address.
                 let word = row.split(' ').next().unwrap_or_default();
                 let number = word.chars().all(|scalar| scalar.is_ascii_hexdigit() || matches!(scalar, '.' | ':'));
                 if !number || !word.contains(['.', ':']) {

@@ -1,4 +1,4 @@
-//! Facts from a short story, made of real events.
+//! Facts from a short story made of real events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +44,12 @@ pub struct Story {
 }
 
 impl Story {
-    /// The cluster's port is there, and the kernel has reported it.
+    /// Starts with a cluster port that the kernel has reported.
     pub fn new() -> Self {
         Self::of(SETTINGS)
     }
 
-    /// The same with other settings.
+    /// Starts with other settings.
     pub fn of(text: &str) -> Self {
         let settings = settings(text);
         let now = Instant::from_boot(Duration::from_secs(100));
@@ -112,7 +112,7 @@ impl Story {
         self.handle(Event::Probe(Probe::Uplink { index, reachability }))
     }
 
-    /// So many rounds of one node, answered or not.
+    /// Adds this many probe rounds of one node, with or without a reply.
     pub fn node(mut self, name: &str, rounds: u32, answered: bool) -> Self {
         for _ in 0..rounds {
             let rtt = answered.then(|| Duration::from_micros(300));
@@ -134,7 +134,7 @@ impl Story {
         self.handle(Event::Applied(ApplyReport { output: Output::Firewall, result: Ok(applied) }))
     }
 
-    /// At the trade fair: an address by DHCP, the internet behind it, all nodes well.
+    /// Returns a head at a trade fair: an address by DHCP, internet, all nodes up.
     pub fn fair() -> Self {
         let fair = Self::new().port(ETH1, "eth1", true).address(ETH1, "10.99.0.126/24");
         let fair =
@@ -142,7 +142,7 @@ impl Story {
         fair.node("rpi1", 1, true).node("rpi2", 1, true).node("rpi3", 1, true)
     }
 
-    /// The settings with a display of this size.
+    /// Returns the settings with a display of this size.
     pub fn sized(&self, size: &str) -> Settings {
         let mut settings = self.settings.clone();
         settings.lcd.geometry = size.parse().unwrap();
@@ -154,8 +154,8 @@ impl Story {
         playlist(&settings, &self.facts, &decide::decide(&settings, &self.facts))
     }
 
-    /// All pages as text: each with the time it stands, rows between bars, the heartbeat in its
-    /// cell.
+    /// Returns all pages as text: each with its duration, rows between bars, and the heartbeat in
+    /// its cell.
     pub fn drawn(&self, size: &str) -> String {
         let mut text = format!("== {size}\n");
         for page in self.playlist(size).pages {

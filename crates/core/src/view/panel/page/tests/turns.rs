@@ -1,5 +1,5 @@
-//! Any alerts on any display: what is gravest is seen at once and for most of the time, and
-//! everything else is seen too.
+//! Property tests: any alerts on any display. The most severe alerts appear at once and for most of
+//! the time, and everything else appears too.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::panel::{Frame, Geometry, Playlist};
 use crate::view::panel::page::playlist;
 
 const STEP: Duration = Duration::from_millis(200);
-/// Eight seconds of them, and the six that are the address's but for one step.
+/// Steps in eight seconds, of which the address has six, less one step.
 const EIGHT: usize = 40;
 const SIX: usize = 29;
 const SECOND: Duration = Duration::from_secs(1);
-/// What may be away for ten seconds is looked at once in a step.
+/// The ten-second limit, plus one sampling step.
 const AWAY: Duration = Duration::from_millis(10_200);
 
-/// An alert each word of which begins with a mark of its own.
+/// Returns an alert in which each word begins with a unique mark.
 fn alert(number: usize, severity: Severity, more: &str, acknowledged: bool) -> Alert {
     let words = std::iter::once("").chain(more.split_whitespace());
     let panel = words.map(|word| format!("#{number:02}{word}")).collect::<Vec<_>>().join(" ");
@@ -50,7 +50,7 @@ fn alerts() -> impl Strategy<Value = Vec<Alert>> {
     )
 }
 
-/// In the order of `decide::alerts`.
+/// Sorts as `decide::alert` does.
 fn sorted(mut alerts: Vec<Alert>) -> Vec<Alert> {
     alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.text.cmp(&b.text)));
     alerts
@@ -78,7 +78,7 @@ fn story(address: &str) -> Story {
         .loaded()
 }
 
-/// What the display plays when these alerts stand.
+/// Returns the playlist for these alerts.
 fn played(story: &Story, geometry: Geometry, page_time: Duration, alerts: &[Alert]) -> Playlist {
     let mut settings = story.sized(&geometry.to_string());
     settings.lcd.page_time = page_time;
@@ -86,7 +86,7 @@ fn played(story: &Story, geometry: Geometry, page_time: Duration, alerts: &[Aler
     playlist(&settings, &story.facts, &decide::Desired { alerts: alerts.to_vec(), ..desired })
 }
 
-/// What was on the glass in one step.
+/// What the display showed in one step.
 #[derive(Debug)]
 struct Seen {
     text: String,
@@ -99,18 +99,18 @@ impl Seen {
     }
 }
 
-/// Those that are to be seen first.
-fn gravest(alerts: &[Alert]) -> Vec<&Alert> {
+/// Returns the alerts that must appear first.
+fn top_alerts(alerts: &[Alert]) -> Vec<&Alert> {
     let top = alerts.iter().filter(|alert| !alert.acknowledged).map(|alert| alert.severity).max();
     alerts.iter().filter(|alert| !alert.acknowledged && Some(alert.severity) == top).collect()
 }
 
-/// Eight columns or one row: the address comes first there.
+/// Returns whether the display has eight columns or one row: there the address has priority.
 fn is_small(geometry: Geometry) -> bool {
     geometry.columns < 16 || geometry.rows == 1
 }
 
-/// Notes what was on the glass in each step.
+/// Records what the display shows in each step.
 struct Watch<'s> {
     rotation: Rotation,
     now: Duration,
@@ -156,7 +156,7 @@ impl<'s> Watch<'s> {
         }
     }
 
-    /// The longest time without any of these, in the frames from `from` on.
+    /// Returns the longest time without any of these, in the frames from `from` on.
     fn away(&self, alerts: &[&Alert], from: usize) -> Duration {
         let (mut away, mut longest) = (Duration::ZERO, Duration::ZERO);
         for frame in &self.frames[from..] {
@@ -179,7 +179,7 @@ impl<'s> Watch<'s> {
         Seen { text: lines.join("\n"), address }
     }
 
-    /// Of any eight seconds the address has six.
+    /// Checks that the address has six of any eight seconds.
     fn address_comes_first(&self) -> Result<(), TestCaseError> {
         if !is_small(self.geometry) {
             return Ok(());
@@ -200,14 +200,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_gravest_has_its_share_and_everything_is_seen(
+    fn the_most_severe_alerts_have_their_share_and_everything_is_seen(
         venue in venue(), place in 0..Geometry::ALL.len(), page_time in 1..20_u32, alerts in alerts()
     ) {
         let (story, geometry) = (story(venue), Geometry::ALL[place]);
         let mut watch = Watch::new(&story, geometry, page_time * SECOND);
         watch.give(&alerts);
         let cycle: Duration = watch_length(&played(&story, geometry, page_time * SECOND, &alerts));
-        // No more than a few seconds for each thing that there is to say.
+        // A few seconds for each thing to show.
         let most = Duration::from_secs(300 + 60 * alerts.len() as u64);
         prop_assert!(cycle <= most, "{cycle:?}");
         watch.run((2 * cycle).max(20 * SECOND));
@@ -215,28 +215,28 @@ proptest! {
         for alert in &alerts {
             prop_assert!(watch.away(&[alert], 0) < 2 * cycle, "{geometry}: {alert:?} is never seen");
         }
-        let gravest = gravest(&alerts);
-        let Some(first) = gravest.first() else { return Ok(()) };
-        prop_assert!(watch.away(&gravest, 0) <= AWAY, "{geometry} {page_time}: away for {:?}", watch.away(&gravest, 0));
+        let top_alerts = top_alerts(&alerts);
+        let Some(first) = top_alerts.first() else { return Ok(()) };
+        prop_assert!(watch.away(&top_alerts, 0) <= AWAY, "{geometry} {page_time}: away for {:?}", watch.away(&top_alerts, 0));
         let steps = usize::try_from(cycle.as_millis() / STEP.as_millis()).unwrap().clamp(1, watch.frames.len());
         let window = &watch.frames[..steps];
         let guests = window.iter().filter(|seen| !is_small(geometry) || !seen.address).count();
-        let seen = window.iter().filter(|seen| gravest.iter().any(|alert| seen.shows(alert))).count();
-        // On a small display of the time that the address leaves, where it leaves no row.
+        let seen = window.iter().filter(|seen| top_alerts.iter().any(|alert| seen.shows(alert))).count();
+        // On a small display, half of the time that the address leaves.
         let all = guests.max(seen);
         let share = if first.severity == Severity::Notice { 33 } else { 49 };
         prop_assert!(seen * 100 >= all * share, "{geometry} {page_time}: {seen} of {all}: {alerts:?}");
     }
 
     #[test]
-    fn a_new_gravest_alert_is_seen_at_once_whenever_it_comes(
+    fn a_new_most_severe_alert_is_seen_at_once(
         venue in venue(), place in 0..Geometry::ALL.len(), page_time in 1..20_u32, before in alerts(), steps in 1..400_u32
     ) {
         let (story, geometry) = (story(venue), Geometry::ALL[place]);
         let mut watch = Watch::new(&story, geometry, page_time * SECOND);
         watch.give(&before);
         watch.run(steps * STEP);
-        let top = gravest(&before).first().map_or(Severity::Notice, |alert| alert.severity);
+        let top = top_alerts(&before).first().map_or(Severity::Notice, |alert| alert.severity);
         let new = alert(99, top, "", false);
         let from = watch.frames.len();
         watch.give(&sorted([before, vec![new.clone()]].concat()));
@@ -245,7 +245,7 @@ proptest! {
         let waits = watch.frames[from..].iter().take_while(|seen| !seen.shows(&new)).count();
         let waits = STEP * u32::try_from(waits).unwrap();
         let most = match (is_small(geometry), top) {
-            // Where the address has six of every eight seconds.
+            // If the address has six of every eight seconds.
             (true, _) => 8 * SECOND,
             (false, Severity::Notice) => 5 * SECOND,
             (false, _) => SECOND,
@@ -254,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn alerts_that_come_and_go_keep_neither_the_gravest_nor_the_address_off_the_glass(
+    fn flapping_alerts_hide_neither_the_most_severe_nor_the_address(
         venue in venue(), place in 0..Geometry::ALL.len(), page_time in 1..20_u32,
         changes in proptest::collection::vec((alerts(), 1..40_u32), 1..40)
     ) {
@@ -263,7 +263,7 @@ proptest! {
         let fault = alert(98, Severity::Fault, "", false);
         let mut from = 0;
         for (alerts, steps) in changes {
-            // The fault stays; what else there is comes and goes, and is less grave.
+            // The fault stays; other, less severe alerts come and go.
             let others = alerts.into_iter().map(|alert| Alert { severity: alert.severity.min(Severity::Warning), ..alert });
             watch.give(&sorted(others.chain([fault.clone()]).collect()));
             from = if from == 0 { watch.frames.len() } else { from };
@@ -274,7 +274,7 @@ proptest! {
     }
 }
 
-/// How long all pages take.
+/// Returns the time that all pages take.
 fn watch_length(playlist: &Playlist) -> Duration {
     match playlist.pages.as_slice() {
         [_] => SECOND,
@@ -282,7 +282,7 @@ fn watch_length(playlist: &Playlist) -> Duration {
     }
 }
 
-/// Sixteen warnings of four seconds each, which is 64 s.
+/// Sixteen warnings of four seconds each: 64 s.
 #[test]
 fn a_fault_has_half_of_the_time_however_many_warnings_take_turns_with_it() {
     let story = story("10.99.0.126/24");
