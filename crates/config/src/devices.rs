@@ -1,4 +1,4 @@
-//! Grammars of `[lcd]`, `[led]` and paths.
+//! Parsers of `[lcd]`, `[led]` and paths.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::tree::Scalar;
 use super::{Backlight, GpioPins};
 use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
-/// `lcd.bus` before its other keys are looked at.
+/// `lcd.bus`, before it is combined with the other keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bus {
     I2c(PathBuf),
@@ -37,7 +37,7 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
     }
 }
 
-/// Reads "emulator" or "emulator:FILE".
+/// Parses "emulator" or "emulator:FILE".
 fn emulator(text: &str) -> Option<Option<PathBuf>> {
     match text.strip_prefix("emulator")? {
         "" => Some(None),
@@ -48,7 +48,7 @@ fn emulator(text: &str) -> Option<Option<PathBuf>> {
     }
 }
 
-/// `led.device`; the fallback of "auto" is another key.
+/// `led.device`. The fallback of "auto" is a key of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Light {
     Auto,
@@ -93,7 +93,7 @@ pub(super) fn kernel_led(name: &str) -> Parsed<String> {
 /// `lcd.driver`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Driver {
-    /// by `lcd.size`
+    /// Chosen by `lcd.size`.
     Auto,
     Hd44780,
     Oled(Controller),
@@ -102,14 +102,14 @@ pub(super) enum Driver {
 /// `lcd.size`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
-    /// characters of an HD44780
+    /// Characters of an HD44780.
     Characters(Geometry),
-    /// pixels of an OLED
+    /// Pixels of an OLED.
     Pixels(Resolution),
 }
 
-/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have
-/// it.
+/// Parses pixels ("128x64"), or columns and rows: "16x2", "16X2", "16*2", or "1602" as printed on
+/// packages.
 pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
     let text = match value {
         Scalar::Text(text) => text.to_owned(),
@@ -162,14 +162,14 @@ pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     if let Some(address @ (0x20..=0x27 | 0x38..=0x3f)) = number {
         return Ok(address);
     }
-    // Who writes 27 has read 0x27 on a data sheet or a sketch.
+    // 27 is most likely the 0x27 of a datasheet or an Arduino sketch.
     let meant = u8::from_str_radix(shown.trim_matches('"'), 16).ok();
     let right = match meant {
         Some(meant @ (0x20..=0x27 | 0x38..=0x3f)) => format!("did you mean {meant:#04x}?"),
         _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)"
             .to_owned(),
     };
-    // TOML does not keep how a number was written.
+    // The TOML parser does not keep the base of a number, so both are shown.
     let shown = match value {
         Scalar::Integer(number @ 0..) => format!("{number} ({number:#04x})"),
         _ => shown,
@@ -210,7 +210,7 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     }
 }
 
-/// Reads the path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
+/// Parses the path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
 pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
     if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
         return Err(Complaint::new(
@@ -234,7 +234,7 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// Reads any text but the empty one.
+/// Parses a text that is not empty.
 pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() {
         Err(Complaint::new("the string is empty", "write a name"))
@@ -243,11 +243,11 @@ pub(super) fn name(text: &str) -> Parsed<String> {
     }
 }
 
-/// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
+/// Longest path, bytes: dnsmasq limits a whole line of its settings (`MAXDNAME`).
 const LONGEST_FOLDER: usize = 1000;
 
-/// Parses a folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a
-/// comma ends a value, and a `#` behind a blank begins a comment.
+/// Parses a folder's absolute path that dnsmasq's settings can hold: quotes are syntax there, a
+/// comma ends a value, and a `#` after a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     let wrong = if !text.starts_with('/') {
         "is not an absolute path".to_owned()
@@ -268,14 +268,14 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     ))
 }
 
-/// Parses what firmware is to load: a file below the folder that is served, or a URL.
+/// Parses the file that firmware loads: below the TFTP root, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
     let right =
         "write a file below cluster.netboot.root such as \"grubx64.efi\", or an http:// URL";
     loadable(text, &["http://"], right)
 }
 
-/// Parses what iPXE is to start: as [`boot_file`], by one of the protocols that it knows.
+/// Parses the file that iPXE starts: as [`boot_file`], with the URL schemes of iPXE.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
     let right = "write a file below cluster.netboot.root such as \"boot.ipxe\", or a URL with \
                  http://, https:// or tftp://";
@@ -289,7 +289,7 @@ fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
         text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
     };
     let url = schemes.iter().any(|scheme| named(scheme));
-    // 128 bytes are the field `file` of a DHCP message (RFC 2131, 2), its final NUL included.
+    // The field `file` of a DHCP message has 128 bytes with its final NUL (RFC 2131, 2).
     if clean && !text.is_empty() && text.len() < 128 && (url || below && !text.contains(':')) {
         return Ok(text.to_owned());
     }
@@ -299,9 +299,9 @@ fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
 /// `gpio.chip`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum GpioChip {
-    /// that of the board's pin header, where the board is known
+    /// The chip of the board's pin header, if the board is known.
     Auto,
-    /// by its label
+    /// A chip, by its label.
     Label(String),
     Emulator(PathBuf),
     Off,
@@ -327,7 +327,7 @@ pub(super) fn gpio_chip(text: &str) -> Parsed<GpioChip> {
 }
 
 impl GpioPins {
-    /// Returns the pin on this line, if it is one of them.
+    /// Returns the name of the pin on this line, if there is one.
     pub fn name_of(&self, line: u32) -> Option<&'static str> {
         let Self { rs, e, d4, d5, d6, d7, backlight } = *self;
         let pins = [("rs", rs), ("e", e), ("d4", d4), ("d5", d5), ("d6", d6), ("d7", d7)];

@@ -1,5 +1,5 @@
-//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are
-//! reported, not just the first.
+//! Parses one file: TOML to a tree, with every key and value checked against the key table. All
+//! faults are reported, not only the first.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use super::syntax;
 use super::tree::{Item, Table, Value};
 use super::value::{self, article};
 
-/// Reads one file. Adds what was wrong to `faults`; it is left out of the tree, or stands there as
-/// [`Value::Faulty`]. `None`: it is not TOML, so what it was meant to hold is unknown.
+/// Parses one file and appends its faults to `faults`. A wrong value is left out of the tree, or is
+/// [`Value::Faulty`] in it. `None` if the file is not TOML.
 pub(super) fn parse(
     sources: &Sources,
     source: usize,
@@ -46,7 +46,7 @@ struct Reader<'a> {
     sources: &'a Sources,
     source: usize,
     lines: Lines<'a>,
-    /// given by former names in other tables than their own
+    /// Items given by a former name in another table than the key's own.
     moved: Vec<(&'static Key, Item)>,
     faults: &'a mut Vec<Fault>,
 }
@@ -56,7 +56,7 @@ impl Reader<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
-    /// Returns where a value begins; the parser's place of a text is behind its quote.
+    /// Returns where a value begins. The parser's span of a string begins after its quote.
     fn at(&self, value: &TomlValue<'_>) -> Origin {
         let start = value.span.start;
         let before = start.checked_sub(1).and_then(|index| self.lines.text.as_bytes().get(index));
@@ -73,7 +73,7 @@ impl Reader<'_> {
         for (key, value) in entries {
             let inner =
                 if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
-            // A quoted "led.device" is one name with a dot in it, and not a key of the table.
+            // A quoted "led.device" is one name with a dot in it, not a path.
             let dotted = key.name.contains('.');
             let item = if let Some(known) = keys::find(&inner).filter(|_| !dotted) {
                 self.value(known, known.path, value)
@@ -101,7 +101,7 @@ impl Reader<'_> {
         read
     }
 
-    /// Returns the value of a key that is given by a former name, and the key that it is for.
+    /// Reads a value given by a former name; returns it with the key that it sets.
     fn former(
         &mut self,
         key: &'static Key,
@@ -110,7 +110,7 @@ impl Reader<'_> {
     ) -> (&'static Key, Item) {
         let mut item = self.value(key, was, value);
         item.at.was = Some(was);
-        // Other devices may use the chip all the same.
+        // Turns off only the buttons: other devices may use the chip.
         if was == "buttons.chip" && item.text() == Some("off") {
             item.value = Value::Bool(false);
             return (&keys::BUTTONS_ENABLED, item);
@@ -118,7 +118,7 @@ impl Reader<'_> {
         (key, item)
     }
 
-    /// Puts what a former name gives at its key's own path, below `table`.
+    /// Stores an item given by a former name at its key's path, relative to `table`.
     fn rename(&mut self, table: &mut Table, path: &str, key: &Key, item: Item) {
         let was = item.at.was.unwrap_or_default();
         match table.get(path) {
@@ -135,8 +135,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a name that is not known, and notes what it probably stands for: that is not
-    /// missing.
+    /// Reports an unknown name, and marks the key that was probably meant as faulty, so that it is
+    /// not reported as missing too.
     fn unknown(
         &mut self,
         path: &str,
@@ -263,7 +263,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks a value of a key. `written`: the key as the file names it.
+    /// Checks the value of a key; `written` is the name in the file.
     fn value(&mut self, key: &Key, written: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
         let before = self.faults.len();

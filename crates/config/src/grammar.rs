@@ -1,5 +1,4 @@
-//! The small grammars of single values: durations, port patterns, what is allowed, probes,
-//! addresses.
+//! Parsers of single values: durations, port patterns, allowed services, probes, addresses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::Mac;
 
 pub(super) type Parsed<T> = Result<T, Complaint>;
 
-/// `uplink.check.method`, before its other keys are looked at.
+/// `uplink.check.method`, before it is combined with the other keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeMethod {
     Http,
@@ -23,11 +22,11 @@ pub(super) enum ProbeMethod {
     Off,
 }
 
-/// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both
-/// with the final NUL.
+/// Longest alternative name, bytes: `ALTIFNAMSIZ` of linux/if.h without the final NUL. `IFNAMSIZ`
+/// limits the main name.
 const LONGEST_PORT_NAME: usize = 127;
 
-/// Parses an integer and one of ms s m h d.
+/// Parses an integer with one of the units ms, s, m, h and d.
 pub(super) fn duration(text: &str) -> Parsed<Duration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -121,11 +120,11 @@ fn with_colons(text: &str) -> String {
         let digits: Vec<char> = text.chars().collect();
         return digits.chunks(2).map(String::from_iter).collect::<Vec<_>>().join(":");
     }
-    // Not a mixture of both.
+    // Colons and dashes must not be mixed.
     if text.contains(':') { text.to_owned() } else { text.replace('-', ":") }
 }
 
-/// Reads one entry of `uplink.allow`.
+/// Parses one entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
     let right = "write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080 or \
                  \"tcp:8000-8010\", or \"udp:51820\"";
@@ -187,7 +186,7 @@ pub(super) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-/// Reads one entry of `node.probe`.
+/// Parses one entry of `node.probe`.
 pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     let right = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
     let bad = || Complaint::new(format!("{text:?} is not a probe"), right);
@@ -227,14 +226,14 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     Ok(NodeProbe::Http { port, path, expect })
 }
 
-/// Returns a path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of
-/// all is not let through.
+/// Returns a path with query as a request sends it, "/" for an empty one. `None` if a character has
+/// to be percent-encoded (RFC 3986).
 fn url_path(path: &str) -> Option<String> {
     let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
-/// Reads one entry of `web.listen`.
+/// Parses one entry of `web.listen`.
 pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
     let right = "write a port such as 80, \"192.168.50.1:80\" or \"[fd00::1]:80\"";
     match value {
@@ -251,7 +250,7 @@ pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
     }
 }
 
-/// Reads a network of either family; an address alone is the network of it.
+/// Parses an IPv4 or IPv6 network; an address alone is a network of one host.
 pub(super) fn network(text: &str) -> Parsed<IpNet> {
     let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
     let wrong = || {
@@ -261,7 +260,7 @@ pub(super) fn network(text: &str) -> Parsed<IpNet> {
     net.as_ref().map(IpNet::trunc).ok_or_else(wrong)
 }
 
-/// Reads `shutdown.user`: what `useradd` takes, and nothing that `ssh` would take for an option.
+/// Parses `shutdown.user`: a name that `useradd` accepts and `ssh` does not take for an option.
 pub(super) fn user(text: &str) -> Parsed<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(fits) {
@@ -273,7 +272,7 @@ pub(super) fn user(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// Reads `shutdown.key`: the absolute path of a file, without what `ssh` would replace.
+/// Parses `shutdown.key`: the absolute path of a file, without characters that `ssh` expands.
 pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     let is_file = text.starts_with('/') && !text.ends_with('/');
     if !is_file || text.contains(['\0', '%', '$', '"']) {
@@ -285,7 +284,7 @@ pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     Ok(text.into())
 }
 
-/// Reads one entry of `web.heads`: the URL of a head's page, without the slash at its end.
+/// Parses one entry of `web.heads`: the URL of a head's page. The result has no final slash.
 pub(super) fn web_head(text: &str) -> Parsed<String> {
     let right = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";
     let (host, port, path) = http_url(text)
@@ -298,7 +297,7 @@ pub(super) fn web_head(text: &str) -> Parsed<String> {
     Ok(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
-/// Reads one entry of `web.names`: a whole name, in small letters and without the dot at its end.
+/// Parses one entry of `web.names`: a DNS name. The result is in lower case, without a final dot.
 pub(super) fn web_name(text: &str) -> Parsed<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.parse::<IpAddr>().is_ok() {
@@ -312,7 +311,7 @@ pub(super) fn web_name(text: &str) -> Parsed<String> {
     Err(Complaint::new(format!("{text:?} is not a name"), right))
 }
 
-/// Reads `uplink.check.url`: host, port, path with query.
+/// Parses `uplink.check.url` into host, port, and path with query.
 pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let right = "write a URL such as \"http://example.org/generate_204\"";
     let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
@@ -348,7 +347,7 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     Ok((host.to_owned(), port, path))
 }
 
-/// Reads `uplink.check.expect`.
+/// Parses `uplink.check.expect`.
 pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     match value {
         Scalar::Integer(status) => match u16::try_from(status) {
@@ -366,7 +365,7 @@ pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     }
 }
 
-/// Reads `health.red_below`.
+/// Parses `health.red_below`.
 pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
     let right = "write a count of nodes such as 3, or a share such as \"80%\"";
     match value {
@@ -383,7 +382,7 @@ pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
     }
 }
 
-/// Reads `led.quiet_hours`: minutes after midnight.
+/// Parses `led.quiet_hours` into minutes after midnight; `None` for "off".
 pub(super) fn quiet_hours(text: &str) -> Parsed<Option<(u16, u16)>> {
     if text == "off" {
         return Ok(None);
@@ -425,16 +424,16 @@ pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     })
 }
 
-/// Reads one of `cluster.fallback_addresses`.
+/// Parses one entry of `cluster.fallback_addresses`.
 pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
-    // The usual example is the usual cluster.address.
+    // The example in [`cidr`]'s remedy is the default cluster.address.
     cidr(text).map_err(|complaint| {
         let right = complaint.right.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
         Complaint { right, ..complaint }
     })
 }
 
-/// Reads `cluster.ipv6.prefix`. Nodes make their own addresses in a /64 only (RFC 4862 5.5.3).
+/// Parses `cluster.ipv6.prefix`. SLAAC works in a /64 only (RFC 4862 5.5.3).
 pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     if text == "auto" {
         return Ok(Ipv6Prefix::Auto);
@@ -463,7 +462,7 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     Ok(Ipv6Prefix::Given(net))
 }
 
-/// Parses the head's address in a cluster's subnet, host part kept.
+/// Parses the head's address with the prefix length of the cluster's subnet; keeps the host part.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     let right = "write an address and its prefix length, such as \"192.168.50.1/24\"";
     let net: Ipv4Net = text.parse().map_err(|_| {
@@ -514,7 +513,7 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     Ok(net)
 }
 
-/// Reads `cluster.dhcp.range`.
+/// Parses `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
     let right = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
     let parts = text
@@ -543,8 +542,8 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// Parses a node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of
-/// digits and a unit, is a lease time to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+/// Parses a node's name: a host name that has no other meaning in dnsmasq's `dhcp-host`, where
+/// digits, or digits and a unit, are a lease time, and two words are keywords (dnsmasq(8)).
 pub(super) fn node_name(text: &str) -> Parsed<String> {
     let name = host_name(text)?;
     let lower = name.to_ascii_lowercase();
@@ -583,7 +582,7 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
     ))
 }
 
-/// Returns what resolvers never ask a name server of the cluster.
+/// Returns why resolvers never query the head for names in a domain; `None` if they do.
 fn domain_of_others(lower: &str) -> Option<&'static str> {
     let within = |domain: &str| {
         lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -594,7 +593,7 @@ fn domain_of_others(lower: &str) -> Option<&'static str> {
     if within("localhost") {
         return Some("is every machine's name for itself (RFC 6761)");
     }
-    // But for the one that is meant for homes (RFC 8375).
+    // home.arpa is for home networks (RFC 8375).
     (within("arpa") && !within("home.arpa"))
         .then_some("is where addresses are looked up (RFC 3172)")
 }

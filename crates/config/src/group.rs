@@ -1,4 +1,4 @@
-//! Groups, the nodes that they make by rule, and the ports that lead to nodes.
+//! Groups, the nodes that they generate, and forwarded ports.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use super::tree::{Item, Table, Value};
 use super::validate::Check;
 use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, keys, merge};
 
-/// More nodes than this are a slip of the finger.
+/// Limit on generated nodes; more is taken for a typing error.
 const MOST_NODES: usize = 65_536;
 
-/// One group with its number, and the table that made it.
+/// One group: its number, and the `[[group]]` table that defines it.
 struct Numbered<'t> {
     name: String,
     number: u32,
@@ -18,8 +18,8 @@ struct Numbered<'t> {
 }
 
 impl Check<'_> {
-    /// Returns all groups, and the tables of all nodes: those that groups make, with what
-    /// `[[node]]` says of them, and the others.
+    /// Returns all groups, and the tables of all nodes: the generated ones, each merged with its
+    /// `[[node]]`, and then the other `[[node]]`s.
     pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
         let tree = self.tree;
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
@@ -56,8 +56,8 @@ impl Check<'_> {
         (numbered.iter().map(group).collect(), nodes)
     }
 
-    /// Adds a table for each slot of a group. `named`: where the names of those before come from,
-    /// in lower case.
+    /// Adds a table for each slot of a group. `named` has the lower-case names so far, each with
+    /// the position of its rule.
     fn slots(
         &mut self,
         group: &Numbered<'_>,
@@ -110,7 +110,7 @@ impl Check<'_> {
                 self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, complaint.right);
                 return;
             }
-            // Two nodes of one name would be one node with two addresses.
+            // Two nodes of one name would merge into one with two addresses.
             if let Some(other) =
                 named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE_NAME.place(group.table))
             {
@@ -130,7 +130,8 @@ impl Check<'_> {
         }
     }
 
-    /// Returns where nodes belong that name their group, or that a group's members name.
+    /// Returns the index of a node's group: the one that it names, else the first whose members
+    /// match.
     pub fn membership(&mut self, table: &Table, name: &str, groups: &[Group]) -> Option<usize> {
         if let Some(wanted) = table.text("group") {
             let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
@@ -195,13 +196,13 @@ impl Check<'_> {
 }
 
 impl Group {
-    /// Returns whether one of its members' globs means this name.
+    /// Returns whether one of its members' globs matches this name.
     pub fn takes(&self, name: &str) -> bool {
         means(&self.members, name)
     }
 }
 
-/// Returns whether one of these globs means a name, in upper or lower case.
+/// Returns whether one of these globs matches a name, ignoring case.
 pub fn means(globs: &[String], name: &str) -> bool {
     let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
     let mut globs = globs.iter().filter_map(|text| glob::Pattern::new(text).ok());
@@ -216,8 +217,8 @@ fn group(numbered: &Numbered<'_>) -> Group {
     }
 }
 
-/// Returns what `[[node]]` says; of a node in a slot not the default probe: the group's
-/// counts.
+/// Returns the `[[node]]` tables. Those of nodes in slots lose the default probe, so that the
+/// group's applies.
 fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
         in_slots.iter().filter_map(|table| table.identity("name")).collect();
@@ -231,7 +232,7 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     tables
 }
 
-/// Returns the table that would be written by hand; faults in it point to the group.
+/// Returns the `[[node]]` table of a slot; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     let at = keys::GROUP_NODE_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };
@@ -251,7 +252,7 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     table
 }
 
-/// Returns the first names, for a message.
+/// Returns the first eight names, for a message.
 fn shortened(groups: &[Group]) -> String {
     let names: Vec<String> =
         groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();

@@ -1,4 +1,4 @@
-//! Offsets of lines, so that places are found quickly in long files.
+//! Line offsets of a text, to find positions quickly in long files.
 
 use super::fault::Origin;
 
@@ -14,14 +14,14 @@ impl<'a> Lines<'a> {
         Self { text, starts }
     }
 
-    /// Returns where the line around an offset begins, and its text without its end.
+    /// Returns the offset and the text of the line that contains `offset`, without its line end.
     pub fn line(&self, offset: usize) -> (usize, &'a str) {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or(0);
         (start, self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or(""))
     }
 
-    /// Returns line and column (in characters), from 1.
+    /// Returns line and column (in characters), both from 1.
     pub fn position(&self, offset: usize) -> (u32, u32) {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! From texts to settings: fragments, layers, checks.
+//! Loads settings: parses files, merges them, fills in defaults, validates.
 
 use super::fault::{Fault, Sources};
 use super::tree::Table;
@@ -13,8 +13,8 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Returns the fault of a node that has the head's own name: a query for it in the cluster
-    /// would find the node. For those who know on which machine they are.
+    /// Returns the fault of a node with the host name of the head: a query for that name in the
+    /// cluster would return the node. [`read`] does not know the host name.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
         let named = |table: &&Table| {
@@ -42,13 +42,12 @@ impl Merged {
     }
 }
 
-/// Returns whether a node's name is that of the machine with this host name; its domain does not
-/// count.
+/// Returns whether a node's name is a machine's host name, ignoring case and domain.
 pub fn is_heads_name(name: &str, host_name: &str) -> bool {
     name.eq_ignore_ascii_case(host_name.split('.').next().unwrap_or_default())
 }
 
-/// Returns what helps then.
+/// Returns the remedy for such a node.
 pub fn heads_name_remedy(name: &str) -> String {
     format!(
         "give the node another name such as \"{name}-node\", or rename the head node with `sudo \
@@ -56,16 +55,16 @@ pub fn heads_name_remedy(name: &str) -> String {
     )
 }
 
-/// The machine's network ports, for those who do not name any: see [`read`].
+/// The machine's network ports, from which [`read`] can fill in interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ports {
-    /// built-in ports with a socket for a cable
+    /// Built-in Ethernet ports.
     pub wired: Vec<String>,
-    /// all others that could be an uplink: radio, USB
+    /// Other ports that can be an uplink: Wi-Fi, USB.
     pub other: Vec<String>,
 }
 
-/// Settings from `files`: (name, text) of the main file, then its drop-ins in their order.
+/// Returns the settings from `files`: (name, text) of the main file, then its drop-ins in order.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the files.
@@ -99,7 +98,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
             None => complete = false,
         }
     }
-    // Without one of the files it is unknown what is missing or does not go together.
+    // If a file cannot be parsed, missing and inconsistent settings cannot be determined.
     let settings = if complete {
         derive::complete(&mut tree, board, ports);
         validate::settings(&tree, &sources, &mut faults)
@@ -116,7 +115,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
 /// `compatible` property.
 ///
 /// # Errors
-/// Every fault that was found; a board that cannot be had is the first.
+/// Every fault that was found, that of the board first.
 pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     files: &[(P, T)],
     boards: &Boards,
@@ -126,7 +125,7 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     match boards.resolve(&board_name(files), compatible) {
         Ok(board) => read(files, &board, ports),
         Err(error) => {
-            // the other faults are reported as well
+            // Also report the faults of the settings, checked with the fallback board.
             let fallback = boards.named(FALLBACK).ok();
             let others = fallback
                 .and_then(|fallback| read(files, &fallback, ports).err())
@@ -137,8 +136,8 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
-/// Returns the faults that each file has by itself: for when one of them cannot be had, so that
-/// the whole is unknown.
+/// Returns the faults that each file has by itself, for when another file cannot be read and so the
+/// whole cannot be validated.
 pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     let sources = sources(files, "");
     let mut faults = Vec::new();
@@ -148,13 +147,13 @@ pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     in_order(faults, &sources)
 }
 
-/// Returns what `board` says in `files`, "auto" where nothing (or nothing good) stands there.
+/// Returns the value of `board` in `files`; "auto" if it is missing or wrong.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
     let (tree, _) = lenient(files);
     tree.text("board").unwrap_or("auto").to_owned()
 }
 
-/// Returns a board that cannot be had, as a fault of the line that names it.
+/// Returns the fault for a board that cannot be loaded, at the line that names it.
 fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
     let (tree, sources) = lenient(files);
     let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
@@ -192,7 +191,7 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
     Sources(own.into_iter().chain(files.iter().map(|(name, _)| name.as_ref().to_owned())).collect())
 }
 
-/// One rule may be wrong for thousands of nodes: so many faults of one place are reported.
+/// Limit on faults per position: one rule may be wrong for thousands of nodes.
 const MOST_OF_A_PLACE: usize = 4;
 
 fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
@@ -204,7 +203,7 @@ fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     faults.chunk_by(same).flat_map(few).collect()
 }
 
-/// Returns the first faults of one place, and how many more there are.
+/// Returns the first faults of one position, and a count of the others.
 fn few(faults: &[Fault]) -> Vec<Fault> {
     let (first, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
     let rest = more.first().map(|fault| {

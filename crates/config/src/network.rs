@@ -1,4 +1,4 @@
-//! Addresses and ports that cannot stand together.
+//! Checks addresses and ports against each other, and builds the nodes.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink}
 use crate::Mac;
 
 impl Check<'_> {
-    /// Checks that no uplink is the cluster interface as well.
+    /// Checks that no uplink is also the cluster interface.
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
@@ -30,7 +30,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that a port of which everything is taken has no role beside.
+    /// Checks that no trusted port is also the cluster interface or an uplink.
     pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in gateway.trust.iter().enumerate() {
             let (what, right) = if *pattern == cluster.interface {
@@ -49,7 +49,7 @@ impl Check<'_> {
         }
     }
 
-    /// Returns where the element of a list stands.
+    /// Returns the position of an element of a list.
     fn element(&self, key: &Key, index: usize) -> Origin {
         let item = self.tree.get(key.path).and_then(|item| item.list()?.get(index));
         item.map_or_else(|| self.place(key), |item| item.at)
@@ -225,7 +225,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks an address that a forwarded port leads to: a node's, wherever the cluster is.
+    /// Checks the address that a port is forwarded to: a host of the cluster's subnet or of a
+    /// fallback subnet, and not the head.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
         let net = std::iter::once(&head)
@@ -253,7 +254,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Shares one list among all that are asked the same: ten thousand of them would be a megabyte.
+    /// Returns one shared list for equal probes: ten thousand separate ones would take a megabyte.
     fn share(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
         if let Some(known) = self.probes.get(probes.as_slice()) {
             return Arc::clone(known);
@@ -268,18 +269,18 @@ fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
-/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
-/// along with the cluster.
+/// Returns `address` with its host part in the subnet of `net`. Only addresses of DHCPv4 move with
+/// the cluster.
 pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
     net.network() | (address & net.hostmask())
 }
 
-/// Returns the head with its host part in another subnet, as text.
+/// Returns the head's address with its host part in another subnet, as text.
 fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
     format!("{}/{}", keep_host(head.addr(), net), net.prefix_len())
 }
 
-/// Writes the range of hosts: "192.168.50.1 to 192.168.50.254".
+/// Formats the range of hosts: "192.168.50.1 to 192.168.50.254".
 fn hosts(net: Ipv4Net) -> String {
     let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
     let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));

@@ -1,5 +1,5 @@
-//! The grammars of groups and of what leads to nodes: numbers, rules for names and addresses,
-//! forwarded ports.
+//! Parsers for groups, forwards, shares and time: number ranges, rules for names and addresses,
+//! ports.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use super::grammar::{self, Parsed};
 use super::tree::Scalar;
 use super::{ForwardTarget, TimeServer, Transport};
 
-/// More groups, or slots in one, is a slip of the finger.
+/// Limit on the numbers of a range; more is taken for a typing error.
 const MOST: u32 = 16_384;
 
-/// Reads `group.groups`, `group.nodes`: first and last.
+/// Parses `group.groups` and `group.nodes`: first and last.
 pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
     let bad = || {
         Complaint::new(
@@ -41,7 +41,7 @@ pub(super) fn numbers(text: &str) -> Parsed<(u32, u32)> {
     Ok((first, last))
 }
 
-/// A text with `{group}` and `{slot}` in it.
+/// A text with the placeholders `{group}` and `{slot}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule(String);
 
@@ -52,10 +52,10 @@ impl Rule {
     }
 }
 
-/// Reads `group.node_address`.
+/// Parses `group.node_address`.
 pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
-    // 1 stands for any number: whether all of them are addresses is seen when there are nodes.
+    // Tested with 1 only: other numbers are tested when the nodes are generated.
     match rule.fill(1, 1).parse::<Ipv4Addr>() {
         Ok(_) if text.contains("{slot}") => Ok(rule),
         Ok(_) => Err(Complaint::new(
@@ -69,7 +69,7 @@ pub(super) fn address_rule(text: &str) -> Parsed<Rule> {
     }
 }
 
-/// Reads `group.node_name`.
+/// Parses `group.node_name`.
 pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     let rule = Rule(text.to_owned());
     if !text.contains("{slot}") {
@@ -85,7 +85,7 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
             "write letters, digits, '-', {group} and {slot}, such as \"r{group}n{slot}\"",
         ));
     }
-    // Digits stay digits: what 1 makes a time of, any number does.
+    // If dnsmasq reads the name for 1 as a time, it does so for every number.
     grammar::node_name(&filled).map(|_| rule).map_err(|complaint| {
         Complaint::new(
             format!("{text:?}: {}", complaint.wrong),
@@ -94,7 +94,7 @@ pub(super) fn name_rule(text: &str) -> Parsed<Rule> {
     })
 }
 
-/// Reads one of `group.members`: a name, or a glob of names.
+/// Parses one entry of `group.members`: a name, or a glob of names.
 pub(super) fn member(text: &str) -> Parsed<String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-*?[]".contains(&byte));
     if clean && !text.is_empty() && glob::Pattern::new(text).is_ok() {
@@ -106,7 +106,7 @@ pub(super) fn member(text: &str) -> Parsed<String> {
     ))
 }
 
-/// Reads `forward.listen`.
+/// Parses `forward.listen`.
 pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
     let right = "write a TCP port such as 2201, or \"tcp:2201\" or \"udp:5000\"";
     match value {
@@ -118,8 +118,8 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
             let found = grammar::transport(text)
                 .and_then(|(transport, number)| Some((transport, grammar::port(number)?)));
             match found {
-                // The answers to the head's own DHCP client would go to a node, and the uplink lose
-                // its address.
+                // A node would get the answers for the head's own DHCP client, and the uplink would
+                // lose its address.
                 Some((Transport::Udp, 67 | 68)) => Err(Complaint::new(
                     format!(
                         "{text:?} is a port of DHCP, from which the head node gets its own address"
@@ -134,7 +134,7 @@ pub(super) fn listen(value: Scalar<'_>) -> Parsed<(Transport, u16)> {
     }
 }
 
-/// Reads `forward.to`.
+/// Parses `forward.to`.
 pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     let bad = || {
         Complaint::new(
@@ -151,8 +151,8 @@ pub(super) fn forward_target(text: &str) -> Parsed<(ForwardTarget, u16)> {
     Ok((target, number))
 }
 
-/// Reads `share.path`. Where mount points of the system and of its users are, no shared disk is:
-/// the service has no sight of what is mounted below /home.
+/// Parses `share.path`. Refuses folders of the system and of users; the service does not see what
+/// is mounted below /home.
 pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
     const CLOSED: [&str; 10] =
         ["/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/tmp", "/usr"];
@@ -176,7 +176,7 @@ pub(super) fn mount_point(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// Reads `share.name`: as short as the display, and one word.
+/// Parses `share.name`: one word that fits on the display.
 pub(super) fn share_name(text: &str) -> Parsed<String> {
     let is_clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_clean && (1..=12).contains(&text.len()) {
@@ -188,7 +188,7 @@ pub(super) fn share_name(text: &str) -> Parsed<String> {
     ))
 }
 
-/// Reads `cluster.dhcp.ntp`.
+/// Parses `cluster.dhcp.ntp`.
 pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
     match text {
         "auto" => Ok(TimeServer::Auto),
@@ -202,7 +202,7 @@ pub(super) fn time_server(text: &str) -> Parsed<TimeServer> {
     }
 }
 
-/// Parses a share in percent, or "off".
+/// Parses a percentage, or "off".
 pub(super) fn share_or_off(text: &str) -> Parsed<Option<u8>> {
     if text == "off" {
         return Ok(None);

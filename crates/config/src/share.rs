@@ -9,7 +9,7 @@ use super::validate::Check;
 use super::{Allow, Gateway, NFS_PORT, Share, Uplink};
 
 impl Check<'_> {
-    /// Returns the shares; none may be within reach of the venue.
+    /// Returns the shares, after checking that the venue cannot reach them.
     pub fn shares(&mut self, uplink: Option<&Uplink>, gateway: Option<&Gateway>) -> Vec<Share> {
         let tree = self.tree;
         let mut seen: BTreeMap<PathBuf, Origin> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What the TOML parser complains of, in plain words.
+//! Plain messages for the errors of the TOML parser.
 
 use toml_span::ErrorKind;
 
@@ -9,7 +9,7 @@ use super::print::quote;
 /// Quotes that word processors and web pages put in place of `"` and `'`.
 const TYPOGRAPHIC: [char; 9] = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
 
-/// Returns the offset and the complaint. The parser stops at its first.
+/// Returns offset and message of the parser's error; it stops at the first.
 pub(super) fn complaint(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, Complaint) {
     let start = error.span.start;
     if let Some((at, found)) = typographic_quote(error, lines) {
@@ -48,7 +48,7 @@ pub(super) fn complaint(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, 
     (start, Complaint { wrong, right })
 }
 
-/// Returns the first typographic quote of the line that the parser stopped in.
+/// Returns the first typographic quote of the line in which the parser stopped.
 fn typographic_quote(error: &toml_span::Error, lines: &Lines<'_>) -> Option<(usize, char)> {
     if matches!(error.kind, ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. }) {
         return None;

@@ -1,4 +1,4 @@
-//! The merged tree to settings that are valid by construction.
+//! Converts the merged tree into settings that are valid by construction.
 
 use super::devices::{Bus, Driver, GpioChip, Light, Size};
 use super::fault::{Fault, Origin, Sources};
@@ -9,7 +9,7 @@ use super::*;
 use bramblegate_panel::oled;
 use std::collections::BTreeMap;
 
-/// Returns the settings, or `None` with the reasons in `faults` (behind those found before).
+/// Returns the settings, or `None` after appending the reasons to `faults`.
 pub(super) fn settings(
     tree: &Table,
     sources: &Sources,
@@ -65,12 +65,12 @@ pub(super) fn settings(
     })
 }
 
-/// Returns where a thing is missed that has no better place.
+/// Returns the start of the main file, for faults without a better position.
 pub(super) fn beginning() -> Origin {
     Origin { source: Sources::MAIN, line: 1, column: 1, was: None }
 }
 
-/// What to do where a GPIO chip is needed and the board names none.
+/// Remedy if a GPIO chip is needed and the board names none.
 const CHIP_REMEDY: &str = "write the label that gpiodetect shows in brackets, such as chip = \
                            \"pinctrl-bcm2711\" in [gpio]";
 
@@ -85,12 +85,12 @@ impl Check<'_> {
         self.faults.push(self.sources.fault(at, wrong, right));
     }
 
-    /// Returns a key's value; what was wrong was reported when its file was read.
+    /// Returns a key's value; `None` if it is missing, or wrong and reported already.
     fn get<T>(&self, key: &Typed<T>) -> Option<T> {
         key.get(self.tree)
     }
 
-    /// Returns where a key's value stands, else its table, else the main file's first line.
+    /// Returns the position of a key's value, else of its table, else the start of the main file.
     pub fn place(&self, key: &Key) -> Origin {
         let written = |at: &Origin| at.source >= Sources::MAIN;
         if let Some(at) = self.tree.get(key.path).map(|item| item.at).filter(written) {
@@ -103,20 +103,20 @@ impl Check<'_> {
         at.filter(written).unwrap_or_else(beginning)
     }
 
-    /// Returns whether a file or a default gives the key, be the value right or wrong.
+    /// Returns whether a file or a default sets the key, to a valid or a faulty value.
     fn is_set(&self, key: &Key) -> bool {
         self.tree.is_written(key.path)
     }
 
-    /// Reports a missing key, but not one that was wrong.
+    /// Reports a missing key, unless its value was faulty.
     fn require(&mut self, key: &Key, remedy: &str) {
         if !self.is_set(key) {
             self.complain(self.place(key), format!("{} is missing", key.path), remedy);
         }
     }
 
-    /// Returns whether a table is on: its `enabled`, where another of its keys may be "off" too.
-    /// Reports where the two contradict each other. `instead`: what switches the other one on.
+    /// Returns whether a table is enabled, by its `enabled` and by another key, which is "off" if
+    /// `off`. Reports a contradiction; `instead` is the assignment that enables the other key.
     fn is_on(&mut self, enabled: &Typed<bool>, off: bool, instead: &str) -> bool {
         let switched = self.get(enabled);
         if switched == Some(true) && off {
@@ -208,17 +208,17 @@ impl Check<'_> {
         Some(dhcp)
     }
 
-    /// Reads the settings of names. `Some(None)`: names are not resolved.
+    /// Returns the settings of DNS; `Some(None)` if names are not resolved.
     fn dns(&self) -> Option<Option<Dns>> {
         let fallback_servers = self.get(&keys::CLUSTER_DNS_FALLBACK_SERVERS)?;
         Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback_servers }))
     }
 
-    /// Reads the settings of IPv6. `served`: the nodes get addresses of IPv4.
+    /// Returns the nodes' IPv6 prefix; `served` is whether DHCP is enabled.
     fn ipv6(&mut self, served: bool) -> Option<Ipv6Prefix> {
         self.get(&keys::CLUSTER_IPV6_MODE).filter(|on| *on)?;
         if !served {
-            // Whether another router announces itself there is found out with the DHCP server.
+            // Another router in the cluster is detected together with another DHCP server.
             let right = "add [cluster.dhcp], or write ipv6 = \"off\" in [cluster]";
             self.complain(
                 self.place(&keys::CLUSTER_IPV6_MODE),
@@ -273,7 +273,7 @@ impl Check<'_> {
         })
     }
 
-    /// Reads the buttons. `Some(None)`: there are none.
+    /// Returns the buttons; `Some(None)` if there are none.
     fn buttons(&mut self) -> Option<Option<Buttons>> {
         let enabled = self.get(&keys::BUTTONS_ENABLED);
         let lines = [&keys::BUTTONS_NEXT, &keys::BUTTONS_ACKNOWLEDGE, &keys::BUTTONS_POWER];
@@ -310,7 +310,7 @@ impl Check<'_> {
         }))
     }
 
-    /// Reports that two of these keys name the same line of a GPIO chip.
+    /// Reports keys that name the same line of a GPIO chip.
     fn lines_differ(&mut self, keys: &[&Typed<u32>]) {
         let mut used = BTreeMap::new();
         for key in keys {
@@ -325,7 +325,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that no line of a GPIO chip is both a button's and the display's, or two buttons'.
+    /// Checks that no line of a GPIO chip is both a button's and the display's.
     fn lines_apart(&mut self, buttons: &Buttons, lcd: &Lcd) {
         let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus)
         else {
@@ -422,7 +422,7 @@ impl Check<'_> {
         })
     }
 
-    /// Returns the OLED that driver and size mean, if they do.
+    /// Returns the OLED that driver and size select; `Some(None)` for an HD44780.
     fn oled(&mut self, bus: &LcdBus, pixels: Option<Resolution>) -> Option<Option<LcdOled>> {
         let driver = self.get(&keys::LCD_DRIVER)?;
         let (controller, resolution) = match (driver, pixels) {

@@ -1,4 +1,4 @@
-//! One value of a file, checked by its key: its type, its bounds, its grammar.
+//! Checks one value of a file against its key: type, bounds, syntax.
 
 use std::time::Duration;
 
@@ -10,8 +10,7 @@ use super::keys::{Check, Key, Kind, Preset};
 use super::print::quote;
 use super::tree::{Scalar, Value};
 
-/// Returns a single value as the tree keeps it. Arrays are read element by element: see
-/// [`elements`].
+/// Converts a single value for the tree. Arrays are read element by element: see [`elements`].
 pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, Complaint> {
     match (&key.kind, value) {
         (Kind::Bool, ValueInner::Boolean(truth)) => Ok(Value::Bool(*truth)),
@@ -56,8 +55,7 @@ pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, Complai
     }
 }
 
-/// Returns the elements of an array, or the one that stands alone in its place. `None`: it is
-/// neither.
+/// Returns the elements of an array, or a single value as an array of one; `None` if it is neither.
 pub(super) fn elements<'t, 'a>(key: &Key, value: &'t TomlValue<'a>) -> Option<&'t [TomlValue<'a>]> {
     let Kind::List { off, check, .. } = &key.kind else { return None };
     match (value.as_ref(), check) {
@@ -70,7 +68,7 @@ pub(super) fn elements<'t, 'a>(key: &Key, value: &'t TomlValue<'a>) -> Option<&'
     }
 }
 
-/// Returns a value of an array, and what is wrong with it.
+/// Returns an element of an array, and its error if it has one.
 pub(super) fn element(
     form: &str,
     check: &Check,
@@ -88,7 +86,7 @@ pub(super) fn element(
     }
 }
 
-/// Joins the two ends of a range to what its grammar reads.
+/// Joins an array of two ends to "FIRST-LAST".
 fn pair(key: &Key, check: &Check, ends: &[TomlValue<'_>]) -> Result<Value, Complaint> {
     let [first, last] = ends else {
         let wrong = format!("the array has {} elements", ends.len());
@@ -123,7 +121,7 @@ fn out_of_bounds(key: &Key, number: &dyn std::fmt::Display) -> Complaint {
     Complaint::new(wrong, format!("write {}", key.kind.words()))
 }
 
-/// Returns the complaint about a value of the wrong type, with what to write in its place.
+/// Returns the error for a value of the wrong type, with its remedy.
 pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> Complaint {
     let right = match (&key.kind, found) {
         (Kind::Duration(min, max), ValueInner::Integer(number)) => {
@@ -151,10 +149,10 @@ pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> Complaint {
     Complaint::new(format!("this is {}", article(found.type_str())), format!("write {right}"))
 }
 
-/// Returns what to write in place of a bare number: the same number with its unit, if it is within
-/// the bounds.
+/// Returns the remedy for a bare number: the number with the default's unit, if it is within the
+/// bounds.
 fn with_unit(key: &Key, number: i64, min: Duration, max: Duration) -> String {
-    // Someone who writes 300 for a key whose default is "300ms" means milliseconds.
+    // 300 for a key whose default is "300ms" means milliseconds.
     let default = default(key).unwrap_or("1s");
     let unit = default.trim_matches('"').trim_start_matches(|c: char| c.is_ascii_digit());
     let meant = format!("{number}{unit}");

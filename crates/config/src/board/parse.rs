@@ -1,4 +1,4 @@
-//! A board's TOML text, read strictly: an unknown key is a fault.
+//! Parses a board's TOML file strictly: an unknown key is an error.
 
 use toml_span::de_helpers::TableHelper;
 use toml_span::value::Value;
@@ -45,7 +45,7 @@ fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
     BoardError::Invalid { name: name.to_owned(), faults: faults.collect() }
 }
 
-/// Returns what one error of the parser complains of, each with its offset.
+/// Converts one error of the parser into messages with remedies, each with its offset.
 fn complaints(error: &Error, lines: &Lines<'_>) -> Vec<(usize, Complaint)> {
     let at = error.span.start;
     match &error.kind {
@@ -71,11 +71,11 @@ fn complaints(error: &Error, lines: &Lines<'_>) -> Vec<(usize, Complaint)> {
     }
 }
 
-/// Between what is wrong and what would be right, in the one text that the parser keeps.
+/// Separates message and remedy in the one text that the parser keeps for an error.
 const BETWEEN: char = '\n';
 const INCOMPLETE: &str = "add it, as the boards that are shipped have it";
 
-/// Notes what is wrong, and what would be right; nothing takes the value's place.
+/// Records an error and its remedy; returns `None` in place of the value.
 fn complain<T>(table: &mut TableHelper<'_>, span: Span, wrong: &str, right: &str) -> Option<T> {
     let kind = ErrorKind::Custom(format!("{wrong}{BETWEEN}{right}").into());
     table.errors.push(Error { kind, span, line_info: None });
@@ -86,7 +86,7 @@ fn custom(span: Span, message: String) -> DeserError {
     DeserError::from(Error { kind: ErrorKind::Custom(message.into()), span, line_info: None })
 }
 
-/// Ends a table: the value if there was no error, else all errors.
+/// Finishes a table: returns the value, or all errors of the table.
 fn finish<T>(table: TableHelper<'_>, value: Option<T>) -> Result<T, DeserError> {
     table.finalize(None)?;
     value.ok_or_else(|| custom(Span::default(), "incomplete".to_owned()))
