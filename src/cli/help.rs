@@ -1,14 +1,14 @@
-//! Help as people ask for it: by `help` before any verb, and on terminals of any width.
+//! Help: `help` before any verb, and lines that fit the terminal.
 
 use std::ffi::OsString;
 
 use super::demo;
 
-/// Columns of what is carried over to the next line of an example.
+/// Additional indent of a continued line in an example, columns.
 const CARRIED: usize = 6;
 
-/// Returns the command line that answers `help` where clap's own `help` would not: for the demo,
-/// which is a program of its own, and for `help` itself.
+/// Returns the command line for the forms of `help` that clap does not handle: for the demo, which
+/// is another program, and for `help` itself.
 pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
     let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
     let rest = match words.as_slice() {
@@ -22,8 +22,8 @@ pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
     line.into_iter().take(1).chain(rest).collect()
 }
 
-/// Returns the text in lines of at most `columns`, broken between words. The description of an
-/// example goes below its command where both do not fit.
+/// Wraps the text into lines of at most `columns`. The description of an example goes below its
+/// command if both do not fit.
 pub fn wrapped(text: &str, columns: usize) -> String {
     text.lines().map(|line| format!("{}\n", folded(line, columns))).collect()
 }
@@ -43,7 +43,7 @@ fn folded(line: &str, columns: usize) -> String {
     }
 }
 
-/// Puts as many words into each line as there is room for; a longer word has a line of its own.
+/// Fills lines with words; a longer word has a line of its own.
 fn filled(text: &str, indent: usize, columns: usize) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -22,12 +22,12 @@ Examples:
   sudo bramblegate report --yes -o /tmp/report.tar.gz
   tar -xOzf bramblegate-report.tar.gz | less    read it before you send it";
 
-/// Where it is written by default, and the name of the folder in it.
+/// Default path of the archive, and the name of the folder in it.
 const FILE: &str = "bramblegate-report.tar.gz";
 const FOLDER: &str = "bramblegate-report";
-/// Lines of the journal.
+/// Limit on lines of the journal.
 const LINES: &str = "2000";
-/// Where programs of the system are.
+/// Search path of system programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Write an archive for a bug report, addresses and names masked
@@ -47,13 +47,13 @@ pub struct Args {
 /// One file of the archive.
 struct Entry {
     name: String,
-    /// what it is, for the list
+    /// Description for the list.
     what: String,
     text: String,
 }
 
-/// Writes a report. Exits with 0; with 1 if it is not wanted after all, 64 without a terminal to
-/// ask, 71 if it cannot be written.
+/// Writes a report. Exits with 0; with 1 if the user declines, 64 if there is no terminal to ask
+/// on, 71 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let config = &args.config.config;
     let mut masks = known(config);
@@ -63,7 +63,7 @@ pub fn main(args: Args) -> ExitCode {
             .map(|status: Value| names_of_status(&status));
         names.into_iter().flatten().for_each(|name| masks.hide(&name));
     });
-    // Twice: what a later file makes known is masked in the earlier ones too.
+    // In two passes: what becomes known in a later file is masked in earlier ones too.
     entries.iter().for_each(|entry| drop(masks.mask(&entry.text)));
     for entry in &mut entries {
         entry.text = masks.mask(&entry.text);
@@ -105,7 +105,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Returns what is to be masked by its name: nodes, groups, domain, serial numbers, host and user.
+/// Returns the names to mask: nodes, groups, domain, serial numbers, host and user.
 fn known(config: &Path) -> Masks {
     let mut masks = Masks::default();
     if let Ok(merged) = settings::load(config) {
@@ -114,7 +114,7 @@ fn known(config: &Path) -> Masks {
         settings.groups.iter().for_each(|group| masks.hide(&group.name));
         masks.hide(&settings.cluster.domain);
     }
-    // As they stand in the files: settings with errors have names too.
+    // Also from the text of the files: settings with errors have names too.
     for (_, text) in settings::read_files(config).0 {
         names_of_settings(&text).iter().for_each(|name| masks.hide(name));
     }
@@ -128,8 +128,8 @@ fn known(config: &Path) -> Masks {
     masks
 }
 
-/// Returns the values of keys that name something of the owner's, without reading the whole as
-/// TOML: it may be wrong.
+/// Returns the values of keys that are names of the owner's. Does not parse the text as TOML, which
+/// may have errors.
 fn names_of_settings(text: &str) -> Vec<String> {
     const KEYS: [&str; 8] =
         ["name", "domain", "node", "members", "device", "to", "probe_url", "portal_url"];
@@ -153,7 +153,7 @@ fn names_of_settings(text: &str) -> Vec<String> {
     names
 }
 
-/// Returns what of a value names something of the owner's.
+/// Returns the part of a value that is a name of the owner's.
 fn secret(key: &str, value: &str) -> Option<String> {
     match key {
         "device" => value.split_once("blinkstick:").map(|(_, serial)| serial.to_owned()),
@@ -167,7 +167,7 @@ fn secret(key: &str, value: &str) -> Option<String> {
 fn other_host(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', ':']).next().unwrap_or_default();
-    // The default stands in the manual.
+    // The default is in the manual.
     (host != "connectivitycheck.gstatic.com").then(|| host.to_owned())
 }
 
@@ -182,7 +182,7 @@ fn names_of(node: &Value) -> [Option<String>; 2] {
     ["name", "group"].map(|key| node.get(key).and_then(Value::as_str).map(str::to_owned))
 }
 
-/// Reads everything that goes in.
+/// Collects the files of the archive.
 fn gather(config: &Path) -> Vec<Entry> {
     let machine = Machine::real();
     let mut entries = vec![Entry {
@@ -259,8 +259,8 @@ fn own(words: &str, config: &Path) -> String {
     )
 }
 
-/// Returns the status without what stands on the display where that is part of an address: a small
-/// one breaks it over its rows, where no mask would find it.
+/// Returns the status without display rows that are part of an address: a small display breaks it
+/// over rows, in which no mask finds it.
 fn without_glass(text: &str) -> String {
     let Ok(mut status) = serde_json::from_slice::<Value>(text.as_bytes()) else {
         return text.to_owned();
@@ -290,7 +290,7 @@ fn listing(entries: &[Entry], masks: &Masks) -> String {
     )
 }
 
-/// Writes a count: "1 node", "3 nodes".
+/// Formats a count: "1 node", "3 nodes".
 fn counted(count: usize, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -298,7 +298,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// Asks whether it is to be written; `None` where standard input has ended.
+/// Asks whether to write the archive; `None` at the end of standard input.
 fn confirmed(path: &Path) -> Option<bool> {
     loop {
         output::err(&format!("Write {}? [yes] ", path.display()));
@@ -314,7 +314,7 @@ fn confirmed(path: &Path) -> Option<bool> {
     }
 }
 
-/// Returns the archive: tar (POSIX.1-1988), compressed by gzip. No time and no user is in it.
+/// Returns the archive: tar in GNU's format, compressed by gzip, without times and users.
 fn archive(entries: &[Entry]) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for entry in entries {

@@ -1,4 +1,4 @@
-//! The settings' files for the verbs. The daemon gets [`load`] handed in for its reloads.
+//! Settings for the verbs. The daemon gets [`load`] passed for its reloads.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,17 +25,16 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
-/// Writes why there is no such board to standard error.
+/// Reports a board that cannot be loaded.
 pub fn report_board(verb: &str, error: &BoardError) {
     output::error(&format!("{verb}: {error}"), &error.help());
     error.faults().iter().for_each(|fault| output::err(&format!("{fault}\n")));
 }
 
-/// Reads the settings as [`load`] does; writes the faults to standard error and returns the exit
-/// code.
+/// Reads the settings as [`load`] does, and reports their faults.
 ///
 /// # Errors
-/// 78.
+/// The exit code, 78.
 pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     load(main).map_err(|faults| {
         output::err(&format!("{}\n", lines(&faults)));
@@ -43,7 +42,7 @@ pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     })
 }
 
-/// A file of the settings that could not be written. What was there before still is.
+/// A file of the settings that could not be written. Its former content is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written: {error}", .path.display())]
 pub struct NotWritten {
@@ -52,7 +51,7 @@ pub struct NotWritten {
 }
 
 impl NotWritten {
-    /// Returns what helps.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self.error.kind() {
             io::ErrorKind::PermissionDenied => "run it as root, with sudo".to_owned(),
@@ -77,11 +76,11 @@ impl NotWritten {
     }
 }
 
-/// What is mounted where (proc_pid_mountinfo(5)).
+/// The mounts (proc_pid_mountinfo(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Returns the mount point that a path is on, as a word for the shell: the longest that the path
-/// begins with, of equal ones the last, which is on top.
+/// Returns the mount point of a path, as a word for the shell: the longest that matches, of equal
+/// ones the last, which is on top.
 fn mount_of(path: &Path, mounts: &str) -> String {
     let real = path.ancestors().skip(1).find_map(|folder| {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -103,7 +102,7 @@ fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(plain)
 }
 
-/// Returns this machine's own host name.
+/// Returns this machine's host name.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

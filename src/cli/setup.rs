@@ -81,9 +81,9 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Asks, writes the settings and starts the service. Exits with 0; with 64 if it cannot be known
-/// and may not be asked, 69 inside the demo, 71 if the file cannot be written, 77 without root, 78
-/// if the settings of `--from` are wrong.
+/// Asks, writes the settings and starts the service. Exits with 0; with 64 if the interfaces are
+/// unclear and it may not ask, 69 inside the demo, 71 if a file cannot be written, 77 without root,
+/// 78 if the settings have errors.
 pub fn main(args: Args) -> ExitCode {
     if demo::is_inside() {
         output::error(
@@ -144,7 +144,7 @@ fn report(error: &SetupError) -> ExitCode {
     ExitCode::from(error.exit())
 }
 
-/// Looks, asks, and returns what is to be done.
+/// Detects, asks, and returns the steps.
 fn plan(
     machine: &Machine,
     board: &Board,
@@ -187,7 +187,7 @@ fn plan(
     Ok(steps)
 }
 
-/// Looks and asks; returns what writes the settings, and the interface to the nodes.
+/// Detects and asks; returns the steps that write the settings, and the interface to the nodes.
 fn chosen(
     machine: &Machine,
     board: &Board,
@@ -209,7 +209,7 @@ fn chosen(
     Ok((steps, port))
 }
 
-/// Returns what [`chosen`] does, of settings that are written already.
+/// Returns what [`chosen`] does, for settings that are already written.
 fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
     let (files, faults) = settings::read_files(file);
     let (Some((name, text)), []) = (files.into_iter().next(), faults.as_slice()) else {
@@ -220,7 +220,7 @@ fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), Set
     let read = config::resolve(&files, &settings::boards(), compatible.as_deref(), None);
     let settings = read.map_err(SetupError::Settings)?.settings;
     let context = doctor::CheckContext { machine, settings: &settings };
-    // One that is still to come is meant by its name.
+    // An interface that is not there yet is taken by its name.
     let port = context.cluster_port().or(match &settings.cluster.interface {
         PortPattern::Glob(name) if !is_glob(&settings.cluster.interface) => Some(name.clone()),
         _ => None,
@@ -228,7 +228,7 @@ fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), Set
     Ok((replace(machine, text), port.unwrap_or_default()))
 }
 
-/// Asks on the terminal; Enter takes the proposal. `None`: standard input has ended.
+/// Asks on the terminal; Enter takes the proposal. `None` at the end of standard input.
 fn ask(question: &str, proposal: &str) -> Option<String> {
     output::err(&format!("{question} [{proposal}] "));
     let mut line = String::new();
@@ -244,7 +244,7 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
     }
 }
 
-/// Why no settings were written, or those that were written do not hold.
+/// Why no settings were written, or the written ones are invalid.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
     #[error("there is no terminal to ask on")]
@@ -260,7 +260,7 @@ enum SetupError {
 }
 
 impl SetupError {
-    /// Returns what to do about it; `None` where the error itself has it.
+    /// Returns the remedy; `None` if the error itself has it.
     fn help(&self) -> Option<String> {
         match self {
             Self::NoTerminal => Some("use --uplink, --cluster and --yes".to_owned()),
@@ -280,7 +280,7 @@ impl SetupError {
     }
 }
 
-/// Returns what speaks against serving addresses from this machine, and what helps.
+/// Returns an obstacle to serving addresses from this machine, and its remedy.
 fn obstacle(machine: &Machine) -> Option<(String, String)> {
     if let Some((unit, what)) = dhcp::other_servers(machine).first() {
         return Some((
@@ -292,7 +292,7 @@ fn obstacle(machine: &Machine) -> Option<(String, String)> {
     (!machine.has_program("dnsmasq")).then(|| (missing.0.to_owned(), missing.1.to_owned()))
 }
 
-/// Checks what is written and its drop-ins together.
+/// Checks the written settings together with their drop-ins.
 fn check_whole(machine: &Machine) -> Result<(), SetupError> {
     settings::load(&machine.path(DEFAULT_FILE)).map(drop).map_err(SetupError::Settings)
 }
@@ -301,7 +301,7 @@ fn has_systemd(machine: &Machine) -> bool {
     machine.exists("/run/systemd/system")
 }
 
-/// Returns what would be done, step by step.
+/// Describes what would be done, step by step.
 fn dry_run(machine: &Machine, steps: &[Step], no_start: bool) -> String {
     let mut text = "This would be done:\n".to_owned();
     text.extend(steps.iter().map(Step::to_string));
@@ -341,7 +341,7 @@ fn start(machine: &Machine) -> ExitCode {
     }
 }
 
-/// Starts the status page where it is enabled: without settings it was left out.
+/// Starts the status page if it is enabled: without settings it has ended.
 fn start_page(machine: &Machine) {
     let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", super::web::UNIT);
     if !machine.exists(&wants) {
@@ -355,7 +355,7 @@ fn start_page(machine: &Machine) {
     }
 }
 
-/// Reports what `doctor` finds right after.
+/// Reports the findings of `doctor` after the start.
 fn disturbances(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });

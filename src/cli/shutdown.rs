@@ -1,5 +1,5 @@
-//! `bramblegate shutdown`: the nodes, and then the head, in one go. Run by root, for the daemon's
-//! user is not to hold a key to all nodes.
+//! `bramblegate shutdown`: shuts down the nodes, and then the head. Run by root: the daemon's user
+//! must not hold a key to all nodes.
 
 pub mod key;
 mod node;
@@ -24,9 +24,9 @@ use crate::config::Settings;
 use node::{Stage, Target};
 use progress::{Progress, Reporter};
 
-/// Bounds the ssh clients that run at once.
+/// Limit on concurrent ssh clients.
 const AT_ONCE: usize = 32;
-/// So often the daemon gets a report.
+/// Interval of reports to the daemon.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// In root's folder, for `system-shutdown`: what the display shows in place of SAFE TO UNPLUG.
 const STILL_UP: &str = "/run/bramblegate-shutdown/still-up";
@@ -91,12 +91,12 @@ pub fn main(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     if button && settings.shutdown.key.is_none() {
-        // The nodes are left alone.
+        // Without a key the nodes are left alone.
         return power_off();
     }
     let code = shut_down(&args, &settings);
     if button && code.is_err() {
-        // The settings want the nodes off, and they are not.
+        // The settings want the nodes off, but they are not.
         keep_off_the_plug("NODES STILL UP");
     }
     code.unwrap_or_else(|code| code)
@@ -105,7 +105,7 @@ pub fn main(args: Args) -> ExitCode {
 /// Shuts down the nodes and, where asked for, the head; returns the exit code.
 ///
 /// # Errors
-/// The exit code where nothing has happened.
+/// The exit code if nothing was done.
 fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
     let targets = targets(args, settings)?;
     if targets.is_empty() {
@@ -141,11 +141,11 @@ fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
     if !args.head() {
         return Ok(ExitCode::SUCCESS);
     }
-    // Shares are released here, before the head that exports them goes.
+    // The nodes have released their shares before the head, which exports them, goes.
     Ok(power_off())
 }
 
-/// Returns the nodes that may be up, once the key is known to be right.
+/// Checks the key, and returns the nodes that may be up.
 fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
     let Some(path) = &settings.shutdown.key else {
         output::error(
@@ -201,12 +201,12 @@ fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
     Err(ExitCode::from(code::REFUSED))
 }
 
-/// Warns who is logged in on the head. On a node its own `systemctl poweroff` does.
+/// Warns users who are logged in on the head. On a node its own `systemctl poweroff` does that.
 fn warn(head: bool) {
     let then = if head { ", then this machine" } else { "" };
     let text = format!("bramblegate: the nodes are shut down now{then}");
     let wall = Command::new("wall").arg(text).stdin(Stdio::null()).stderr(Stdio::null()).status();
-    // It is a courtesy: without the program there is no warning.
+    // Best effort: without the program there is no warning.
     let _ = wall;
 }
 
@@ -238,7 +238,7 @@ fn carry_out(
     Ok(up)
 }
 
-/// Returns the interface at which the cluster is, where the daemon reports it.
+/// Returns the cluster interface that the daemon reports.
 fn cluster_interface(args: &Args) -> Option<String> {
     let status = snapshot(args.socket.clone(), &args.config.config).ok()?;
     status.cluster.interface.map(|name| name.to_string())
@@ -253,7 +253,7 @@ async fn watch(
 ) {
     let (stages, mut changed) = mpsc::unbounded_channel();
     let (places, interface) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(interface));
-    // Dropped at the end, which ends what still runs.
+    // Dropped at the end, which aborts what still runs.
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
         let (stages, places) = (stages.clone(), Arc::clone(&places));
@@ -282,7 +282,7 @@ async fn watch(
     }
 }
 
-/// Has the display name what is not off when the head is.
+/// Makes the display name what is still up when the head is off.
 fn keep_off_the_plug(words: &str) {
     let path = Path::new(STILL_UP);
     let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -291,7 +291,7 @@ fn keep_off_the_plug(words: &str) {
     }
 }
 
-/// Has the head power off. From here on all is as with any power-off.
+/// Powers the head off, as any power-off does.
 fn power_off() -> ExitCode {
     match Command::new("systemctl").args(["--no-block", "poweroff"]).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

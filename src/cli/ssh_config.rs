@@ -1,4 +1,4 @@
-//! `bramblegate ssh-config`.
+//! `bramblegate ssh-config`: prints or installs ssh settings for the nodes.
 
 mod install;
 
@@ -22,7 +22,7 @@ Examples:
   bramblegate ssh-config --direct --user pi > ~/.ssh/bramble
       on the head node itself; Include as above";
 
-/// The port on which an ssh server listens by default.
+/// Default port of ssh.
 const SSH: u16 = 22;
 
 /// Print or install ssh settings for the nodes
@@ -89,26 +89,26 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(output::deliver(&text))
 }
 
-/// Returns whether ssh's settings would take the text for one word.
+/// Returns whether the text is a single word in ssh's settings.
 fn is_word(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with('-')
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "@.-_:[]%".contains(c))
 }
 
-/// How the head is reached.
+/// How ssh reaches the head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Way {
     user: Option<String>,
-    /// an address or a name, without brackets
+    /// An address or a name, without brackets.
     host: String,
-    /// where it is not 22
+    /// `None`: 22.
     port: Option<u16>,
 }
 
 impl Way {
-    /// Reads `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it
-    /// (ssh_config(5)).
+    /// Parses `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes
+    /// it (ssh_config(5)).
     fn parse(text: &str) -> Self {
         let (user, rest) = text
             .rsplit_once('@')
@@ -124,13 +124,13 @@ impl Way {
     }
 }
 
-/// The head as a host of its own, whose key goes by its name: its address is another at each venue.
+/// The head as a host of its own. Its key is stored by name: its address differs between venues.
 struct Head {
     name: String,
     way: Way,
 }
 
-/// Returns the head's own name, in one word that no node has.
+/// Returns a name for the head, in one word that no node has.
 fn head_name(host_name: &str, known: &Known) -> String {
     let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
@@ -140,7 +140,7 @@ fn head_name(host_name: &str, known: &Known) -> String {
     own.unwrap_or_else(|| "bramblegate-head".to_owned())
 }
 
-/// Returns the way to the head.
+/// Returns the jump host: as of the current ssh session, else at the address on the panel.
 fn way(known: &Known) -> Way {
     let variable = |name| std::env::var(name).ok();
     match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
@@ -155,9 +155,9 @@ fn way(known: &Known) -> Way {
     }
 }
 
-/// Address and port by which the calling session is logged in (ssh(1), `SSH_CONNECTION`): what has
-/// just worked. Not where the head holds no such address: the variable may be older than the login
-/// that it is about.
+/// Returns address and port of the server of the current ssh session (ssh(1), `SSH_CONNECTION`),
+/// which are known to work. `None` if the head does not hold that address: the variable may be
+/// older than the log-in.
 fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();
@@ -166,8 +166,7 @@ fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
         .then_some((address, port))
 }
 
-/// Returns where the head answers: at an address, else by its name as the venue's network may find
-/// it.
+/// Returns a jump host at an address, else by its name as the venue's network may find it.
 fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
     let host = match address {
         Some(address) => address.to_string(),
@@ -195,18 +194,18 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
     }
     let jump = head.map(|head| head.name.as_str());
     for node in &known.nodes {
-        // One that speaks only IPv6 is reached at the address that it made.
+        // A node without IPv4 is reached at its own IPv6 address.
         let Some(address) = node.address.or(node.ipv6.first().copied()) else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
         let mut names: Vec<&str> =
             [Some(node.name.as_str()), whole.as_deref()].into_iter().flatten().collect();
-        // To ssh, unlike DNS, a capital is another letter.
+        // Unlike DNS, ssh distinguishes upper and lower case.
         let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         if !lower.iter().eq(&names) {
             names.extend(lower.iter().map(String::as_str));
         }
         text += &format!("\nHost {}\n    HostName {address}\n", names.join(" "));
-        // Addresses move with the venue, and every cluster has the same ones: keys go by the name.
+        // Addresses change with the venue and recur in other clusters: keys are stored by name.
         text += &format!("    HostKeyAlias {}\n", whole.as_deref().unwrap_or(&node.name));
         for (key, value) in [("User", user), ("ProxyJump", jump)] {
             text += &value.map(|value| format!("    {key} {value}\n")).unwrap_or_default();

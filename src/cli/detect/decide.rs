@@ -1,4 +1,4 @@
-//! From what was found to settings, with the reasons. Pure.
+//! Derives settings from the hardware that was found, with reasons. Pure.
 
 use ipnet::Ipv4Net;
 
@@ -9,11 +9,11 @@ use crate::panel::{Controller, Resolution, oled};
 /// Values for a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// (key, TOML value) of what was decided
+    /// (key, TOML value) of each decision.
     pub values: Vec<(&'static str, String)>,
-    /// one line for each decision, for users
+    /// One line for each decision, for users.
     pub reasons: Vec<String>,
-    /// both ports are there and nothing was guessed
+    /// Both ports are there and nothing was guessed.
     pub certain: bool,
 }
 
@@ -22,7 +22,7 @@ impl Proposal {
         self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Decides a key, in place of what was decided before.
+    /// Sets a key, in place of an earlier value.
     pub fn set(&mut self, key: &'static str, value: String) {
         self.values.retain(|(name, _)| *name != key);
         self.values.push((key, value));
@@ -33,7 +33,7 @@ impl Proposal {
     }
 }
 
-/// Returns the settings for what was found.
+/// Returns the proposed settings for what was found.
 pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
     proposal.set("board", text("auto"));
@@ -56,7 +56,7 @@ pub fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Works out which port leads to the nodes, and which ones to the venue.
+/// Decides which port leads to the nodes, and which ones to the venue.
 fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     for port in &found.ports {
         let carrier = match port.carrier {
@@ -131,7 +131,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     proposal.set("cluster.interface", text(&name));
 }
 
-/// Returns a name that is no port's.
+/// Returns an interface name that is not in use.
 fn spare(ports: &[&Port]) -> String {
     let free = (0..)
         .map(|number| format!("eth{number}"))
@@ -139,14 +139,14 @@ fn spare(ports: &[&Port]) -> String {
     free.unwrap_or_else(|| "eth0".to_owned())
 }
 
-/// Returns the port for the nodes: the board's own, else a wired one that is not the way to the
-/// internet.
+/// Returns the port for the nodes: the board's own, else a wired one without the default route.
 fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
     let cabled = || found.ports.iter().filter(|port| port.kind != PortKind::Wireless);
     let way_out = |port: &&Port| found.default_route.as_ref() == Some(&port.name);
     let free: Vec<&Port> = cabled().filter(|port| !way_out(port)).collect();
     if free.is_empty() {
-        // the only cabled port: for the nodes, if the radio can lead to the venue
+        // The only cabled port has the default route: Wi-Fi can be the uplink, or the board names
+        // the port.
         let radio = found.ports.iter().any(|port| port.kind == PortKind::Wireless);
         let known = |port: &&Port| board.ports.cluster.contains(&port.name);
         return cabled().find(|port| radio || known(port));
@@ -171,7 +171,7 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
     "an interface for a cable that is not the way to the internet".to_owned()
 }
 
-/// Returns the usual subnet, or another where a port uses it already.
+/// Proposes the default subnet, or another if a port uses that already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
     let taken = candidates.iter().copied().find_map(|candidate| clash(found, proposal, candidate));
@@ -258,7 +258,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     }
 }
 
-/// Returns what may answer so.
+/// Describes the chips that may give this answer.
 fn kind(address: u8, answer: u8) -> String {
     let may_be_oled = oled::ADDRESSES.contains(&address);
     match oled(address, answer) {
@@ -272,7 +272,7 @@ fn kind(address: u8, answer: u8) -> String {
     }
 }
 
-/// Returns the OLED that answers so, as far as answers show it.
+/// Returns the OLED that this answer indicates, if it does.
 fn oled(address: u8, answer: u8) -> Option<(Controller, Resolution)> {
     let controller =
         Controller::by_status(answer).filter(|_| oled::ADDRESSES.contains(&address))?;

@@ -49,7 +49,7 @@ fn the_shipped_example_has_every_key() {
     assert!(shipped == text, "UPDATE=1 cargo test --lib the_shipped_example writes {path:?}");
 }
 
-/// (uplinks, cluster) as TOML
+/// (uplinks, cluster) as TOML.
 fn pair(proposal: &Proposal) -> (&str, &str) {
     (proposal.value("uplink.interfaces").unwrap(), proposal.value("cluster.interface").unwrap())
 }

@@ -1,5 +1,5 @@
-//! `detect --try`: what is at this address, and how is it wired? Each possibility shows its number
-//! on the glass; one is legible.
+//! `detect --try`: finds out what is at an address and how it is wired. Each candidate shows its
+//! number on the display; only that of the right one is legible.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::panel::wiring::{KnownWiring, WIRINGS};
 use crate::panel::{CharDisplay, Controller, DeviceError, Resolution, linux, oled};
 use crate::panel::{Charset, Frame, Geometry};
 
-/// How long each stands.
+/// How long each candidate is shown.
 const STAND: Duration = Duration::from_secs(3);
 
-/// What the address may lead to.
+/// A device that may be at the address.
 #[derive(Debug, Clone, Copy)]
 enum Candidate {
     Backpack(&'static KnownWiring, Geometry),
@@ -25,8 +25,7 @@ enum Candidate {
 }
 
 impl Candidate {
-    /// Lists all that can be at this address and have this size, if one was asked for: OLEDs first
-    /// where there can be one.
+    /// Returns the candidates for an address and a requested size, OLEDs first.
     fn all(address: u8, size: Option<Size>, usual: Geometry) -> Vec<Self> {
         let mut all = Vec::new();
         if oled::ADDRESSES.contains(&address) {
@@ -44,7 +43,7 @@ impl Candidate {
         all
     }
 
-    /// Returns what it is called where its number is announced.
+    /// Returns its description.
     fn words(self) -> String {
         match self {
             Self::Backpack(known, _) => format!("{} ({})", known.name, known.found_on),
@@ -61,7 +60,7 @@ impl Candidate {
         }
     }
 
-    /// Opens it as if it were there.
+    /// Opens the device as this candidate.
     fn open(self, device: &Path, address: u8) -> Result<Box<dyn CharDisplay>, DeviceError> {
         Ok(match self {
             Self::Backpack(known, geometry) => {
@@ -78,8 +77,8 @@ impl Candidate {
         })
     }
 
-    /// Draws its number and name; number 0 means that it was chosen. The frame of an OLED shows
-    /// whether its first and last columns are there.
+    /// Returns a frame with its number and name; 0 means that it was chosen. Brackets on an OLED
+    /// show whether its first and last columns are there.
     fn page(self, number: usize) -> Frame {
         let chosen = number == 0;
         let lines = match self {
@@ -129,7 +128,7 @@ fn size(text: &str) -> Option<Size> {
     pixels.or_else(|| text.parse().ok().map(Size::Characters))
 }
 
-/// Shows all candidates, asks which was legible, prints the lines for the settings.
+/// Shows all candidates, asks which one was legible, and prints the lines for the settings.
 pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str>) -> ExitCode {
     let device = bus.unwrap_or_else(|| {
         let own =
@@ -154,7 +153,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
         );
         return ExitCode::from(exit::USAGE);
     }
-    // Without the bus there is nothing to look at.
+    // Fails at once if the bus cannot be opened.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
         output::failure("detect --try", &error.to_string(), NO_BUS);
         return ExitCode::from(exit::UNAVAILABLE);
@@ -193,7 +192,7 @@ const QUESTION: &str = "Which number could be read, with the backlight on; on an
 const NONE_CHOSEN: &str = "turn the contrast (the blue screw on the backpack) until boxes just \
                            vanish, and try again. If that does not help, the chip at this address \
                            is something else";
-/// What helps where the bus or the chip on it does not answer.
+/// Remedy if the bus or the chip on it does not answer.
 const NO_BUS: &str = "check power and wires, and the bus (--bus /dev/i2c-N); `sudo bramblegate \
                       doctor` checks both";
 

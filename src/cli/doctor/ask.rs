@@ -1,5 +1,5 @@
-//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested,
-//! nothing is changed.
+//! `doctor --try`: queries DHCP servers and resolvers, and announces each query. No address is
+//! requested, and nothing is changed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -19,14 +19,14 @@ use crate::watch::dhcp::ask::offers;
 use crate::watch::probe;
 use crate::watch::uplink::resolvers;
 
-/// A resolver is waited for so long; a venue's may have to ask others first.
+/// Timeout for a resolver; a venue's may have to ask other servers first.
 const WAIT: Duration = Duration::from_secs(3);
-/// `DNS` (RFC 1035, 4.2)
+/// Port of DNS (RFC 1035, 4.2).
 const DNS: u16 = 53;
-/// Asked for where the settings probe by no name: the host of the default `uplink.check.url`.
+/// Name to resolve if the settings probe an address: the host of the default `uplink.check.url`.
 const NAME: &str = "connectivitycheck.gstatic.com";
 
-/// Asks each question, after it has been announced on standard error.
+/// Sends each query, after announcing it on standard error.
 pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
@@ -57,7 +57,7 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
     asked
 }
 
-/// What was seen where all is well, or what was found.
+/// Notes if all is well, else a finding.
 type Answer = Result<Vec<String>, Box<Finding>>;
 
 fn question(name: String, answer: Answer) -> Checked {
@@ -72,7 +72,7 @@ fn has_carrier(machine: &Machine, port: &str) -> bool {
     machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
-/// Returns the name that the settings probe by, where it is one.
+/// Returns the host name that the settings probe, or [`NAME`].
 fn name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }
@@ -109,7 +109,7 @@ fn dhcp(port: &str) -> Answer {
     Ok(notes.collect())
 }
 
-/// Returns the uplink's own resolvers, else the machine's; none of this machine itself.
+/// Returns the uplink's own resolvers, else the machine's; without loopback addresses.
 fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     let known = resolvers::read(&machine.path("/"));
     let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));
@@ -118,10 +118,10 @@ fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     servers
 }
 
-/// What a resolver says to a question.
+/// The answer of a resolver.
 enum ServerLog {
     Addresses(usize),
-    /// it answers, and knows none
+    /// An answer without addresses, or a refusal.
     None,
 }
 
@@ -138,7 +138,7 @@ fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io:
     let mut answer = [0; 1500];
     let length = socket.recv(&mut answer)?;
     let answer = answer.get(..length).unwrap_or_default();
-    // Whatever answers our question is there; a refusal is an answer too.
+    // Any answer shows that the server is there, also a refusal.
     match dns::addresses(answer, id) {
         Some(found) if !found.is_empty() => Ok(ServerLog::Addresses(found.len())),
         _ => Ok(ServerLog::None),

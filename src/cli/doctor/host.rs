@@ -1,12 +1,12 @@
-//! The head node itself: ports, subnets, connection tracking, file system, and scripts that made a
-//! gateway or a status display before this one did.
+//! The head node itself: ports, subnets, connection tracking, file system, and scripts of an older
+//! gateway or status display.
 
 use std::collections::BTreeMap;
 
 use super::{CheckContext, Finding, FindingCode};
 use crate::event::AlertCode;
 
-/// Finds that the cluster's port is not there, or it or an uplink is a port of a bridge or bond.
+/// Finds missing ports, and ports that belong to a bridge or bond.
 pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = context.cluster_port();
@@ -34,7 +34,7 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         let master = context.machine.link(&format!("/sys/class/net/{name}/master"));
         let master = master.as_deref().and_then(|link| link.rsplit('/').next());
-        // A glob may match what is in a bridge that is named already.
+        // A glob may match a member of a bridge that is itself a port of the settings.
         let fine = |master: &&str| {
             ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name)
         };
@@ -49,8 +49,8 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Looks for a default route on the cluster's port. It leads what the nodes send back to them, at
-/// the latest when the uplink's is gone.
+/// Finds a default route through the cluster's port. It sends the nodes' traffic back to them, at
+/// the latest when the uplink's route is gone.
 pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = context.cluster_port();
     let routes = context.machine.routes();
@@ -75,7 +75,7 @@ fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
     )
 }
 
-/// Finds another port that uses (a part of) the cluster's subnet.
+/// Finds a route of another port that overlaps the cluster's subnet.
 pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     let net = context.settings.cluster.address.trunc();
     let cluster = context.cluster_port();
@@ -87,7 +87,7 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     clash.map(|(other, port)| overlapping(&port, other, net)).collect()
 }
 
-/// Describes a port that uses (a part of) the cluster's subnet.
+/// Describes a port whose route overlaps the cluster's subnet.
 fn overlapping(port: &str, other: ipnet::Ipv4Net, net: ipnet::Ipv4Net) -> Finding {
     Finding::new(
         AlertCode::GatewayOverlap,
@@ -97,7 +97,7 @@ fn overlapping(port: &str, other: ipnet::Ipv4Net, net: ipnet::Ipv4Net) -> Findin
     )
 }
 
-/// Finds that the table of connections is nearly full.
+/// Finds that the table of connections is at least 80 % full.
 pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
         context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
@@ -123,8 +123,8 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// Compares the kernel's table of neighbours with its limit and with the cluster: a node that finds
-/// no room in it is neither reached nor given an address.
+/// Finds that the kernel's neighbour table has no room for the cluster: a node without an entry is
+/// neither reached nor given an address.
 pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
     let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else {
@@ -163,8 +163,8 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
-/// Finds that the journal is written to a memory card. journald does so where its folder is there
-/// (`Storage=auto`, journald.conf(5)), and from systemd 259 on makes that folder by itself.
+/// Finds that the journal is written to a memory card. journald does so if its folder exists
+/// (`Storage=auto`, journald.conf(5)), and from systemd 259 on creates that folder.
 pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let id = machine.read("/etc/machine-id").unwrap_or_default();
@@ -182,8 +182,8 @@ pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::HostJournalOnCard, text)]
 }
 
-/// Returns journald's `Storage=`: of its file and the drop-ins, in the order of their names, the
-/// last; of equal names the folder that is named first here counts (journald.conf(5)).
+/// Returns journald's effective `Storage=`: the last one in its file and the drop-ins, sorted by
+/// name. Of equal names, the drop-in in the first folder counts (journald.conf(5)).
 fn journal_storage(machine: &crate::cli::machine::Machine) -> String {
     let mut files = BTreeMap::new();
     for root in ["/etc", "/run", "/usr/lib"] {
@@ -208,8 +208,8 @@ fn is_card(device: &str) -> bool {
     device.starts_with("/dev/mmcblk")
 }
 
-/// Returns what the file system with this folder is on: of the mount points above it the longest,
-/// of equal ones the last.
+/// Returns the device of the file system with this folder: of the mount points above it the
+/// longest, of equal ones the last.
 fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<String> {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let above = mounts.lines().filter_map(|line| {

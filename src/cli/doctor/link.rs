@@ -1,4 +1,4 @@
-//! Ports without a role, cables in each other's ports, and what our own rules dropped.
+//! Ports without a role, swapped cables, and drops of our own rules.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn unknown_port(
     )
 }
 
-/// Finds what our rules dropped since they were loaded: most of it is what they are for.
+/// Shows what our rules dropped since they were loaded; most of it is intended.
 pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
     let dropped = context.machine.drops();
     if dropped.is_empty() {
@@ -104,11 +104,11 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     }
 }
 
-/// Returns the text of the daemon's alert.
+/// Returns the text of the daemon's alert about another DHCP server.
 fn foreign_server(status: &Snapshot) -> Option<String> {
     let alert =
         status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
-    // The remedy is more precise here.
+    // Without its remedy: the one here is more precise.
     alert.text.split(": ").next().map(str::to_owned)
 }
 
@@ -119,7 +119,7 @@ fn is_silent(status: &Snapshot, uplink: &str) -> bool {
     here && status.uplinks.iter().all(|of| is_waiting(of) || is_out(of))
 }
 
-/// Returns whether an uplink has no cable, or is not there.
+/// Returns whether an uplink has no cable, or is absent.
 fn is_out(uplink: &Uplink) -> bool {
     matches!(uplink.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
 }
@@ -129,8 +129,8 @@ fn is_waiting(uplink: &Uplink) -> bool {
     matches!(uplink.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
 }
 
-/// Returns a node that the kernel has met at this port, by its hardware address; by its address
-/// only where there is other evidence, for the venue may have the same subnet.
+/// Returns a node that is a neighbour on this port, by its hardware address. By its IP address only
+/// if `suspected`, as the venue may have the same subnet.
 fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
     let table = context.machine.read("/proc/net/arp").unwrap_or_default();
     let met: Vec<(Ipv4Addr, Mac)> =

@@ -1,5 +1,5 @@
-//! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its
-//! remedy. Changes nothing.
+//! `bramblegate doctor`: finds what would stop or disturb the gateway on this machine, with
+//! remedies. Changes nothing.
 
 mod ask;
 pub mod cluster;
@@ -64,13 +64,13 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// One thing that is not as it should be, or could be better.
+/// A problem, or something that could be better.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub code: FindingCode,
     pub rank: Rank,
     pub text: String,
-    /// what to do
+    /// What to do.
     pub remedy: String,
 }
 
@@ -91,13 +91,13 @@ impl Finding {
         Self::new(code, text, code.remedy().unwrap_or("bramblegate status says more"))
     }
 
-    /// Returns it with a rank that depends on what was found.
+    /// Returns it with another rank.
     fn ranked(self, rank: Rank) -> Self {
         Self { rank, ..self }
     }
 }
 
-/// Holds what a check looks at.
+/// The input of a check.
 #[derive(Debug)]
 pub struct CheckContext<'a> {
     pub machine: &'a Machine,
@@ -105,7 +105,7 @@ pub struct CheckContext<'a> {
 }
 
 impl CheckContext<'_> {
-    /// Returns the names of the machine's ports that a pattern of the settings means.
+    /// Returns the names of the machine's ports that match a pattern of the settings.
     fn ports(&self, pattern: &PortPattern) -> Vec<String> {
         let mut names = self.machine.list("/sys/class/net");
         names.retain(|name| name != "lo" && self.is(name, pattern));
@@ -125,7 +125,8 @@ impl CheckContext<'_> {
         }
     }
 
-    /// Returns the cluster's port, if it is there: for a glob no port that is named as an uplink.
+    /// Returns the cluster's port, if it is there. A glob does not match a port that is named as an
+    /// uplink.
     pub fn cluster_port(&self) -> Option<String> {
         let pattern = &self.settings.cluster.interface;
         let glob = is_glob(pattern);
@@ -205,20 +206,20 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("nothing is left of an older gateway", host::leftovers),
 ];
 
-/// A check that was made, and what it found.
+/// The result of one check.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
-    /// what is so if all is well
+    /// What holds if all is well.
     pub name: String,
     pub findings: Vec<Finding>,
-    /// what was seen where all is well
+    /// Observations if all is well.
     pub notes: Vec<String>,
-    /// it was asked on the wire (`--try`)
+    /// It was a query on the network (`--try`).
     pub is_question: bool,
 }
 
 impl Checked {
-    /// Returns how bad the worst finding is; `None` without any.
+    /// Returns the highest rank of its findings; `None` without any.
     fn rank(&self) -> Option<Rank> {
         self.findings.iter().map(|finding| finding.rank).max()
     }
@@ -265,7 +266,7 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(if written == 0 { code(&findings) } else { written })
 }
 
-/// Makes all checks, that of the settings first: where there are none yet, with those that `detect`
+/// Runs all checks, that of the settings first. Without a settings file, with those that `detect`
 /// would propose.
 fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     let settings_are_right = |findings| Checked {
@@ -296,7 +297,7 @@ fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     };
     let text = format!("not set up yet: there is no {}{rest}", file.display());
     let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
-    // A machine that is fresh is not blocked: nothing is wrong with it.
+    // A machine that is not set up yet is not blocked.
     let none = settings_are_right(vec![none.ranked(Rank::Finding)]);
     let others = presumed
         .map(|settings| checks(&CheckContext { machine, settings: &settings }))
@@ -304,8 +305,7 @@ fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     std::iter::once(none).chain(others).collect()
 }
 
-/// Returns the settings that `detect` would propose for a machine that has none yet; but it asks no
-/// bus for a panel.
+/// Returns the settings that `detect` would propose, without probing for a panel.
 fn presumed_settings(machine: &Machine) -> Option<Settings> {
     let compatible = machine.bytes(COMPATIBLE);
     let board = boards().resolve("auto", compatible.as_deref()).ok()?;

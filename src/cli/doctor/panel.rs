@@ -1,4 +1,4 @@
-//! Rights on the display's and the LED's devices, and who else has them open.
+//! Rights on the devices of display and LED, and other programs that have them open.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -61,8 +61,7 @@ fn is_stick(machine: &Machine, name: &str) -> bool {
     uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
 }
 
-/// Returns a finding if a device node is not open to one of the service's groups, or open to
-/// everybody.
+/// Returns a finding unless a device node is open to one of the service's groups.
 fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
     let metadata = context.machine.path(device).metadata().ok()?;
     let group = group_name(context, metadata.gid());
@@ -89,7 +88,7 @@ fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
     })
 }
 
-/// Finds other programs that have the display's bus or the stick open and write in between.
+/// Finds other programs that have a device open and may write in between.
 fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     let others = holders(context.machine, device)
         .into_iter()
@@ -105,8 +104,7 @@ fn holds(machine: &Machine, device: &str, process: &super::sockets::Process) -> 
     Finding::of(code, format!("{process} has {device} open: {command}"))
 }
 
-/// Looks for a display or a stick that is there and taken: by a driver of the kernel, or away from
-/// the kernel.
+/// Finds a display that a kernel driver holds, and a stick that is detached from its kernel driver.
 pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     let root = context.machine.path("/");
     let mut findings = Vec::new();
@@ -122,7 +120,8 @@ pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Describes a stick that is away from the kernel's driver: whatever holds it has to go first.
+/// Describes a stick that is detached from its kernel driver. A process that holds it must end
+/// first.
 fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
     if let Some(holder) = holders(context.machine, &stick.node).first() {
@@ -133,7 +132,7 @@ fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
-/// Returns what [`holders_of`] does, for all devices that the settings use.
+/// Finds other programs that have a device of the settings open.
 pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
     let sticks =
         if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };

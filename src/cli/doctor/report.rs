@@ -1,4 +1,4 @@
-//! What `doctor` prints: text for users, with a line for each check if wanted, and JSON.
+//! The output of `doctor`: text, with a line for each check if wanted, and JSON.
 
 use serde_json::{Value, json};
 
@@ -6,20 +6,20 @@ use super::{CHECKS, Checked, Finding, Rank};
 use crate::cli::output;
 use crate::event::printable_line;
 
-/// Of what is printed: the version of the JSON's form.
+/// Version of the JSON format.
 const SCHEMA: u32 = 1;
 const GREEN: &str = "\x1b[32m";
 const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// Returns how many checks there are. The settings are one of them, the translator is another.
+/// Returns the number of checks: [`CHECKS`], that of the settings, and that of the translator.
 pub fn count() -> usize {
     CHECKS.len() + 2
 }
 
-/// Returns how many checks and questions were made: "32 checks and 2 questions". Where the settings
-/// have errors the others were not made.
+/// Returns the number of checks and queries: "32 checks and 2 questions". With errors in the
+/// settings, most checks are not run.
 fn tally(checks: &[Checked]) -> String {
     let all = count();
     let asked = checks.iter().filter(|checked| checked.is_question).count();
@@ -36,7 +36,7 @@ fn tally(checks: &[Checked]) -> String {
     text
 }
 
-/// Returns what was seen and found, for users; with a line for each check if that is wanted.
+/// Returns notes and findings as text, with a line for each check if `is_verbose`.
 pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> String {
     let notes = checks.iter().flat_map(|checked| &checked.notes);
     let notes: String = notes.map(|note| format!("well     {}\n", printable_line(note))).collect();
@@ -113,7 +113,7 @@ fn finding_as_json(finding: &Finding) -> Value {
     })
 }
 
-/// Returns the word for how bad the result of a check is.
+/// Returns the JSON word for a check's highest rank.
 fn rank_word(rank: Option<Rank>) -> &'static str {
     match rank {
         None => "ok",

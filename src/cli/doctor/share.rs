@@ -1,5 +1,5 @@
-//! The shared disks: whether they are there, and whether an NFS server gives them to the nodes. What
-//! this finds the daemon reports as an alert, where it runs.
+//! Shared disks: whether they are mounted, and whether an NFS server exports them to the nodes. A
+//! running daemon raises alerts for the same.
 
 use std::path::Path;
 
@@ -27,7 +27,8 @@ pub fn disks(context: &CheckContext<'_>) -> Vec<Finding> {
     server.into_iter().chain(of_each).collect()
 }
 
-/// A disk that has no line in `/etc/fstab` cannot be mounted by its folder alone.
+/// Describes a share whose disk is not mounted. Without a line in `/etc/fstab` it cannot be mounted
+/// by its folder alone.
 fn missing(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Finding {
     let (name, path) = (&share.name, share.path.display());
     let (text, command) = if seen.pulled.contains(&share.path) {
@@ -46,7 +47,7 @@ fn missing(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Findi
     Finding::new(AlertCode::ShareMissing, text, format!("{first}, then {command}"))
 }
 
-/// Returns whether `/etc/fstab` says what to mount there (fstab(5)).
+/// Returns whether `/etc/fstab` has a line for a mount point (fstab(5)).
 fn has_line(context: &CheckContext<'_>, path: &Path) -> bool {
     let table = context.machine.read("/etc/fstab").unwrap_or_default();
     let lines = table.lines().map(str::trim).filter(|line| !line.starts_with('#'));
@@ -54,7 +55,7 @@ fn has_line(context: &CheckContext<'_>, path: &Path) -> bool {
     places.any(|place| unescaped(place) == path)
 }
 
-/// Returns what is wrong with a disk that is mounted, the worst first.
+/// Returns the worst problem of a mounted disk.
 fn used(
     context: &CheckContext<'_>,
     share: &Share,

@@ -1,4 +1,5 @@
-//! `nodes add`, `adopt`, `rename`, `forget`: changes of the settings' own drop-in, then a reload.
+//! `nodes add`, `adopt`, `rename`, `forget`: edit the drop-in of the nodes, then reload the
+//! settings.
 
 use std::fs::{self, File};
 use std::io;
@@ -111,7 +112,7 @@ pub struct Forget {
     pub config: ConfigArg,
 }
 
-/// A change that goes on is waited for so long, in steps.
+/// How long to wait for a change already in progress, and the poll interval.
 const TURN: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
 
@@ -136,10 +137,10 @@ enum ChangeError {
         "only the daemon knows which nodes were found: {}: {error}", .socket.display()
     )]
     DaemonUnreachable { socket: PathBuf, error: client::Error },
-    /// the settings are wrong as they are
+    /// The settings have errors as they are.
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
-    /// they would be wrong with the change
+    /// The settings would have errors with the change.
     #[error("nothing was changed: with this the settings would have errors")]
     Refused(Vec<Fault>),
     #[error("{} is written in a form that this verb cannot change", .0.display())]
@@ -149,7 +150,7 @@ enum ChangeError {
 }
 
 impl ChangeError {
-    /// Returns what to do about it; `None` where the error itself has it.
+    /// Returns the remedy; `None` if the error itself has it.
     fn help(&self) -> Option<String> {
         Some(match self {
             Self::Settings(_) => return None,
@@ -229,8 +230,7 @@ fn rename_one(
 ) -> Result<(), ChangeError> {
     let same = name.eq_ignore_ascii_case(&new_name);
     let renamed = edit::renamed(&drop_in_text(config)?, name, &new_name);
-    // Two parts of the settings with one name are one node: the other would get this one's board
-    // and address.
+    // Nodes of one name merge: the other would get this one's board and address.
     if renamed.is_some() && !same && is_settled(config, &new_name) {
         return Err(ChangeError::NameTaken(new_name));
     }
@@ -244,7 +244,7 @@ fn rename_one(
     }
 }
 
-/// Takes those of the settings out in one change, or none; lets the daemon forget those that were
+/// Removes nodes from the settings in one change, or none; makes the daemon forget those that were
 /// found.
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { names: words, config } = args;
@@ -281,7 +281,7 @@ pub fn forget(args: Forget) -> ExitCode {
     order::main(OrderArgs { names: found, socket: None, config }, "forget", Order::Forget)
 }
 
-/// Returns the names that the words mean.
+/// Expands the words into names.
 fn many(words: &[String]) -> Result<Vec<String>, ChangeError> {
     Ok(fold::unfold(words)?)
 }
@@ -294,7 +294,7 @@ fn pairs(names: Vec<String>, new: Vec<String>) -> Result<Vec<(String, String)>, 
     Ok(names.into_iter().zip(new).collect())
 }
 
-/// Does it to each; the first that is refused ends it.
+/// Applies a change to each; stops at the first error.
 fn each<T>(
     verb: &str,
     what: Result<Vec<T>, ChangeError>,
@@ -303,9 +303,8 @@ fn each<T>(
     finish(verb, what.and_then(|all| all.into_iter().try_for_each(change)))
 }
 
-/// Takes the lock on the folder of the settings. Two changes at once would each write what it read,
-/// and the first would be lost: one waits for the other. Anybody who can read that folder can hold
-/// it too, so the wait ends.
+/// Locks the folder of the settings, so that one of two concurrent changes is not lost. Every user
+/// who can read that folder can hold the lock too, so the wait ends.
 fn turn(config: &ConfigArg) -> Option<File> {
     let folder = config
         .config
@@ -344,7 +343,7 @@ fn finish(verb: &str, result: Result<(), ChangeError>) -> ExitCode {
     }
 }
 
-/// Returns whether the settings have a node of this name, in whatever file.
+/// Returns whether the settings have a node of this name, in any file.
 fn is_settled(config: &ConfigArg, name: &str) -> bool {
     settings::load(&config.config).is_ok_and(|merged| names(&merged.settings, name))
 }
@@ -373,8 +372,8 @@ fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node
     }
 }
 
-/// Writes a found node down. Its address only where the cluster is at home: while it has moved,
-/// that is not where it should be.
+/// Writes a found node into the settings. With its address only while the cluster is in the subnet
+/// of the settings: after a move it has another.
 fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
     let home = IpNet::V4(merged.settings.cluster.address);
@@ -403,14 +402,14 @@ fn names(settings: &Settings, name: &str) -> bool {
     settings.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name))
 }
 
-/// Returns the text of our drop-in. One that is there and cannot be read is not taken for an empty
-/// one: it would be written over.
+/// Returns the text of our drop-in. An unreadable one is an error, not empty: it would be
+/// overwritten.
 fn drop_in_text(config: &ConfigArg) -> Result<String, ChangeError> {
     settings::drop_in_text(&drop_in(config)).map_err(|fault| ChangeError::Settings(vec![fault]))
 }
 
-/// Puts `text` in the drop-in's place if the settings are right with it and hold what was wanted;
-/// then lets the daemon know.
+/// Replaces the drop-in by `text` if the settings have no errors with it and satisfy `holds`; then
+/// reloads the daemon.
 fn replace(
     config: &ConfigArg,
     text: &str,
@@ -425,7 +424,7 @@ fn replace(
     match files.iter_mut().skip(1).find(|(file, _)| *file == name) {
         Some((_, known)) => text.clone_into(known),
         None => {
-            // After the main file the drop-ins stand in the order of their names.
+            // Drop-ins follow the main file, sorted by name.
             let place = files.iter().skip(1).take_while(|(file, _)| *file < name).count() + 1;
             files.insert(place, (name.clone(), text.to_owned()));
         }
@@ -442,20 +441,20 @@ fn replace(
     Ok(())
 }
 
-/// Writes the file whole or not at all, readable by the daemon's user. A link stays one: what it
-/// leads to is written.
+/// Writes the file atomically, readable by the daemon's user. A symbolic link stays: its target is
+/// written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = &behind_links(path)?;
     Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
     folder::keep_public(path, text)
 }
 
-/// Returns where the links of root's or of one's own lead, also if nothing is there yet.
+/// Follows symbolic links of root or of this user; the target need not exist.
 ///
 /// # Errors
-/// Another user may have made one of them.
+/// One of the links may belong to another user.
 pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
-    /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
+    /// The kernel's limit (`MAXSYMLINKS`): with more, they form a loop.
     const MOST: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..MOST {
@@ -470,7 +469,7 @@ pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Lets the daemon read the settings again, if one runs.
+/// Makes the daemon reload the settings, if it runs.
 fn reload() {
     let holder = InstanceLock::holder(&run::run_directory());
     let pid = holder.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));

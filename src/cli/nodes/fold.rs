@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// No cluster has more nodes: a word that means more is a slip of the finger.
+/// Limit on names; more is taken for a typing error.
 pub const MOST: usize = 10_000;
-/// Digits of a number in brackets: more do not fit into what is counted.
+/// Limit on the digits of a number in brackets, so that it fits 32 bits.
 const DIGITS: usize = 9;
 
-/// Why a word means no names, or too many.
+/// Why a word cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     #[error("\"{word}\": {mistake}")]
@@ -21,7 +21,7 @@ pub enum FoldError {
 }
 
 impl FoldError {
-    /// Returns what would be right.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::Syntax { .. } => {
@@ -56,10 +56,10 @@ impl Mistake {
     }
 }
 
-/// Returns the names that the words mean, in their order, each once.
+/// Expands the words into names, in order, without duplicates.
 ///
 /// # Errors
-/// A word that is not written as above, or more than [`MOST`] names.
+/// A word with wrong syntax, or more than [`MOST`] names.
 pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
@@ -73,10 +73,10 @@ pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     Ok(names)
 }
 
-/// Returns the one name that a word means.
+/// Expands a word that means one name.
 ///
 /// # Errors
-/// It means several, or is not written as it should be.
+/// It means several names, or has wrong syntax.
 pub fn one(word: &str) -> Result<String, FoldError> {
     let mut names = unfold(&[word.to_owned()])?;
     match (names.pop(), names.len()) {
@@ -85,7 +85,7 @@ pub fn one(word: &str) -> Result<String, FoldError> {
     }
 }
 
-/// Splits a word at its commas that stand outside of brackets.
+/// Splits a word at the commas outside of brackets.
 fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
     let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
     for (at, c) in word.char_indices() {
@@ -111,7 +111,7 @@ fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
     Ok(parts)
 }
 
-/// Returns the names that one part means, at most `most`.
+/// Expands one part into at most `most` names.
 fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
     let mut names = vec![String::new()];
     let mut rest = part;
@@ -134,8 +134,8 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
     Ok(names)
 }
 
-/// Returns the numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range
-/// has, where that begins with 0.
+/// Expands `1-3,07,10-12` into at most `most` numbers, padded to the width of a first number that
+/// begins with 0.
 fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {
@@ -144,7 +144,7 @@ fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldErr
         if low > high {
             return Err(Mistake::Backwards(first.to_owned(), last.to_owned()).of(part));
         }
-        // Before they are written: a range of a thousand million names takes all memory.
+        // Checked before they are made: a huge range would take all memory.
         if high - low >= most.saturating_sub(numbers.len()) {
             return Err(FoldError::TooMany(part.to_owned()));
         }
@@ -165,8 +165,8 @@ fn number(part: &str, text: &str) -> Result<usize, FoldError> {
     number.ok_or_else(|| Mistake::NoNumber(text.to_owned()).of(part))
 }
 
-/// Folds names at the number that they end with: `rpi1 rpi2 rpi10` is `rpi[1-2,10]`. That is what
-/// Slurm, pdsh and ClusterShell all read. Sorted, each once.
+/// Folds names at the number at their end: `rpi1 rpi2 rpi10` is `rpi[1-2,10]`. Slurm, pdsh and
+/// ClusterShell all read that. Sorted, without duplicates.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let pieces = names.into_iter().map(|name| match split(name) {
         Some((_, _, after)) if !after.is_empty() => Piece::whole(name),
@@ -185,7 +185,7 @@ pub fn fold_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     pieces.into_iter().map(Piece::text).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A name on its way: `head` may have numbers that are not folded yet, `tail` has none.
+/// A name that is partly folded: `head` may have numbers that are not folded yet, `tail` has none.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Piece {
     head: String,
@@ -224,8 +224,7 @@ fn fold_once(pieces: Vec<Piece>) -> Vec<Piece> {
     folded.into_iter().collect()
 }
 
-/// Splits a name at its last number that can be folded: what is before it, the number, and what is
-/// after it.
+/// Splits a name at its last number, if that can be folded: text before it, digits, text after it.
 fn split(name: &str) -> Option<(&str, &str, &str)> {
     let end = name.rfind(|c: char| c.is_ascii_digit())? + 1;
     let (numbered, after) = name.split_at_checked(end)?;
@@ -234,7 +233,7 @@ fn split(name: &str) -> Option<(&str, &str, &str)> {
     (digits.len() <= DIGITS).then_some((before, digits, after))
 }
 
-/// Returns numbers, each with its count of digits, as `7` or `[1-3,007]`.
+/// Formats numbers, each with its width, as `7` or `[1-3,007]`.
 fn ranges(numbers: &BTreeSet<(usize, usize)>) -> String {
     let mut runs: Vec<(String, String)> = Vec::new();
     let mut next = String::new();

@@ -26,7 +26,7 @@ Examples:
 const HEADINGS: [&str; 8] = ["NAME", "ADDRESS", "MAC", "HEALTH", "RTT", "SINCE", "ORIGIN", "GROUP"];
 const NONE: &str = "no nodes yet; they appear when they ask for an address\n";
 const NONE_OF_THESE: &str = "no node has this health\n";
-/// Place of the health among the columns.
+/// Index of the column of the health.
 const HEALTH: usize = 3;
 
 /// List all nodes, with their health
@@ -97,8 +97,8 @@ fn listed(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
     }))
 }
 
-/// Prints the nodes for another program. Where no daemon answers these are the nodes of the
-/// settings, unless a health is asked for.
+/// Prints the nodes for another program; those of the settings if no daemon answers, unless a
+/// health is requested.
 fn for_tools(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
     let known = if args.health.is_empty() {
         Known::look(args.socket.clone(), &args.config.config)?
@@ -129,12 +129,12 @@ pub fn hosts(args: HostsArgs) -> ExitCode {
     }
 }
 
-/// Returns the nodes' domain by the settings.
+/// Returns the nodes' domain from the settings.
 fn domain(config: &ConfigArg) -> Option<String> {
     settings::load(&config.config).ok().map(|merged| merged.settings.cluster.domain)
 }
 
-/// Reports why nothing is known; the exit code.
+/// Reports why the nodes cannot be listed; returns the exit code.
 pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
     match unknown {
         Unknown::Socket(socket, error) => {
@@ -175,7 +175,7 @@ fn table(nodes: &[api::Node], colours: bool) -> String {
     text
 }
 
-/// Returns the width of a column, in scalars.
+/// Returns the width of a column, in characters.
 fn width(rows: &[[String; 8]], column: usize) -> usize {
     rows.iter()
         .filter_map(|row| row.get(column))
@@ -202,7 +202,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Returns a health, and how far a node has booted.
+/// Colours a health and its boot stage.
 fn painted(health: &str) -> String {
     let colour = match health.split(' ').next().unwrap_or_default() {
         "up" => 32,

@@ -1,4 +1,4 @@
-//! `bramblegate nodes`: the inventory by hand.
+//! `bramblegate nodes`: lists and edits the inventory.
 
 mod change;
 mod edit;
@@ -31,9 +31,9 @@ Examples:
 
 /// Exit codes of this verb.
 pub mod code {
-    /// it cannot be done as it was asked for
+    /// The request was refused.
     pub const REFUSED: u8 = 1;
-    /// the daemon does not answer
+    /// The daemon does not answer.
     pub const NOT_REACHABLE: u8 = 3;
 }
 
@@ -55,13 +55,13 @@ pub enum Action {
     Adopt(change::Adopt),
     Rename(change::Rename),
     Forget(change::Forget),
-    /// Put nodes into maintenance: they raise no alarm until `resume`
+    /// Put nodes into maintenance: they raise no alarm until `resume`.
     Drain(order::OrderArgs),
-    /// End the maintenance of nodes
+    /// End the maintenance of nodes.
     Resume(order::OrderArgs),
 }
 
-/// Returns where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.
+/// Returns the path of the inventory's own drop-in: `FILE.d/60-nodes.toml`.
 fn drop_in(config: &ConfigArg) -> PathBuf {
     let mut folder = config.config.clone().into_os_string();
     folder.push(".d");

@@ -1,12 +1,12 @@
 //! Masks for addresses, hardware addresses and names: the same thing has the same mask in every
-//! file of a report, and addresses of one subnet show that they are.
+//! file of a report, and addresses of one subnet share the mask of the subnet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Octets of a hardware address.
 const MAC: usize = 6;
-/// Addresses of these name no machine or are the same everywhere.
+/// Returns whether an address identifies no machine, or is the same everywhere.
 fn is_common(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -22,19 +22,19 @@ fn is_common(address: IpAddr) -> bool {
     }
 }
 
-/// What was masked, and by what.
+/// The masks, and what they stand for.
 #[derive(Debug, Default)]
 pub struct Masks {
-    /// known names and other words, in small letters; these are masked wherever they stand alone
+    /// Known names and other words, in lower case; masked wherever they are a whole word.
     words: BTreeSet<String>,
-    /// kind and thing → mask
+    /// Kind and thing → mask.
     given: HashMap<(&'static str, String), String>,
-    /// how many there are of each kind
+    /// Number of masks of each kind.
     counts: HashMap<&'static str, usize>,
 }
 
 impl Masks {
-    /// Masks a word wherever it stands alone from now on.
+    /// Masks a word wherever it is a whole word from now on.
     pub fn hide(&mut self, word: &str) {
         let word = word.trim().to_ascii_lowercase();
         if !word.is_empty() {
@@ -53,7 +53,7 @@ impl Masks {
         let mut rest = text;
         let mut before = ' ';
         while let Some(first) = rest.chars().next() {
-            // `enx` and a hardware address is how udev names a USB adapter.
+            // udev names a USB adapter by `enx` and its hardware address.
             let is_start = !before.is_ascii_alphanumeric();
             let found = if masked.ends_with("enx") {
                 self.bare_hardware(rest, true)
@@ -77,7 +77,7 @@ impl Masks {
         masked
     }
 
-    /// Returns how much of the text's beginning is masked, and the mask.
+    /// Returns the length of the text's beginning that is masked, and the mask.
     fn at(&mut self, text: &str) -> Option<(usize, String)> {
         self.word(text)
             .or_else(|| self.hardware(text))
@@ -86,7 +86,7 @@ impl Masks {
             .or_else(|| self.ipv4(text))
     }
 
-    /// Masks the longest known word that the text begins with and that ends there.
+    /// Masks the longest known word at the text's beginning.
     fn word(&mut self, text: &str) -> Option<(usize, String)> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let run = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -98,8 +98,8 @@ impl Masks {
         Some((known.len(), self.give("NAME", &known)))
     }
 
-    /// Pairs of hexadecimal digits between colons or hyphens: six are a hardware address; of seven
-    /// the first is its kind (RFC 2132, 9.14); more are an identifier that holds one.
+    /// Masks pairs of hexadecimal digits between colons or hyphens: six are a hardware address; of
+    /// seven the first is its type (RFC 2132, 9.14); more are an identifier that contains one.
     fn hardware(&mut self, text: &str) -> Option<(usize, String)> {
         let bytes = text.as_bytes();
         let is_pair = |at: usize| {
@@ -125,8 +125,8 @@ impl Masks {
         Some((length, mask))
     }
 
-    /// Masks twelve hexadecimal digits alone: only of an address that is known, or in a name by
-    /// udev.
+    /// Masks twelve hexadecimal digits without separators, if they are a known address or, in a
+    /// name by udev, certainly one.
     fn bare_hardware(&mut self, text: &str, is_one: bool) -> Option<(usize, String)> {
         let digits = text.get(..2 * MAC)?.to_ascii_lowercase();
         let fits = digits.chars().all(|c| c.is_ascii_hexdigit()) && ends_at(text, 2 * MAC);
@@ -145,7 +145,7 @@ impl Masks {
         if run.matches(':').count() < 2 {
             return None;
         }
-        // A colon or a full stop behind it may belong to the sentence.
+        // A colon or a full stop at the end may belong to the sentence.
         let cut = run.strip_suffix([':', '.']);
         let tries = std::iter::once(run).chain(cut);
         let mut read = tries.filter_map(|run| Some((run.len(), run.parse::<Ipv6Addr>().ok()?)));
@@ -180,14 +180,14 @@ impl Masks {
         if let Ok(address) = run.parse::<Ipv4Addr>() {
             return Some((run.len(), self.v4(address)));
         }
-        // The panel shows a subnet so: CLASH 192.168.50.
+        // The panel shows a subnet in this form: CLASH 192.168.50.
         let numbers: Vec<&str> = run.split('.').collect();
         let known = self.given.contains_key(&("NET", run.to_owned()));
         (numbers.len() == 3 && known).then(|| (run.len(), self.give("NET", run)))
     }
 
-    /// Masks an IPv4 address. The first three octets are the net: whether two addresses share them
-    /// stays to be seen.
+    /// Masks an IPv4 address. Its first three octets are the net, so addresses that share them stay
+    /// recognizable.
     fn v4(&mut self, address: Ipv4Addr) -> String {
         if is_common(address.into()) {
             return address.to_string();
@@ -197,8 +197,7 @@ impl Masks {
         format!("{net}.h{host}")
     }
 
-    /// Returns the mask of a thing; a new one if it has none yet, and none that is a word to be
-    /// masked.
+    /// Returns the mask of a thing, or assigns one that is not itself a word to mask.
     fn give(&mut self, kind: &'static str, thing: &str) -> String {
         let key = (kind, thing.to_owned());
         if let Some(mask) = self.given.get(&key) {
@@ -217,7 +216,7 @@ impl Masks {
     }
 }
 
-/// Returns whether a word that is so long ends there.
+/// Returns whether a word of this length ends at a word boundary.
 fn ends_at(text: &str, length: usize) -> bool {
     let after = text.get(length..).and_then(|rest| rest.chars().next());
     length > 0 && after.is_none_or(|c| !c.is_ascii_alphanumeric())

@@ -1,5 +1,5 @@
-//! The first start: what a head without settings runs with. It shows addresses and its own state,
-//! and changes nothing in the network, until `bramblegate setup` writes settings.
+//! Settings of a head that is not set up. It shows addresses and its own state, and changes nothing
+//! in the network, until `bramblegate setup` writes settings.
 
 use std::io;
 use std::path::Path;
@@ -12,13 +12,14 @@ use crate::cli::settings::{self, DEFAULT_FILE};
 use crate::config::{self, Fault, Settings, Unset};
 use crate::files::reading;
 
-/// Where an image has settings for its first start: on the partition that any computer can write.
+/// Settings of an image for its first start, on the partition that any computer can write.
 /// `bramblegate-setup.service` takes them over.
 pub const BOOT_FILE: &str = "/boot/firmware/bramblegate.toml";
-/// A bus that hangs must not hold up the start: the kernel gives each address up to a second.
+/// Timeout of the search for a display: on a bus that hangs the kernel gives each address up to a
+/// second.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Addresses that backpacks leave the factory with (PCF8574 and PCF8574A). At another there may be
-/// an expander that switches something else, and the user has not been asked.
+/// Factory addresses of backpacks (PCF8574 and PCF8574A). An expander at another address may switch
+/// something else, and the user has not been asked.
 const USUAL: [&str; 2] = ["0x27", "0x3f"];
 /// Any interface may lead to the venue, none is the cluster's, and nothing is sent.
 pub const SHOW_ONLY: &str = "\
@@ -28,14 +29,14 @@ gateway.enabled = false
 cluster.interface = \"none\"
 ";
 
-/// Returns whether the head is not set up: the machine's own file is meant, and is not there. One
-/// that was named is missed.
+/// Returns whether the head is not set up: `path` is the machine's own file and does not exist.
+/// Another file that is missing is an error.
 pub fn is_so(path: &Path) -> bool {
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     path == Path::new(DEFAULT_FILE) && path.symlink_metadata().is_err_and(|error| missing(&error))
 }
 
-/// Returns what to run with then.
+/// Returns the settings of a head that is not set up.
 ///
 /// # Errors
 /// A board file of this machine is wrong.
@@ -50,7 +51,7 @@ pub fn settings() -> Result<Settings, Vec<Fault>> {
     Ok(settings)
 }
 
-/// Returns the display's settings, where one answers that surely is a display.
+/// Returns the settings of the display, if a device answers that surely is one.
 fn panel() -> String {
     let machine = Machine::real();
     let compatible = settings::compatible();
@@ -60,8 +61,8 @@ fn panel() -> String {
     of_display(&decide(&Found { busses: i2c_busses(&machine), ..Found::default() }, &board).values)
 }
 
-/// Returns those of the values that are a display's: an OLED, which says so itself, or a backpack
-/// at its usual address.
+/// Returns the values of a display: an OLED, which identifies itself, or a backpack at its factory
+/// address.
 fn of_display(values: &[(&str, String)]) -> String {
     let value = |key: &str| values.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
     let usual = value("lcd.address").is_some_and(|address| USUAL.contains(&address.as_str()));
@@ -70,7 +71,7 @@ fn of_display(values: &[(&str, String)]) -> String {
     lines.map(|(key, value)| format!("{key} = {value}\n")).collect()
 }
 
-/// Returns why it is not set up.
+/// Returns why the head is not set up.
 fn why(boot_file: &Path) -> Unset {
     if boot_file.symlink_metadata().is_err() {
         return Unset::NoFile;

@@ -1,5 +1,5 @@
-//! The questions of `setup`. An answer that cannot be right is asked for again at once; an option
-//! that cannot be right is refused before anything is asked.
+//! The questions of `setup`. A question is repeated until its answer is valid; an invalid option is
+//! refused before the first question.
 
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
@@ -8,10 +8,10 @@ use crate::cli::machine::Machine;
 use crate::cli::{snmp, web};
 use crate::watch::uplink::clients::Manager;
 
-/// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
+/// Asks a question with a proposed answer; `None` at the end of the input.
 pub type Ask<'a> = dyn FnMut(&str, &str) -> Option<String> + 'a;
 
-/// Why an answer cannot be right, and what could be.
+/// Why an answer is invalid, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub wrong: String,
@@ -24,7 +24,7 @@ impl Refusal {
     }
 }
 
-/// Puts the arguments' and the answers' values into the proposal.
+/// Sets the interfaces in the proposal, from arguments and answers.
 pub fn choose(
     machine: &Machine,
     proposal: &mut Proposal,
@@ -39,7 +39,7 @@ pub fn choose(
     let of_cluster = |answer: &str| ports.cluster(answer);
     let given = args.cluster.as_deref().map(of_cluster).transpose();
     let given_cluster = given.map_err(SetupError::Ports)?;
-    // Without the cluster's interface they are checked for what they are alone.
+    // Without the cluster's interface, uplinks are only checked on their own.
     let of_uplink =
         |answer: &str, cluster: Option<&str>| ports.uplinks(answer, cluster.unwrap_or_default());
     let first = args.uplink.as_deref().map(|given| of_uplink(given, given_cluster.as_deref()));
@@ -71,7 +71,7 @@ pub fn choose(
     Ok(())
 }
 
-/// Asks until an answer can be right.
+/// Asks until an answer is valid.
 fn again<T>(
     ask: &mut Ask<'_>,
     question: &str,
@@ -96,7 +96,7 @@ fn words(text: &str) -> Vec<String> {
     text.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The interfaces of this machine, and those that were proposed: one of these may be still to come.
+/// The interfaces of this machine, and those proposed, of which one may not be there yet.
 struct Ports {
     there: Vec<String>,
     proposed: Vec<String>,
@@ -111,7 +111,7 @@ impl Ports {
         Self { there, proposed: words(&values.join(",")) }
     }
 
-    /// Checks that an interface is there; one that comes and goes is meant by a glob.
+    /// Checks that an interface is there or was proposed, or is a glob.
     fn check(&self, name: &str) -> Result<(), Refusal> {
         let known = |names: &[String]| names.iter().any(|known| known == name);
         if name.contains(['*', '?', ':']) || known(&self.proposed) || known(&self.there) {
@@ -176,8 +176,8 @@ fn confirm(
     })
 }
 
-/// Asks whether the nodes get their addresses and names from here. That no other server answers
-/// on the cluster's interface is found out by the gateway itself, each time before it serves.
+/// Asks whether to serve addresses and names to the nodes. The daemon itself checks, each time
+/// before it serves, that no other server answers on the cluster's interface.
 pub fn serve(
     proposal: &mut Proposal,
     args: &Args,
@@ -197,8 +197,8 @@ pub fn serve(
     Ok(())
 }
 
-/// Asks of each program that manages the cluster's interface whether it is to leave that alone;
-/// returns those that are.
+/// Asks for each program that manages the cluster's interface whether it should release it; returns
+/// those that should.
 pub fn leave_alone(
     managers: Vec<Manager>,
     port: &str,
@@ -218,8 +218,8 @@ pub fn leave_alone(
     Ok(chosen)
 }
 
-/// Asks of each profile that configures the cluster's interface at boot whether it is to be taken
-/// out; returns those that are.
+/// Asks for each profile that configures the cluster's interface at boot whether to take it out;
+/// returns those to take out.
 pub fn take_out(
     profiles: Vec<Profile>,
     port: &str,
@@ -238,8 +238,8 @@ pub fn take_out(
     Ok(chosen)
 }
 
-/// Asks whether the system's snmpd is to answer for the cluster: where there is one, and that is
-/// not set up.
+/// Asks whether the system's snmpd should answer for the cluster, if it is installed and not set up
+/// for that.
 pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
     if args.snmp {
         return Ok(true);
@@ -250,8 +250,8 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
     confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
 }
 
-/// Asks whether the venue may see the status page, where its server is installed; puts that into
-/// the proposal.
+/// Asks whether the venue may see the status page, if its server is installed; sets that in the
+/// proposal.
 pub fn answer_web(
     machine: &Machine,
     proposal: &mut Proposal,
@@ -262,7 +262,7 @@ pub fn answer_web(
     let asked = || machine.exists(web::UNIT_FILE);
     let wanted = args.web || (asked() && confirm(question, false, args, ask)?);
     if wanted {
-        // What is allowed anyway, and the page.
+        // The default, and the page.
         let allowed = ["ssh", "icmp", "mdns", "web"].map(str::to_owned);
         proposal.set("uplink.allow", list(&allowed));
     }

@@ -1,14 +1,14 @@
-//! The key of `[shutdown]`: whether ssh will take it, before anything happens.
+//! Checks the key of `[shutdown]`, before anything happens.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What is wrong, and what helps.
+/// Message and remedy.
 pub type Flaw = (String, String);
 
-/// Looks at the file alone.
+/// Checks type, owner and mode of the file.
 ///
 /// # Errors
 /// It is missing, is no file, belongs to another user than root, or is open to more than its owner.
@@ -38,11 +38,11 @@ pub fn look(path: &Path) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Checks the key as [`look`] does, and has `ssh-keygen` read it where this user may: a dry run
+/// Checks the key as [`check_file`] does, and by `ssh-keygen` if this user may read it: a dry run
 /// needs no more.
 ///
 /// # Errors
-/// As [`look`]; it is no private key, or has a passphrase.
+/// As [`check_file`]; it is no private key, or has a passphrase.
 pub fn test(path: &Path) -> Result<(), Flaw> {
     look(path)?;
     let opened = std::fs::File::open(path);

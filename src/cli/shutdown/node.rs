@@ -1,4 +1,4 @@
-//! One node: asked by the system's ssh client to power off, and heard until it is silent.
+//! One node: powered off through the system's ssh client, and observed until it is silent.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -11,53 +11,53 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Silent for this long after it has confirmed, a node is off. Its network ends before its file
-/// systems do; a Raspberry Pi needs about two seconds for those.
+/// A node that has confirmed and is silent for this long is off. Its network ends before its file
+/// systems do, for which a Raspberry Pi needs about two seconds.
 const QUIET: Duration = Duration::from_secs(8);
-/// How often it is asked whether it still answers, and how long an answer is waited for.
+/// Interval and timeout of checks that it still answers.
 const BREATH: Duration = Duration::from_secs(1);
-/// One that has not confirmed within this time hangs.
+/// Timeout of the ssh client.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SSH: u16 = 22;
 
-/// What ssh prints once a user was logged in (clientloop.c of OpenSSH): the network or the server
-/// ended before the command did, as it does on a node that powers off.
+/// Messages of ssh after a log-in (clientloop.c of OpenSSH), if network or server end before the
+/// command, as on a node that powers off.
 const CUT_OFF: [&str; 4] =
     ["closed by remote host", "Timeout, server", "Read from remote host", "client_loop:"];
 
-/// A node, and how ssh gets there.
+/// A node, and how ssh reaches it.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub name: String,
     pub address: IpAddr,
-    /// its probes are answered now
+    /// Its probes are answered now.
     pub is_up: bool,
-    /// it is a node of the cluster, whether or not it takes the key
+    /// It is a node of the cluster, whether or not it accepts the key.
     pub counts: bool,
-    /// by which its host key is known
+    /// Name of its host key.
     pub alias: String,
     pub user: String,
     pub key: PathBuf,
 }
 
-/// Where it is on its way.
+/// Progress of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// ssh has its turn, or waits for it
+    /// ssh runs, or waits for its turn.
     Asked,
-    /// it has confirmed, and still answers
+    /// It has confirmed, and still answers.
     Going,
     Off,
-    /// it does not power off; why
+    /// It does not power off; why.
     Refused(String),
-    /// it does not power off, and need not be a node of the cluster; why
+    /// It does not power off, and need not be a node of the cluster; why.
     LeftOut(String),
-    /// it does not answer at all
+    /// It does not answer at all.
     Silent,
 }
 
 impl Target {
-    /// Returns the command line of ssh. Settings of root's own are not read.
+    /// Returns the command line of ssh, which ignores root's own settings.
     pub fn command(&self) -> Vec<String> {
         let key = self.key.display();
         let mut line: Vec<String> = ["ssh", "-F", "none", "-n", "-T", "-i"].map(Into::into).into();
@@ -81,7 +81,7 @@ impl Target {
         line
     }
 
-    /// Has it power off, by ssh: [`Stage::Going`], or why not.
+    /// Powers it off through ssh; returns [`Stage::Going`], or why not.
     pub async fn ask(&self) -> Stage {
         match self.ask_node().await {
             Stage::Refused(why) if !self.counts => Stage::LeftOut(why),
@@ -105,8 +105,7 @@ impl Target {
         }
     }
 
-    /// Waits until it has been silent for long enough, or the cable at the cluster interface has no
-    /// carrier.
+    /// Waits until it has been silent for [`QUIET`], or the cluster interface has no carrier.
     pub async fn gone(&self, interface: Option<&str>) {
         let mut heard = Instant::now();
         while heard.elapsed() < QUIET && !is_cut_off(interface) {
@@ -118,7 +117,7 @@ impl Target {
         }
     }
 
-    /// Returns whether its kernel answers, be its ssh server there or not.
+    /// Returns whether its kernel answers, with or without an ssh server.
     async fn answers(&self) -> bool {
         let at = SocketAddr::new(self.address, SSH);
         match timeout(BREATH, TcpStream::connect(at)).await {
@@ -131,7 +130,7 @@ impl Target {
     }
 }
 
-/// Returns whether nothing at all is on the cable.
+/// Returns whether the interface has no carrier.
 fn is_cut_off(interface: Option<&str>) -> bool {
     let carrier = |name| std::fs::read_to_string(format!("/sys/class/net/{name}/carrier"));
     interface.is_some_and(|name| carrier(name).is_ok_and(|text| text.trim() == "0"))

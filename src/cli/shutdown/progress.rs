@@ -1,4 +1,4 @@
-//! How far all nodes are: what is printed, and what the daemon gets to show on the panel.
+//! Progress of all nodes: printed, and reported to the daemon for the panel.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use crate::api::client::ControlClient;
 use crate::api::control::{Order, Shutdown};
 use crate::cli::output;
 
-/// Bounds the names in a report: an order is a line of at most 4096 bytes.
+/// Limits on the names in a report, as an order is a line of at most 4096 bytes: nodes still up,
+/// and changes.
 const NAMED: usize = 8;
 const CHANGED: usize = 24;
 
@@ -19,9 +20,9 @@ const CHANGED: usize = 24;
 #[derive(Debug)]
 pub struct Progress {
     nodes: Vec<(String, Stage)>,
-    /// that are asked, and in no report yet
+    /// Nodes that are being shut down and not reported yet.
     going: VecDeque<String>,
-    /// that stay up, and are in no report yet
+    /// Nodes that stay up and are not reported yet.
     staying: VecDeque<String>,
     head: bool,
 }
@@ -33,7 +34,7 @@ impl Progress {
         Self { nodes, going, staying: VecDeque::new(), head }
     }
 
-    /// Notes and prints that a node has come further.
+    /// Records and prints the new stage of a node.
     pub fn note(&mut self, index: usize, stage: Stage) {
         let Some((name, known)) = self.nodes.get_mut(index) else { return };
         match &stage {
@@ -52,7 +53,7 @@ impl Progress {
         *known = stage;
     }
 
-    /// Returns who is not off yet.
+    /// Returns the nodes that are not off yet.
     pub fn waiting(&self) -> impl Iterator<Item = &str> {
         let up = |(_, stage): &&(String, Stage)| {
             !matches!(stage, Stage::Off | Stage::Silent | Stage::LeftOut(_))
@@ -60,12 +61,12 @@ impl Progress {
         self.nodes.iter().filter(up).map(|(name, _)| name.as_str())
     }
 
-    /// Returns how many are off.
+    /// Returns how many nodes are off.
     pub fn off(&self) -> usize {
         self.nodes.iter().filter(|(_, stage)| *stage == Stage::Off).count()
     }
 
-    /// Returns whether waiting can change nothing any more.
+    /// Returns whether no node can change any more.
     pub fn is_settled(&self) -> bool {
         !self.nodes.iter().any(|(_, stage)| matches!(stage, Stage::Asked | Stage::Going))
     }
@@ -84,7 +85,7 @@ impl Progress {
         }
     }
 
-    /// Ends the waiting: who is not off stays up.
+    /// Ends the waiting: nodes that are not off stay up.
     pub fn give_up(&mut self, head: bool) {
         self.head = head;
         for (name, stage) in &self.nodes {
@@ -94,7 +95,7 @@ impl Progress {
         }
     }
 
-    /// Returns whether all changes are in some report.
+    /// Returns whether all changes are reported.
     pub fn is_reported(&self) -> bool {
         self.going.is_empty() && self.staying.is_empty()
     }
@@ -104,7 +105,7 @@ fn first(names: &mut VecDeque<String>) -> Vec<String> {
     names.drain(..names.len().min(CHANGED)).collect()
 }
 
-/// Sends reports to the daemon, in a thread: one that hangs holds nothing up.
+/// Sends reports to the daemon from a thread, so that a daemon that hangs delays nothing.
 #[derive(Debug)]
 pub struct Reporter {
     reports: Sender<Shutdown>,
@@ -118,11 +119,11 @@ impl Reporter {
     }
 
     pub fn send(&self, report: Shutdown) {
-        // Without it the nodes are shut down all the same.
+        // The nodes are shut down also without reports.
         let _ = self.reports.send(report);
     }
 
-    /// Waits until the last report has arrived.
+    /// Waits until the last report is sent.
     pub fn finish(self) {
         drop(self.reports);
         let _ = self.thread.join();
@@ -143,7 +144,7 @@ fn send_all(socket: &std::path::Path, reports: &Receiver<Shutdown>) {
     }
 }
 
-/// Notes that the panel does not show the shutdown.
+/// Reports that the panel does not show the shutdown.
 fn note_silence(why: &str) {
     output::note(
         &format!("the panel does not show the shutdown: {why}"),

@@ -1,12 +1,11 @@
-//! Who asks for an address on a port: programs that look after ports, and clients that somebody
-//! started by hand.
+//! DHCP clients of a port: managers of ports, and standalone clients.
 
 use super::super::sockets::{Process, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
 use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
 
-/// Clients without a manager, by the names of their processes.
+/// Process names of standalone clients.
 const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
 
 /// A DHCP client of one port.
@@ -26,11 +25,10 @@ impl std::fmt::Display for Client {
 }
 
 impl Client {
-    /// Returns the command by which it leaves this port alone.
+    /// Returns the command that makes it release this port.
     pub fn switch_off(&self, port: &str) -> String {
         match self {
-            // "+=", for a plain value would take the place of other files'
-            // (NetworkManager.conf(5)).
+            // "+=" keeps the values of other files (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
                 "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n\
                  ' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general \
@@ -48,7 +46,7 @@ impl Client {
         }
     }
 
-    /// Returns the command by which it asks anew.
+    /// Returns the command that makes it request its address again.
     pub fn again(&self, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => format!("sudo nmcli device connect {port}"),
@@ -58,9 +56,9 @@ impl Client {
         }
     }
 
-    /// Returns what to do so that it alone asks on the port. A client that goes takes its address
-    /// and routes along, which may be those of the other too, as one server gives one board one
-    /// address: the other has to ask anew.
+    /// Returns the remedy that leaves only this client on the port. The other client removes its
+    /// address and routes when it ends. They may be this client's too, as a server gives one board
+    /// one address: this client must request its address again.
     pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
         let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
         match other {
@@ -74,8 +72,8 @@ impl Client {
         }
     }
 
-    /// Returns whether it is set to heed option 108, and so may be silent because a server asked
-    /// for that.
+    /// Returns whether it is set to honour option 108, so that a server may have asked it to be
+    /// silent.
     pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {
@@ -104,7 +102,8 @@ impl Client {
         }
     }
 
-    /// Returns the command by which it takes IPv4 though the venue asks for IPv6 only (option 108).
+    /// Returns the command that makes it request IPv4 though the venue asks for IPv6 only (option
+    /// 108).
     pub fn heed_no_option_108(&self, machine: &Machine, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => {
@@ -130,7 +129,7 @@ impl Client {
     }
 }
 
-/// Returns whether a line of a `.network` file has systemd-networkd ask for the option 108.
+/// Returns whether a line of a `.network` file makes systemd-networkd request the option 108.
 fn networkd_heeds_option_108(line: &str) -> bool {
     let asks = line
         .strip_prefix("RequestOptions=")
@@ -138,7 +137,7 @@ fn networkd_heeds_option_108(line: &str) -> bool {
     asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
 }
 
-/// Returns the clients of a port, those of managers first: the one that is to stay leads.
+/// Returns the clients of a port, managers first; the first is the one to keep.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = index(machine, port) else { return Vec::new() };
     let all = able(machine);
@@ -164,16 +163,16 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     clients
 }
 
-/// Returns the processes that could ask for an address on a port of this head. A name alone shows
-/// nothing: anybody can give his process any, and a container may have ports of the same names.
+/// Returns the processes that could request an address on a port of this head. A name alone proves
+/// nothing: any process can set its own, and a container may have interfaces of the same names.
 fn able(machine: &Machine) -> Vec<Process> {
     let mut all = processes(machine);
     all.retain(|process| may_send(machine, process) && is_in_our_spaces(machine, process));
     all
 }
 
-/// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or
-/// nothing says that it has not.
+/// Returns whether it may send without an address (`CAP_NET_RAW`, capabilities(7)); true if
+/// unknown.
 fn may_send(machine: &Machine, process: &Process) -> bool {
     const NET_RAW: u64 = 1 << 13;
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
@@ -182,8 +181,7 @@ fn may_send(machine: &Machine, process: &Process) -> bool {
         .is_none_or(|held| held & NET_RAW != 0)
 }
 
-/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or
-/// nothing shows that it has not.
+/// Returns whether it is in our network and user namespaces (namespaces(7)); true if unknown.
 fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
@@ -213,7 +211,7 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
 /// Returns the name of NetworkManager's connection on a port.
 fn connection(machine: &Machine, port: &str) -> Option<String> {
     let name = machine.run("nmcli", &["-g", "GENERAL.CONNECTION", "device", "show", port])?;
-    // A quote would end the shell's word.
+    // The name becomes a quoted word of a shell.
     Some(name.trim().to_owned()).filter(|name| !name.is_empty() && !name.contains('\''))
 }
 
@@ -223,8 +221,8 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
     Some(method.trim().to_owned()).filter(|method| !method.is_empty())
 }
 
-/// Returns whether a process serves the port: its command line is a client's and names the port, or
-/// it holds a packet socket there (needs root).
+/// Returns whether a client is on the port: its command line names the port, or it holds a packet
+/// socket there (needs root).
 fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
@@ -243,8 +241,8 @@ fn holds_packet_socket(machine: &Machine, process: &Process, index: LinkIndex) -
     sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
 }
 
-/// Returns whether a manager started the process: NetworkManager may bring dhclient or dhcpcd for
-/// itself (`dhcp=` in its settings).
+/// Returns whether a manager started the process: NetworkManager may use dhclient or dhcpcd
+/// (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
     let parent = status
@@ -257,20 +255,20 @@ fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     Manager::ALL.iter().any(|manager| manager.process() == name && name != process.name)
 }
 
-/// Returns the kernel's number of a port.
+/// Returns the kernel's index of a port.
 pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
     machine.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
 }
 
-/// Returns the command that switches a port on which was switched off.
+/// Returns the command that sets a port up.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
     let runs =
         |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
     let managed = |manager: Manager| {
         index(machine, port).is_some_and(|index| asks(machine, manager, index, port))
     };
-    // networkd takes its hands off a port that somebody else switched off; the others ask as soon
-    // as there is a carrier.
+    // networkd no longer manages a port that another program set down; the other managers request
+    // an address as soon as there is a carrier.
     if runs(Manager::Networkd) && managed(Manager::Networkd) {
         format!("sudo networkctl up {port}")
     } else {
@@ -278,7 +276,7 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
-/// Returns the command by which a client is started on a port that has none.
+/// Returns the remedy that starts a client on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
     let all = able(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());

@@ -1,4 +1,4 @@
-//! What keeps the nodes from the internet in a venue without IPv4, and what translates for them.
+//! Venues without IPv4: whether a translator works for the nodes, and which one.
 
 use ipnet::IpNet;
 
@@ -14,14 +14,14 @@ const SERVICE: &str = "bramblegate-clat";
 /// Where packages and `make install` put it.
 const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/bramblegate-clat"];
 
-/// Returns whether an uplink with these addresses is reached by IPv6.
+/// Returns whether an uplink with these addresses can be reached by IPv6.
 pub fn is_reached(held: &[IpNet]) -> bool {
     held.iter()
         .filter(|net| !is_site_local(net))
         .any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
-/// Returns whether IPv6 is all that the uplink needs, since IPv4 is translated.
+/// Returns whether IPv6 is enough for an uplink, because IPv4 is translated.
 pub fn is_enough(status: &Snapshot, held: &[IpNet]) -> bool {
     is_translated(status) && is_reached(held)
 }
@@ -30,7 +30,7 @@ fn is_translated(status: &Snapshot) -> bool {
     status.clat.as_ref().is_some_and(|clat| clat.state == ClatState::On)
 }
 
-/// Finds a venue without IPv4 in which the nodes have no translator that works.
+/// Finds a venue without IPv4 in which no translator works for the nodes.
 pub fn without_ipv4(
     context: &CheckContext<'_>,
     status: &Snapshot,
@@ -65,12 +65,12 @@ pub fn without_ipv4(
     Some(Finding::new(FindingCode::UplinkVenue, text, remedy).ranked(rank))
 }
 
-/// Shows what translates, and why not the kernel.
+/// Shows which translator works, and why it is not the kernel's.
 pub fn translator(context: &CheckContext<'_>) -> Checked {
     let name = "where IPv4 is translated for the nodes, the kernel does it by BPF".to_owned();
     let status = context.machine.status(&context.settings.sockets.status);
     let mut checked = Checked { name, ..Checked::default() };
-    // Where it is another program's translator, the state is not about that.
+    // The state file is only about our own translator.
     let is_ours = |status: &Snapshot| {
         status.clat.as_ref().is_some_and(|clat| &*clat.by == "bramblegate") && is_translated(status)
     };
@@ -100,7 +100,7 @@ pub fn translator(context: &CheckContext<'_>) -> Checked {
     checked
 }
 
-/// Returns why an ordered translator does not translate, and what helps.
+/// Returns why the requested translator does not work, and the remedy.
 fn why_not(machine: &Machine) -> (String, String) {
     if !PROGRAMS.iter().any(|program| machine.exists(program)) {
         let why = "bramblegate-clat, which translates IPv4 for them, is not installed".to_owned();
