@@ -40,18 +40,8 @@ pub(super) fn board(board: &Board) -> String {
         text += &format!("led.kernel = {}\n", quote(kernel));
     }
     if let Some(gpio) = &board.gpio {
-        let pins = &gpio.pins;
         text += &format!("gpio.chip = {}\n", quote(&gpio.chip));
-        let named = [
-            ("rs", pins.rs),
-            ("e", pins.e),
-            ("d4", pins.d4),
-            ("d5", pins.d5),
-            ("d6", pins.d6),
-            ("d7", pins.d7),
-        ];
-        for (name, line) in named.into_iter().chain(pins.backlight.map(|line| ("backlight", line)))
-        {
+        for (name, line) in gpio.pins.named() {
             text += &format!("lcd.pins.{name} = {line}\n");
         }
     }
@@ -122,13 +112,13 @@ fn preset(table: &mut Table, path: &str, value: Value) {
 /// Fills in the defaults of an OLED. They replace the board's values, which are for an HD44780 on a
 /// backpack.
 fn complete_oled(tree: &mut Table) {
-    let pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
-    let meant = match tree.text("lcd.driver") {
-        Some("auto") => pixels,
+    let has_pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
+    let is_oled = match tree.text("lcd.driver") {
+        Some("auto") => has_pixels,
         Some("ssd1306" | "sh1106") => true,
         _ => false,
     };
-    if !meant {
+    if !is_oled {
         return;
     }
     let [address, _] = ADDRESSES;

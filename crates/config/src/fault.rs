@@ -22,7 +22,7 @@ pub struct Fault {
 impl Fault {
     /// Returns position and message on one line: `FILE:LINE:COLUMN: MESSAGE`.
     pub fn headline(&self) -> String {
-        printable_line(&self.placed("")).into_owned()
+        printable_line(&self.with_position("")).into_owned()
     }
 
     /// Returns it as a note of two lines, for what is not an error.
@@ -32,15 +32,15 @@ impl Fault {
 
     /// Returns everything on one line, for the journal.
     pub fn on_one_line(&self) -> String {
-        let whole = format!("{}; help: {}", self.placed("error: "), self.remedy);
+        let whole = format!("{}; help: {}", self.with_position("error: "), self.remedy);
         printable_line(&whole).into_owned()
     }
 
     fn two_lines(&self, kind: &str) -> String {
-        with_help(&self.placed(kind), &self.remedy)
+        with_help(&self.with_position(kind), &self.remedy)
     }
 
-    fn placed(&self, kind: &str) -> String {
+    fn with_position(&self, kind: &str) -> String {
         let Self { file, line, column, message, .. } = self;
         format!("{file}:{line}:{column}: {kind}{message}")
     }
@@ -61,14 +61,14 @@ impl fmt::Display for Fault {
 
 /// What is wrong with one value, and how to correct it. The reader of the file adds the position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Complaint {
-    pub wrong: String,
-    pub right: String,
+pub struct ValueError {
+    pub message: String,
+    pub remedy: String,
 }
 
-impl Complaint {
-    pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { wrong: wrong.into(), right: right.into() }
+impl ValueError {
+    pub(super) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: remedy.into() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use toml_span::value::{Key as TomlKey, Table as TomlTable, Value as TomlValue, ValueInner};
 
-use super::fault::{Complaint, Fault, Origin, Sources};
+use super::fault::{Fault, Origin, Sources, ValueError};
 use super::keys::{self, Key, Kind};
 use super::lines::Lines;
 use super::print::quote;
@@ -35,8 +35,8 @@ pub(super) fn parse(
             _ => None,
         },
         Err(error) => {
-            let (at, Complaint { wrong, right }) = syntax::complaint(&error, &reader.lines);
-            reader.complain(reader.lines.origin(source, at), wrong, right);
+            let (at, ValueError { message, remedy }) = syntax::value_error(&error, &reader.lines);
+            reader.report(reader.lines.origin(source, at), message, remedy);
             None
         }
     }
@@ -52,8 +52,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn complain(&mut self, at: Origin, wrong: impl Into<String>, right: impl Into<String>) {
-        self.faults.push(self.sources.fault(at, wrong, right));
+    fn report(&mut self, at: Origin, message: impl Into<String>, remedy: impl Into<String>) {
+        self.faults.push(self.sources.fault(at, message, remedy));
     }
 
     /// Returns where a value begins. The parser's span of a string begins after its quote.
@@ -80,7 +80,7 @@ impl Reader<'_> {
             } else if let Some((known, was)) = keys::find_former(&inner).filter(|_| !dotted) {
                 former.push(self.former(known, was, value));
                 continue;
-            } else if path.is_empty() && keys::known_by(&inner).is_some() {
+            } else if path.is_empty() && keys::identity_key(&inner).is_some() {
                 self.array_of_tables(&inner, value)
             } else if keys::is_table(&inner) && !dotted {
                 self.inner_table(&inner, value)
@@ -126,7 +126,7 @@ impl Reader<'_> {
             Some(held) if held.at.was.is_some() && held.value == item.value => {}
             Some(held) => {
                 let other = held.at.was.unwrap_or(key.path);
-                self.complain(
+                self.report(
                     item.at,
                     format!("{was} is set, and {other} as well"),
                     format!("keep {} only: {was} is its former name", key.path),
@@ -151,7 +151,7 @@ impl Reader<'_> {
         let what = if is_table { "table" } else { "key" };
         let text = |name: &str| siblings.get(name).and_then(TomlValue::as_str).map(str::to_owned);
         let Suggestion { remedy, meant } = suggest::suggest(path, &key.name, is_table, &text);
-        self.complain(at, format!("unknown {what} \"{}\"{place}", key.name.escape_debug()), remedy);
+        self.report(at, format!("unknown {what} \"{}\"{place}", key.name.escape_debug()), remedy);
         if let Some(meant) = meant {
             read.entries.entry(meant).or_insert(Item { value: Value::Faulty, at });
         }
@@ -159,26 +159,24 @@ impl Reader<'_> {
 
     fn inner_table(&mut self, path: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
-        let value = match (value.as_ref(), keys::switch_of(path)) {
-            (ValueInner::Table(table), _) => Value::Table(self.table(path, table, at)),
-            (ValueInner::Boolean(on), Some(switch)) => {
+        let value = match (value.as_ref(), keys::enabled_key(path), keys::mode_key(path)) {
+            (ValueInner::Table(table), ..) => Value::Table(self.table(path, table, at)),
+            (ValueInner::Boolean(on), Some(switch), _) => {
                 let mut table = Table { at, ..Table::default() };
                 table.set(switch.name(), Item { value: Value::Bool(*on), at });
                 Value::Table(table)
             }
-            (ValueInner::String(_), None) if keys::mode_of(path).is_some() => {
+            (ValueInner::String(_), None, Some(mode)) => {
                 let mut table = Table { at, ..Table::default() };
-                if let Some(mode) = keys::mode_of(path) {
-                    table.set(mode.name(), self.value(mode, path, value));
-                }
+                table.set(mode.name(), self.value(mode, path, value));
                 Value::Table(table)
             }
-            (other, switch) => {
-                let wrong = format!("{path} is a table, this is {}", article(other.type_str()));
+            (other, switch, _) => {
+                let message = format!("{path} is a table, this is {}", article(other.type_str()));
                 let or = if switch.is_some() { "write true or false, or " } else { "write " };
-                self.complain(
+                self.report(
                     at,
-                    wrong,
+                    message,
                     format!("{or}[{path}] on a line of its own with its keys below"),
                 );
                 Value::Faulty
@@ -189,7 +187,7 @@ impl Reader<'_> {
 
     fn array_of_tables(&mut self, path: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
-        let key = keys::known_by(path).unwrap_or("name");
+        let key = keys::identity_key(path).unwrap_or("name");
         let ValueInner::Array(elements) = value.as_ref() else {
             self.no_array(path, key, value, at);
             return Item { value: Value::Faulty, at };
@@ -206,7 +204,7 @@ impl Reader<'_> {
                     (_, "name") => "name = \"rpi1\"",
                     _ => "listen = 2201",
                 };
-                self.complain(
+                self.report(
                     at,
                     format!("this {path} has no {key}"),
                     format!("add one, such as {example}"),
@@ -218,7 +216,7 @@ impl Reader<'_> {
             if let Some(first) = seen.get(&name) {
                 let place = self.sources.place(*first);
                 let called = if key == "name" { "named" } else { "with listen =" };
-                self.complain(
+                self.report(
                     name_at,
                     format!("there are two {path}s {called} \"{name}\""),
                     format!("rename or join them; the first is at {place}"),
@@ -245,14 +243,14 @@ impl Reader<'_> {
             } else {
                 "listen = 2201".to_owned()
             };
-            self.complain(
+            self.report(
                 at,
                 format!("[{path}.{}] is a table, {path}s are an array of tables", name.name),
                 format!("write [[{path}]] with {below} below it"),
             );
         }
         if named.is_empty() {
-            self.complain(
+            self.report(
                 at,
                 format!(
                     "this is {}, {path}s are an array of tables",
@@ -272,8 +270,8 @@ impl Reader<'_> {
             (_, Kind::List { .. }) => Err(value::wrong_type(key, value.as_ref())),
             _ => value::single(key, value.as_ref()),
         };
-        let read = read.map_err(|complaint| {
-            self.complain(at, format!("{written}: {}", complaint.wrong), complaint.right)
+        let read = read.map_err(|error| {
+            self.report(at, format!("{written}: {}", error.message), error.remedy)
         });
         let faulty = self.faults.len() > before;
         Item { value: read.ok().filter(|_| !faulty).unwrap_or(Value::Faulty), at }
@@ -285,12 +283,12 @@ impl Reader<'_> {
         written: &str,
         elements: &[TomlValue<'_>],
         at: Origin,
-    ) -> Result<Value, Complaint> {
+    ) -> Result<Value, ValueError> {
         let Kind::List { form, empty, check, .. } = &key.kind else {
             return Ok(Value::Faulty);
         };
         if elements.is_empty() && !empty {
-            self.complain(
+            self.report(
                 at,
                 format!("{written}: the array is empty"),
                 format!("write {form}; one or more"),
@@ -300,10 +298,10 @@ impl Reader<'_> {
         for element in elements {
             let at = self.at(element);
             let (value, result) = value::element(form, check, element.as_ref());
-            if let Err(complaint) = result {
-                self.complain(at, format!("{written}: {}", complaint.wrong), complaint.right);
+            if let Err(error) = result {
+                self.report(at, format!("{written}: {}", error.message), error.remedy);
             } else if items.iter().any(|item| item.value == value) {
-                self.complain(
+                self.report(
                     at,
                     format!("{written}: this is in the array twice"),
                     "keep one of them",

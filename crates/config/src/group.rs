@@ -8,7 +8,7 @@ use super::validate::Check;
 use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, keys, merge};
 
 /// Limit on generated nodes; more is taken for a typing error.
-const MOST_NODES: usize = 65_536;
+const MAX_NODES: usize = 65_536;
 
 /// One group: its number, and the `[[group]]` table that defines it.
 struct Numbered<'t> {
@@ -32,15 +32,11 @@ impl Check<'_> {
                 let name =
                     if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
                 if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
-                    let right = format!(
+                    let remedy = format!(
                         "give each its own name or numbers; the first is at {}",
                         self.sources.place(other)
                     );
-                    self.complain(
-                        table.at,
-                        format!("there are two groups named \"{name}\""),
-                        right,
-                    );
+                    self.report(table.at, format!("there are two groups named \"{name}\""), remedy);
                     break;
                 }
                 numbered.push(Numbered { name, number, table });
@@ -51,8 +47,8 @@ impl Check<'_> {
         for group in &numbered {
             self.slots(group, &mut nodes, &mut named);
         }
-        let written = written(tree.tables("node"), &nodes);
-        merge::merge_by("name", &mut nodes, written);
+        let explicit = explicit_nodes(tree.tables("node"), &nodes);
+        merge::merge_by("name", &mut nodes, explicit);
         (numbered.iter().map(group).collect(), nodes)
     }
 
@@ -68,12 +64,12 @@ impl Check<'_> {
         let slots = keys::GROUP_NODES.of(group.table);
         let (Some((first, last)), Some(address)) = (slots, &address) else {
             if slots.is_some() && group.table.get("node_address").is_none() {
-                let right =
+                let remedy =
                     "add the rule for them, such as node_address = \"10.21.{group}.{slot}\"";
-                self.complain(
+                self.report(
                     keys::GROUP_NODES.place(group.table),
                     format!("group \"{}\" has nodes but no node_address", group.name),
-                    right,
+                    remedy,
                 );
             }
             return;
@@ -85,45 +81,45 @@ impl Check<'_> {
                 || format!("{}-{slot}", group.name),
                 |name| name.fill(group.number, slot),
             );
-            if nodes.len() >= MOST_NODES {
-                self.complain(
+            if nodes.len() >= MAX_NODES {
+                self.report(
                     keys::GROUP_NODES.place(group.table),
                     "the groups make too many nodes",
-                    format!("write numbers that make at most {MOST_NODES} nodes"),
+                    format!("write numbers that make at most {MAX_NODES} nodes"),
                 );
                 return;
             }
             if grammar::ipv4(&text).is_err() {
-                let wrong = format!(
+                let message = format!(
                     "slot {slot} of group \"{}\" would have the address {text}",
                     group.name
                 );
-                self.complain(
+                self.report(
                     keys::GROUP_NODE_ADDRESS.place(group.table),
-                    wrong,
+                    message,
                     "change the rule or the numbers so that none exceeds 255",
                 );
                 return;
             }
-            if let Err(complaint) = grammar::node_name(&name) {
-                let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
-                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, complaint.right);
+            if let Err(error) = grammar::node_name(&name) {
+                let message = format!("slot {slot} of group \"{}\": {}", group.name, error.message);
+                self.report(keys::GROUP_NODE_NAME.place(group.table), message, error.remedy);
                 return;
             }
             // Two nodes of one name would merge into one with two addresses.
             if let Some(other) =
                 named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE_NAME.place(group.table))
             {
-                let wrong = format!(
+                let message = format!(
                     "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
                     group.name
                 );
                 let place = self.sources.place(other);
-                let right = format!(
+                let remedy = format!(
                     "give each its own, such as node_name = \"r{{group}}-{{slot}}\"; the first is made \
                      at {place}"
                 );
-                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, right);
+                self.report(keys::GROUP_NODE_NAME.place(group.table), message, remedy);
                 return;
             }
             nodes.push(node_table(group, name, text));
@@ -137,16 +133,12 @@ impl Check<'_> {
             let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
             if found.is_none() {
                 let at = keys::NODE_GROUP.place(table);
-                let right = if groups.is_empty() {
+                let remedy = if groups.is_empty() {
                     format!("add a [[group]] with name = \"{wanted}\"")
                 } else {
-                    format!("write one of {}", shortened(groups))
+                    format!("write one of {}", first_names(groups))
                 };
-                self.complain(
-                    at,
-                    format!("node \"{name}\": there is no group \"{wanted}\""),
-                    right,
-                );
+                self.report(at, format!("node \"{name}\": there is no group \"{wanted}\""), remedy);
             }
             return found;
         }
@@ -161,26 +153,26 @@ impl Check<'_> {
             let Some((transport, listen)) = keys::FORWARD_LISTEN.of(table) else { continue };
             if let Some(first) = seen.insert((transport, listen), keys::FORWARD_LISTEN.place(table))
             {
-                let right = format!("keep one; the first is at {}", self.sources.place(first));
-                self.complain(
+                let remedy = format!("keep one; the first is at {}", self.sources.place(first));
+                self.report(
                     keys::FORWARD_LISTEN.place(table),
                     format!("port {listen} is forwarded twice"),
-                    right,
+                    remedy,
                 );
             }
             if table.get("to").is_none() {
-                let right = "add the node, such as to = \"rpi1:22\"";
-                self.complain(table.at, format!("the forwarded port {listen} has no node"), right);
+                let remedy = "add the node, such as to = \"rpi1:22\"";
+                self.report(table.at, format!("the forwarded port {listen} has no node"), remedy);
             }
             let Some((to, port)) = keys::FORWARD_TO.of(table) else { continue };
             match (&to, cluster) {
                 (ForwardTarget::Node(name), _) => {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
-                        let right = "write the name of a node in the settings, or its address";
-                        self.complain(
+                        let remedy = "write the name of a node in the settings, or its address";
+                        self.report(
                             keys::FORWARD_TO.place(table),
                             format!("there is no node \"{name}\""),
-                            right,
+                            remedy,
                         );
                     }
                 }
@@ -198,12 +190,12 @@ impl Check<'_> {
 impl Group {
     /// Returns whether one of its members' globs matches this name.
     pub fn takes(&self, name: &str) -> bool {
-        means(&self.members, name)
+        matches_any(&self.members, name)
     }
 }
 
 /// Returns whether one of these globs matches a name, ignoring case.
-pub fn means(globs: &[String], name: &str) -> bool {
+pub fn matches_any(globs: &[String], name: &str) -> bool {
     let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
     let mut globs = globs.iter().filter_map(|text| glob::Pattern::new(text).ok());
     globs.any(|glob| glob.matches_with(name, folded))
@@ -219,7 +211,7 @@ fn group(numbered: &Numbered<'_>) -> Group {
 
 /// Returns the `[[node]]` tables. Those of nodes in slots lose the default probe, so that the
 /// group's applies.
-fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
+fn explicit_nodes(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
         in_slots.iter().filter_map(|table| table.identity("name")).collect();
     let mut tables = tables.to_vec();
@@ -253,7 +245,7 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
 }
 
 /// Returns the first eight names, for a message.
-fn shortened(groups: &[Group]) -> String {
+fn first_names(groups: &[Group]) -> String {
     let names: Vec<String> =
         groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();
     let more = if groups.len() > names.len() { ", …" } else { "" };

@@ -62,7 +62,7 @@ use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
 pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
-pub use fault::{Complaint, Fault, with_help};
+pub use fault::{Fault, ValueError, with_help};
 pub use grammar::show_duration;
 pub use load::{
     Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,
@@ -471,7 +471,7 @@ pub enum LcdBus {
     Off,
 }
 
-/// Line offsets on the GPIO chip.
+/// Line offsets on the GPIO chip (BCM numbers on a Raspberry Pi).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpioPins {
     pub rs: u32,
@@ -550,13 +550,13 @@ pub struct Web {
 }
 
 /// The port of the page if none of `web.listen` is free.
-pub const WEB_PORT_ELSE: u16 = 8080;
+pub const WEB_FALLBACK_PORT: u16 = 8080;
 
 impl Web {
     /// Returns the addresses to try, in order.
     pub fn places(&self) -> impl Iterator<Item = WebAddress> + '_ {
         let listed = self.listen.iter().copied();
-        let other = WebAddress::Port(WEB_PORT_ELSE);
+        let other = WebAddress::Port(WEB_FALLBACK_PORT);
         listed.chain((!self.listen.contains(&other)).then_some(other))
     }
 
@@ -612,7 +612,7 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Returns whether a device of this name is left alone.
-    pub fn spares(&self, name: &str) -> bool {
-        group::means(&self.except, name)
+    pub fn excludes(&self, name: &str) -> bool {
+        group::matches_any(&self.except, name)
     }
 }

@@ -4,6 +4,7 @@ use super::fault::{Fault, Sources};
 use super::tree::Table;
 use super::{Settings, derive, fragment, keys, merge, suggest, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
+
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
@@ -17,28 +18,18 @@ impl Merged {
     /// cluster would return the node. [`read`] does not know the host name.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
-        let named = |table: &&Table| {
-            table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name))
+        let find = |array: &str, matches: &dyn Fn(&str) -> bool| {
+            self.tree.tables(array).iter().find(|table| table.text("name").is_some_and(matches))
         };
-        let written = self.tree.tables("node").iter().find(named);
-        // One that a group makes.
+        let own = find("node", &|name| name.eq_ignore_ascii_case(&node.name));
         let group = node.group.and_then(|group| self.settings.groups.get(group));
-        let makes = |table: &&Table| {
-            group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
-        };
-        let made = || {
-            self.tree
-                .tables("group")
-                .iter()
-                .find(makes)
-                .map(|table| keys::GROUP_NODE_NAME.place(table))
-        };
-        let at = written
+        let group = group.and_then(|group| find("group", &|name| group.name.starts_with(name)));
+        let at = own
             .map(|table| keys::NODE_NAME.place(table))
-            .or_else(made)
-            .unwrap_or_else(validate::beginning);
-        let wrong = format!("node \"{}\" has the name of this head node itself", node.name);
-        Some(self.sources.fault(at, wrong, heads_name_remedy(&node.name)))
+            .or_else(|| group.map(|table| keys::GROUP_NODE_NAME.place(table)))
+            .unwrap_or_else(validate::file_start);
+        let message = format!("node \"{}\" has the name of this head node itself", node.name);
+        Some(self.sources.fault(at, message, heads_name_remedy(&node.name)))
     }
 }
 
@@ -107,7 +98,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
     };
     match settings {
         Some(settings) if faults.is_empty() => Ok(Merged { settings, tree, sources }),
-        _ => Err(in_order(faults, &sources)),
+        _ => Err(sorted(faults, &sources)),
     }
 }
 
@@ -144,22 +135,22 @@ pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     for (index, (_, text)) in files.iter().enumerate() {
         fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut faults);
     }
-    in_order(faults, &sources)
+    sorted(faults, &sources)
 }
 
 /// Returns the value of `board` in `files`; "auto" if it is missing or wrong.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
-    let (tree, _) = lenient(files);
+    let (tree, _) = merge_leniently(files);
     tree.text("board").unwrap_or("auto").to_owned()
 }
 
 /// Returns the fault for a board that cannot be loaded, at the line that names it.
 fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
-    let (tree, sources) = lenient(files);
-    let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
+    let (tree, sources) = merge_leniently(files);
+    let at = tree.get("board").map_or_else(validate::file_start, |item| item.at);
     match error {
         BoardError::Unknown { name, known } => {
-            let right = suggest::board(name, known).map_or_else(
+            let remedy = suggest::board(name, known).map_or_else(
                 || {
                     let known: Vec<String> =
                         known.iter().map(|name| super::print::quote(name)).collect();
@@ -167,7 +158,7 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
                 },
                 |known| format!("did you mean \"{known}\"?"),
             );
-            sources.fault(at, format!("board: there is no board {name:?}"), right)
+            sources.fault(at, format!("board: there is no board {name:?}"), remedy)
         }
         BoardError::Invalid { .. } => {
             sources.fault(at, format!("board: {error}"), "correct them, or name another board")
@@ -175,7 +166,7 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
     }
 }
 
-fn lenient<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
+fn merge_leniently<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
     let sources = sources(files, "");
     let mut tree = Table::default();
     for (index, (_, text)) in files.iter().enumerate() {
@@ -192,20 +183,20 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
 }
 
 /// Limit on faults per position: one rule may be wrong for thousands of nodes.
-const MOST_OF_A_PLACE: usize = 4;
+const MAX_PER_POSITION: usize = 4;
 
-fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
+fn sorted(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     let rank =
         |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
     faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
     let same = |a: &Fault, b: &Fault| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);
-    faults.chunk_by(same).flat_map(few).collect()
+    faults.chunk_by(same).flat_map(truncated).collect()
 }
 
 /// Returns the first faults of one position, and a count of the others.
-fn few(faults: &[Fault]) -> Vec<Fault> {
-    let (first, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
+fn truncated(faults: &[Fault]) -> Vec<Fault> {
+    let (first, more) = faults.split_at(faults.len().min(MAX_PER_POSITION));
     let rest = more.first().map(|fault| {
         let message = format!("and {} more errors here", more.len());
         Fault { message, remedy: "correct those above first".to_owned(), ..fault.clone() }

@@ -11,10 +11,10 @@ pub(super) fn merge(below: &mut Table, above: Table) {
     if !above.entries.is_empty() {
         below.at = above.at;
     }
-    below.is_doubtful |= above.is_doubtful;
+    below.is_incomplete |= above.is_incomplete;
     for (name, item) in above.entries {
         match below.entries.get_mut(&name) {
-            Some(held) => merge_item(keys::known_by(&name).unwrap_or("name"), held, item),
+            Some(held) => merge_item(keys::identity_key(&name).unwrap_or("name"), held, item),
             None => {
                 below.entries.insert(name, item);
             }
@@ -27,7 +27,7 @@ fn merge_item(key: &str, below: &mut Item, above: Item) {
         (Value::Table(held), Value::Table(table)) => merge(held, table),
         (Value::Tables(held), Value::Tables(tables)) => merge_by(key, held, tables),
         // A faulty value does not hide a valid one below it.
-        (Value::Table(held), Value::Faulty) => held.is_doubtful = true,
+        (Value::Table(held), Value::Faulty) => held.is_incomplete = true,
         (Value::Tables(_), Value::Faulty) => {}
         (held, value) => {
             *held = value;

@@ -15,7 +15,7 @@ impl Merged {
         let mut section = "";
         for key in keys::all() {
             let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-            if keys::known_by(table).is_some() {
+            if keys::identity_key(table).is_some() {
                 if section != table {
                     self.array(&mut text, table);
                 }
@@ -73,16 +73,16 @@ impl Merged {
         let mut notes = Vec::new();
         for key in keys::all().filter(|key| !key.was.is_empty()) {
             let item = match key.path.split_once('.') {
-                Some((table, name)) if keys::known_by(table).is_some() => {
+                Some((table, name)) if keys::identity_key(table).is_some() => {
                     self.tree.tables(table).iter().filter_map(|table| table.get(name)).collect()
                 }
                 _ => Vec::from_iter(self.tree.get(key.path)),
             };
             for (at, was) in item.iter().filter_map(|item| Some((item.at, item.at.was?))) {
                 let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-                let right = format!("write {name} in [{table}]; the former name stays valid");
-                let wrong = format!("{was} is now called {}", key.path);
-                notes.push(self.sources.fault(at, wrong, right));
+                let remedy = format!("write {name} in [{table}]; the former name stays valid");
+                let message = format!("{was} is now called {}", key.path);
+                notes.push(self.sources.fault(at, message, remedy));
             }
         }
         notes.sort();

@@ -41,7 +41,7 @@ pub(super) fn suggest(
     }
     if let Some(name) = near(table, &lower) {
         let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
-        let shown = if is_table && keys::known_by(&path).is_some() {
+        let shown = if is_table && keys::identity_key(&path).is_some() {
             format!("[[{path}]]")
         } else if is_table && keys::is_table(&path) {
             format!("[{path}]")
@@ -65,7 +65,7 @@ pub(super) fn suggest(
 
 /// Returns the board that was probably meant by a name such as "pi4", "rpi4" or "RaspberryPi 4B".
 pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
-    let mut wanted = squeezed(unknown);
+    let mut wanted = normalized(unknown);
     for (short, long) in [("rpi", "raspberrypi"), ("pi", "raspberrypi"), ("cm", "computemodule")] {
         if let Some(rest) = wanted.strip_prefix(short) {
             wanted = format!("{long}{rest}");
@@ -73,7 +73,7 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
         }
     }
     let model = wanted.trim_end_matches("b").trim_end_matches("model").to_owned();
-    let distance = |name: &String| strsim::levenshtein(&model, &squeezed(name));
+    let distance = |name: &String| strsim::levenshtein(&model, &normalized(name));
     let mut near: Vec<_> = known.iter().map(|name| (distance(name), name)).collect();
     near.sort();
     match near.as_slice() {
@@ -87,7 +87,7 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
 }
 
 /// Returns only the letters and digits of a name, in lower case.
-fn squeezed(name: &str) -> String {
+fn normalized(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Table {
     pub at: Origin,
     pub entries: BTreeMap<String, Item>,
     /// A table of this name was faulty as a whole, so entries may be missing.
-    pub is_doubtful: bool,
+    pub is_incomplete: bool,
 }
 
 impl Table {
@@ -51,7 +51,7 @@ impl Table {
         let (name, rest) =
             path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         match (self.entries.get(name).map(|item| &item.value), rest) {
-            (None, _) => self.is_doubtful,
+            (None, _) => self.is_incomplete,
             (Some(Value::Table(table)), Some(rest)) => table.is_written(rest),
             (Some(value), rest) => rest.is_none() || *value == Value::Faulty,
         }

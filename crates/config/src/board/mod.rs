@@ -8,6 +8,7 @@ use std::fmt;
 
 use bramblegate_panel::{Charset, Geometry};
 
+use crate::GpioPins;
 use crate::fault::Fault;
 
 /// The boards of the source tree's `boards/` folder: (name, TOML text), listed by `build.rs`.
@@ -49,19 +50,7 @@ pub struct BoardLcd {
 pub struct BoardGpio {
     /// Label of the GPIO chip. Its number may change with the kernel, its label does not.
     pub chip: String,
-    pub pins: BoardPins,
-}
-
-/// Line offsets on the GPIO chip (BCM numbers on a Raspberry Pi).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoardPins {
-    pub rs: u32,
-    pub e: u32,
-    pub d4: u32,
-    pub d5: u32,
-    pub d6: u32,
-    pub d7: u32,
-    pub backlight: Option<u32>,
+    pub pins: GpioPins,
 }
 
 /// `[led]` of a board.

@@ -40,72 +40,66 @@ macro_rules! keys {
     };
 }
 
-/// A text through its grammar.
+/// A value, checked and converted by `$parse`.
+macro_rules! value {
+    ($kind:ident, $check:ident, $get:ident, $form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::$kind(
+                $form,
+                $crate::keys::Check::$check(|value| $parse(value).map(drop)),
+            ),
+            read: |item| $parse(item.$get()?).ok(),
+        }
+    };
+}
+
+/// A list of values, each checked and converted by `$parse`.
+macro_rules! values {
+    ($check:ident, $get:ident, $form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::List {
+                form: $form,
+                empty: true,
+                off: false,
+                check: $crate::keys::Check::$check(|value| $parse(value).map(drop)),
+            },
+            read: |item| item.list()?.iter().map(|item| $parse(item.$get()?).ok()).collect(),
+        }
+    };
+}
+
+/// A text.
 macro_rules! text {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Value(
-                $form,
-                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            ),
-            read: |item| $parse(item.text()?).ok(),
-        }
+        $crate::keys::form::value!(Value, Text, text, $form, $parse)
     };
 }
 
-/// A text or an integer through its grammar.
+/// A text or an integer.
 macro_rules! scalar {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Value(
-                $form,
-                $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
-            ),
-            read: |item| $parse(item.scalar()?).ok(),
-        }
+        $crate::keys::form::value!(Value, Scalar, scalar, $form, $parse)
     };
 }
 
-/// "FIRST-LAST" through its grammar.
+/// "FIRST-LAST".
 macro_rules! pair {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Pair(
-                $form,
-                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            ),
-            read: |item| $parse(item.text()?).ok(),
-        }
+        $crate::keys::form::value!(Pair, Text, text, $form, $parse)
     };
 }
 
-/// A list of texts, each through its grammar.
+/// A list of texts.
 macro_rules! texts {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::List {
-                form: $form,
-                empty: true,
-                off: false,
-                check: $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            },
-            read: |item| item.list()?.iter().map(|item| $parse(item.text()?).ok()).collect(),
-        }
+        $crate::keys::form::values!(Text, text, $form, $parse)
     };
 }
 
-/// A list of texts and integers, each through its grammar.
+/// A list of texts and integers.
 macro_rules! scalars {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::List {
-                form: $form,
-                empty: true,
-                off: false,
-                check: $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
-            },
-            read: |item| item.list()?.iter().map(|item| $parse(item.scalar()?).ok()).collect(),
-        }
+        $crate::keys::form::values!(Scalar, scalar, $form, $parse)
     };
 }
 
@@ -122,7 +116,7 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, keys, pair, scalar, scalars, text, texts};
+pub(super) use {choice, keys, pair, scalar, scalars, text, texts, value, values};
 
 impl<T> Form<T> {
     /// Rejects an empty list.

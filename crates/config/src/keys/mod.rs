@@ -11,7 +11,7 @@ mod web;
 
 use std::time::Duration;
 
-use super::fault::{Complaint, Origin};
+use super::fault::{Origin, ValueError};
 use super::grammar;
 use super::tree::{Item, Scalar, Table};
 use form::Form;
@@ -122,13 +122,13 @@ pub enum Preset {
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
     /// A text.
-    Text(fn(&str) -> Result<(), Complaint>),
+    Text(fn(&str) -> Result<(), ValueError>),
     /// A text or an integer.
-    Scalar(fn(Scalar<'_>) -> Result<(), Complaint>),
+    Scalar(fn(Scalar<'_>) -> Result<(), ValueError>),
 }
 
 impl Check {
-    pub(super) fn text(&self, text: &str) -> Result<(), Complaint> {
+    pub(super) fn text(&self, text: &str) -> Result<(), ValueError> {
         match self {
             Self::Text(check) => check(text),
             Self::Scalar(check) => check(Scalar::Text(text)),
@@ -198,7 +198,7 @@ pub(super) const ARRAYS: &[(&str, &str)] =
 
 /// Returns the key that identifies an element of this array of tables; `None` if there is no such
 /// array.
-pub(super) fn known_by(array: &str) -> Option<&'static str> {
+pub(super) fn identity_key(array: &str) -> Option<&'static str> {
     ARRAYS.iter().find(|(name, _)| *name == array).map(|(_, key)| *key)
 }
 
@@ -219,12 +219,12 @@ pub(super) fn is_table(path: &str) -> bool {
 }
 
 /// Returns the key that switches a table on and off.
-pub(super) fn switch_of(table: &str) -> Option<&'static Key> {
+pub(super) fn enabled_key(table: &str) -> Option<&'static Key> {
     find(&format!("{table}.enabled"))
 }
 
 /// Returns the key that a text in place of the table sets.
-pub(super) fn mode_of(table: &str) -> Option<&'static Key> {
+pub(super) fn mode_key(table: &str) -> Option<&'static Key> {
     find(&format!("{table}.mode"))
 }
 

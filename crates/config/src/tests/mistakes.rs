@@ -1,4 +1,4 @@
-//! What newcomers write, and what they read then.
+//! Common mistakes of new users, and the messages for them.
 
 use super::*;
 

@@ -22,14 +22,14 @@ fn good(text: &str) -> Settings {
         .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
 }
 
-/// The faults of `text` under two lines that name the ports: place, what is wrong and, on a line of
-/// its own, what would be right. The whole shape is tested by the table of mistakes.
+/// Returns the faults of `text` below two lines that name the ports: position, message, and the
+/// remedy on a line of its own. The table of mistakes tests the whole format.
 fn bad(text: &str) -> Vec<String> {
     let faults = load(&[("t.toml", format!("{PORTS}{text}"))], &board()).expect_err(text);
     faults.iter().map(|fault| format!("{}\n{}", fault.headline(), fault.remedy)).collect()
 }
 
-/// There is just one fault, and it begins so.
+/// Asserts that there is exactly one fault, and how it begins.
 fn fault(text: &str, beginning: &str) {
     let faults = bad(text);
     assert!(

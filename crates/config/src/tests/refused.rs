@@ -1,4 +1,4 @@
-//! Settings that are well formed and cannot be meant.
+//! Settings that are well formed but make no sense.
 
 use super::*;
 
