@@ -65,9 +65,9 @@ pub fn main(args: Args) -> ExitCode {
             "sudo apt install dnsmasq-base",
         );
     }
-    let key = settings.shutdown.key.as_deref().map(shutdown::key::look);
-    if let Some(Err((wrong, help))) = key.filter(|_| !args.verbosity.quiet) {
-        output::note(&wrong, &help);
+    let key = settings.shutdown.key.as_deref().map(shutdown::key::check_file);
+    if let Some(Err((message, help))) = key.filter(|_| !args.verbosity.quiet) {
+        output::note(&message, &help);
     }
     ExitCode::SUCCESS
 }

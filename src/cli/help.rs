@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use super::demo;
 
 /// Additional indent of a continued line in an example, columns.
-const CARRIED: usize = 6;
+const CONTINUATION: usize = 6;
 
 /// Returns the command line for the forms of `help` that clap does not handle: for the demo, which
 /// is another program, and for `help` itself.
-pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
+pub fn rewritten(line: Vec<OsString>) -> Vec<OsString> {
     let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
     let rest = match words.as_slice() {
         [_, "help", "-h" | "--help", ..] => vec!["--help"],
@@ -36,7 +36,7 @@ fn folded(line: &str, columns: usize) -> String {
     let indent = line.len() - body.len();
     match body.split_once("  ") {
         Some((command, meaning)) => {
-            let meaning = filled(meaning.trim_start(), indent + CARRIED, columns);
+            let meaning = filled(meaning.trim_start(), indent + CONTINUATION, columns);
             format!("{}\n{meaning}", &line[..indent + command.len()])
         }
         None => filled(body, indent, columns),
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn help_itself_has_help() {
         let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(asked(line("bramblegate help --help")), line("bramblegate --help"));
-        assert_eq!(asked(line("bramblegate help -h")), line("bramblegate --help"));
+        assert_eq!(rewritten(line("bramblegate help --help")), line("bramblegate --help"));
+        assert_eq!(rewritten(line("bramblegate help -h")), line("bramblegate --help"));
         assert_eq!(
-            asked(line("bramblegate help nodes drain")),
+            rewritten(line("bramblegate help nodes drain")),
             line("bramblegate help nodes drain")
         );
-        assert_eq!(asked(line("bramblegate demo")), line("bramblegate demo"));
+        assert_eq!(rewritten(line("bramblegate demo")), line("bramblegate demo"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// A daemon that sends no line for this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Longest file to read, bytes.
-const LONGEST: u64 = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 
 /// Access to the machine. Only [`Machine::write`] and [`Machine::act`] change anything.
 #[derive(Debug, Clone)]
@@ -43,11 +43,6 @@ impl Machine {
     /// Returns this machine.
     pub fn real() -> Self {
         Self { root: PathBuf::from("/"), answers: None }
-    }
-
-    /// Files below `root`, programs as they are; for tests in namespaces.
-    pub fn below(root: &Path) -> Self {
-        Self { root: root.to_owned(), answers: None }
     }
 
     /// Returns a machine for tests, with files below `root` and these answers of programs.
@@ -93,7 +88,7 @@ impl Machine {
     }
 
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        reading::bytes(&self.path(path), LONGEST).ok()
+        reading::bytes(&self.path(path), MAX_FILE).ok()
     }
 
     /// Returns the names in a folder, sorted; none if there is no such folder.
@@ -294,15 +289,7 @@ impl Machine {
         if let Some(answers) = &self.answers {
             return answers.contains_key(&format!("page {at}"));
         }
-        let ask = || -> std::io::Result<[u8; 5]> {
-            let mut stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.set_write_timeout(Some(TIMEOUT))?;
-            write!(stream, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
-            let mut begin = [0; 5];
-            stream.read_exact(&mut begin).map(|()| begin)
-        };
-        ask().is_ok_and(|begin| begin == *b"HTTP/")
+        answer_start(at).is_ok_and(|start| start == *b"HTTP/")
     }
 
     /// Runs a program that changes something.
@@ -350,11 +337,21 @@ impl Machine {
     }
 }
 
+/// Requests `/healthz`, and returns the first bytes of the answer.
+fn answer_start(at: SocketAddr) -> io::Result<[u8; 5]> {
+    let mut stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    let mut start = [0; 5];
+    stream.read_exact(&mut start).map(|()| start)
+}
+
 /// Why [`Machine::act`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     #[error("{0}: {1}")]
-    NotStarted(String, std::io::Error),
+    NotStarted(String, io::Error),
     #[error("{command}: {errors}")]
     Failed { command: String, errors: String },
 }
@@ -397,8 +394,8 @@ mod tests {
         assert_eq!(route("eth0 x y"), None);
     }
 
-    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half
-    /// of it.
+    /// A link planted beside the settings is not followed, and a failed write leaves nothing
+    /// behind.
     #[test]
     fn settings_are_written_whole_or_not_at_all() {
         let held = tempfile::tempdir().unwrap();

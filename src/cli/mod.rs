@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
     if let Some(args) = run::Args::of_service(&line) {
         return run::main(args);
     }
-    let cli = match Cli::try_parse_from(help::asked(line)) {
+    let cli = match Cli::try_parse_from(help::rewritten(line)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::settings::DEFAULT_FILE;
 use super::{exit, output, run, share_apply};
@@ -13,8 +13,8 @@ use crate::reconcile::link::LinkReconciler;
 use crate::reconcile::{dhcp, firewall, routing};
 
 /// How long to wait for the table's owner to exit, and the poll interval.
-const PATIENCE: Duration = Duration::from_secs(1);
-const STEP: Duration = Duration::from_millis(20);
+const OWNER_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const STOP: &str = "stop it first (sudo systemctl stop bramblegate)";
 const EXAMPLES: &str = "\
 Examples:
@@ -84,7 +84,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     // A daemon with folders of its own exports nothing.
     if run::run_directory() == Path::new("/run/bramblegate") {
-        if let Err(error) = share_apply::take_back() {
+        if let Err(error) = share_apply::remove() {
             let help = "see what is in the way in /etc/exports.d and /etc/nfs.conf.d";
             output::error(&format!("off: the exports of shared disks: {error}"), help);
         }
@@ -107,13 +107,12 @@ pub fn main(args: Args) -> ExitCode {
 /// Returns an error if a live process owns our table. One that has just died may own it a moment
 /// longer.
 fn owner() -> Option<ApplyError> {
-    let mut patience = PATIENCE;
+    let deadline = Instant::now() + OWNER_TIMEOUT;
     loop {
         let owner = firewall::owner().map(ApplyError::from);
-        if owner.is_none() || patience.is_zero() {
+        if owner.is_none() || Instant::now() >= deadline {
             return owner;
         }
-        sleep(STEP);
-        patience = patience.saturating_sub(STEP);
+        sleep(POLL_INTERVAL);
     }
 }

@@ -14,7 +14,7 @@ use crate::event::{in_words, printable, printable_json};
 
 /// Writes to standard output; a closed pipe is ignored.
 pub fn out(text: &str) {
-    let _ = is_read(text);
+    let _ = try_out(text);
 }
 
 /// Writes the result of a verb to standard output; returns the exit code. A closed pipe is ignored,
@@ -53,32 +53,32 @@ pub fn is_open() -> bool {
 }
 
 /// Writes to standard output; returns whether it still has a reader.
-pub fn is_read(text: &str) -> bool {
-    is_read_drawn(&printable(text))
+pub fn try_out(text: &str) -> bool {
+    try_out_drawn(&printable(text))
 }
 
 /// Writes JSON as [`try_out`] does a text.
-pub fn is_read_json(text: &str) -> bool {
-    is_read_drawn(&printable_json(text))
+pub fn try_out_json(text: &str) -> bool {
+    try_out_drawn(&printable_json(text))
 }
 
 /// Writes a text with escape sequences of our own as [`try_out`] does one without.
-pub fn is_read_drawn(text: &str) -> bool {
+pub fn try_out_drawn(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes an error and, on the next line, its remedy to standard error: the format of all errors of
 /// all verbs.
-pub fn error(wrong: &str, help: &str) {
-    err(&format!("{}\n", with_help(&format!("error: {wrong}"), help)));
+pub fn error(message: &str, help: &str) {
+    err(&format!("{}\n", with_help(&format!("error: {message}"), help)));
 }
 
 /// Writes the message of an [`ApplyError`](crate::event::ApplyError) as [`error`] does. Its remedy
 /// follows the last semicolon; without one, `help` is the remedy.
 pub fn failure(verb: &str, message: &str, help: &str) {
-    let (wrong, help) = message.rsplit_once("; ").unwrap_or((message, help));
-    error(&format!("{verb}: {wrong}"), help);
+    let (message, help) = message.rsplit_once("; ").unwrap_or((message, help));
+    error(&format!("{verb}: {message}"), help);
 }
 
 /// Writes a note in the format of [`error`].

@@ -70,8 +70,8 @@ fn finish(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let wrong = format!("panel: {}: {error}", socket.display());
-            output::error(&wrong, status::remedy(&error));
+            let message = format!("panel: {}: {error}", socket.display());
+            output::error(&message, status::remedy(&error));
             ExitCode::from(NOT_REACHABLE)
         }
     }

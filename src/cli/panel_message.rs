@@ -77,8 +77,8 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
 /// Returns the settings of the panel also if others are wrong: the message may be about those.
 /// Leaves out more and more tables until the others are valid.
 fn panel_of(files: &[(String, String)]) -> Option<Merged> {
-    let circles: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
-    circles.into_iter().find_map(|tables| {
+    let attempts: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
+    attempts.into_iter().find_map(|tables| {
         let reduced: Vec<(String, String)> = if tables.is_empty() {
             files.to_vec()
         } else {

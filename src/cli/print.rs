@@ -100,7 +100,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     // With facts from a file nothing is loaded: the kernel's form is computed below.
     if args.what == What::Ruleset && args.kernel && args.facts.is_none() {
-        return loaded(&Machine::real());
+        return print_loaded(&Machine::real());
     }
     let facts = match facts_of(&merged.settings, args.facts.as_deref()) {
         Ok(facts) => facts,
@@ -113,7 +113,7 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 /// Prints the table as the kernel holds it, in the syntax of nft.
-fn loaded(machine: &Machine) -> ExitCode {
+fn print_loaded(machine: &Machine) -> ExitCode {
     match machine.run("nft", &["list", "table", "inet", TABLE]) {
         Some(listing) => {
             output::out(&listing);

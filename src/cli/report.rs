@@ -26,7 +26,7 @@ Examples:
 const FILE: &str = "bramblegate-report.tar.gz";
 const FOLDER: &str = "bramblegate-report";
 /// Limit on lines of the journal.
-const LINES: &str = "2000";
+const JOURNAL_LINES: &str = "2000";
 /// Search path of system programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -56,7 +56,7 @@ struct Entry {
 /// on, 71 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let config = &args.config.config;
-    let mut masks = known(config);
+    let mut masks = private_names(config);
     let mut entries = gather(config);
     entries.iter().filter(|entry| entry.name == "status.json").for_each(|entry| {
         let names = serde_json::from_slice(entry.text.as_bytes())
@@ -106,7 +106,7 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 /// Returns the names to mask: nodes, groups, domain, serial numbers, host and user.
-fn known(config: &Path) -> Masks {
+fn private_names(config: &Path) -> Masks {
     let mut masks = Masks::default();
     if let Ok(merged) = settings::load(config) {
         let settings = &merged.settings;
@@ -147,14 +147,14 @@ fn names_of_settings(text: &str) -> Vec<String> {
             let whole = whole.filter(|whole| is_list || whole.starts_with(['"', '\'']));
             let strings = whole.unwrap_or_default().split(['"', '\'']).skip(1).step_by(2);
             let many = if is_list { usize::MAX } else { 1 };
-            names.extend(strings.take(many).filter_map(|string| secret(key, string)));
+            names.extend(strings.take(many).filter_map(|string| private_part(key, string)));
         }
     }
     names
 }
 
 /// Returns the part of a value that is a name of the owner's.
-fn secret(key: &str, value: &str) -> Option<String> {
+fn private_part(key: &str, value: &str) -> Option<String> {
     match key {
         "device" => value.split_once("blinkstick:").map(|(_, serial)| serial.to_owned()),
         "to" => value.split(':').next().map(str::to_owned),
@@ -194,22 +194,14 @@ fn gather(config: &Path) -> Vec<Entry> {
         entries.push(Entry { name: name.to_owned(), what: what.to_owned(), text });
     };
     let own = |words: &str| own(words, config);
-    add("status.json", "what the daemon knows", without_glass(&own("status --json")));
+    add("status.json", "what the daemon knows", without_address_rows(&own("status --json")));
     add("doctor.txt", "all checks and findings", own("doctor --verbose"));
     add("ruleset.txt", "Bramblegate's rules, as they would be applied", own("print ruleset"));
     add("routes.txt", "Bramblegate's routes", own("print routes"));
     add("dnsmasq.txt", "dnsmasq's settings and nodes", own("print dnsmasq"));
     let root = "is to be had as root only, or the program is not installed\n".to_owned();
     let listing = machine.run("nft", &["list", "ruleset"]);
-    let listing = listing.map(|rules| {
-        if rules.is_empty() {
-            "none
-"
-            .to_owned()
-        } else {
-            rules
-        }
-    });
+    let listing = listing.map(|rules| if rules.is_empty() { "none\n".to_owned() } else { rules });
     add("nft.txt", "all rules (nft list ruleset)", listing.unwrap_or_else(|| root.clone()));
     let (files, faults) = settings::read_files(config);
     for (number, (name, text)) in files.iter().enumerate() {
@@ -219,7 +211,7 @@ fn gather(config: &Path) -> Vec<Entry> {
     if !faults.is_empty() {
         add("settings-errors.txt", "settings that cannot be read", settings::lines(&faults) + "\n");
     }
-    let journal = ["-u", "bramblegate", "-b", "--no-pager", "-n", LINES];
+    let journal = ["-u", "bramblegate", "-b", "--no-pager", "-n", JOURNAL_LINES];
     let journal = machine.run("journalctl", &journal).unwrap_or(root);
     add("journal.txt", "the journal since the machine booted, 2000 lines at most", journal);
     entries
@@ -261,7 +253,7 @@ fn own(words: &str, config: &Path) -> String {
 
 /// Returns the status without display rows that are part of an address: a small display breaks it
 /// over rows, in which no mask finds it.
-fn without_glass(text: &str) -> String {
+fn without_address_rows(text: &str) -> String {
     let Ok(mut status) = serde_json::from_slice::<Value>(text.as_bytes()) else {
         return text.to_owned();
     };
@@ -348,10 +340,10 @@ mod tests {
     #[test]
     fn an_address_that_a_small_display_breaks_is_left_out() {
         let status = r#"{"panel":{"lcd":{"lines":["255.255.","255♥"]}},"uplink":null}"#;
-        let text = without_glass(status);
+        let text = without_address_rows(status);
         assert!(!text.contains("255"), "{text}");
         let status = r#"{"panel":{"lcd":{"lines":["NO CABLE","3/3 up"]}}}"#;
-        assert!(without_glass(status).contains("3/3 up"));
-        assert_eq!(without_glass("no daemon"), "no daemon");
+        assert!(without_address_rows(status).contains("3/3 up"));
+        assert_eq!(without_address_rows("no daemon"), "no daemon");
     }
 }

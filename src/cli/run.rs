@@ -175,24 +175,10 @@ fn start(args: Args) -> Result<(), RunError> {
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(RunError::Lock)?;
-    // Settings that vanish while the gateway uses them are an error at a reload: the state without
-    // settings would open what they close.
     let is_unset = AtomicBool::new(settings.unset.is_some());
     let options = Options {
         settings: settings.into(),
-        load: Arc::new(move || {
-            let read = if is_unset.load(Ordering::Relaxed) {
-                read_settings(&path)
-            } else {
-                settings::load(&path).map(|merged| merged.settings)
-            };
-            if let Ok(settings) = &read {
-                is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
-            }
-            read.map_err(|faults| {
-                faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; ")
-            })
-        }),
+        load: Arc::new(move || reload(&path, &is_unset)),
         state_directory: state_directory(),
         run_directory: run_directory(),
         log,
@@ -205,10 +191,24 @@ fn start(args: Args) -> Result<(), RunError> {
 
 /// Returns the settings of a file, or those that only show if the head is not set up.
 fn read_settings(path: &Path) -> Result<Settings, Vec<Fault>> {
-    if unset::is_so(path) {
+    if unset::is_unset(path) {
         return unset::settings();
     }
     settings::load(path).map(|merged| merged.settings)
+}
+
+/// Reads the settings again. Settings that vanish while the gateway uses them are an error: the state
+/// without settings would open what they close.
+fn reload(path: &Path, is_unset: &AtomicBool) -> Result<Settings, String> {
+    let read = if is_unset.load(Ordering::Relaxed) {
+        read_settings(path)
+    } else {
+        settings::load(path).map(|merged| merged.settings)
+    };
+    if let Ok(settings) = &read {
+        is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
+    }
+    read.map_err(|faults| faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; "))
 }
 
 /// Refuses to run as root with a run folder of another user, who could make dnsmasq, which opens

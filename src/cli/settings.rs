@@ -8,6 +8,7 @@ use super::{exit, output};
 use crate::board::BoardError;
 use crate::config::Merged;
 use crate::files::reading;
+use crate::watch::share::unescaped;
 
 pub use crate::files::settings::{
     COMPATIBLE, DEFAULT_FILE, are_out_of_reach, boards, compatible, default_file, drop_in_text,
@@ -93,13 +94,6 @@ fn mount_of(path: &Path, mounts: &str) -> String {
     let point = point.unwrap_or_else(|| PathBuf::from("/")).display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if point.chars().all(plain) { point } else { format!("'{}'", point.replace('\'', r"'\''")) }
-}
-
-/// Returns a path as mountinfo has it, where blanks, tabs, line feeds and backslashes are octal.
-fn unescaped(text: &str) -> PathBuf {
-    let codes = [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")];
-    let plain = codes.iter().fold(text.to_owned(), |text, (code, c)| text.replace(code, c));
-    PathBuf::from(plain)
 }
 
 /// Returns this machine's host name.

@@ -22,7 +22,7 @@ use crate::board::Board;
 use crate::config::{self, Fault, PortPattern};
 use crate::facts::link::port::is_glob;
 use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve, take_out};
-use steps::{Step, install, let_go, replace, snmp, web};
+use steps::{Step, install, release, replace, snmp, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +131,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let code = start(&machine);
     if !args.verbosity.quiet {
-        disturbances(&machine);
+        report_findings(&machine);
     }
     code
 }
@@ -168,7 +168,7 @@ fn plan(
     let managers = leave_alone(managers, &port, args, ask)?;
     let profiles = take_out(profiles, &port, args, ask)?;
     let with_snmp = answer_snmp(machine, args, ask)?;
-    steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
+    steps.extend(managers.into_iter().flat_map(|manager| release(machine, manager, &port)));
     steps.extend(profiles.iter().flat_map(|profile| steps::take_out(machine, profile, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
     let mut seen = Vec::new();
@@ -251,7 +251,7 @@ enum SetupError {
     NoTerminal,
     #[error("it is not clear on this machine which interface leads where")]
     PortsUnknown,
-    #[error("{}", .0.wrong)]
+    #[error("{}", .0.message)]
     Ports(Refusal),
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
@@ -356,7 +356,7 @@ fn start_page(machine: &Machine) {
 }
 
 /// Reports the findings of `doctor` after the start.
-fn disturbances(machine: &Machine) {
+fn report_findings(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {

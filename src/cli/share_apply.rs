@@ -61,7 +61,7 @@ pub fn main(args: Args) -> ExitCode {
     let below = args.root.as_deref().unwrap_or_else(|| Path::new("/"));
     let done = apply(&merged.settings, below).and_then(|change| match args.root {
         Some(_) => Ok(()),
-        None => have_server_read(change),
+        None => notify_server(change),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,8 +87,9 @@ struct Change {
 /// Writes or removes both files below `root`.
 fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
     let mounts = reading::text(&Path::new("/").join(MOUNTS))?;
-    let is_there =
-        |share: &&Share| is_itself(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path);
+    let is_there = |share: &&Share| {
+        is_canonical(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path)
+    };
     let shares: Vec<&Share> = settings.shares.iter().filter(is_there).collect();
     let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel(settings)?) };
     let exports = exports(&shares, &networks);
@@ -96,13 +97,13 @@ fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
     Ok(Change {
         exports: exports.is_some(),
         // Before the exports, so that a server that starts in between has its settings.
-        server_differs: put(root, SERVER, server.as_deref())?,
-        exports_differ: put(root, EXPORTS, exports.as_deref())?,
+        server_differs: sync_file(root, SERVER, server.as_deref())?,
+        exports_differ: sync_file(root, EXPORTS, exports.as_deref())?,
     })
 }
 
 /// Returns whether no part of a path is a link, so that the exported folder is the checked one.
-fn is_itself(path: &Path) -> bool {
+fn is_canonical(path: &Path) -> bool {
     path.canonicalize().is_ok_and(|real| real == path)
 }
 
@@ -116,7 +117,7 @@ fn kernel(settings: &Settings) -> io::Result<Facts> {
 }
 
 /// Writes or removes a file; returns whether it differed.
-fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Result<bool> {
+fn sync_file(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Result<bool> {
     let folder = root.join(folder);
     let held = match reading::text(&folder.join(name)) {
         Ok(held) => Some(held),
@@ -140,16 +141,16 @@ fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Res
 ///
 /// # Errors
 /// A file cannot be removed, or the server not be notified.
-pub fn take_back() -> io::Result<()> {
+pub fn remove() -> io::Result<()> {
     let root = Path::new("/");
-    let server_differs = put(root, SERVER, None)?;
-    let exports_differ = put(root, EXPORTS, None)?;
-    have_server_read(Change { exports: false, exports_differ, server_differs })
+    let server_differs = sync_file(root, SERVER, None)?;
+    let exports_differ = sync_file(root, EXPORTS, None)?;
+    notify_server(Change { exports: false, exports_differ, server_differs })
 }
 
 /// Makes the service manager reload or restart the server, without waiting. A server that was
 /// stopped, as for unmounting a disk, stays stopped unless something changed.
-fn have_server_read(change: Change) -> io::Result<()> {
+fn notify_server(change: Change) -> io::Result<()> {
     let verb = match change {
         Change { exports: true, server_differs: true, .. } => "restart",
         Change { exports: true, exports_differ: true, .. } => "reload-or-restart",
@@ -173,12 +174,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let file = root.join("etc/exports.d/bramblegate.exports");
-        assert!(!put(root, EXPORTS, None).unwrap());
-        assert!(put(root, EXPORTS, Some("a")).unwrap());
-        assert!(!put(root, EXPORTS, Some("a")).unwrap());
+        assert!(!sync_file(root, EXPORTS, None).unwrap());
+        assert!(sync_file(root, EXPORTS, Some("a")).unwrap());
+        assert!(!sync_file(root, EXPORTS, Some("a")).unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
-        assert!(put(root, EXPORTS, Some("b")).unwrap());
-        assert!(put(root, EXPORTS, None).unwrap());
+        assert!(sync_file(root, EXPORTS, Some("b")).unwrap());
+        assert!(sync_file(root, EXPORTS, None).unwrap());
         assert!(!file.exists());
     }
 }

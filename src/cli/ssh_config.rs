@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::nodes::known::Known;
+use super::nodes::known::Inventory;
 use super::nodes::{code, report};
 use super::{exit, output, settings};
 use crate::watch::host::name;
@@ -67,11 +67,11 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     }
-    let known = match Known::look(args.socket, &args.config.config) {
-        Ok(known) => known,
+    let inventory = match Inventory::load(args.socket, &args.config.config) {
+        Ok(inventory) => inventory,
         Err(unknown) => return report("ssh-config", &unknown),
     };
-    if known.nodes.iter().all(|node| node.address.is_none()) {
+    if inventory.nodes.iter().all(|node| node.address.is_none()) {
         output::error(
             "ssh-config: no node has an address yet",
             "switch the nodes on; `bramblegate nodes` lists them",
@@ -80,9 +80,11 @@ pub fn main(args: Args) -> ExitCode {
     }
     let domain =
         settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
-    let way = (!args.direct).then(|| args.via.map_or_else(|| way(&known), |via| Way::parse(&via)));
-    let head = way.map(|way| Head { name: head_name(&settings::host_name(), &known), way });
-    let text = text(&known, domain.as_deref(), head.as_ref(), args.user.as_deref());
+    let jump_host = (!args.direct)
+        .then(|| args.via.map_or_else(|| jump_host(&inventory), |via| JumpHost::parse(&via)));
+    let head = jump_host
+        .map(|jump_host| Head { name: head_name(&settings::host_name(), &inventory), jump_host });
+    let text = text(&inventory, domain.as_deref(), head.as_ref(), args.user.as_deref());
     if args.install {
         return install::main(&text, args.dry_run);
     }
@@ -98,7 +100,7 @@ fn is_word(value: &str) -> bool {
 
 /// How ssh reaches the head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Way {
+struct JumpHost {
     user: Option<String>,
     /// An address or a name, without brackets.
     host: String,
@@ -106,7 +108,7 @@ struct Way {
     port: Option<u16>,
 }
 
-impl Way {
+impl JumpHost {
     /// Parses `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes
     /// it (ssh_config(5)).
     fn parse(text: &str) -> Self {
@@ -127,30 +129,35 @@ impl Way {
 /// The head as a host of its own. Its key is stored by name: its address differs between venues.
 struct Head {
     name: String,
-    way: Way,
+    jump_host: JumpHost,
 }
 
 /// Returns a name for the head, in one word that no node has.
-fn head_name(host_name: &str, known: &Known) -> String {
+fn head_name(host_name: &str, inventory: &Inventory) -> String {
     let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let taken = |name: &str| known.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name));
+    let taken =
+        |name: &str| inventory.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name));
     let free = |name: &String| !taken(name);
     let own = Some(label).filter(|label| fine && label != "localhost").filter(free);
     own.unwrap_or_else(|| "bramblegate-head".to_owned())
 }
 
 /// Returns the jump host: as of the current ssh session, else at the address on the panel.
-fn way(known: &Known) -> Way {
+fn jump_host(inventory: &Inventory) -> JumpHost {
     let variable = |name| std::env::var(name).ok();
-    match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
-        Some((address, port)) => {
-            jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port)
-        }
+    match variable("SSH_CONNECTION")
+        .and_then(|connection| session_server(&connection, &inventory.held))
+    {
+        Some((address, port)) => jump_host_at(
+            variable("LOGNAME").filter(|user| is_word(user)).as_deref(),
+            Some(address),
+            port,
+        ),
         None => {
             let ports = name::ssh_ports(Path::new("/"));
             let other = ports.first().filter(|_| !ports.contains(&SSH));
-            jump(None, known.head, other.copied().unwrap_or(SSH))
+            jump_host_at(None, inventory.head, other.copied().unwrap_or(SSH))
         }
     }
 }
@@ -158,7 +165,7 @@ fn way(known: &Known) -> Way {
 /// Returns address and port of the server of the current ssh session (ssh(1), `SSH_CONNECTION`),
 /// which are known to work. `None` if the head does not hold that address: the variable may be
 /// older than the log-in.
-fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
+fn session_server(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();
     let port = words.next()?.parse().ok()?;
@@ -167,7 +174,7 @@ fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
 }
 
 /// Returns a jump host at an address, else by its name as the venue's network may find it.
-fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
+fn jump_host_at(user: Option<&str>, address: Option<IpAddr>, port: u16) -> JumpHost {
     let host = match address {
         Some(address) => address.to_string(),
         None => {
@@ -175,12 +182,17 @@ fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
             if name.contains('.') { name } else { format!("{name}.local") }
         }
     };
-    Way { user: user.map(str::to_owned), host, port: Some(port).filter(|port| *port != SSH) }
+    JumpHost { user: user.map(str::to_owned), host, port: Some(port).filter(|port| *port != SSH) }
 }
 
-fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&str>) -> String {
+fn text(
+    inventory: &Inventory,
+    domain: Option<&str>,
+    head: Option<&Head>,
+    user: Option<&str>,
+) -> String {
     let mut text = "# The cluster's nodes, by `bramblegate ssh-config`.\n".to_owned();
-    if let Some(Head { name, way: Way { user, host, port } }) = head {
+    if let Some(Head { name, jump_host: JumpHost { user, host, port } }) = head {
         let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
         let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
         text += &format!(
@@ -193,7 +205,7 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
         }
     }
     let jump = head.map(|head| head.name.as_str());
-    for node in &known.nodes {
+    for node in &inventory.nodes {
         // A node without IPv4 is reached at its own IPv6 address.
         let Some(address) = node.address.or(node.ipv6.first().copied()) else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
@@ -219,7 +231,7 @@ mod tests {
     use super::*;
     use crate::cli::nodes::known::Node;
 
-    fn known() -> Known {
+    fn inventory() -> Inventory {
         let node = |name: &str, address: Option<&str>| Node {
             name: name.to_owned(),
             mac: None,
@@ -230,14 +242,14 @@ mod tests {
             health: "unknown".to_owned(),
         };
         let nodes = vec![node("rpi1", Some("192.168.50.11")), node("rpi2", None)];
-        Known { nodes, ..Known::default() }
+        Inventory { nodes, ..Inventory::default() }
     }
 
     #[test]
     fn each_node_with_an_address_is_a_host_behind_the_head() {
-        let head = Head { name: "head".into(), way: Way::parse("pi@10.99.0.126:2222") };
+        let head = Head { name: "head".into(), jump_host: JumpHost::parse("pi@10.99.0.126:2222") };
         assert_eq!(
-            text(&known(), Some("bramble"), Some(&head), Some("pi")),
+            text(&inventory(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
              # The way to them. The address is the one of this venue, the key is the same at all.\n\
              Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    \
@@ -246,14 +258,14 @@ mod tests {
              rpi1.bramble\n    User pi\n    \
              ProxyJump head\n"
         );
-        assert!(!text(&known(), None, None, None).contains("ProxyJump"));
+        assert!(!text(&inventory(), None, None, None).contains("ProxyJump"));
     }
 
     #[test]
     fn a_node_that_speaks_only_ipv6_is_a_host_too() {
-        let mut known = known();
-        known.nodes[1].ipv6 = vec!["fd12::2".parse().unwrap(), "fd12::3".parse().unwrap()];
-        let text = text(&known, Some("bramble"), None, None);
+        let mut inventory = inventory();
+        inventory.nodes[1].ipv6 = vec!["fd12::2".parse().unwrap(), "fd12::3".parse().unwrap()];
+        let text = text(&inventory, Some("bramble"), None, None);
         assert!(text.contains("Host rpi2 rpi2.bramble\n    HostName fd12::2\n"), "{text}");
     }
 
@@ -266,42 +278,45 @@ mod tests {
             ("", "bramblegate-head"),
             ("a\nProxyCommand x", "bramblegate-head"),
         ] {
-            assert_eq!(head_name(host_name, &known()), name, "{host_name:?}");
+            assert_eq!(head_name(host_name, &inventory()), name, "{host_name:?}");
         }
     }
 
     #[test]
     fn names_with_capitals_are_found_in_both_spellings() {
-        let mut known = known();
-        known.nodes[0].name = "RPI1".into();
+        let mut inventory = inventory();
+        inventory.nodes[0].name = "RPI1".into();
         assert!(
-            text(&known, Some("bramble"), None, None)
+            text(&inventory, Some("bramble"), None, None)
                 .contains("\nHost RPI1 RPI1.bramble rpi1 rpi1.bramble\n")
         );
     }
 
     #[test]
     fn the_way_is_read_as_ssh_reads_it() {
-        let way = |user: Option<&str>, host: &str, port| Way {
+        let jump_host = |user: Option<&str>, host: &str, port| JumpHost {
             user: user.map(str::to_owned),
             host: host.into(),
             port,
         };
         for (text, expected) in [
-            ("rack.local", way(None, "rack.local", None)),
-            ("pi@rack.local:22", way(Some("pi"), "rack.local", None)),
-            ("pi@10.99.0.126:2222", way(Some("pi"), "10.99.0.126", Some(2222))),
-            ("2001:db8::7", way(None, "2001:db8::7", None)),
-            ("pi@[2001:db8::7]:2222", way(Some("pi"), "2001:db8::7", Some(2222))),
-            ("[fe80::1%eth0]", way(None, "fe80::1%eth0", None)),
+            ("rack.local", jump_host(None, "rack.local", None)),
+            ("pi@rack.local:22", jump_host(Some("pi"), "rack.local", None)),
+            ("pi@10.99.0.126:2222", jump_host(Some("pi"), "10.99.0.126", Some(2222))),
+            ("2001:db8::7", jump_host(None, "2001:db8::7", None)),
+            ("pi@[2001:db8::7]:2222", jump_host(Some("pi"), "2001:db8::7", Some(2222))),
+            ("[fe80::1%eth0]", jump_host(None, "fe80::1%eth0", None)),
         ] {
-            assert_eq!(Way::parse(text), expected, "{text}");
+            assert_eq!(JumpHost::parse(text), expected, "{text}");
         }
         assert_eq!(
-            jump(Some("pi"), "2001:db8::7".parse().ok(), 2222),
-            way(Some("pi"), "2001:db8::7", Some(2222))
+            jump_host_at(Some("pi"), "2001:db8::7".parse().ok(), 2222),
+            jump_host(Some("pi"), "2001:db8::7", Some(2222))
         );
-        assert_eq!(jump(None, "10.99.0.126".parse().ok(), 22), way(None, "10.99.0.126", None));
+        assert_eq!(
+            jump_host_at(None, "10.99.0.126".parse().ok(), 22),
+            jump_host(None, "10.99.0.126", None)
+        );
     }
 
     #[test]
@@ -309,7 +324,7 @@ mod tests {
         let held: Vec<IpAddr> =
             ["10.99.0.126", "2001:db8::7"].map(|address| address.parse().unwrap()).into();
         let way = |connection: &str, held: &[IpAddr]| {
-            came_by(connection, held).map(|(host, port)| format!("{host} {port}"))
+            session_server(connection, held).map(|(host, port)| format!("{host} {port}"))
         };
         assert_eq!(
             way("10.99.0.20 45952 10.99.0.126 2222", &held).as_deref(),

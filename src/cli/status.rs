@@ -95,8 +95,8 @@ fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
             ExitCode::from(code::WARNING)
         }
         Err(error) => {
-            let wrong = format!("status --acknowledge: {}: {error}", socket.display());
-            output::error(&wrong, control::remedy(&error));
+            let message = format!("status --acknowledge: {}: {error}", socket.display());
+            output::error(&message, control::remedy(&error));
             ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
         }
     }
@@ -161,7 +161,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     client.set_timeout(Some(REDRAW));
     while output::is_open() {
         if let Some(line) = client.next_line()? {
-            if !output::is_read_json(&format!("{}\n", line.text)) {
+            if !output::try_out_json(&format!("{}\n", line.text)) {
                 break;
             }
         }
@@ -181,7 +181,7 @@ fn follow(socket: &Path) -> Result<u8, Error> {
         news.into_iter().for_each(|line| view.take(line));
         let Some(snapshot) = view.now().filter(|_| terminal || !is_quiet) else { continue };
         let page = text::page(&snapshot, output::colours(), output::columns());
-        if !output::is_read_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
+        if !output::try_out_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
             break;
         }
     }

@@ -24,7 +24,7 @@ pub const FILE: &str = "/etc/bramblegate/web.password";
 /// The group that may read the hash.
 const GROUP: &str = "bramblegate";
 /// Longest input that is read, bytes.
-const LONGEST: u64 = 1024;
+const MAX_INPUT: u64 = 1024;
 /// Mode of the file: written by root, read by the group.
 const MODE: u32 = 0o640;
 
@@ -148,16 +148,16 @@ fn program() -> Option<PathBuf> {
 fn ask() -> Result<Vec<u8>, WebError> {
     if !io::stdin().is_terminal() {
         let mut text = Vec::new();
-        io::stdin().take(LONGEST + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
+        io::stdin().take(MAX_INPUT + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
         return Ok(text);
     }
-    let password = hidden("New password for the status page: ").map_err(WebError::NotRead)?;
-    let again = hidden("Again: ").map_err(WebError::NotRead)?;
+    let password = read_hidden("New password for the status page: ").map_err(WebError::NotRead)?;
+    let again = read_hidden("Again: ").map_err(WebError::NotRead)?;
     if password == again { Ok(password) } else { Err(WebError::Differ) }
 }
 
 /// Reads a line from the terminal without echo.
-fn hidden(prompt: &str) -> io::Result<Vec<u8>> {
+fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     let mut stdin = io::stdin();
     let before = tcgetattr(&stdin)?;
     let mut quiet = before.clone();
@@ -179,7 +179,7 @@ fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     const ERASE: [u8; 2] = [8, 127];
     const KILL: u8 = 21;
     let (mut line, mut byte) = (Vec::new(), [0]);
-    while line.len() as u64 <= LONGEST {
+    while line.len() as u64 <= MAX_INPUT {
         if from.read(&mut byte)? == 0 {
             break;
         }

@@ -15,7 +15,7 @@ Examples:
   sudo bramblegate wifi \"Conference WiFi\"  join one; asks for its password";
 
 /// Longest name of a network, octets (IEEE 802.11, 9.4.2.2).
-const LONGEST: usize = 32;
+const MAX_SSID: usize = 32;
 /// Remedy if NetworkManager's program fails.
 const NO_NMCLI: &str = "check that NetworkManager runs, and that nmcli is installed";
 /// Remedy if NetworkManager does not treat the interface as wireless.
@@ -42,7 +42,7 @@ pub struct Args {
 /// Joins a network or lists those in reach. Exits with 0 if joined or listed; with 1 if not joined,
 /// 64 if the name is invalid, 69 without an interface or if NetworkManager does not manage it.
 pub fn main(args: Args) -> ExitCode {
-    if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
+    if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > MAX_SSID) {
         output::error(
             "wifi: this is not the name of a network",
             "give a name of 1 to 32 octets; without one, the networks are listed",
@@ -52,8 +52,8 @@ pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let interface = match interface(&machine, args.interface.as_deref()) {
         Ok(interface) => interface,
-        Err((wrong, help)) => {
-            output::error(&format!("wifi: {wrong}"), &help);
+        Err((message, help)) => {
+            output::error(&format!("wifi: {message}"), &help);
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
@@ -136,8 +136,8 @@ fn list(interface: &str) -> ExitCode {
             ExitCode::from(output::deliver(&table(&networks(&text))))
         }
         _ => {
-            let wrong = format!("wifi: nmcli does not list the networks of {interface}");
-            output::error(&wrong, NO_LIST);
+            let message = format!("wifi: nmcli does not list the networks of {interface}");
+            output::error(&message, NO_LIST);
             ExitCode::FAILURE
         }
     }

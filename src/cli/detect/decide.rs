@@ -99,7 +99,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
                 .iter()
                 .find(|name| !taken(name))
                 .cloned()
-                .unwrap_or_else(|| spare(&others));
+                .unwrap_or_else(|| unused_name(&others));
             proposal.note(format!(
                 "cluster: no wired interface is left for the nodes; {name} is written \
                  until you change it"
@@ -132,7 +132,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
 }
 
 /// Returns an interface name that is not in use.
-fn spare(ports: &[&Port]) -> String {
+fn unused_name(ports: &[&Port]) -> String {
     let free = (0..)
         .map(|number| format!("eth{number}"))
         .find(|name| ports.iter().all(|port| port.name != *name));
@@ -199,7 +199,7 @@ fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net
 
 fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     let mut first = None;
-    for bus in &found.busses {
+    for bus in &found.buses {
         for (address, text, remedy) in &bus.held {
             proposal.note(format!("{text}: {remedy}"));
             first.get_or_insert((bus.device.clone(), *address, None));
@@ -217,7 +217,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
                         "{} ({}): {address:#04x} answers {byte:#04x}: {}",
                         bus.device,
                         bus.name,
-                        kind(*address, *byte)
+                        chip_description(*address, *byte)
                     ));
                     first.get_or_insert((bus.device.clone(), *address, oled(*address, *byte)));
                 }
@@ -245,7 +245,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
         proposal.set("lcd.bus", text(&device));
         proposal.set("lcd.address", format!("{address:#04x}"));
     } else {
-        let remedy = if found.busses.is_empty() && board.lcd.bus.starts_with("/dev/") {
+        let remedy = if found.buses.is_empty() && board.lcd.bus.starts_with("/dev/") {
             "; I2C is switched off: add dtparam=i2c_arm=on to /boot/firmware/config.txt, or use \
              raspi-config"
         } else {
@@ -259,7 +259,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
 }
 
 /// Describes the chips that may give this answer.
-fn kind(address: u8, answer: u8) -> String {
+fn chip_description(address: u8, answer: u8) -> String {
     let may_be_oled = oled::ADDRESSES.contains(&address);
     match oled(address, answer) {
         Some((controller, _)) => format!(

@@ -16,7 +16,7 @@ pub struct Found {
     /// The machine has a device tree.
     pub device_tree: bool,
     /// I²C buses that may have a panel.
-    pub busses: Vec<Bus>,
+    pub buses: Vec<Bus>,
     /// Serial numbers of BlinkSticks.
     pub sticks: Vec<String>,
     /// BlinkSticks that a program has detached from the kernel's driver.
@@ -83,10 +83,10 @@ impl PortKind {
 pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     let default_route = machine.default_route();
     let subnets = machine.routes().into_iter().filter(|(net, _)| net.prefix_len() > 0).collect();
-    let busses = i2c_busses(machine);
+    let buses = i2c_buses(machine);
     Found {
         device_tree,
-        busses,
+        buses,
         sticks: sticks(),
         detached: claimed::detached_sticks(&machine.path("/")),
         leds: machine.list("/sys/class/leds"),
@@ -97,22 +97,22 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
 }
 
 /// Returns the I²C buses of this machine, and what answers there.
-pub fn i2c_busses(machine: &Machine) -> Vec<Bus> {
-    busses(machine, &mut |device| read_expanders(device))
+pub fn i2c_buses(machine: &Machine) -> Vec<Bus> {
+    buses(machine, &mut |device| read_expanders(device))
 }
 
 /// Returns the I²C buses of the machine, without those of monitors and of the mainboard's own
 /// chips.
-pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
+pub fn buses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
     devices.retain(|name| {
         name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
     });
     devices.sort_by_key(|name| (name.len(), name.clone()));
-    let mut busses = Vec::new();
+    let mut buses = Vec::new();
     for device in devices {
         let name = machine.read(&format!("/sys/class/i2c-dev/{device}/name")).unwrap_or_default();
-        if !of_others(&name) {
+        if !is_reserved(&name) {
             let answers = read(&machine.path(&format!("/dev/{device}")));
             let device = format!("/dev/{device}");
             let addresses = ADDRESSES.into_iter().flatten();
@@ -121,14 +121,14 @@ pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<
                 Some((at, text, remedy))
             });
             let held = held.collect();
-            busses.push(Bus { device, name, answers, held });
+            buses.push(Bus { device, name, answers, held });
         }
     }
-    busses
+    buses
 }
 
 /// Returns whether an adapter is for monitors or memory modules, which a read may disturb.
-fn of_others(name: &str) -> bool {
+fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["hdmi", "ddc", "smbus", "gmbus", "aux", "nvidia", "i915", "radeon", "amdgpu", "mux"]
         .iter()

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use toml_span::value::ValueInner;
 
 use super::decide::{Proposal, decide};
-use super::look::{Bus, Found, Port, PortKind, busses, ports};
+use super::look::{Bus, Found, Port, PortKind, buses, ports};
 use super::write::write;
 use crate::board::Board;
 use crate::cli::machine::Machine;
@@ -115,7 +115,7 @@ fn what_is_written_is_right_on_every_board() {
     }
 }
 
-/// The header promises it.
+/// As the header of the file says.
 #[test]
 fn every_key_stands_there_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
@@ -176,7 +176,7 @@ fn an_expander_that_answers_becomes_the_display() {
         answers: Ok(vec![(0x3f, 0xff)]),
         held: Vec::new(),
     };
-    let found = Found { busses: vec![bus], ..Found::default() };
+    let found = Found { buses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("generic-pc").unwrap());
     assert_eq!(
         (seen.value("lcd.bus"), seen.value("lcd.address")),
@@ -202,7 +202,7 @@ fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
             answers: Ok(vec![(0x3c, answer)]),
             held: Vec::new(),
         };
-        let found = Found { busses: vec![bus], ..Found::default() };
+        let found = Found { buses: vec![bus], ..Found::default() };
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let seen = decide(&found, &board);
         assert_eq!(seen.value("lcd.size"), Some(format!("\"{size}\"").as_str()));
@@ -214,14 +214,14 @@ fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
             .lcd;
         assert_eq!(lcd.oled.unwrap().resolution.name(), size);
     }
-    // What an expander's pins look like, or what says nothing, is taken for an expander.
+    // An answer like an expander's pins, or without information, is taken for an expander.
     let bus = Bus {
         device: "/dev/i2c-1".to_owned(),
         name: "bcm2835 I2C".to_owned(),
         answers: Ok(vec![(0x3c, 0xff)]),
         held: Vec::new(),
     };
-    let found = Found { busses: vec![bus], ..Found::default() };
+    let found = Found { buses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("raspberry-pi-4").unwrap());
     assert_eq!((seen.value("lcd.size"), seen.value("lcd.address")), (None, Some("0x3c")));
     let both = seen.reasons.iter().find(|line| line.contains("answers 0xff")).unwrap();
@@ -297,7 +297,7 @@ fn busses_of_monitors_are_left_alone() {
         file(root, &format!("sys/class/i2c-dev/{device}/name"), name);
     }
     let mut asked = Vec::new();
-    let seen = busses(&Machine::pretend(root, &[]), &mut |path| {
+    let seen = buses(&Machine::pretend(root, &[]), &mut |path| {
         asked.push(path.file_name().unwrap().to_str().unwrap().to_owned());
         Ok(vec![(0x27, 0xff)])
     });

@@ -15,7 +15,7 @@ use crate::panel::{CharDisplay, Controller, DeviceError, Resolution, linux, oled
 use crate::panel::{Charset, Frame, Geometry};
 
 /// How long each candidate is shown.
-const STAND: Duration = Duration::from_secs(3);
+const SHOW_TIME: Duration = Duration::from_secs(3);
 
 /// A device that may be at the address.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,7 @@ impl Candidate {
     }
 
     /// Returns its description.
-    fn words(self) -> String {
+    fn description(self) -> String {
         match self {
             Self::Backpack(known, _) => format!("{} ({})", known.name, known.found_on),
             Self::Oled(controller, resolution) => {
@@ -160,7 +160,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
     }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
     for (index, candidate) in candidates.iter().enumerate() {
-        output::err(&format!("{}: {}\n", index + 1, candidate.words()));
+        output::err(&format!("{}: {}\n", index + 1, candidate.description()));
         let page = candidate.page(index + 1);
         let shown =
             candidate.open(&device, address).and_then(|mut display| display.show(&page, true));
@@ -168,7 +168,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
             output::failure("detect --try", &error.to_string(), NO_BUS);
             return ExitCode::from(exit::UNAVAILABLE);
         }
-        std::thread::sleep(STAND);
+        std::thread::sleep(SHOW_TIME);
     }
     output::err(QUESTION);
     let mut line = String::new();
@@ -227,8 +227,8 @@ mod tests {
         assert_eq!(legible, [real.name]);
     }
 
-    /// The wrong number of rows, or two columns too many, is seen, but for a display of the same
-    /// rows whose first rows show all the same.
+    /// A wrong number of rows or columns is visible, except that a display shows the same rows for
+    /// a smaller size.
     #[test]
     fn only_the_right_oled_shows_its_number_between_whole_brackets() {
         for (real, glass) in [
@@ -276,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// The bus is a path of the user's, who is to copy what is printed.
+        /// The user chooses the path of the bus, and copies the printed lines.
         #[test]
         fn what_is_printed_reads_as_the_same_bus(device in "[/a-z\"'\\\\\n#ä]{1,12}") {
             let candidate = Candidate::Backpack(&WIRINGS[0], SIXTEEN);

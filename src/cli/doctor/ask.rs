@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::uplink::clients;
-use super::{CheckContext, Checked, Finding, FindingCode, presumed_settings};
+use super::{CheckContext, CheckResult, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -20,14 +20,14 @@ use crate::watch::probe;
 use crate::watch::uplink::resolvers;
 
 /// Timeout for a resolver; a venue's may have to ask other servers first.
-const WAIT: Duration = Duration::from_secs(3);
+const RESOLVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Port of DNS (RFC 1035, 4.2).
-const DNS: u16 = 53;
+const DNS_PORT: u16 = 53;
 /// Name to resolve if the settings probe an address: the host of the default `uplink.check.url`.
-const NAME: &str = "connectivitycheck.gstatic.com";
+const FALLBACK_NAME: &str = "connectivitycheck.gstatic.com";
 
 /// Sends each query, after announcing it on standard error.
-pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
+pub fn ask(machine: &Machine, file: &Path) -> Vec<CheckResult> {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
         return Vec::new();
@@ -39,11 +39,11 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
         output::err(&format!(
             "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
-        asked.push(question(format!("{port}: a DHCP server answers"), dhcp(port)));
+        asked.push(query(format!("{port}: a DHCP server answers"), dhcp(port)));
         for server in venue_resolvers(machine, port) {
             output::err(&format!("Asking the resolver {server} through {port} for {name}\n"));
             let what = format!("{port}: the resolver {server} resolves {name}");
-            asked.push(question(what, resolver(port, server, &name)));
+            asked.push(query(what, resolver(port, server, &name)));
         }
     }
     let address = settings.cluster.address.addr();
@@ -52,7 +52,7 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
             "Asking the head's own dnsmasq at {address} for {name}, as a node would\n"
         ));
         let what = format!("the head's own dnsmasq resolves {name}");
-        asked.push(question(what, own(address, &name)));
+        asked.push(query(what, own(address, &name)));
     }
     asked
 }
@@ -60,19 +60,19 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
 /// Notes if all is well, else a finding.
 type Answer = Result<Vec<String>, Box<Finding>>;
 
-fn question(name: String, answer: Answer) -> Checked {
+fn query(name: String, answer: Answer) -> CheckResult {
     let (notes, findings) = match answer {
         Ok(notes) => (notes, Vec::new()),
         Err(finding) => (Vec::new(), vec![*finding]),
     };
-    Checked { name, findings, notes, is_question: true }
+    CheckResult { name, findings, notes, is_query: true }
 }
 
 fn has_carrier(machine: &Machine, port: &str) -> bool {
     machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
-/// Returns the host name that the settings probe, or [`NAME`].
+/// Returns the host name that the settings probe, or [`FALLBACK_NAME`].
 fn name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }
@@ -80,7 +80,7 @@ fn name(settings: &Settings) -> String {
         {
             host.clone()
         }
-        _ => NAME.to_owned(),
+        _ => FALLBACK_NAME.to_owned(),
     }
 }
 
@@ -119,18 +119,18 @@ fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
 }
 
 /// The answer of a resolver.
-enum ServerLog {
+enum Resolution {
     Addresses(usize),
     /// An answer without addresses, or a refusal.
-    None,
+    Empty,
 }
 
 /// Asks one server for the IPv4 addresses of a name.
-fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<ServerLog> {
+fn resolve(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<Resolution> {
     let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
     SockRef::from(&socket).bind_device(port.map(str::as_bytes))?;
-    socket.set_read_timeout(Some(WAIT))?;
-    socket.connect(SocketAddr::new(server, DNS))?;
+    socket.set_read_timeout(Some(RESOLVER_TIMEOUT))?;
+    socket.connect(SocketAddr::new(server, DNS_PORT))?;
     let [high, low, ..] = probe::unguessable().to_ne_bytes();
     let id = u16::from_be_bytes([high, low]);
     let asked = dns::query(id, name, false).ok_or(io::ErrorKind::InvalidInput)?;
@@ -140,20 +140,20 @@ fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io:
     let answer = answer.get(..length).unwrap_or_default();
     // Any answer shows that the server is there, also a refusal.
     match dns::addresses(answer, id) {
-        Some(found) if !found.is_empty() => Ok(ServerLog::Addresses(found.len())),
-        _ => Ok(ServerLog::None),
+        Some(found) if !found.is_empty() => Ok(Resolution::Addresses(found.len())),
+        _ => Ok(Resolution::Empty),
     }
 }
 
 fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-    let (text, remedy) = match ask_name(server, from, Some(port), name) {
-        Ok(ServerLog::Addresses(count)) => {
+    let (text, remedy) = match resolve(server, from, Some(port), name) {
+        Ok(Resolution::Addresses(count)) => {
             return Ok(vec![format!(
                 "{port}: the resolver {server} resolves {name} (addresses: {count})"
             )]);
         }
-        Ok(ServerLog::None) => (
+        Ok(Resolution::Empty) => (
             format!(
                 "the venue's resolver {server} answers through {port}, but has no address for \
                  {name}"
@@ -171,11 +171,11 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
 
 fn own(address: Ipv4Addr, name: &str) -> Answer {
     let address = IpAddr::V4(address);
-    let finding = match ask_name(address, address, None, name) {
-        Ok(ServerLog::Addresses(count)) => {
+    let finding = match resolve(address, address, None, name) {
+        Ok(Resolution::Addresses(count)) => {
             return Ok(vec![format!("the head's dnsmasq resolves {name} (addresses: {count})")]);
         }
-        Ok(ServerLog::None) => {
+        Ok(Resolution::Empty) => {
             let text =
                 format!("the head's dnsmasq answers at {address}, but has no address for {name}");
             Finding::of(FindingCode::GatewayNames, text)

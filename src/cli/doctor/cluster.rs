@@ -45,7 +45,7 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// Returns the command that makes a program release this port.
 pub fn advice(manager: Manager, port: &str) -> String {
-    Client::Managed(manager).switch_off(port)
+    Client::Managed(manager).release(port)
 }
 
 /// Returns the other programs that manage this port.
@@ -113,23 +113,20 @@ fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
         .into_iter()
         .map(|name| format!("/etc/network/interfaces.d/{name}"));
     let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
-    files.find(|file| {
-        let text = machine.read(file).unwrap_or_default();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        text.lines().map(words).any(|line| {
-            let line: Vec<&str> = line.iter().map(String::as_str).collect();
-            matches!(line.as_slice(), ["iface", name, "inet", method, ..] if *name == port && *method != "manual")
-        })
-    })
+    let configures = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["iface", name, "inet", method, ..] => *name == port && *method != "manual",
+        _ => false,
+    };
+    files.find(|file| machine.read(file).unwrap_or_default().lines().any(configures))
 }
 
 /// Folders that netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
 /// Seeds on the boot partition from which cloud-init writes netplan's files
 /// (cloudinit/sources/DataSourceNoCloud).
-const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
+const CLOUD_INIT_SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
 /// Folder in which NetworkManager finds the profiles that netplan generated.
-const GENERATED: &str = "/run/NetworkManager/system-connections";
+const GENERATED_PROFILES: &str = "/run/NetworkManager/system-connections";
 
 /// Finds profiles of netplan or cloud-init for the cluster's port.
 pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
@@ -168,7 +165,7 @@ impl Profile {
                     "cloud-init writes a profile for the cluster interface {port} from \
                      {file}:{line} when it next sets the machine up"
                 );
-                let remedy = format!("{SWITCH_OFF}, or take {port} out of {file}");
+                let remedy = format!("{DISABLE_CLOUD_INIT}, or take {port} out of {file}");
                 Finding::new(FindingCode::GatewayPortCloudInit, text, remedy)
             }
             Self::Generated { file } => {
@@ -176,7 +173,7 @@ impl Profile {
                     "netplan makes NetworkManager's profile {file} for the cluster interface \
                      {port} at each boot"
                 );
-                let command = Client::Managed(Manager::NetworkManager).switch_off(port);
+                let command = Client::Managed(Manager::NetworkManager).release(port);
                 Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
             }
             // [`managers`] finds it.
@@ -199,13 +196,18 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
         line_of(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
     };
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
-    let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
+    let seed = CLOUD_INIT_SEEDS
+        .iter()
+        .find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
     let seed = seed.filter(|_| cloud_init_writes_networks(machine));
     found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
     if found.is_empty() {
         // Generated from a file that matches the port in another way than seen above.
-        let names = machine.list(GENERATED).into_iter().filter(|name| name.starts_with("netplan-"));
-        let names = names.map(|name| format!("{GENERATED}/{name}"));
+        let names = machine
+            .list(GENERATED_PROFILES)
+            .into_iter()
+            .filter(|name| name.starts_with("netplan-"));
+        let names = names.map(|name| format!("{GENERATED_PROFILES}/{name}"));
         let of_port = |file: &String| {
             let text = machine.read(file).unwrap_or_default();
             text.lines().any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
@@ -217,7 +219,7 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
 }
 
 /// The command that makes cloud-init(1) leave networks alone.
-const SWITCH_OFF: &str = "`printf 'network: {config: disabled}\\n\
+const DISABLE_CLOUD_INIT: &str = "`printf 'network: {config: disabled}\\n\
                           ' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
 
 fn netplan(port: &str, file: &str, line: usize) -> Finding {
@@ -227,7 +229,7 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     );
     let by_cloud_init = file.contains("cloud-init");
     let first = if by_cloud_init {
-        format!("{SWITCH_OFF}, so that the file is not written again; then ")
+        format!("{DISABLE_CLOUD_INIT}, so that the file is not written again; then ")
     } else {
         String::new()
     };
@@ -242,12 +244,12 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
 /// `set-name:` of a match.
 fn line_of(text: &str, port: &str) -> Option<usize> {
     text.lines()
-        .position(|line| !line.trim_start().starts_with('#') && means_port(line, port))
+        .position(|line| !line.trim_start().starts_with('#') && matches_port(line, port))
         .map(|place| place + 1)
 }
 
 /// Returns whether a line of netplan's YAML matches the port.
-fn means_port(line: &str, port: &str) -> bool {
+fn matches_port(line: &str, port: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim();
     let Some((key, value)) = line.split_once(':') else { return false };
     match (bare(key), bare(value)) {
@@ -269,11 +271,11 @@ fn cloud_init_writes_networks(machine: &Machine) -> bool {
         && !machine
             .list("/etc/cloud/cloud.cfg.d")
             .iter()
-            .any(|name| switches_networks_off(machine, name))
+            .any(|name| disables_networks(machine, name))
 }
 
 /// Returns whether a settings file of cloud-init disables its network configuration.
-fn switches_networks_off(machine: &Machine, name: &str) -> bool {
+fn disables_networks(machine: &Machine, name: &str) -> bool {
     let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
     let words = text.replace([' ', '\n', '{', '}'], "");
     words.contains("network:config:disabled")

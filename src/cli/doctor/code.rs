@@ -51,7 +51,7 @@ macro_rules! finding_codes {
             /// Returns the default rank; a check may set another.
             pub const fn rank(self) -> Rank {
                 match self {
-                    Self::Alert(code) => of_alert(code),
+                    Self::Alert(code) => alert_rank(code),
                     $(Self::$code => Rank::$rank),*
                 }
             }
@@ -150,7 +150,7 @@ finding_codes! {
 }
 
 /// Returns the rank of a finding with an alert's code.
-const fn of_alert(code: AlertCode) -> Rank {
+const fn alert_rank(code: AlertCode) -> Rank {
     match code {
         // Most drops of our own rules are intended.
         AlertCode::GatewayDrops => Rank::Hint,

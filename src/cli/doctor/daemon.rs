@@ -1,5 +1,6 @@
 //! The running daemon: whether it answers, and may send its probes.
 
+use super::sockets::{holds_net_raw, status_field};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::cli::run;
@@ -20,8 +21,6 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::GatewaySilent, text)]
 }
 
-/// `CAP_NET_RAW` of `linux/capability.h`.
-const NET_RAW: u32 = 13;
 /// The range of groups that may ping without the capability: the lowest and the highest.
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
@@ -57,21 +56,12 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 
-/// Parses the value of a line of `/proc/PID/status`.
-fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
-    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-fn holds_net_raw(status: &str) -> bool {
-    let held = field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-    held.is_none_or(|mask| mask & 1 << NET_RAW != 0)
-}
-
 /// Returns whether one of the process's groups may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
     let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
     let [lowest, highest] = range.as_slice() else { return false };
-    let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();
+    let groups =
+        [status_field(status, "Gid"), status_field(status, "Groups")].into_iter().flatten();
     groups.flat_map(numbers).any(|group| (*lowest..=*highest).contains(&group))
 }
 

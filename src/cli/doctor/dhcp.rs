@@ -31,7 +31,7 @@ pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(starts_too).collect();
     if context.settings.cluster.dhcp.is_some() {
-        findings.extend(taken(context));
+        findings.extend(listeners_in_the_way(context));
     }
     if context.settings.cluster.dhcp.is_some() && !machine.has_program("dnsmasq") {
         findings.push(Finding::new(
@@ -53,9 +53,12 @@ fn starts_too((unit, what): (&str, &str)) -> Finding {
 }
 
 /// Finds programs that listen on port 53 or 67 at the head's address in the cluster.
-fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
+fn listeners_in_the_way(context: &CheckContext<'_>) -> Vec<Finding> {
     let head = IpAddr::V4(context.settings.cluster.address.addr());
-    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(context.machine, owner);
+    let is_ours = |owner: &Process| {
+        owner.name == "dnsmasq"
+            && owner.parent_name(context.machine).as_deref() == Some("bramblegate")
+    };
     let mut findings: Vec<Finding> = Vec::new();
     for listener in listeners(context.machine) {
         let name = match (listener.port, listener.tcp) {
@@ -67,7 +70,7 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let owner = listener.owner(context.machine);
-        if owner.as_ref().is_some_and(ours) {
+        if owner.as_ref().is_some_and(is_ours) {
             continue;
         }
         let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
@@ -91,31 +94,19 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether a process is a child of the daemon.
-fn our_child(machine: &Machine, process: &Process) -> bool {
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .map(str::trim)
-        .unwrap_or_default()
-        .to_owned();
-    machine.read(&format!("/proc/{parent}/comm")).as_deref() == Some("bramblegate")
-}
-
 /// Vulnerabilities of dnsmasq by Debian's security tracker
 /// (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>) and the packages'
 /// changelogs: release, fixed version, CVEs. `None`: not fixed in this release.
-const HOLES: [(&str, Option<&str>, &str); 4] = [
-    ("12", Some("2.90-4~deb12u2"), SIX),
-    ("12", None, TWO),
-    ("13", Some("2.91-1+deb13u1"), SIX),
-    ("13", Some("2.91-1+deb13u2"), TWO),
+const VULNERABILITIES: [(&str, Option<&str>, &str); 4] = [
+    ("12", Some("2.90-4~deb12u2"), CVES_MAY_2026),
+    ("12", None, CVES_SEPTEMBER_2026),
+    ("13", Some("2.91-1+deb13u1"), CVES_MAY_2026),
+    ("13", Some("2.91-1+deb13u2"), CVES_SEPTEMBER_2026),
 ];
 /// May 2026: heap overflows by DNS names, and by long client identifiers of DHCP.
-const SIX: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
+const CVES_MAY_2026: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
 /// September 2026.
-const TWO: &str = "CVE-2026-12725, CVE-2026-12969";
+const CVES_SEPTEMBER_2026: &str = "CVE-2026-12725, CVE-2026-12969";
 
 /// Finds vulnerabilities of the installed dnsmasq, if it serves the nodes.
 pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
@@ -139,7 +130,7 @@ pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     let older =
         |fixed: &str| machine.run("dpkg", &["--compare-versions", version, "lt", fixed]).is_some();
-    let of_release = || HOLES.iter().filter(|(of, _, _)| *of == release);
+    let of_release = || VULNERABILITIES.iter().filter(|(of, _, _)| *of == release);
     let open: Vec<&str> = of_release()
         .filter(|(_, fixed, _)| fixed.is_some_and(older))
         .map(|(_, _, holes)| *holes)
@@ -254,7 +245,7 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
         );
     }
     let Some(user) = User::read(context.machine) else { return Vec::new() };
-    if let Some(folder) = shut(context.machine, &netboot.root, &user) {
+    if let Some(folder) = first_closed(context.machine, &netboot.root, &user) {
         return found(
             format!("no node can boot from {root}: user {USER} may not enter {folder}"),
             format!("`sudo chmod o+rx {folder}`"),
@@ -281,7 +272,7 @@ impl User {
     fn read(machine: &Machine) -> Option<Self> {
         let passwd = machine.read("/etc/passwd")?;
         let line = passwd.lines().find(|line| line.split(':').next() == Some(USER))?;
-        let number = |line: &str, place: usize| line.split(':').nth(place)?.parse::<u32>().ok();
+        let number = |line: &str, field: usize| line.split(':').nth(field)?.parse::<u32>().ok();
         let groups = machine.read("/etc/group").unwrap_or_default();
         let member = |line: &&str| {
             line.rsplit(':').next().is_some_and(|names| names.split(',').any(|name| name == USER))
@@ -295,18 +286,18 @@ impl User {
 
     /// Returns whether the user may read a file, or enter a folder, by owner, group and mode.
     fn may_use(&self, data: &fs::Metadata) -> bool {
-        let right = if data.is_dir() { 0o1 } else { 0o4 };
-        let place = match (data.uid() == self.uid, self.gids.contains(&data.gid())) {
+        let permission = if data.is_dir() { 0o1 } else { 0o4 };
+        let shift = match (data.uid() == self.uid, self.gids.contains(&data.gid())) {
             (true, _) => 6,
             (false, true) => 3,
             (false, false) => 0,
         };
-        data.permissions().mode() & (right << place) != 0
+        data.permissions().mode() & (permission << shift) != 0
     }
 }
 
 /// Returns the first folder of a path that the daemon's user may not enter.
-fn shut(machine: &Machine, folder: &Path, user: &User) -> Option<String> {
+fn first_closed(machine: &Machine, folder: &Path, user: &User) -> Option<String> {
     let mut way: Vec<&Path> = folder.ancestors().filter(|path| *path != Path::new("/")).collect();
     way.reverse();
     let closed = |path: &&Path| {

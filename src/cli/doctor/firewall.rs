@@ -115,7 +115,7 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in SAVED_IPTABLES.iter().chain(&SAVED) {
         let text = context.machine.read(file).unwrap_or_default();
-        if let Some((number, line)) = first(&text, ours_not) {
+        if let Some((number, line)) = first_foreign(&text, is_leftover) {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeSaved,
                 format!("{file}:{number} masquerades at every start: {line}"),
@@ -128,7 +128,7 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         let text = saved_nat(context.machine, program);
         if let Some((_, line)) =
-            first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line))
+            first_foreign(&text, |line| line.starts_with("-A POSTROUTING") && is_leftover(line))
         {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeOld,
@@ -151,7 +151,7 @@ fn saved_nat(machine: &Machine, program: &str) -> String {
 }
 
 /// Returns whether a line masquerades, and not for Docker, libvirt and the like.
-fn ours_not(line: &str) -> bool {
+fn is_leftover(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let others = ["docker", "172.17.", "libvirt", "lxc", "cni", "kube", "flannel", "virbr"];
     lower.contains("masquerade")
@@ -159,7 +159,8 @@ fn ours_not(line: &str) -> bool {
         && !others.iter().any(|other| lower.contains(other))
 }
 
-fn first(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
+/// Returns the first wanted line outside of our own table, with its number.
+fn first_foreign(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
     let mut in_our_table = false;
     for (index, line) in text.lines().enumerate() {
         if line.starts_with("table ") {
@@ -179,7 +180,7 @@ pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
     let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));
     let running = running_ports(context.machine);
     let relevant = if running.is_empty() { &configured } else { &running };
-    let mut findings = shut(
+    let mut findings = not_accepted(
         context.machine,
         relevant.iter().copied().filter(|port| covers(allow, &configured, *port)),
     );
@@ -215,7 +216,7 @@ fn covers(allow: &[Allow], configured: &BTreeSet<u16>, port: u16) -> bool {
 
 /// Finds covered ports that the rules in the kernel do not accept. Finds nothing without the right
 /// to read the rules.
-fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
+fn not_accepted(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
         return Vec::new();
     };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
 use crate::event::AlertCode;
 
 /// Finds missing ports, and ports that belong to a bridge or bond.
@@ -184,7 +185,7 @@ pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// Returns journald's effective `Storage=`: the last one in its file and the drop-ins, sorted by
 /// name. Of equal names, the drop-in in the first folder counts (journald.conf(5)).
-fn journal_storage(machine: &crate::cli::machine::Machine) -> String {
+fn journal_storage(machine: &Machine) -> String {
     let mut files = BTreeMap::new();
     for root in ["/etc", "/run", "/usr/lib"] {
         let folder = format!("{root}/systemd/journald.conf.d");
@@ -210,7 +211,7 @@ fn is_card(device: &str) -> bool {
 
 /// Returns the device of the file system with this folder: of the mount points above it the
 /// longest, of equal ones the last.
-fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<String> {
+fn device_of(machine: &Machine, folder: &str) -> Option<String> {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let above = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ');
@@ -221,7 +222,7 @@ fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<Str
 }
 
 /// Returns whether the root is an overlay.
-pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
+pub fn overlay_root(machine: &Machine) -> bool {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let root = mounts.lines().rfind(|line| line.split_whitespace().nth(1) == Some("/"));
     root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))

@@ -1,34 +1,22 @@
 //! Ports without a role, swapped cables, and drops of our own rules.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use super::{CheckContext, Finding, FindingCode};
 use crate::api::status::{Snapshot, Uplink, UplinkState};
-use crate::clock;
-use crate::event::{AlertCode, Dump, Event, Mac};
-use crate::facts::Facts;
+use crate::event::{AlertCode, Link, Mac};
+use crate::facts::link::mirror::HeldAddress;
 
 /// Finds ports that have an address and no role: the rules close them.
 pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
     }
-    let mut facts = Facts::new(Arc::new(context.settings.clone()), clock::now());
-    let network = context.machine.network();
-    for event in
-        std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
-    {
-        facts.apply(&event, clock::now());
-    }
-    let ports = facts.links().ports_without_role();
-    ports.map(unknown_port).collect()
+    context.facts().links().ports_without_role().map(unknown_port).collect()
 }
 
 /// Describes a port with an address and without a role.
-fn unknown_port(
-    (link, held): (&crate::event::Link, &crate::facts::link::mirror::HeldAddress),
-) -> Finding {
+fn unknown_port((link, held): (&Link, &HeldAddress)) -> Finding {
     let port = &link.name;
     Finding::new(
         AlertCode::GatewayUnknownPort,

@@ -23,6 +23,7 @@ mod web;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use glob::Pattern;
 
@@ -31,7 +32,10 @@ use super::detect::look::{Found, ports};
 use super::machine::Machine;
 use super::output::{self, Verbosity};
 use super::settings::{self, COMPATIBLE, ConfigArg, boards};
+use crate::clock;
 use crate::config::{self, Fault, LcdBus, PortPattern, Settings};
+use crate::event::{Dump, Event};
+use crate::facts::Facts;
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
 pub use report::{count, report};
@@ -108,11 +112,11 @@ impl CheckContext<'_> {
     /// Returns the names of the machine's ports that match a pattern of the settings.
     fn ports(&self, pattern: &PortPattern) -> Vec<String> {
         let mut names = self.machine.list("/sys/class/net");
-        names.retain(|name| name != "lo" && self.is(name, pattern));
+        names.retain(|name| name != "lo" && self.port_matches(name, pattern));
         names
     }
 
-    fn is(&self, name: &str, pattern: &PortPattern) -> bool {
+    fn port_matches(&self, name: &str, pattern: &PortPattern) -> bool {
         match pattern {
             PortPattern::Glob(glob) => {
                 matches(glob, name)
@@ -138,7 +142,7 @@ impl CheckContext<'_> {
             .uplink
             .interfaces
             .iter()
-            .any(|pattern| !is_glob(pattern) && self.is(name, pattern))
+            .any(|pattern| !is_glob(pattern) && self.port_matches(name, pattern))
     }
 
     /// Returns the uplinks that are there, in order of preference.
@@ -151,6 +155,18 @@ impl CheckContext<'_> {
             }
         }
         names
+    }
+
+    /// Returns the facts of the kernel's current network state.
+    fn facts(&self) -> Facts {
+        let mut facts = Facts::new(Arc::new(self.settings.clone()), clock::now());
+        let dump = std::iter::once(Event::Dump(Dump::Begin))
+            .chain(self.machine.network())
+            .chain([Event::Dump(Dump::End)]);
+        for event in dump {
+            facts.apply(&event, clock::now());
+        }
+        facts
     }
 
     fn i2c_device(&self) -> Option<String> {
@@ -208,17 +224,17 @@ pub static CHECKS: &[(&str, Check)] = &[
 
 /// The result of one check.
 #[derive(Debug, Clone, Default)]
-pub struct Checked {
+pub struct CheckResult {
     /// What holds if all is well.
     pub name: String,
     pub findings: Vec<Finding>,
     /// Observations if all is well.
     pub notes: Vec<String>,
     /// It was a query on the network (`--try`).
-    pub is_question: bool,
+    pub is_query: bool,
 }
 
-impl Checked {
+impl CheckResult {
     /// Returns the highest rank of its findings; `None` without any.
     fn rank(&self) -> Option<Rank> {
         self.findings.iter().map(|finding| finding.rank).max()
@@ -226,11 +242,11 @@ impl Checked {
 }
 
 /// Runs all checks.
-pub fn checks(context: &CheckContext<'_>) -> Vec<Checked> {
-    let made = |(name, check): &(&str, Check)| Checked {
+pub fn checks(context: &CheckContext<'_>) -> Vec<CheckResult> {
+    let made = |(name, check): &(&str, Check)| CheckResult {
         name: (*name).to_owned(),
         findings: check(context),
-        ..Checked::default()
+        ..CheckResult::default()
     };
     CHECKS.iter().map(made).chain([uplink::translator(context)]).collect()
 }
@@ -245,7 +261,7 @@ pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let Args { config, try_it, json, verbosity } = args;
     let is_root = rustix::process::geteuid().is_root();
-    let mut checks = look(&machine, &config.config);
+    let mut checks = run_checks(&machine, &config.config);
     if !is_root && !json && !verbosity.quiet {
         output::err("Without root some things stay hidden: `sudo bramblegate doctor` sees more.\n");
     }
@@ -268,11 +284,11 @@ pub fn main(args: Args) -> ExitCode {
 
 /// Runs all checks, that of the settings first. Without a settings file, with those that `detect`
 /// would propose.
-fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
-    let settings_are_right = |findings| Checked {
+fn run_checks(machine: &Machine, file: &Path) -> Vec<CheckResult> {
+    let settings_are_right = |findings| CheckResult {
         name: "the settings are right".to_owned(),
         findings,
-        ..Checked::default()
+        ..CheckResult::default()
     };
     let faults = match settings::load(file) {
         Ok(merged) => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CHECKS, Checked, Finding, Rank};
+use super::{CHECKS, CheckResult, Finding, Rank};
 use crate::cli::output;
 use crate::event::printable_line;
 
@@ -20,9 +20,9 @@ pub fn count() -> usize {
 
 /// Returns the number of checks and queries: "32 checks and 2 questions". With errors in the
 /// settings, most checks are not run.
-fn tally(checks: &[Checked]) -> String {
+fn tally(checks: &[CheckResult]) -> String {
     let all = count();
-    let asked = checks.iter().filter(|checked| checked.is_question).count();
+    let asked = checks.iter().filter(|checked| checked.is_query).count();
     let made = checks.len() - asked;
     let mut text = match made {
         made if made < all => format!("{made} of {all} checks"),
@@ -37,7 +37,7 @@ fn tally(checks: &[Checked]) -> String {
 }
 
 /// Returns notes and findings as text, with a line for each check if `is_verbose`.
-pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> String {
+pub fn text(checks: &[CheckResult], findings: &[Finding], is_verbose: bool) -> String {
     let notes = checks.iter().flat_map(|checked| &checked.notes);
     let notes: String = notes.map(|note| format!("well     {}\n", printable_line(note))).collect();
     let report = report(findings, &tally(checks));
@@ -67,7 +67,7 @@ pub fn entry(finding: &Finding) -> String {
 }
 
 /// Returns a line for each check that was made, and below it what it found.
-fn each(checks: &[Checked], colours: bool) -> String {
+fn each(checks: &[CheckResult], colours: bool) -> String {
     let mut text = String::new();
     for checked in checks {
         let (mark, colour) = match checked.rank() {
@@ -83,8 +83,8 @@ fn each(checks: &[Checked], colours: bool) -> String {
 }
 
 /// Returns all checks as JSON, as bramblegate(1) describes it.
-pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
-    let worst = checks.iter().filter_map(Checked::rank).max();
+pub fn as_json(checks: &[CheckResult], settings: &str, is_root: bool) -> Value {
+    let worst = checks.iter().filter_map(CheckResult::rank).max();
     json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
@@ -95,7 +95,7 @@ pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
     })
 }
 
-fn check_as_json(checked: &Checked) -> Value {
+fn check_as_json(checked: &CheckResult) -> Value {
     json!({
         "check": checked.name,
         "result": rank_word(checked.rank()),

@@ -12,7 +12,7 @@ use crate::cli::snmp::{FILE, GROUP, ROOT, SERVICE, SETTINGS, SNMPD_FILE, SOCKET}
 /// Returns what keeps snmpd from answering for the cluster.
 pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    if !machine.exists(FILE) && !is_enabled(machine) {
+    if !machine.exists(FILE) && !machine.is_enabled(SERVICE) {
         return Vec::new();
     }
     if !machine.is_file("/usr/sbin/snmpd") {
@@ -25,10 +25,6 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
         .or_else(|| subagent(machine))
         .into_iter()
         .collect()
-}
-
-fn is_enabled(machine: &Machine) -> bool {
-    machine.is_enabled(SERVICE)
 }
 
 /// Finds settings that snmpd lacks. Finds nothing if its settings cannot be read: Debian lets only

@@ -91,6 +91,25 @@ impl Process {
             .iter()
             .any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
     }
+
+    /// Returns the name of its parent.
+    pub fn parent_name(&self, machine: &Machine) -> Option<String> {
+        let status = machine.read(&format!("/proc/{}/status", self.id))?;
+        machine.read(&format!("/proc/{}/comm", status_field(&status, "PPid")?))
+    }
+}
+
+/// Returns a field of the text of `/proc/PID/status` (proc_pid_status(5)).
+pub fn status_field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Returns whether a process with this `/proc/PID/status` holds `CAP_NET_RAW`
+/// (`linux/capability.h`); true if unknown.
+pub fn holds_net_raw(status: &str) -> bool {
+    const NET_RAW: u64 = 1 << 13;
+    let held = status_field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    held.is_none_or(|mask| mask & NET_RAW != 0)
 }
 
 /// Returns all processes but this one.

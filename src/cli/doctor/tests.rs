@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::board::Board;
 
-/// A head node of files: eth0 to the nodes, wlan0 to the venue, everything well.
+/// A head node made of files: eth0 to the nodes, wlan0 to the venue, without problems.
 struct Head {
     root: PathBuf,
     settings: String,
@@ -86,7 +86,7 @@ impl Head {
         all
     }
 
-    /// There is just this finding.
+    /// Asserts that this is the only finding.
     fn has_finding(self, code: &str, text: &str, remedy: &str) -> Finding {
         let findings = self.findings();
         assert_eq!(findings.len(), 1, "{findings:#?}");
@@ -408,7 +408,7 @@ fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
     );
 }
 
-/// As Raspberry Pi OS keeps it on its card, and not where it is kept in memory or on a disk.
+/// A hint for a journal on a card, as in Raspberry Pi OS, but not for one in memory or on a disk.
 #[test]
 fn a_journal_on_a_card_is_hinted_at() {
     let kept = |device: &str| {
@@ -561,7 +561,7 @@ fn a_program_behind_a_forwarded_port_is_reported() {
     assert_eq!(local.findings(), []);
 }
 
-/// A process may call itself anything (prctl(2), PR_SET_NAME), also with a line of its own.
+/// A process can set its name to anything (prctl(2), PR_SET_NAME), also with a line break.
 #[test]
 fn a_finding_is_one_line_whatever_others_call_themselves() {
     let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
@@ -587,7 +587,7 @@ fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
     );
 }
 
-/// The guide shows what a machine without problems prints.
+/// The guide shows the output for a machine without problems.
 #[test]
 fn the_guide_has_the_number_of_checks() {
     let guide = include_str!("../../../docs/guide/getting-started.md");

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use rustix::fs::{FlockOperation, flock};
@@ -16,7 +16,7 @@ use super::super::settings::{self, ConfigArg, NotWritten};
 use super::super::{exit, output, run, status};
 use super::edit::{self, Entry};
 use super::fold::{self, FoldError};
-use super::known::{Known, Node, Unknown, snapshot};
+use super::known::{Inventory, Node, Unavailable, snapshot};
 use super::order::{self, OrderArgs};
 use super::{code, drop_in};
 use crate::api::client;
@@ -113,8 +113,8 @@ pub struct Forget {
 }
 
 /// How long to wait for a change already in progress, and the poll interval.
-const TURN: Duration = Duration::from_secs(5);
-const STEP: Duration = Duration::from_millis(20);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Why the settings were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -193,9 +193,9 @@ pub fn add(args: Add) -> ExitCode {
     let names = if mac.is_some() || address.is_some() {
         fold::one(&name).map(|name| vec![name]).map_err(ChangeError::from)
     } else {
-        many(&[name])
+        expand(&[name])
     };
-    let _turn = turn(&config);
+    let _lock = lock(&config);
     each("add", names, |name| {
         let entry =
             Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };
@@ -205,20 +205,20 @@ pub fn add(args: Add) -> ExitCode {
 
 pub fn adopt(args: Adopt) -> ExitCode {
     let Adopt { names, new_name, socket, config } = args;
-    let pairs = many(&names).and_then(|names| match &new_name {
+    let pairs = expand(&names).and_then(|names| match &new_name {
         None => Ok(names.iter().cloned().zip(names.iter().cloned()).collect()),
-        Some(new) => pairs(names, many(std::slice::from_ref(new))?),
+        Some(new) => pairs(names, expand(std::slice::from_ref(new))?),
     });
-    let _turn = turn(&config);
+    let _lock = lock(&config);
     each("adopt", pairs, |(name, new_name)| {
-        found(socket.clone(), &config, &name).and_then(|node| take(&config, node, new_name))
+        found(socket.clone(), &config, &name).and_then(|node| adopt_found(&config, node, new_name))
     })
 }
 
 pub fn rename(args: Rename) -> ExitCode {
     let Rename { name, new_name, socket, config } = args;
-    let pairs = many(&[name]).and_then(|names| pairs(names, many(&[new_name])?));
-    let _turn = turn(&config);
+    let pairs = expand(&[name]).and_then(|names| pairs(names, expand(&[new_name])?));
+    let _lock = lock(&config);
     each("rename", pairs, |(name, new_name)| rename_one(socket.clone(), &config, &name, new_name))
 }
 
@@ -231,16 +231,16 @@ fn rename_one(
     let same = name.eq_ignore_ascii_case(&new_name);
     let renamed = edit::renamed(&drop_in_text(config)?, name, &new_name);
     // Nodes of one name merge: the other would get this one's board and address.
-    if renamed.is_some() && !same && is_settled(config, &new_name) {
+    if renamed.is_some() && !same && is_in_settings(config, &new_name) {
         return Err(ChangeError::NameTaken(new_name));
     }
     match renamed {
-        Some(_) if is_heads(&new_name) => Err(ChangeError::HeadsName { name: new_name }),
+        Some(_) if is_own_name(&new_name) => Err(ChangeError::HeadsName { name: new_name }),
         Some(text) => replace(config, &text, |settings| {
             settings.nodes.iter().any(|node| node.name == new_name)
-                && (same || !names(settings, name))
+                && (same || !has_node(settings, name))
         }),
-        None => found(socket, config, name).and_then(|node| take(config, node, new_name)),
+        None => found(socket, config, name).and_then(|node| adopt_found(config, node, new_name)),
     }
 }
 
@@ -248,11 +248,11 @@ fn rename_one(
 /// found.
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { names: words, config } = args;
-    let all = match many(&words) {
+    let all = match expand(&words) {
         Ok(all) => all,
         Err(error) => return finish("forget", Err(error)),
     };
-    let own_turn = turn(&config);
+    let own_lock = lock(&config);
     let mut text = match drop_in_text(&config) {
         Ok(text) => text,
         Err(error) => return finish("forget", Err(error)),
@@ -264,7 +264,7 @@ pub fn forget(args: Forget) -> ExitCode {
                 text = rest;
                 gone.push(name);
             }
-            None if is_settled(&config, &name) => {
+            None if is_in_settings(&config, &name) => {
                 return finish("forget", Err(elsewhere(&config, &name)));
             }
             None => found.push(name),
@@ -272,17 +272,17 @@ pub fn forget(args: Forget) -> ExitCode {
     }
     if !gone.is_empty() {
         let result =
-            replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)));
+            replace(&config, &text, |settings| !gone.iter().any(|name| has_node(settings, name)));
         if result.is_err() || found.is_empty() {
             return finish("forget", result);
         }
     }
-    drop(own_turn);
+    drop(own_lock);
     order::main(OrderArgs { names: found, socket: None, config }, "forget", Order::Forget)
 }
 
 /// Expands the words into names.
-fn many(words: &[String]) -> Result<Vec<String>, ChangeError> {
+fn expand(words: &[String]) -> Result<Vec<String>, ChangeError> {
     Ok(fold::unfold(words)?)
 }
 
@@ -305,24 +305,23 @@ fn each<T>(
 
 /// Locks the folder of the settings, so that one of two concurrent changes is not lost. Every user
 /// who can read that folder can hold the lock too, so the wait ends.
-fn turn(config: &ConfigArg) -> Option<File> {
+fn lock(config: &ConfigArg) -> Option<File> {
     let folder = config
         .config
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
-    let mut patience = TURN;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if patience.is_zero() {
+        if Instant::now() >= deadline {
             output::note(
                 "another program holds the folder of the settings; this verb goes on without it",
                 "run one change at a time",
             );
             return None;
         }
-        sleep(STEP);
-        patience = patience.saturating_sub(STEP);
+        sleep(LOCK_POLL);
     }
     Some(folder)
 }
@@ -344,14 +343,14 @@ fn finish(verb: &str, result: Result<(), ChangeError>) -> ExitCode {
 }
 
 /// Returns whether the settings have a node of this name, in any file.
-fn is_settled(config: &ConfigArg, name: &str) -> bool {
-    settings::load(&config.config).is_ok_and(|merged| names(&merged.settings, name))
+fn is_in_settings(config: &ConfigArg, name: &str) -> bool {
+    settings::load(&config.config).is_ok_and(|merged| has_node(&merged.settings, name))
 }
 
 /// Returns why a name is not in our drop-in.
 fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
     let name = name.to_owned();
-    if is_settled(config, &name) {
+    if is_in_settings(config, &name) {
         ChangeError::Elsewhere { name, drop_in: drop_in(config) }
     } else {
         ChangeError::NotInSettings(name)
@@ -361,10 +360,10 @@ fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
 /// Returns a node that was found, by name.
 fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, ChangeError> {
     let status = snapshot(socket, &config.config).map_err(|unknown| match unknown {
-        Unknown::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
-        Unknown::Settings(faults) => ChangeError::Settings(faults),
+        Unavailable::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
+        Unavailable::Settings(faults) => ChangeError::Settings(faults),
     })?;
-    let known = Known::of_status(&status);
+    let known = Inventory::of_status(&status);
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {
         Some(node) if node.found => Ok(node),
         Some(_) => Err(elsewhere(config, name)),
@@ -374,7 +373,7 @@ fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node
 
 /// Writes a found node into the settings. With its address only while the cluster is in the subnet
 /// of the settings: after a move it has another.
-fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
+fn adopt_found(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
     let home = IpNet::V4(merged.settings.cluster.address);
     let address =
@@ -382,23 +381,23 @@ fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError>
     write_new(config, Entry { name, mac: node.mac, address, probes: Vec::new() })
 }
 
-fn is_heads(name: &str) -> bool {
+fn is_own_name(name: &str) -> bool {
     config::is_heads_name(name, &settings::host_name())
 }
 
 fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), ChangeError> {
-    if is_heads(&entry.name) {
+    if is_own_name(&entry.name) {
         return Err(ChangeError::HeadsName { name: entry.name });
     }
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
-    if names(&merged.settings, &entry.name) {
+    if has_node(&merged.settings, &entry.name) {
         return Err(ChangeError::NameTaken(entry.name));
     }
     let text = edit::with(&drop_in_text(config)?, &entry);
-    replace(config, &text, |settings| names(settings, &entry.name))
+    replace(config, &text, |settings| has_node(settings, &entry.name))
 }
 
-fn names(settings: &Settings, name: &str) -> bool {
+fn has_node(settings: &Settings, name: &str) -> bool {
     settings.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name))
 }
 
@@ -444,7 +443,7 @@ fn replace(
 /// Writes the file atomically, readable by the daemon's user. A symbolic link stays: its target is
 /// written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let path = &behind_links(path)?;
+    let path = &resolve_links(path)?;
     Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
     folder::keep_public(path, text)
 }
@@ -453,11 +452,11 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// One of the links may belong to another user.
-pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
+pub fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     /// The kernel's limit (`MAXSYMLINKS`): with more, they form a loop.
-    const MOST: usize = 40;
+    const MAX_LINKS: usize = 40;
     let mut path = path.to_owned();
-    for _ in 0..MOST {
+    for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else { break };
         if !folder::is_trusted_link(&path) {
             return Err(io::Error::other(
@@ -535,7 +534,7 @@ mod tests {
             .unwrap();
         let place = drop_in(&config);
         fs::create_dir(place.parent().unwrap()).unwrap();
-        // Settings may be as long, and longer than the machine's own files are read.
+        // As long as settings may be, and longer than the limit of the machine's own files.
         let mut text = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n".to_owned();
         text.extend(std::iter::repeat_n(
             "# a long comment of somebody who explains each of his nodes\n",

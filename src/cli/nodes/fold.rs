@@ -2,10 +2,9 @@
 //! `rpi[1-3]`, `rpi[01-16,20]`, `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 /// Limit on names; more is taken for a typing error.
-pub const MOST: usize = 10_000;
+pub const MAX_NAMES: usize = 10_000;
 /// Limit on the digits of a number in brackets, so that it fits 32 bits.
 const DIGITS: usize = 9;
 
@@ -14,7 +13,7 @@ const DIGITS: usize = 9;
 pub enum FoldError {
     #[error("\"{word}\": {mistake}")]
     Syntax { word: String, mistake: Mistake },
-    #[error("\"{0}\" would be more than {MOST} nodes")]
+    #[error("\"{0}\" would be more than {MAX_NAMES} nodes")]
     TooMany(String),
     #[error("\"{word}\" means {count} nodes, and --mac and --address are those of one")]
     Several { word: String, count: usize },
@@ -59,12 +58,12 @@ impl Mistake {
 /// Expands the words into names, in order, without duplicates.
 ///
 /// # Errors
-/// A word with wrong syntax, or more than [`MOST`] names.
+/// A word with wrong syntax, or more than [`MAX_NAMES`] names.
 pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
         for part in parts(word)? {
-            let left = MOST - names.len();
+            let left = MAX_NAMES - names.len();
             names.extend(expand(part, left)?);
         }
     }
@@ -111,14 +110,14 @@ fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
     Ok(parts)
 }
 
-/// Expands one part into at most `most` names.
-fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
+/// Expands one part into at most `limit` names.
+fn expand(part: &str, limit: usize) -> Result<Vec<String>, FoldError> {
     let mut names = vec![String::new()];
     let mut rest = part;
     while let Some((before, folded)) = rest.split_once('[') {
         let (ranges, after) = folded.split_once(']').ok_or_else(|| Mistake::NotClosed.of(part))?;
-        let numbers = numbers(part, ranges, most / names.len().max(1))?;
-        if numbers.len().saturating_mul(names.len()) > most {
+        let numbers = numbers(part, ranges, limit / names.len().max(1))?;
+        if numbers.len().saturating_mul(names.len()) > limit {
             return Err(FoldError::TooMany(part.to_owned()));
         }
         let with = |name: &String| -> Vec<String> {
@@ -127,16 +126,16 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
         names = names.iter().flat_map(with).collect();
         rest = after;
     }
-    if names.len() > most {
+    if names.len() > limit {
         return Err(FoldError::TooMany(part.to_owned()));
     }
     names.iter_mut().for_each(|name| name.push_str(rest));
     Ok(names)
 }
 
-/// Expands `1-3,07,10-12` into at most `most` numbers, padded to the width of a first number that
+/// Expands `1-3,07,10-12` into at most `limit` numbers, padded to the width of a first number that
 /// begins with 0.
-fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldError> {
+fn numbers(part: &str, ranges: &str, limit: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -145,15 +144,11 @@ fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldErr
             return Err(Mistake::Backwards(first.to_owned(), last.to_owned()).of(part));
         }
         // Checked before they are made: a huge range would take all memory.
-        if high - low >= most.saturating_sub(numbers.len()) {
+        if high - low >= limit.saturating_sub(numbers.len()) {
             return Err(FoldError::TooMany(part.to_owned()));
         }
         let width = if first.starts_with('0') { first.len() } else { 0 };
-        numbers.extend((low..=high).map(|number| {
-            let mut text = String::new();
-            let _ = write!(text, "{number:0width$}");
-            text
-        }));
+        numbers.extend((low..=high).map(|number| format!("{number:0width$}")));
     }
     Ok(numbers)
 }
@@ -355,7 +350,7 @@ mod tests {
         #[test]
         fn any_word_is_understood_or_explained_and_never_too_many(word in "[a-c0-9,\\[\\]-]{0,24}") {
             if let Ok(names) = unfold(&[word]) {
-                prop_assert!(names.len() <= MOST);
+                prop_assert!(names.len() <= MAX_NAMES);
                 prop_assert!(names.iter().all(|name| !name.contains(['[', ']', ','])));
             }
         }

@@ -11,7 +11,7 @@ const ALL: &str = "nodes";
 /// Reserved in slurm.conf(5), in upper and lower case, for defaults of later lines.
 const DEFAULTS: &str = "default";
 /// Default port of prometheus-node-exporter.
-pub const EXPORTER: u16 = 9100;
+pub const EXPORTER_PORT: u16 = 9100;
 
 /// The files and words that can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,7 +57,7 @@ pub fn text(format: Format, nodes: &[Node], extra: Extra<'_>) -> Option<String> 
         Format::Nodeset => line(&fold::fold_all(names(nodes))),
         Format::Pdsh => line(&fold::fold(names(nodes))),
         Format::Slurm => slurm(nodes),
-        Format::Prometheus => prometheus(nodes, extra.port.unwrap_or(EXPORTER)),
+        Format::Prometheus => prometheus(nodes, extra.port.unwrap_or(EXPORTER_PORT)),
     })
 }
 
@@ -222,8 +222,8 @@ mod tests {
         assert_eq!(targets[0]["labels"]["__meta_bramblegate_group"], "rack-1");
     }
 
-    /// A board calls itself as it likes, and slurm.conf(5) begins what holds for all later lines
-    /// so.
+    /// A board chooses its own name, and slurm.conf(5) reserves this one for the defaults of later
+    /// lines.
     #[test]
     fn what_slurm_takes_for_defaults_is_no_node_and_no_partition() {
         let mut nodes = nodes();

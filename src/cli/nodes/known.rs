@@ -37,7 +37,7 @@ impl Node {
 
 /// The nodes, and the addresses of the head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Known {
+pub struct Inventory {
     pub nodes: Vec<Node>,
     /// The address on the panel's first row.
     pub head: Option<IpAddr>,
@@ -47,7 +47,7 @@ pub struct Known {
 
 /// Why the nodes cannot be listed.
 #[derive(Debug)]
-pub enum Unknown {
+pub enum Unavailable {
     Socket(PathBuf, Error),
     Settings(Vec<Fault>),
 }
@@ -56,24 +56,24 @@ pub enum Unknown {
 ///
 /// # Errors
 /// No daemon answers at the socket, or the answer is not a status.
-pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
+pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unavailable> {
     let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),
-        Err(error) => Err(Unknown::Socket(socket, error)),
+        Err(error) => Err(Unavailable::Socket(socket, error)),
     }
 }
 
-impl Known {
+impl Inventory {
     /// Returns the nodes from the daemon, or from the settings if no daemon answers.
     ///
     /// # Errors
     /// No daemon answers, and the settings have errors.
-    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unknown> {
+    pub fn load(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unavailable> {
         match snapshot(socket, config) {
             Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
-                let merged = settings::load(config).map_err(Unknown::Settings)?;
+                let merged = settings::load(config).map_err(Unavailable::Settings)?;
                 let groups = &merged.settings.groups;
                 Ok(Self {
                     nodes: merged

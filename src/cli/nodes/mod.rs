@@ -16,7 +16,7 @@ use clap::Subcommand;
 use super::settings::ConfigArg;
 use crate::api::control::Order;
 
-pub use change::behind_links;
+pub use change::resolve_links;
 pub use list::report;
 
 const EXAMPLES: &str = "\
@@ -55,9 +55,9 @@ pub enum Action {
     Adopt(change::Adopt),
     Rename(change::Rename),
     Forget(change::Forget),
-    /// Put nodes into maintenance: they raise no alarm until `resume`.
+    /// Put nodes into maintenance: they raise no alarm until `resume`
     Drain(order::OrderArgs),
-    /// End the maintenance of nodes.
+    /// End the maintenance of nodes
     Resume(order::OrderArgs),
 }
 

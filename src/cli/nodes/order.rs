@@ -44,8 +44,8 @@ pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode
         }
     };
     let not_reachable = |error: io::Error| {
-        let wrong = format!("nodes {verb}: {}: {error}", socket.display());
-        output::error(&wrong, control::remedy(&error));
+        let message = format!("nodes {verb}: {}: {error}", socket.display());
+        output::error(&message, control::remedy(&error));
         ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
     };
     let mut client = match ControlClient::connect(&socket) {

@@ -16,7 +16,7 @@ const FRAME: Duration = Duration::from_millis(50);
 /// Interval of requests for a snapshot, by which a daemon that hangs is detected.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Interval of checks that standard output has a reader, while nothing changes.
-const LOOK_UP: Duration = Duration::from_secs(1);
+const READER_CHECK: Duration = Duration::from_secs(1);
 
 /// Draws until q, Esc, Ctrl-C or Ctrl-D.
 ///
@@ -61,7 +61,7 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
 /// has no reader.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
-    client.set_timeout(Some(LOOK_UP));
+    client.set_timeout(Some(READER_CHECK));
     let (mut view, mut written) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
@@ -70,10 +70,10 @@ pub fn lines(socket: &Path) -> Result<u8, Error> {
             Err(Error::Ended) if !written.is_empty() => break,
             Err(error) => return Err(error),
         };
-        view.take(&line);
+        view.apply(&line);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
-            if written.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
+            if written.get(place) != Some(line) && !output::try_out(&format!("{line}\n")) {
                 return Ok(0);
             }
         }

@@ -36,7 +36,7 @@ impl View {
     }
 
     /// Applies a line of the status socket, snapshot or change. A change has whole objects.
-    pub fn take(&mut self, line: &Line) {
+    pub fn apply(&mut self, line: &Line) {
         match line {
             Line::Snapshot(snapshot) => self.set(Some(&snapshot.severity), Some(&snapshot.panel)),
             Line::Change(change) => self.set(change.severity.as_ref(), change.panel.as_ref()),
@@ -130,8 +130,9 @@ mod tests {
     #[test]
     fn a_change_replaces_what_it_names_and_leaves_the_rest() {
         let mut view = View::default();
-        let take = |view: &mut View, line: &str| view.take(&Line::parse(line.as_bytes()).unwrap());
-        take(
+        let apply =
+            |view: &mut View, line: &str| view.apply(&Line::parse(line.as_bytes()).unwrap());
+        apply(
             &mut view,
             r##"{"type": "snapshot", "severity": "ok", "panel": {
             "lcd": {"state": "ok", "lines": ["10.0.0.1        ", "3/3 up  eth1   ♥"]},
@@ -140,9 +141,9 @@ mod tests {
         assert_eq!(view.geometry(), Geometry { columns: 16, rows: 2 });
         assert_eq!(view.led, Signal { colour: Colour::AMBER, pattern: Pattern::DoubleBlink });
         let before = view.clone();
-        take(&mut view, r#"{"type": "change", "seq": 1, "severity": "warning"}"#);
+        apply(&mut view, r#"{"type": "change", "seq": 1, "severity": "warning"}"#);
         assert_eq!(view, View { severity: Severity::Warning.into(), ..before });
-        take(
+        apply(
             &mut view,
             r#"{"type": "change", "panel": {"lcd": {"state": "absent", "lines": null},
             "led": {"state": "off", "colour": null, "pattern": null}}}"#,

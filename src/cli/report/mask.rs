@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Octets of a hardware address.
 const MAC: usize = 6;
+
 /// Returns whether an address identifies no machine, or is the same everywhere.
 fn is_common(address: IpAddr) -> bool {
     match address {
@@ -127,10 +128,10 @@ impl Masks {
 
     /// Masks twelve hexadecimal digits without separators, if they are a known address or, in a
     /// name by udev, certainly one.
-    fn bare_hardware(&mut self, text: &str, is_one: bool) -> Option<(usize, String)> {
+    fn bare_hardware(&mut self, text: &str, is_certain: bool) -> Option<(usize, String)> {
         let digits = text.get(..2 * MAC)?.to_ascii_lowercase();
         let fits = digits.chars().all(|c| c.is_ascii_hexdigit()) && ends_at(text, 2 * MAC);
-        let known = is_one || self.given.contains_key(&("MAC", digits.clone()));
+        let known = is_certain || self.given.contains_key(&("MAC", digits.clone()));
         (fits && known).then(|| self.mac(&digits)).flatten().map(|mask| (2 * MAC, mask))
     }
 
@@ -256,7 +257,7 @@ mod tests {
         );
     }
 
-    /// What names no machine stays readable, and words that only look alike are left alone.
+    /// Addresses that identify no machine stay readable, as do words that only look like one.
     #[test]
     fn what_is_the_same_everywhere_stays() {
         let text = "0.0.0.0/0 127.0.0.1:53 255.255.255.0 224.0.0.251 ::1 ff02::1 12:34:56 1.2 \
@@ -273,7 +274,7 @@ mod tests {
         octets.map(|octet| format!("{octet:02x}")).join(separator)
     }
 
-    /// Whether a thing stands alone in a text.
+    /// Returns whether a thing is a whole word in a text.
     fn survives(text: &str, thing: &str) -> bool {
         let (text, thing) = (text.to_ascii_lowercase(), thing.to_ascii_lowercase());
         text.match_indices(&thing).any(|(at, _)| {
@@ -296,7 +297,7 @@ mod tests {
             let v6 = Ipv6Addr::from(v6);
             prop_assume!(!is_common(v4.into()) && !is_common(v6.into()));
             prop_assume!(octets != [0; 6] && octets != [255; 6]);
-            // A hyphen or colon before it makes one of two things of it, for people too.
+            // A hyphen or colon before it makes one of two things of it, also for a reader.
             let clean = |text: &str| text.replace([':', '-'], " ");
             let things = [name.clone(), v4.to_string(), v6.to_string(), mac(octets, ":"), mac(octets, "-")];
             let text: String = things

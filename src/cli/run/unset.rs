@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::detect::decide::decide;
-use crate::cli::detect::look::{Found, i2c_busses};
+use crate::cli::detect::look::{Found, i2c_buses};
 use crate::cli::machine::Machine;
 use crate::cli::settings::{self, DEFAULT_FILE};
 use crate::config::{self, Fault, Settings, Unset};
@@ -17,10 +17,10 @@ use crate::files::reading;
 pub const BOOT_FILE: &str = "/boot/firmware/bramblegate.toml";
 /// Timeout of the search for a display: on a bus that hangs the kernel gives each address up to a
 /// second.
-const PATIENCE: Duration = Duration::from_secs(3);
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Factory addresses of backpacks (PCF8574 and PCF8574A). An expander at another address may switch
 /// something else, and the user has not been asked.
-const USUAL: [&str; 2] = ["0x27", "0x3f"];
+const FACTORY_ADDRESSES: [&str; 2] = ["0x27", "0x3f"];
 /// Any interface may lead to the venue, none is the cluster's, and nothing is sent.
 pub const SHOW_ONLY: &str = "\
 uplink.interfaces = [\"en*\", \"eth*\", \"wl*\", \"usb*\", \"ww*\"]
@@ -31,7 +31,7 @@ cluster.interface = \"none\"
 
 /// Returns whether the head is not set up: `path` is the machine's own file and does not exist.
 /// Another file that is missing is an error.
-pub fn is_so(path: &Path) -> bool {
+pub fn is_unset(path: &Path) -> bool {
     let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     path == Path::new(DEFAULT_FILE) && path.symlink_metadata().is_err_and(|error| missing(&error))
 }
@@ -41,7 +41,7 @@ pub fn is_so(path: &Path) -> bool {
 /// # Errors
 /// A board file of this machine is wrong.
 pub fn settings() -> Result<Settings, Vec<Fault>> {
-    let panel = reading::within(PATIENCE, panel).unwrap_or_default();
+    let panel = reading::within(SEARCH_TIMEOUT, panel).unwrap_or_default();
     let text = format!("{SHOW_ONLY}{panel}");
     let boards = settings::boards();
     let compatible = settings::compatible();
@@ -58,16 +58,19 @@ fn panel() -> String {
     let Ok(board) = settings::boards().resolve("auto", compatible.as_deref()) else {
         return String::new();
     };
-    of_display(&decide(&Found { busses: i2c_busses(&machine), ..Found::default() }, &board).values)
+    display_values(
+        &decide(&Found { buses: i2c_buses(&machine), ..Found::default() }, &board).values,
+    )
 }
 
 /// Returns the values of a display: an OLED, which identifies itself, or a backpack at its factory
 /// address.
-fn of_display(values: &[(&str, String)]) -> String {
+fn display_values(values: &[(&str, String)]) -> String {
     let value = |key: &str| values.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
-    let usual = value("lcd.address").is_some_and(|address| USUAL.contains(&address.as_str()));
+    let is_factory =
+        value("lcd.address").is_some_and(|address| FACTORY_ADDRESSES.contains(&address.as_str()));
     let lines = values.iter().filter(|(key, _)| key.starts_with("lcd."));
-    let lines = lines.filter(|_| usual || value("lcd.size").is_some());
+    let lines = lines.filter(|_| is_factory || value("lcd.size").is_some());
     lines.map(|(key, value)| format!("{key} = {value}\n")).collect()
 }
 
@@ -99,17 +102,17 @@ mod tests {
             held: Vec::new(),
         };
         let board = Board::built_in("raspberry-pi-4").unwrap();
-        decide(&Found { busses: vec![bus], ..Found::default() }, &board).values
+        decide(&Found { buses: vec![bus], ..Found::default() }, &board).values
     }
 
     #[test]
     fn only_what_surely_is_a_display_is_driven_without_being_asked() {
-        assert!(of_display(&found(0x27, 0x08)).contains("lcd.address = 0x27"));
-        assert!(of_display(&found(0x3f, 0xff)).contains("lcd.address = 0x3f"));
+        assert!(display_values(&found(0x27, 0x08)).contains("lcd.address = 0x27"));
+        assert!(display_values(&found(0x3f, 0xff)).contains("lcd.address = 0x3f"));
         // Relays on an expander: a wrong bit switches something.
-        assert_eq!(of_display(&found(0x20, 0x00)), "");
+        assert_eq!(display_values(&found(0x20, 0x00)), "");
         // The status byte of an SSD1306 (datasheet 8.1.5): display off, D6 set.
-        let oled = of_display(&found(0x3c, 0x43));
+        let oled = display_values(&found(0x3c, 0x43));
         assert!(oled.contains("lcd.size = "), "{oled}");
     }
 
@@ -136,6 +139,6 @@ mod tests {
             .unwrap();
         let Unset::BootFile(text) = why(&file) else { panic!("it is not in use") };
         assert!(text.contains("bramblegate-setup.service"), "{text}");
-        assert!(!is_so(&held.path().join("missing.toml")));
+        assert!(!is_unset(&held.path().join("missing.toml")));
     }
 }

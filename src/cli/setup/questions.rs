@@ -14,13 +14,13 @@ pub type Ask<'a> = dyn FnMut(&str, &str) -> Option<String> + 'a;
 /// Why an answer is invalid, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub wrong: String,
+    pub message: String,
     pub help: String,
 }
 
 impl Refusal {
-    fn new(wrong: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { wrong: wrong.into(), help: help.into() }
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
     }
 }
 
@@ -49,7 +49,7 @@ pub fn choose(
     let cluster = match given_cluster {
         Some(cluster) => cluster,
         None if args.yes => proposed,
-        None => again(ask, "Which interface leads to the nodes?", &proposed, of_cluster)?,
+        None => ask_until_valid(ask, "Which interface leads to the nodes?", &proposed, of_cluster)?,
     };
     let proposed = bare(proposal.value("uplink.interfaces"));
     let rest: Vec<&str> =
@@ -59,7 +59,7 @@ pub fn choose(
     let uplinks = match &args.uplink {
         Some(given) => check(given).map_err(SetupError::Ports)?,
         None if args.yes => words(&rest),
-        None => again(
+        None => ask_until_valid(
             ask,
             "Which interfaces may lead to the venue, the preferred one first?",
             &rest,
@@ -72,7 +72,7 @@ pub fn choose(
 }
 
 /// Asks until an answer is valid.
-fn again<T>(
+fn ask_until_valid<T>(
     ask: &mut Ask<'_>,
     question: &str,
     proposal: &str,
@@ -82,7 +82,7 @@ fn again<T>(
         let answer = ask(question, proposal).ok_or(SetupError::NoTerminal)?;
         match check(&answer) {
             Ok(value) => return Ok(value),
-            Err(Refusal { wrong, help }) => output::error(&wrong, &help),
+            Err(Refusal { message, help }) => output::error(&message, &help),
         }
     }
 }
@@ -167,7 +167,7 @@ fn confirm(
     if args.yes {
         return Ok(usual);
     }
-    again(ask, question, if usual { "yes" } else { "no" }, |answer| {
+    ask_until_valid(ask, question, if usual { "yes" } else { "no" }, |answer| {
         match answer.to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(true),
             "n" | "no" => Ok(false),

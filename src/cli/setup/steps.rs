@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{SetupError, output};
+use super::{SetupError, has_systemd, output};
 use crate::board::Board;
 use crate::cli::detect::decide::Proposal;
 use crate::cli::detect::write::write;
@@ -121,7 +121,7 @@ fn unused(machine: &Machine, path: &str) -> String {
 }
 
 /// Returns the steps that make a program release a port, as `doctor` advises (`Client::release`).
-pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
+pub fn release(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
     let (file, command) = match manager {
         Manager::NetworkManager => (
             Step::Write {
@@ -147,8 +147,7 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
     };
     let (program, arguments) = command;
     // Without systemd none of the three runs as a service.
-    let command =
-        machine.exists("/run/systemd/system").then_some(Step::Apply { program, arguments });
+    let command = has_systemd(machine).then_some(Step::Apply { program, arguments });
     std::iter::once(file).chain(command).collect()
 }
 
@@ -165,7 +164,7 @@ pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
             first.into_iter().chain([set, apply]).collect()
         }
         Profile::CloudInit { .. } => vec![switch_off_cloud_init()],
-        Profile::Generated { .. } => let_go(machine, Manager::NetworkManager, port),
+        Profile::Generated { .. } => release(machine, Manager::NetworkManager, port),
         Profile::Ifupdown { file } => {
             let text = machine.read(file).unwrap_or_default();
             let kept = unused(machine, &format!("{file}.old"));
@@ -210,7 +209,7 @@ pub fn snmp(machine: &Machine) -> Vec<Step> {
     let file = Step::Write { path: snmp::FILE.to_owned(), text: snmp::SETTINGS.to_owned() };
     let run = |arguments| Step::Apply { program: "systemctl", arguments };
     let commands = [run(vec!["restart", "snmpd"]), run(vec!["enable", "--now", snmp::SERVICE])];
-    let commands = machine.exists("/run/systemd/system").then_some(commands);
+    let commands = has_systemd(machine).then_some(commands);
     std::iter::once(file).chain(commands.into_iter().flatten()).collect()
 }
 
@@ -218,5 +217,5 @@ pub fn snmp(machine: &Machine) -> Vec<Step> {
 pub fn web(machine: &Machine) -> Option<Step> {
     let arguments = vec!["enable", "--now", web::UNIT];
     let step = Step::Apply { program: "systemctl", arguments };
-    machine.exists("/run/systemd/system").then_some(step)
+    has_systemd(machine).then_some(step)
 }

@@ -18,7 +18,7 @@ fn args(uplink: Option<&str>, cluster: Option<&str>, yes: bool) -> Args {
     Args { uplink: name(uplink), cluster: name(cluster), yes, ..Args::default() }
 }
 
-/// A machine with these interfaces.
+/// Returns a machine with these interfaces.
 fn machine(root: &Path) -> Machine {
     for port in ["lo", "eth0", "wlan0"] {
         std::fs::create_dir_all(root.join("sys/class/net").join(port)).unwrap();
@@ -26,8 +26,8 @@ fn machine(root: &Path) -> Machine {
     Machine::pretend(root, &[])
 }
 
-/// Chooses with these answers, one after the other: what was proposed with each question, and what
-/// was chosen for cluster and uplinks.
+/// Chooses with these answers in order: returns the proposals of the questions, and the chosen
+/// cluster interface and uplinks.
 fn chosen(
     certain: bool,
     args: &Args,
@@ -70,7 +70,7 @@ fn an_answer_wins_and_the_clusters_port_is_no_uplink() {
     assert_eq!(result.unwrap(), both("\"eth1\"", "[\"wlan0\"]"));
 }
 
-/// A slip of the finger costs one answer, and no answer that was right is asked for again.
+/// A mistyped answer repeats only its own question.
 #[test]
 fn an_answer_that_cannot_be_right_is_asked_for_again() {
     let answers = ["eht0", "eth0 wlan0", "eth0", "wlan7", "eth0", "wlan0, usb*"];
@@ -103,7 +103,7 @@ fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
     }
 }
 
-/// The question whether to serve: what it proposed, and what was written for these answers.
+/// Returns the proposal of the question whether to serve, and the value written for these answers.
 fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, bool) {
     let (mut proposal, mut proposed) = (proposal(true), Vec::new());
     let mut answers = answers.iter();
@@ -199,8 +199,7 @@ fn carried_out(machine: &Machine, proposal: &Proposal, board: &Board) {
     }
 }
 
-/// What is written is what `doctor` advises to write, and afterwards it finds nothing more to
-/// advise.
+/// The steps do what `doctor` advises, which then has no more advice.
 #[test]
 fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
     let held = tempfile::tempdir().unwrap();
@@ -224,7 +223,7 @@ fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
     };
     assert_eq!(asked(&args(None, None, false), &["what?", "no", "yes"]), [Manager::Networkd]);
     for manager in asked(&args(None, None, true), &[]) {
-        for step in let_go(&machine, manager, "eth0") {
+        for step in release(&machine, manager, "eth0") {
             step.carry_out(&machine).unwrap();
         }
     }
@@ -234,7 +233,7 @@ fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
     for manager in Manager::ALL {
         let advice = cluster::advice(manager, "eth0");
         let (Step::Write { path, text } | Step::Append { path, text }) =
-            let_go(&machine, manager, "eth0").remove(0)
+            release(&machine, manager, "eth0").remove(0)
         else {
             panic!("{manager:?} begins with no file");
         };
@@ -252,7 +251,7 @@ fn a_dry_run_shows_each_step_and_does_none() {
     machine.write(DEFAULT_FILE, b"old\n").unwrap();
     machine.write("/run/systemd/system/x", b"").unwrap();
     let mut steps = install(&machine, &proposal(true), &board).unwrap();
-    steps.extend(let_go(&machine, Manager::NetworkManager, "eth0"));
+    steps.extend(release(&machine, Manager::NetworkManager, "eth0"));
     let text = dry_run(&machine, &steps, false);
     for wanted in [
         "keep /etc/bramblegate/bramblegate.toml as /etc/bramblegate/bramblegate.toml.old\n",
@@ -268,8 +267,8 @@ fn a_dry_run_shows_each_step_and_does_none() {
     assert!(!machine.exists("/etc/NetworkManager"));
 }
 
-/// Raspberry Pi OS as it is delivered: netplan's file by cloud-init, NetworkManager enabled, and at
-/// that moment of the boot not running. ifupdown is of older systems.
+/// Raspberry Pi OS as delivered: netplan's file by cloud-init, NetworkManager enabled but not
+/// running yet at that time of the boot. ifupdown is from older systems.
 #[test]
 fn what_comes_back_at_each_boot_is_taken_out() {
     let held = tempfile::tempdir().unwrap();
@@ -291,7 +290,7 @@ fn what_comes_back_at_each_boot_is_taken_out() {
     assert_eq!(sources, ["netplan", "ifupdown"]);
     let mut none = |_: &str, _: &str| None;
     let chosen = take_out(profiles, "eth0", &args(None, None, true), &mut none).unwrap();
-    let steps: Vec<Step> = let_go(&machine, Manager::NetworkManager, "eth0")
+    let steps: Vec<Step> = release(&machine, Manager::NetworkManager, "eth0")
         .into_iter()
         .chain(chosen.iter().flat_map(|profile| steps::take_out(&machine, profile, "eth0")))
         .collect();
@@ -308,7 +307,7 @@ fn what_comes_back_at_each_boot_is_taken_out() {
     assert_eq!(format!("{kept}\n"), interfaces);
 }
 
-/// What an image has on its boot partition becomes the settings as it is, or nothing changes.
+/// A settings file on an image's boot partition is taken as a whole, or nothing changes.
 #[test]
 fn settings_that_are_written_already_are_taken_whole() {
     let held = tempfile::tempdir().unwrap();
@@ -327,7 +326,7 @@ fn settings_that_are_written_already_are_taken_whole() {
     assert!(error.to_string().contains("boot.toml:1:1: error:"), "{error}");
 }
 
-/// At boot, and in an image that is being made, no program is asked to take anything up.
+/// At boot, and while an image is made, no program is asked to apply anything.
 #[test]
 fn with_no_start_only_files_are_written() {
     let held = tempfile::tempdir().unwrap();

@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, timeout};
 /// systems do, for which a Raspberry Pi needs about two seconds.
 const QUIET: Duration = Duration::from_secs(8);
 /// Interval and timeout of checks that it still answers.
-const BREATH: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Timeout of the ssh client.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SSH_TIMEOUT: Duration = Duration::from_secs(30);
 const SSH: u16 = 22;
 
 /// Messages of ssh after a log-in (clientloop.c of OpenSSH), if network or server end before the
 /// command, as on a node that powers off.
-const CUT_OFF: [&str; 4] =
+const DISCONNECTED: [&str; 4] =
     ["closed by remote host", "Timeout, server", "Read from remote host", "client_loop:"];
 
 /// A node, and how ssh reaches it.
@@ -82,45 +82,47 @@ impl Target {
     }
 
     /// Powers it off through ssh; returns [`Stage::Going`], or why not.
-    pub async fn ask(&self) -> Stage {
-        match self.ask_node().await {
+    pub async fn power_off(&self) -> Stage {
+        match self.run_ssh().await {
             Stage::Refused(why) if !self.counts => Stage::LeftOut(why),
             stage => stage,
         }
     }
 
-    async fn ask_node(&self) -> Stage {
+    async fn run_ssh(&self) -> Stage {
         let line = self.command();
         let (program, arguments) = line.split_at(1);
         let mut command = Command::new(program.concat());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let output = command.kill_on_drop(true).output();
-        match timeout(PATIENCE, output).await {
-            Ok(Ok(output)) => match judge(&output) {
+        match timeout(SSH_TIMEOUT, output).await {
+            Ok(Ok(output)) => match classify(&output) {
                 Stage::Silent if self.is_up => Stage::Refused("ssh does not answer".to_owned()),
                 stage => stage,
             },
             Ok(Err(error)) => Stage::Refused(format!("ssh cannot be started: {error}")),
-            Err(_) => Stage::Refused(format!("no answer by ssh within {} s", PATIENCE.as_secs())),
+            Err(_) => {
+                Stage::Refused(format!("no answer by ssh within {} s", SSH_TIMEOUT.as_secs()))
+            }
         }
     }
 
     /// Waits until it has been silent for [`QUIET`], or the cluster interface has no carrier.
-    pub async fn gone(&self, interface: Option<&str>) {
+    pub async fn wait_until_off(&self, interface: Option<&str>) {
         let mut heard = Instant::now();
-        while heard.elapsed() < QUIET && !is_cut_off(interface) {
+        while heard.elapsed() < QUIET && !has_no_carrier(interface) {
             let tick = Instant::now();
             if self.answers().await {
                 heard = Instant::now();
             }
-            sleep(BREATH.saturating_sub(tick.elapsed())).await;
+            sleep(PROBE_INTERVAL.saturating_sub(tick.elapsed())).await;
         }
     }
 
     /// Returns whether its kernel answers, with or without an ssh server.
     async fn answers(&self) -> bool {
         let at = SocketAddr::new(self.address, SSH);
-        match timeout(BREATH, TcpStream::connect(at)).await {
+        match timeout(PROBE_INTERVAL, TcpStream::connect(at)).await {
             Err(_) => false,
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
@@ -131,17 +133,17 @@ impl Target {
 }
 
 /// Returns whether the interface has no carrier.
-fn is_cut_off(interface: Option<&str>) -> bool {
+fn has_no_carrier(interface: Option<&str>) -> bool {
     let carrier = |name| std::fs::read_to_string(format!("/sys/class/net/{name}/carrier"));
     interface.is_some_and(|name| carrier(name).is_ok_and(|text| text.trim() == "0"))
 }
 
-fn judge(output: &Output) -> Stage {
+fn classify(output: &Output) -> Stage {
     let words = String::from_utf8_lossy(&output.stderr);
-    let cut_off = || CUT_OFF.iter().any(|sign| words.contains(sign));
+    let is_disconnected = || DISCONNECTED.iter().any(|sign| words.contains(sign));
     match output.status.code() {
         Some(0) => Stage::Going,
-        Some(255) if cut_off() => Stage::Going,
+        Some(255) if is_disconnected() => Stage::Going,
         Some(255) if ["timed out", "No route to host"].iter().any(|sign| words.contains(sign)) => {
             Stage::Silent
         }
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     fn stage(code: i32, stderr: &str) -> Stage {
-        judge(&Output {
+        classify(&Output {
             status: ExitStatus::from_raw(code << 8),
             stdout: Vec::new(),
             stderr: stderr.into(),

@@ -13,8 +13,8 @@ use crate::cli::output;
 
 /// Limits on the names in a report, as an order is a line of at most 4096 bytes: nodes still up,
 /// and changes.
-const NAMED: usize = 8;
-const CHANGED: usize = 24;
+const MAX_WAITING: usize = 8;
+const MAX_CHANGES: usize = 24;
 
 /// All nodes, each with its stage.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Progress {
             head: self.head,
             left_s: left.as_secs(),
             waiting_total: waiting.len(),
-            waiting: waiting.into_iter().take(NAMED).collect(),
+            waiting: waiting.into_iter().take(MAX_WAITING).collect(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Progress {
 }
 
 fn first(names: &mut VecDeque<String>) -> Vec<String> {
-    names.drain(..names.len().min(CHANGED)).collect()
+    names.drain(..names.len().min(MAX_CHANGES)).collect()
 }
 
 /// Sends reports to the daemon from a thread, so that a daemon that hangs delays nothing.

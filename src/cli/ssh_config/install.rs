@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use glob::Pattern;
 
-use crate::cli::nodes::behind_links;
+use crate::cli::nodes::resolve_links;
 use crate::cli::{demo, exit, output};
 use crate::files::folder::{self, Folder};
 
@@ -92,7 +92,7 @@ fn existing(path: &Path) -> Result<Vec<u8>, InstallError> {
 
 /// Writes the file atomically, for its owner alone. A symbolic link stays: its target is written.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
-    let written = behind_links(path).and_then(|target| {
+    let written = resolve_links(path).and_then(|target| {
         let parent = target.parent().unwrap_or(Path::new("."));
         Folder::make(parent, 0o700)?;
         folder::keep(&target, bytes)

@@ -54,7 +54,7 @@ led       absent
     assert_eq!(page(snapshot(), false), wanted);
 }
 
-/// A terminal of 80 columns breaks no row, with whatever alert; the age is what is left out first.
+/// No row is broken on a terminal of 80 columns, with any alert; the age is left out first.
 #[test]
 fn no_row_is_wider_than_the_terminal() {
     let mut status = snapshot();

@@ -10,7 +10,7 @@ use crate::api::status::{
 };
 
 /// Limit on listed nodes; of more, those that are not up come first.
-const MOST_NODES: usize = 40;
+const MAX_NODES: usize = 40;
 
 const ROUTED: &str = "the venue uses the cluster's subnet: both work";
 const RENUMBERED: &str = "the venue uses the cluster's subnet: the cluster has moved to another";
@@ -26,7 +26,7 @@ const RED: &str = "\x1b[31m";
 /// Width of the column of names, with the blank after it.
 const INDENT: usize = 10;
 /// A narrower terminal is treated as this wide.
-const NARROWEST: usize = 40;
+const MIN_COLUMNS: usize = 40;
 
 /// Text that may be coloured.
 struct Page {
@@ -40,7 +40,7 @@ impl Page {
     /// Adds a row: a name, and its parts. If it is too wide for the terminal, its age ("for 12 s")
     /// is left out, and then it is wrapped.
     fn row(&mut self, name: &str, parts: &[String]) {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.max(NARROWEST) - INDENT);
+        let room = self.columns.map_or(usize::MAX, |columns| columns.max(MIN_COLUMNS) - INDENT);
         let mut parts: Vec<&str> =
             parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         let needed = |parts: &[&str]| parts.iter().map(|part| width(part) + 2).sum::<usize>();
@@ -259,10 +259,10 @@ fn nodes(page: &mut Page, status: &Snapshot) {
     );
     let mut nodes: Vec<_> = status.nodes.iter().collect();
     let total = nodes.len();
-    if total > MOST_NODES {
+    if total > MAX_NODES {
         nodes.sort_by_key(|node| node.health == NodeHealth::Up);
     }
-    nodes.truncate(MOST_NODES);
+    nodes.truncate(MAX_NODES);
     let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
     for node in nodes {
         let health = node.health.to_string();
@@ -284,8 +284,8 @@ fn nodes(page: &mut Page, status: &Snapshot) {
             ],
         );
     }
-    if total > MOST_NODES {
-        page.row("", &[format!("and {} more (--json has them all)", total - MOST_NODES)]);
+    if total > MAX_NODES {
+        page.row("", &[format!("and {} more (--json has them all)", total - MAX_NODES)]);
     }
 }
 

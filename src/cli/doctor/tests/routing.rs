@@ -1,4 +1,4 @@
-//! What only the gateway hears.
+//! Alerts that only the daemon can raise.
 
 use super::*;
 

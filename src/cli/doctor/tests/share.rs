@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A head that shares a disk; its NFS server is there and exports it, if `exported`.
+/// Returns a head that shares a disk; its NFS server is installed, and exports the disk if
+/// `exported`.
 fn head(name: &str, mounts: &str, exported: bool) -> Head {
     let head = Head::new(&format!("share-{name}"));
     let settings = format!("{}[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n", head.settings);

@@ -1,7 +1,7 @@
 use super::*;
 
-/// A head whose uplink wlan0 (number 3) has a carrier, and no address unless `addresses wlan0` is
-/// answered.
+/// Returns a head whose uplink wlan0 (index 3) has a carrier, and no address without an answer to
+/// `addresses wlan0`.
 fn linked(name: &str) -> Head {
     Head::new(name)
         .with("/sys/class/net/wlan0/carrier", "1\n")
@@ -10,7 +10,7 @@ fn linked(name: &str) -> Head {
 
 const LEASED: (&str, &str) = ("addresses wlan0", "10.99.0.126/24 fe80::1/64");
 
-/// Puts a client on a head.
+/// Adds a client to a head.
 type With = fn(Head) -> Head;
 
 impl Head {
@@ -53,7 +53,7 @@ fn an_uplink_with_one_client_and_an_address_is_well() {
     }
 }
 
-/// Every pair is named, with which to switch off, and the command for it.
+/// Each pair is named, with the client to switch off, and the command for it.
 #[test]
 fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
     let pairs: [(&str, &str, &str, Head); 6] = [
@@ -86,7 +86,7 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
             "NetworkManager",
             "dhclient (107)",
             "sudo kill 107",
-            // by its socket alone: its command line names no port
+            // Found by its socket alone: its command line does not name the port.
             linked("two-6")
                 .network_manager()
                 .process("107", "dhclient", "/sbin/dhclient")
@@ -114,7 +114,7 @@ fn a_client_that_a_manager_brought_or_that_is_on_another_port_is_no_second_one()
     assert_eq!(own.findings(), []);
     let other = linked("other-port").network_manager().process("109", "udhcpc", "udhcpc -i usb0");
     assert_eq!(other.answer(LEASED.0, LEASED.1).findings(), []);
-    // Of the name alone: anybody can give a process any.
+    // By the name alone: any process can set its own.
     let namesake = linked("namesake").network_manager().process("110", "udhcpc", "udhcpc wlan0");
     let namesake =
         namesake.with("/proc/110/status", "Name:\tudhcpc\nPPid:\t1\nCapEff:\t0000000000000400\n");
@@ -178,7 +178,7 @@ fn an_uplink_without_an_address_is_explained() {
             }
         }
     }
-    // Reached by IPv6 it is a hint: the nodes alone are without.
+    // With IPv6 it is a hint: only the nodes have no way out.
     let ipv6 = linked("none-ipv6")
         .networkd()
         .answer("status", status("ipv6-only"))

@@ -1,32 +1,32 @@
 //! DHCP clients of a port: managers of ports, and standalone clients.
 
-use super::super::sockets::{Process, processes};
+use super::super::sockets::{Process, holds_net_raw, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
 use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
 
 /// Process names of standalone clients.
-const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
+const STANDALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
 
 /// A DHCP client of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Client {
     Managed(Manager),
-    Alone(Process),
+    Standalone(Process),
 }
 
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Managed(manager) => f.write_str(manager.name()),
-            Self::Alone(process) => process.fmt(f),
+            Self::Standalone(process) => process.fmt(f),
         }
     }
 }
 
 impl Client {
     /// Returns the command that makes it release this port.
-    pub fn switch_off(&self, port: &str) -> String {
+    pub fn release(&self, port: &str) -> String {
         match self {
             // "+=" keeps the values of other files (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
@@ -42,28 +42,28 @@ impl Client {
                 "printf '\\ndenyinterfaces {port}\\n\
                  ' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
             ),
-            Self::Alone(process) => format!("sudo kill {}", process.id),
+            Self::Standalone(process) => format!("sudo kill {}", process.id),
         }
     }
 
     /// Returns the command that makes it request its address again.
-    pub fn again(&self, port: &str) -> String {
+    pub fn renew(&self, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => format!("sudo nmcli device connect {port}"),
             Self::Managed(Manager::Networkd) => format!("sudo networkctl reconfigure {port}"),
             Self::Managed(Manager::Dhcpcd) => format!("sudo dhcpcd -n {port}"),
-            Self::Alone(process) => format!("sudo kill -USR1 {}", process.id),
+            Self::Standalone(process) => format!("sudo kill -USR1 {}", process.id),
         }
     }
 
     /// Returns the remedy that leaves only this client on the port. The other client removes its
     /// address and routes when it ends. They may be this client's too, as a server gives one board
     /// one address: this client must request its address again.
-    pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
-        let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
+    pub fn replace(&self, other: &Self, port: &str) -> String {
+        let command = format!("`{} && {}`", other.release(port), self.renew(port));
         match other {
             Self::Managed(_) => command,
-            Self::Alone(_) => {
+            Self::Standalone(_) => {
                 format!(
                     "{command}, and take it out of what starts it (/etc/network/interfaces, \
                      rc.local, a unit)"
@@ -74,7 +74,7 @@ impl Client {
 
     /// Returns whether it is set to honour option 108, so that a server may have asked it to be
     /// silent.
-    pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
+    pub fn honours_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {
                 let Some(connection) = connection(machine, port) else { return false };
@@ -90,7 +90,7 @@ impl Client {
                 texts
                     .iter()
                     .flat_map(|text| text.lines())
-                    .any(|line| networkd_heeds_option_108(line.trim()))
+                    .any(|line| networkd_honours_option_108(line.trim()))
             }
             Self::Managed(Manager::Dhcpcd) => {
                 let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
@@ -98,13 +98,13 @@ impl Client {
                     line.trim().starts_with("option ") && line.contains("ipv6_only_preferred")
                 })
             }
-            Self::Alone(_) => false,
+            Self::Standalone(_) => false,
         }
     }
 
     /// Returns the command that makes it request IPv4 though the venue asks for IPv6 only (option
     /// 108).
-    pub fn heed_no_option_108(&self, machine: &Machine, port: &str) -> String {
+    pub fn ignore_option_108(&self, machine: &Machine, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => {
                 let connection = connection(machine, port).unwrap_or_else(|| "NAME".to_owned());
@@ -124,13 +124,13 @@ impl Client {
                  systemctl restart dhcpcd`"
                     .to_owned()
             }
-            Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
+            Self::Standalone(_) => "take the option 108 out of what it is started with".to_owned(),
         }
     }
 }
 
 /// Returns whether a line of a `.network` file makes systemd-networkd request the option 108.
-fn networkd_heeds_option_108(line: &str) -> bool {
+fn networkd_honours_option_108(line: &str) -> bool {
     let asks = line
         .strip_prefix("RequestOptions=")
         .is_some_and(|all| all.split(' ').any(|one| one == "108"));
@@ -140,7 +140,7 @@ fn networkd_heeds_option_108(line: &str) -> bool {
 /// Returns the clients of a port, managers first; the first is the one to keep.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = index(machine, port) else { return Vec::new() };
-    let all = able(machine);
+    let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let managers = Manager::ALL
         .into_iter()
@@ -149,15 +149,14 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let by_dhcpcd = clients.contains(&Client::Managed(Manager::Dhcpcd));
     for process in &all {
         let alone =
-            ALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
-        let known =
-            |known: &Client| matches!(known, Client::Alone(other) if other.name == process.name);
+            STANDALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
+        let known = |known: &Client| matches!(known, Client::Standalone(other) if other.name == process.name);
         if alone
             && !clients.iter().any(known)
             && is_on(machine, process, index, port)
             && !is_child_of_a_manager(machine, process)
         {
-            clients.push(Client::Alone(process.clone()));
+            clients.push(Client::Standalone(process.clone()));
         }
     }
     clients
@@ -165,24 +164,21 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
 
 /// Returns the processes that could request an address on a port of this head. A name alone proves
 /// nothing: any process can set its own, and a container may have interfaces of the same names.
-fn able(machine: &Machine) -> Vec<Process> {
+fn candidates(machine: &Machine) -> Vec<Process> {
     let mut all = processes(machine);
-    all.retain(|process| may_send(machine, process) && is_in_our_spaces(machine, process));
+    all.retain(|process| may_send(machine, process) && is_in_our_namespaces(machine, process));
     all
 }
 
 /// Returns whether it may send without an address (`CAP_NET_RAW`, capabilities(7)); true if
 /// unknown.
 fn may_send(machine: &Machine, process: &Process) -> bool {
-    const NET_RAW: u64 = 1 << 13;
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok())
-        .is_none_or(|held| held & NET_RAW != 0)
+    let status = machine.read(&format!("/proc/{}/status", process.id));
+    status.is_none_or(|status| holds_net_raw(&status))
 }
 
 /// Returns whether it is in our network and user namespaces (namespaces(7)); true if unknown.
-fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
+fn is_in_our_namespaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
         of(&process.id).zip(of("self")).is_none_or(|(its, ours)| its == ours)
@@ -244,15 +240,9 @@ fn holds_packet_socket(machine: &Machine, process: &Process, index: LinkIndex) -
 /// Returns whether a manager started the process: NetworkManager may use dhclient or dhcpcd
 /// (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
-    let name = machine.read(&format!("/proc/{parent}/comm")).unwrap_or_default();
-    Manager::ALL.iter().any(|manager| manager.process() == name && name != process.name)
+    process.parent_name(machine).is_some_and(|name| {
+        name != process.name && Manager::ALL.iter().any(|manager| manager.process() == name)
+    })
 }
 
 /// Returns the kernel's index of a port.
@@ -262,8 +252,9 @@ pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
 
 /// Returns the command that sets a port up.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
-    let runs =
-        |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
+    let runs = |manager: Manager| {
+        candidates(machine).iter().any(|process| process.name == manager.process())
+    };
     let managed = |manager: Manager| {
         index(machine, port).is_some_and(|index| asks(machine, manager, index, port))
     };
@@ -278,7 +269,7 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
 
 /// Returns the remedy that starts a client on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
-    let all = able(machine);
+    let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     if runs(Manager::NetworkManager) {
         return format!(

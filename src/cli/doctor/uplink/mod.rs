@@ -29,7 +29,7 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 FindingCode::UplinkTwoClients,
                 text,
-                first.stays_instead_of(other, &port),
+                first.replace(other, &port),
             ));
         }
     }
@@ -149,7 +149,7 @@ fn without_ipv4(
                 "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} \
                  is set to obey: it {after}"
             );
-            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.ignore_option_108(machine, port))
         }
         Some(DhcpProgress::Offered) => finding(
             FindingCode::UplinkNotTaken,
@@ -159,20 +159,20 @@ fn without_ipv4(
         Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
             FindingCode::UplinkRefused,
             format!("the venue's DHCP server and {client} disagree on an address for {port}"),
-            format!("ask again: `{}`", client.again(port)),
+            format!("ask again: `{}`", client.renew(port)),
         ),
-        None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
+        None | Some(DhcpProgress::Waiting) if client.honours_option_108(machine, port) => {
             let text = format!(
                 "{client} is set to obey option 108 on {port} and is not asking for an address \
                  now: a DHCP server that asks for IPv6 only may have answered before the gateway \
                  listened (`sudo bramblegate doctor --try` shows it)"
             );
-            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.ignore_option_108(machine, port))
         }
         Some(DhcpProgress::Waiting) => finding(
             FindingCode::UplinkWaiting,
             format!("{client} manages the uplink {port}, but is not asking for an address now"),
-            format!("ask again: `{}`", client.again(port)),
+            format!("ask again: `{}`", client.renew(port)),
         ),
         Some(DhcpProgress::Unanswered) => finding(
             FindingCode::UplinkNoDhcp,
@@ -196,7 +196,7 @@ fn unit(client: &Client) -> &str {
         Client::Managed(Manager::NetworkManager) => "NetworkManager",
         Client::Managed(Manager::Networkd) => "systemd-networkd",
         Client::Managed(Manager::Dhcpcd) => "dhcpcd",
-        Client::Alone(process) => &process.name,
+        Client::Standalone(process) => &process.name,
     }
 }
 

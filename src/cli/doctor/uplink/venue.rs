@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::api::status::{ClatState, Snapshot, Uplink, VenueKind};
 use crate::api::{Word, clat};
-use crate::cli::doctor::{CheckContext, Checked, Finding, FindingCode, Rank};
+use crate::cli::doctor::{CheckContext, CheckResult, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::config::Clat;
 use crate::facts::link::mirror::is_site_local;
@@ -66,10 +66,10 @@ pub fn without_ipv4(
 }
 
 /// Shows which translator works, and why it is not the kernel's.
-pub fn translator(context: &CheckContext<'_>) -> Checked {
+pub fn translator(context: &CheckContext<'_>) -> CheckResult {
     let name = "where IPv4 is translated for the nodes, the kernel does it by BPF".to_owned();
     let status = context.machine.status(&context.settings.sockets.status);
-    let mut checked = Checked { name, ..Checked::default() };
+    let mut checked = CheckResult { name, ..CheckResult::default() };
     // The state file is only about our own translator.
     let is_ours = |status: &Snapshot| {
         status.clat.as_ref().is_some_and(|clat| &*clat.by == "bramblegate") && is_translated(status)
@@ -133,7 +133,7 @@ mod tests {
         assert!(!reached("fe80::5/64") && !reached("fec0::5/64") && !reached("10.0.0.5/24"));
     }
 
-    /// What is found with `uplink.clat = CLAT` on a machine with these files.
+    /// Returns the finding with `uplink.clat = CLAT` on a machine with these files.
     fn found(clat: &str, files: &[(&str, &str)], status: &str) -> Option<(Rank, String)> {
         let found = on_machine(clat, files, &[], |context| {
             let crate::api::status::Line::Snapshot(status) =
