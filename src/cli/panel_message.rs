@@ -29,7 +29,7 @@ pub struct Args {
 pub fn main(args: Args) -> ExitCode {
     // Without settings, the board alone determines the panel.
     let files = settings::read_files(&args.config.config).0;
-    let Some(merged) = panel_of(&files) else { return ExitCode::SUCCESS };
+    let Some(merged) = panel_settings(&files) else { return ExitCode::SUCCESS };
     let shown = show(&merged.settings.lcd, &args.text);
     let darkened = darken(&merged.settings.led);
     let mut code = ExitCode::SUCCESS;
@@ -76,7 +76,7 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
 
 /// Returns the settings of the panel also if others are wrong: the message may be about those.
 /// Leaves out more and more tables until the others are valid.
-fn panel_of(files: &[(String, String)]) -> Option<Merged> {
+fn panel_settings(files: &[(String, String)]) -> Option<Merged> {
     let attempts: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
     attempts.into_iter().find_map(|tables| {
         let reduced: Vec<(String, String)> = if tables.is_empty() {
@@ -84,7 +84,7 @@ fn panel_of(files: &[(String, String)]) -> Option<Merged> {
         } else {
             let least =
                 "uplink.interfaces = [\"uplink\"]\ncluster.interface = \"cluster\"\n".to_owned();
-            let kept = files.iter().map(|(path, text)| (path.clone(), only(text, tables)));
+            let kept = files.iter().map(|(path, text)| (path.clone(), only_tables(text, tables)));
             kept.chain([("least".to_owned(), least)]).collect()
         };
         config::resolve(&reduced, &settings::boards(), settings::compatible().as_deref(), None).ok()
@@ -92,7 +92,7 @@ fn panel_of(files: &[(String, String)]) -> Option<Merged> {
 }
 
 /// Returns only the lines of these tables, and the name of the board.
-fn only(text: &str, tables: &[&str]) -> String {
+fn only_tables(text: &str, tables: &[&str]) -> String {
     let mut table = "";
     let mut kept = String::new();
     for line in text.lines() {
@@ -121,7 +121,7 @@ mod tests {
                         device = \"blinkstick\"\n";
 
     fn panel(text: &str) -> (LcdBus, LedDevice) {
-        let settings = panel_of(&[("file".to_owned(), text.to_owned())]).unwrap().settings;
+        let settings = panel_settings(&[("file".to_owned(), text.to_owned())]).unwrap().settings;
         (settings.lcd.bus, settings.led.device)
     }
 

@@ -160,7 +160,7 @@ fn machine_events() -> io::Result<Vec<Event>> {
     let root = Path::new("/");
     let mut events = link::snapshot()?;
     events.push(Event::Vital(name::read()));
-    events.push(Event::Vital(opened(&events)));
+    events.push(Event::Vital(forwarding_ports(&events)));
     events.push(Event::Vital(reconcile::link::ipv6(&super::run::state_directory())));
     events.push(Event::Vital(time::read(root)));
     let resolvers = resolvers::read(root).into_iter();
@@ -172,7 +172,7 @@ fn machine_events() -> io::Result<Vec<Event>> {
 
 /// Returns the ports on which the daemon enabled forwarding; all ports if its record cannot be
 /// read.
-fn opened(events: &[Event]) -> Vital {
+fn forwarding_ports(events: &[Event]) -> Vital {
     let directory = super::run::state_directory();
     let record = fs::metadata(reconcile::link::record(&directory));
     if !record.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {

@@ -193,7 +193,7 @@ fn gather(config: &Path) -> Vec<Entry> {
     let mut add = |name: &str, what: &str, text: String| {
         entries.push(Entry { name: name.to_owned(), what: what.to_owned(), text });
     };
-    let own = |words: &str| own(words, config);
+    let own = |words: &str| run_own_verb(words, config);
     add("status.json", "what the daemon knows", without_address_rows(&own("status --json")));
     add("doctor.txt", "all checks and findings", own("doctor --verbose"));
     add("ruleset.txt", "Bramblegate's rules, as they would be applied", own("print ruleset"));
@@ -232,7 +232,7 @@ fn about(machine: &Machine) -> String {
 }
 
 /// Runs a verb of this program, and returns what it prints: output, then errors.
-fn own(words: &str, config: &Path) -> String {
+fn run_own_verb(words: &str, config: &Path) -> String {
     let Ok(program) = std::env::current_exe() else { return String::new() };
     let output = Command::new(program)
         .args(words.split(' '))

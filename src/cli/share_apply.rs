@@ -91,7 +91,7 @@ fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
         is_canonical(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path)
     };
     let shares: Vec<&Share> = settings.shares.iter().filter(is_there).collect();
-    let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel(settings)?) };
+    let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel_facts(settings)?) };
     let exports = exports(&shares, &networks);
     let server = (!settings.shares.is_empty()).then(server);
     Ok(Change {
@@ -108,7 +108,7 @@ fn is_canonical(path: &Path) -> bool {
 }
 
 /// Returns the facts of the kernel's current state.
-fn kernel(settings: &Settings) -> io::Result<Facts> {
+fn kernel_facts(settings: &Settings) -> io::Result<Facts> {
     let mut facts = Facts::new(Arc::new(settings.clone()), clock::now());
     for event in link::snapshot()? {
         facts.apply(&event, clock::now());

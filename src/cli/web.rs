@@ -131,7 +131,7 @@ fn set(file: &Path) -> Result<&'static str, WebError> {
     let program = program().ok_or(WebError::NoProgram)?;
     let group =
         if file == Path::new(FILE) { Some(group(GROUP).ok_or(WebError::NoGroup)?) } else { None };
-    let password = ask()?;
+    let password = ask_password()?;
     let made = hash(&program, &password).map_err(WebError::NotRead)?;
     let hash = made.map_err(WebError::NotTaken)?;
     write(file, &hash, group).map_err(|error| NotWritten { path: file.to_owned(), error })?;
@@ -145,7 +145,7 @@ fn program() -> Option<PathBuf> {
 }
 
 /// Asks twice on a terminal; else reads standard input to its end.
-fn ask() -> Result<Vec<u8>, WebError> {
+fn ask_password() -> Result<Vec<u8>, WebError> {
     if !io::stdin().is_terminal() {
         let mut text = Vec::new();
         io::stdin().take(MAX_INPUT + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
@@ -165,7 +165,7 @@ fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
     output::err(prompt);
-    let line = line(&mut stdin);
+    let line = read_line(&mut stdin);
     let restored = tcsetattr(&stdin, OptionalActions::Now, &before);
     output::err("\n");
     restored?;
@@ -173,7 +173,7 @@ fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a line, with the editing keys of a terminal.
-fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
+fn read_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
     const ERASE: [u8; 2] = [8, 127];
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_line_is_edited_as_a_terminal_does_it() {
-        let read = |text: &str| line(&mut text.as_bytes());
+        let read = |text: &str| read_line(&mut text.as_bytes());
         assert_eq!(read("words\nmore").unwrap(), b"words");
         assert_eq!(read("wordß\u{7f}s\r").unwrap(), b"words");
         assert_eq!(read("no\u{15}words").unwrap(), b"words");

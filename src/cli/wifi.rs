@@ -60,7 +60,7 @@ pub fn main(args: Args) -> ExitCode {
     if !cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager) {
         output::error(
             &format!("wifi: NetworkManager does not manage {interface}"),
-            &elsewhere(&machine, &interface, args.ssid.as_deref()),
+            &manual_command(&machine, &interface, args.ssid.as_deref()),
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
@@ -194,7 +194,7 @@ fn table(networks: &[Network]) -> String {
 }
 
 /// Returns how to join a network if NetworkManager does not manage the interface.
-fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
+fn manual_command(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
     // Quoted as one word of a shell.
     let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
     // NetworkManager uses wpa_supplicant too; by itself that has a settings file.
@@ -275,7 +275,7 @@ mod tests {
     fn without_network_manager_the_command_is_printed_as_one_word_of_a_shell() {
         let held = tempfile::tempdir().unwrap();
         let machine = Machine::pretend(held.path(), &[]);
-        let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
+        let printed = |ssid| manual_command(&machine, "wlan0", ssid);
         assert_eq!(printed(None), "run `sudo apt install network-manager`");
         machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
         assert_eq!(printed(None), "run `sudo apt install network-manager`", "it has no file");
@@ -283,7 +283,7 @@ mod tests {
         assert!(printed(None).contains("does not run"), "{}", printed(None));
         let answers = [("nmcli -t -f RUNNING general", "running\n")];
         let running = Machine::pretend(held.path(), &answers);
-        let text = elsewhere(&running, "wlan0", None);
+        let text = manual_command(&running, "wlan0", None);
         assert_eq!(text, "run `sudo nmcli device set wlan0 managed yes`, then try again");
         machine.write("/etc/wpa_supplicant/wpa_supplicant.conf", b"").unwrap();
         let text = printed(Some("Bob's; rm -rf /"));

@@ -12,7 +12,7 @@ use super::print::quote;
 use super::suggest::{self, Suggestion};
 use super::syntax;
 use super::tree::{Item, Table, Value};
-use super::value::{self, article};
+use super::value::{self, with_article};
 
 /// Parses one file and appends its faults to `faults`. A wrong value is left out of the tree, or is
 /// [`Value::Faulty`] in it. `None` if the file is not TOML.
@@ -172,7 +172,8 @@ impl Reader<'_> {
                 Value::Table(table)
             }
             (other, switch, _) => {
-                let message = format!("{path} is a table, this is {}", article(other.type_str()));
+                let message =
+                    format!("{path} is a table, this is {}", with_article(other.type_str()));
                 let or = if switch.is_some() { "write true or false, or " } else { "write " };
                 self.report(
                     at,
@@ -254,7 +255,7 @@ impl Reader<'_> {
                 at,
                 format!(
                     "this is {}, {path}s are an array of tables",
-                    article(value.as_ref().type_str())
+                    with_article(value.as_ref().type_str())
                 ),
                 format!("write [[{path}]] with two brackets"),
             );

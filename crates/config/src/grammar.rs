@@ -306,7 +306,7 @@ pub(super) fn web_name(text: &str) -> Parsed<String> {
         let remedy = "leave it out: the page answers to every address";
         return Err(ValueError::new(format!("{text:?} is an address"), remedy));
     }
-    if domain_name(name) {
+    if is_domain_name(name) {
         return Ok(name.to_ascii_lowercase());
     }
     let remedy = "write a name alone, such as \"rack1.example.org\": no http://, no port";
@@ -339,7 +339,7 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let port = port_text
         .map_or(Some(80), port)
         .ok_or_else(|| bad("has no port 1 to 65535 after its colon"))?;
-    let is_host = host.parse::<IpAddr>().is_ok() || domain_name(host);
+    let is_host = host.parse::<IpAddr>().is_ok() || is_domain_name(host);
     if !is_host {
         return Err(bad("has no host name"));
     }
@@ -533,7 +533,7 @@ pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
 
 /// Parses a host name of one label (RFC 1123, 2.1).
 pub(super) fn host_name(text: &str) -> Parsed<String> {
-    if label(text) {
+    if is_label(text) {
         return Ok(text.to_owned());
     }
     Err(ValueError::new(
@@ -573,7 +573,7 @@ pub(super) fn domain(text: &str) -> Parsed<String> {
             "choose another domain such as \"bramble\" or \"home.arpa\"",
         ));
     }
-    if domain_name(text) {
+    if is_domain_name(text) {
         return Ok(text.to_owned());
     }
     Err(ValueError::new(
@@ -598,11 +598,11 @@ fn reserved_domain(lower: &str) -> Option<&'static str> {
         .then_some("is where addresses are looked up (RFC 3172)")
 }
 
-fn domain_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(label)
+fn is_domain_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn label(text: &str) -> bool {
+fn is_label(text: &str) -> bool {
     let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     clean && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -87,7 +87,7 @@ impl Check<'_> {
                     "choose subnets that do not overlap",
                 );
             } else if keep_host(net.addr(), head) != head.addr()
-                && dhcp.is_some_and(|dhcp| within(dhcp, keep_host(net.addr(), head)))
+                && dhcp.is_some_and(|dhcp| is_in_range(dhcp, keep_host(net.addr(), head)))
             {
                 let message = format!(
                     "{path}: the head node's host part in {net} is within cluster.dhcp.range"
@@ -104,7 +104,7 @@ impl Check<'_> {
     pub fn dhcp_range(&mut self, head: Ipv4Net, dhcp: &Dhcp) {
         let at = self.place(&keys::CLUSTER_DHCP_RANGE);
         let path = keys::CLUSTER_DHCP_RANGE.path;
-        let remedy = format!("write hosts of {}, which are {}", head.trunc(), hosts(head));
+        let remedy = format!("write hosts of {}, which are {}", head.trunc(), host_range(head));
         for end in [dhcp.first, dhcp.last] {
             let problem = if !head.contains(&end) {
                 "is outside the cluster's subnet"
@@ -116,7 +116,7 @@ impl Check<'_> {
             self.report(at, format!("{path}: {end} {problem}"), remedy);
             return;
         }
-        if within(dhcp, head.addr()) {
+        if is_in_range(dhcp, head.addr()) {
             let message =
                 format!("{path}: the head node's address {} is in the range", head.addr());
             self.report(at, message, "begin the range after it, or end it before");
@@ -182,7 +182,7 @@ impl Check<'_> {
 
     fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let remedy = format!("choose one of {}", hosts(head));
+        let remedy = format!("choose one of {}", host_range(head));
         if !head.contains(&address) {
             let message = format!(
                 "node \"{name}\": {address} is outside the cluster's subnet {}",
@@ -236,7 +236,11 @@ impl Check<'_> {
             }
             Some(_) => return,
         };
-        self.report(at, message, format!("write the name of a node, or one of {}", hosts(head)));
+        self.report(
+            at,
+            message,
+            format!("write the name of a node, or one of {}", host_range(head)),
+        );
     }
 }
 
@@ -259,7 +263,7 @@ impl Seen {
     }
 }
 
-fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
+fn is_in_range(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
@@ -275,7 +279,7 @@ fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
 }
 
 /// Formats the range of hosts: "192.168.50.1 to 192.168.50.254".
-fn hosts(net: Ipv4Net) -> String {
+fn host_range(net: Ipv4Net) -> String {
     let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
     let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));
     format!("{first} to {last}")

@@ -39,7 +39,7 @@ pub(super) fn suggest(
             meant: Some("range".to_owned()),
         };
     }
-    if let Some(name) = near(table, &lower) {
+    if let Some(name) = closest(table, &lower) {
         let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
         let shown = if is_table && keys::identity_key(&path).is_some() {
             format!("[[{path}]]")
@@ -55,7 +55,7 @@ pub(super) fn suggest(
     }
     let remedy = if let Some(home) = inner_table(&lower).filter(|_| is_table) {
         format!("did you mean [{home}]?")
-    } else if let Some(home) = elsewhere(&lower) {
+    } else if let Some(home) = only_table_with(&lower) {
         format!("it belongs in [{home}]")
     } else {
         format!("the names here are {}", keys::names_in(table).join(", "))
@@ -96,7 +96,7 @@ fn ends_in_digit(text: &str) -> bool {
 }
 
 /// Returns the name in the table that is closest to an unknown one, if it is close enough.
-fn near(table: &str, unknown: &str) -> Option<&'static str> {
+fn closest(table: &str, unknown: &str) -> Option<&'static str> {
     let names = keys::names_in(table);
     let (distance, name) =
         names.iter().map(|name| (strsim::levenshtein(unknown, name), *name)).min()?;
@@ -116,7 +116,7 @@ fn inner_table(name: &str) -> Option<&'static str> {
 }
 
 /// Returns the only table that has a key of this name.
-fn elsewhere(name: &str) -> Option<&'static str> {
+fn only_table_with(name: &str) -> Option<&'static str> {
     let mut homes = keys::all()
         .filter_map(|key| key.path.rsplit_once('.'))
         .filter(|(home, last)| *last == name && *home != "lcd.pins");

@@ -80,7 +80,7 @@ pub(super) fn element(
             (Value::Integer(*number), check(Scalar::Integer(*number)))
         }
         (other, _) => {
-            let message = format!("{} in the array", article(other.type_str()));
+            let message = format!("{} in the array", with_article(other.type_str()));
             (Value::Faulty, Err(ValueError::new(message, format!("write {form}"))))
         }
     }
@@ -146,7 +146,10 @@ pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> ValueError {
         }
         (kind, _) => kind.words(),
     };
-    ValueError::new(format!("this is {}", article(found.type_str())), format!("write {remedy}"))
+    ValueError::new(
+        format!("this is {}", with_article(found.type_str())),
+        format!("write {remedy}"),
+    )
 }
 
 /// Returns the remedy for a bare number: the number with the default's unit, if it is within the
@@ -181,7 +184,7 @@ fn default(key: &Key) -> Option<&'static str> {
 }
 
 /// Returns a TOML type with its article.
-pub(super) fn article(kind: &str) -> String {
+pub(super) fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {kind}")
 }

@@ -86,7 +86,11 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     let others: Vec<&Port> = found.ports.iter().filter(|port| Some(*port) != cluster).collect();
     let name = match cluster {
         Some(port) => {
-            proposal.note(format!("cluster: {}, {}", port.name, why(port, found, board)));
+            proposal.note(format!(
+                "cluster: {}, {}",
+                port.name,
+                cluster_reason(port, found, board)
+            ));
             port.name.clone()
         }
         None => {
@@ -159,7 +163,7 @@ fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
         .copied()
 }
 
-fn why(port: &Port, found: &Found, board: &Board) -> String {
+fn cluster_reason(port: &Port, found: &Found, board: &Board) -> String {
     if found.default_route.as_ref() == Some(&port.name) {
         return "the only interface for a cable. It is the way to the internet now, so move that \
                 cable first"
@@ -174,9 +178,14 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
 /// Proposes the default subnet, or another if a port uses that already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
-    let taken = candidates.iter().copied().find_map(|candidate| clash(found, proposal, candidate));
-    let free =
-        candidates.iter().copied().find(|candidate| clash(found, proposal, candidate).is_none());
+    let taken = candidates
+        .iter()
+        .copied()
+        .find_map(|candidate| overlapping_subnet(found, proposal, candidate));
+    let free = candidates
+        .iter()
+        .copied()
+        .find(|candidate| overlapping_subnet(found, proposal, candidate).is_none());
     let chosen = free.unwrap_or("192.168.50.1/24");
     if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
         proposal.note(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
@@ -185,7 +194,11 @@ fn subnet(found: &Found, proposal: &mut Proposal) {
 }
 
 /// Returns a subnet of another port that overlaps the candidate.
-fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net, String)> {
+fn overlapping_subnet(
+    found: &Found,
+    proposal: &Proposal,
+    candidate: &str,
+) -> Option<(Ipv4Net, String)> {
     let net: Ipv4Net = candidate.parse().ok()?;
     let cluster = proposal.value("cluster.interface").map(str::to_owned);
     let overlaps =

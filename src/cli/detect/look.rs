@@ -180,7 +180,8 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
         PortKind::Wireless
     } else if !has("device") {
         PortKind::Virtual
-    } else if on_usb(machine, &folder) && !board.ports.cluster.iter().any(|known| known == name) {
+    } else if is_on_usb(machine, &folder) && !board.ports.cluster.iter().any(|known| known == name)
+    {
         // The built-in port of a Raspberry Pi 1 to 3 is on USB too; its board names it.
         PortKind::Usb
     } else {
@@ -214,7 +215,7 @@ fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
     !uevent.contains("DEVTYPE=") && !other && !helper
 }
 
-fn on_usb(machine: &Machine, folder: &str) -> bool {
+fn is_on_usb(machine: &Machine, folder: &str) -> bool {
     let subsystem = machine.link(&format!("{folder}/device/subsystem"));
     subsystem.is_some_and(|link| link.ends_with("/usb") || link == "usb")
 }

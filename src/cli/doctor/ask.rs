@@ -33,17 +33,17 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<CheckResult> {
         return Vec::new();
     };
     let context = CheckContext { machine, settings: &settings };
-    let name = name(&settings);
+    let name = probed_name(&settings);
     let mut asked = Vec::new();
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!(
             "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
-        asked.push(query(format!("{port}: a DHCP server answers"), dhcp(port)));
+        asked.push(query(format!("{port}: a DHCP server answers"), query_dhcp(port)));
         for server in venue_resolvers(machine, port) {
             output::err(&format!("Asking the resolver {server} through {port} for {name}\n"));
             let what = format!("{port}: the resolver {server} resolves {name}");
-            asked.push(query(what, resolver(port, server, &name)));
+            asked.push(query(what, query_resolver(port, server, &name)));
         }
     }
     let address = settings.cluster.address.addr();
@@ -52,7 +52,7 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<CheckResult> {
             "Asking the head's own dnsmasq at {address} for {name}, as a node would\n"
         ));
         let what = format!("the head's own dnsmasq resolves {name}");
-        asked.push(query(what, own(address, &name)));
+        asked.push(query(what, query_own_dnsmasq(address, &name)));
     }
     asked
 }
@@ -73,7 +73,7 @@ fn has_carrier(machine: &Machine, port: &str) -> bool {
 }
 
 /// Returns the host name that the settings probe, or [`FALLBACK_NAME`].
-fn name(settings: &Settings) -> String {
+fn probed_name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }
             if host.parse::<IpAddr>().is_err() && !host.starts_with('[') =>
@@ -84,7 +84,7 @@ fn name(settings: &Settings) -> String {
     }
 }
 
-fn dhcp(port: &str) -> Answer {
+fn query_dhcp(port: &str) -> Answer {
     let offers = offers(port).map_err(|error| {
         let text = format!("cannot ask for a DHCP server on {port}: {error}");
         Finding::of(FindingCode::UplinkNotAsked, text)
@@ -145,7 +145,7 @@ fn resolve(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::
     }
 }
 
-fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
+fn query_resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
     let (text, remedy) = match resolve(server, from, Some(port), name) {
         Ok(Resolution::Addresses(count)) => {
@@ -169,7 +169,7 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     Err(Box::new(Finding::new(FindingCode::UplinkResolver, text, remedy)))
 }
 
-fn own(address: Ipv4Addr, name: &str) -> Answer {
+fn query_own_dnsmasq(address: Ipv4Addr, name: &str) -> Answer {
     let address = IpAddr::V4(address);
     let finding = match resolve(address, address, None, name) {
         Ok(Resolution::Addresses(count)) => {

@@ -130,7 +130,7 @@ const GENERATED_PROFILES: &str = "/run/NetworkManager/system-connections";
 
 /// Finds profiles of netplan or cloud-init for the cluster's port.
 pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
-    context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
+    context.cluster_port().map_or_else(Vec::new, |port| profile_findings(context.machine, &port))
 }
 
 /// A profile that configures a port at each boot.
@@ -182,7 +182,7 @@ impl Profile {
     }
 }
 
-fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
+fn profile_findings(machine: &Machine, port: &str) -> Vec<Finding> {
     configured_by(machine, port).iter().filter_map(|profile| profile.finding(port)).collect()
 }
 
@@ -193,12 +193,12 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
         names.map(move |name| format!("{folder}/{name}"))
     });
     let of_netplan = |file: String| {
-        line_of(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
+        matching_line(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
     };
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
     let seed = CLOUD_INIT_SEEDS
         .iter()
-        .find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
+        .find_map(|file| Some((*file, matching_line(&machine.read(file)?, port)?)));
     let seed = seed.filter(|_| cloud_init_writes_networks(machine));
     found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
     if found.is_empty() {
@@ -242,7 +242,7 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
 
 /// Returns the line of netplan's YAML that matches the port: its name as a key, or a `name:` or
 /// `set-name:` of a match.
-fn line_of(text: &str, port: &str) -> Option<usize> {
+fn matching_line(text: &str, port: &str) -> Option<usize> {
     text.lines()
         .position(|line| !line.trim_start().starts_with('#') && matches_port(line, port))
         .map(|place| place + 1)
@@ -252,7 +252,7 @@ fn line_of(text: &str, port: &str) -> Option<usize> {
 fn matches_port(line: &str, port: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim();
     let Some((key, value)) = line.split_once(':') else { return false };
-    match (bare(key), bare(value)) {
+    match (unquoted(key), unquoted(value)) {
         ("name" | "set-name" | "- name", value) => !value.is_empty() && super::matches(value, port),
         (key, "" | "{}") => key == port,
         (key, value) => key == port && value.starts_with('{'),
@@ -260,7 +260,7 @@ fn matches_port(line: &str, port: &str) -> bool {
 }
 
 /// Returns a word of YAML without its quotes.
-fn bare(word: &str) -> &str {
+fn unquoted(word: &str) -> &str {
     word.trim().trim_matches(['"', '\''])
 }
 

@@ -29,7 +29,7 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
 /// Finds other DHCP servers, and programs on port 53 or 67 where the gateway would serve.
 pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(starts_too).collect();
+    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other_server).collect();
     if context.settings.cluster.dhcp.is_some() {
         findings.extend(listeners_in_the_way(context));
     }
@@ -44,7 +44,7 @@ pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
 }
 
 /// Describes another DHCP server that starts with the machine: its unit, and what it is.
-fn starts_too((unit, what): (&str, &str)) -> Finding {
+fn other_server((unit, what): (&str, &str)) -> Finding {
     Finding::new(
         FindingCode::GatewayDhcpOther,
         format!("{what} starts with the machine and would answer the nodes as well"),
@@ -171,7 +171,7 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
     let Vital::Time { served, servers } = time::read(&machine.path("/")) else { return Vec::new() };
     if served && auto && context.settings.gateway.enabled {
-        return unserved(context);
+        return not_serving(context);
     }
     let has_server = served || servers.iter().any(|server| !server.is_loopback());
     if !context.settings.gateway.enabled || !auto || has_server {
@@ -195,7 +195,7 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
 }
 
 /// Finds a time server of the head that does not serve the nodes.
-fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
+fn not_serving(context: &CheckContext<'_>) -> Vec<Finding> {
     let address = context.settings.cluster.address;
     let (text, line) = match context.machine.time_answer(address.addr()) {
         TimeAnswer::Serves | TimeAnswer::NoAddress => return Vec::new(),

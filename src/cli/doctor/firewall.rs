@@ -89,11 +89,11 @@ pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
         context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
     });
     let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
-    files.filter(|file| holds_our_table(context.machine, file)).map(saved).collect()
+    files.filter(|file| holds_our_table(context.machine, file)).map(saved_copy).collect()
 }
 
 /// Describes a file that contains a copy of our table.
-fn saved(file: String) -> Finding {
+fn saved_copy(file: String) -> Finding {
     Finding::new(
         FindingCode::GatewayTableSaved,
         format!("{file} holds a copy of the table inet bramblegate"),
@@ -220,13 +220,13 @@ fn not_accepted(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Fi
     let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
         return Vec::new();
     };
-    let open: Vec<_> = rules.lines().filter_map(accepted).collect();
+    let open: Vec<_> = rules.lines().filter_map(accepted_ports).collect();
     let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
-    missing.map(kept_closed).collect()
+    missing.map(closed_port).collect()
 }
 
 /// Describes a port of sshd that the rules do not accept, though `uplink.allow` covers it.
-fn kept_closed(port: u16) -> Finding {
+fn closed_port(port: u16) -> Finding {
     Finding::new(
         FindingCode::HostSshClosed,
         format!(
@@ -238,7 +238,7 @@ fn kept_closed(port: u16) -> Finding {
 }
 
 /// Parses the ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
-fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
+fn accepted_ports(rule: &str) -> Option<RangeInclusive<u16>> {
     let mut words = rule.trim().strip_prefix("tcp dport ")?.split_whitespace();
     let (first, last) =
         words.next().map(|ports| ports.split_once('-').unwrap_or((ports, ports)))?;

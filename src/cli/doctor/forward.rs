@@ -22,7 +22,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
                 && !listener.address.is_loopback()
         });
         let Some(listener) = here else {
-            findings.extend(instead_of_ssh(context, forward));
+            findings.extend(forwarded_ssh(context, forward));
             continue;
         };
         let who = listener
@@ -43,7 +43,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
 
 /// Finds a forward of an ssh port of the head, which `uplink.allow` accepts; also if no sshd is
 /// seen to listen.
-fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
+fn forwarded_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);
     let ssh = |port| port == 22 || name::ssh_ports(&context.machine.path("/")).contains(&port);
     (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {

@@ -58,11 +58,11 @@ pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| {
         net.prefix_len() == 0 && Some(port) == cluster.as_ref()
     };
-    routes.iter().find(default).map(exit_by_cluster).into_iter().collect()
+    routes.iter().find(default).map(default_route_by_cluster).into_iter().collect()
 }
 
 /// Describes a default route that uses the cluster's port.
-fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
+fn default_route_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
     Finding::new(
         AlertCode::UplinkExitBy,
         format!(
@@ -243,10 +243,10 @@ pub fn leftovers(context: &CheckContext<'_>) -> Vec<Finding> {
         });
     let single = ["/etc/rc.local", "/etc/crontab", "/etc/network/interfaces"].map(str::to_owned);
     let files = single.into_iter().chain(cron).chain(cron_d).chain(hooks);
-    files.flat_map(|file| in_file(&file, &machine.read(&file).unwrap_or_default())).collect()
+    files.flat_map(|file| leftovers_in(&file, &machine.read(&file).unwrap_or_default())).collect()
 }
 
-fn in_file(file: &str, text: &str) -> Vec<Finding> {
+fn leftovers_in(file: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

@@ -56,9 +56,9 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(cluster) = context.cluster_port() else { return Vec::new() };
     let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
     let foreign = foreign_server(&status);
-    let wired = context.uplinks().into_iter().filter(|name| !is_radio(context, name));
+    let wired = context.uplinks().into_iter().filter(|name| !is_wireless(context, name));
     let evidence = wired.filter_map(|uplink| {
-        let node = node_at(context, &uplink, foreign.is_some());
+        let node = node_seen_at(context, &uplink, foreign.is_some());
         let silent = foreign.is_some() && is_silent(&status, &uplink);
         let why = match node {
             Some(node) => format!("the node {node} was seen at {uplink}"),
@@ -104,11 +104,11 @@ fn foreign_server(status: &Snapshot) -> Option<String> {
 fn is_silent(status: &Snapshot, uplink: &str) -> bool {
     let here =
         status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && is_waiting(of));
-    here && status.uplinks.iter().all(|of| is_waiting(of) || is_out(of))
+    here && status.uplinks.iter().all(|of| is_waiting(of) || is_disconnected(of))
 }
 
 /// Returns whether an uplink has no cable, or is absent.
-fn is_out(uplink: &Uplink) -> bool {
+fn is_disconnected(uplink: &Uplink) -> bool {
     matches!(uplink.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
 }
 
@@ -119,7 +119,7 @@ fn is_waiting(uplink: &Uplink) -> bool {
 
 /// Returns a node that is a neighbour on this port, by its hardware address. By its IP address only
 /// if `suspected`, as the venue may have the same subnet.
-fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
+fn node_seen_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
     let table = context.machine.read("/proc/net/arp").unwrap_or_default();
     let met: Vec<(Ipv4Addr, Mac)> =
         table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
@@ -141,6 +141,6 @@ fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
-fn is_radio(context: &CheckContext<'_>, name: &str) -> bool {
+fn is_wireless(context: &CheckContext<'_>, name: &str) -> bool {
     name.starts_with("wl") || context.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::sockets::holders;
+use super::sockets::{Process, holders};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::{LcdBus, LedDevice};
@@ -16,7 +16,7 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(device) = context.i2c_device() {
         if context.machine.exists(&device) {
-            findings.extend(usable(context, &device, FindingCode::LcdDenied));
+            findings.extend(check_access(context, &device, FindingCode::LcdDenied));
         } else {
             findings.push(Finding::of(FindingCode::LcdAbsent, format!("there is no {device}")));
         }
@@ -24,17 +24,15 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     if matches!(context.settings.lcd.bus, LcdBus::Gpio { .. }) {
         let chips =
             context.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
-        findings.extend(
-            chips.filter_map(|chip| {
-                usable(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)
-            }),
-        );
+        findings.extend(chips.filter_map(|chip| {
+            check_access(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)
+        }));
     }
     if uses_stick(&context.settings.led.device) {
         findings.extend(
             sticks(context)
                 .iter()
-                .filter_map(|device| usable(context, device, FindingCode::LedDenied)),
+                .filter_map(|device| check_access(context, device, FindingCode::LedDenied)),
         );
     }
     findings
@@ -62,7 +60,7 @@ fn is_stick(machine: &Machine, name: &str) -> bool {
 }
 
 /// Returns a finding unless a device node is open to one of the service's groups.
-fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
+fn check_access(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
     let metadata = context.machine.path(device).metadata().ok()?;
     let group = group_name(context, metadata.gid());
     let writable = metadata.mode() & 0o060 == 0o060;
@@ -89,15 +87,15 @@ fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
 }
 
 /// Finds other programs that have a device open and may write in between.
-fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
+fn check_holders(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     let others = holders(context.machine, device)
         .into_iter()
         .filter(|process| process.name != "bramblegate");
-    others.map(|process| holds(context.machine, device, &process)).collect()
+    others.map(|process| held_by(context.machine, device, &process)).collect()
 }
 
 /// Describes a process that has a device open.
-fn holds(machine: &Machine, device: &str, process: &super::sockets::Process) -> Finding {
+fn held_by(machine: &Machine, device: &str, process: &Process) -> Finding {
     let command = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let command = command.trim_end_matches('\0').replace('\0', " ");
     let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
@@ -137,5 +135,5 @@ pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
     let sticks =
         if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };
     let devices = context.i2c_device().into_iter().chain(sticks);
-    devices.flat_map(|device| holders_of(context, &device)).collect()
+    devices.flat_map(|device| check_holders(context, &device)).collect()
 }

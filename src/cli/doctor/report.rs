@@ -45,7 +45,7 @@ pub fn text(checks: &[CheckResult], findings: &[Finding], is_verbose: bool) -> S
         return notes + &report;
     }
     let last = report.lines().last().unwrap_or_default();
-    format!("{notes}{}{last}\n", each(checks, output::colours()))
+    format!("{notes}{}{last}\n", check_lines(checks, output::colours()))
 }
 
 /// Returns the findings as text, each with its remedy, and a last line that begins with the
@@ -67,7 +67,7 @@ pub fn entry(finding: &Finding) -> String {
 }
 
 /// Returns a line for each check that was made, and below it what it found.
-fn each(checks: &[CheckResult], colours: bool) -> String {
+fn check_lines(checks: &[CheckResult], colours: bool) -> String {
     let mut text = String::new();
     for checked in checks {
         let (mark, colour) = match checked.rank() {

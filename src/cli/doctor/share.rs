@@ -21,15 +21,15 @@ pub fn disks(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(AlertCode::ShareNotExported, text, "install the package nfs-kernel-server")
     });
     let of_each = shares.iter().filter_map(|share| match seen.disks.get(&share.path) {
-        Some(disk) => used(context, share, disk, &seen),
-        None => Some(missing(context, share, &seen)),
+        Some(disk) => mounted_disk(context, share, disk, &seen),
+        None => Some(missing_disk(context, share, &seen)),
     });
     server.into_iter().chain(of_each).collect()
 }
 
 /// Describes a share whose disk is not mounted. Without a line in `/etc/fstab` it cannot be mounted
 /// by its folder alone.
-fn missing(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Finding {
+fn missing_disk(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Finding {
     let (name, path) = (&share.name, share.path.display());
     let (text, command) = if seen.pulled.contains(&share.path) {
         let text =
@@ -56,7 +56,7 @@ fn has_line(context: &CheckContext<'_>, path: &Path) -> bool {
 }
 
 /// Returns the worst problem of a mounted disk.
-fn used(
+fn mounted_disk(
     context: &CheckContext<'_>,
     share: &Share,
     disk: &Disk,

@@ -28,7 +28,10 @@ pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
         let text = format!("{SERVER} runs, but the status page does not answer");
         return vec![Finding::of(FindingCode::HostWebSilent, text)];
     };
-    [elsewhere(context, port), venue(context), password(context)].into_iter().flatten().collect()
+    [other_port(context, port), closed_to_venue(context), missing_password(context)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Describes a page that does not run. A hint if its unit was never enabled: by default the
@@ -54,7 +57,7 @@ fn answers(context: &CheckContext<'_>, port: u16) -> bool {
 }
 
 /// Finds a page that is not at the first port of the settings.
-fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
+fn other_port(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
     let settings = context.settings;
     let mut leads = settings.forwards.iter().filter(|forward| forward.transport == Transport::Tcp);
     let first = settings.web.listen.first()?.port();
@@ -81,12 +84,12 @@ fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
 }
 
 /// Finds that `uplink.allow` keeps the venue from the page.
-fn venue(context: &CheckContext<'_>) -> Option<Finding> {
+fn closed_to_venue(context: &CheckContext<'_>) -> Option<Finding> {
     let allow = &context.settings.uplink.allow;
     if allow.contains(&Allow::Web) {
         return None;
     }
-    let mut words: Vec<String> = allow.iter().map(spelled).collect();
+    let mut words: Vec<String> = allow.iter().map(allow_entry).collect();
     words.push("\"web\"".to_owned());
     let text = "the nodes see the status page; the venue does not, because uplink.allow does not \
                 have \"web\"";
@@ -99,7 +102,7 @@ fn venue(context: &CheckContext<'_>) -> Option<Finding> {
 }
 
 /// Formats an entry of `uplink.allow` as in the settings.
-fn spelled(allow: &Allow) -> String {
+fn allow_entry(allow: &Allow) -> String {
     match *allow {
         Allow::Ssh => "\"ssh\"".to_owned(),
         Allow::Icmp => "\"icmp\"".to_owned(),
@@ -121,7 +124,7 @@ fn port_range(transport: &str, first: u16, last: u16) -> String {
 
 /// Finds that a needed password is not set: the page shows nothing without it, or the settings name
 /// networks for orders.
-fn password(context: &CheckContext<'_>) -> Option<Finding> {
+fn missing_password(context: &CheckContext<'_>) -> Option<Finding> {
     let settings = context.settings;
     let usual = [IpNet::V4(settings.cluster.address.trunc())];
     let is_closed = settings.web.public == Public::Off;

@@ -191,7 +191,7 @@ impl ChangeError {
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
     let names = if mac.is_some() || address.is_some() {
-        fold::one(&name).map(|name| vec![name]).map_err(ChangeError::from)
+        fold::unfold_one(&name).map(|name| vec![name]).map_err(ChangeError::from)
     } else {
         expand(&[name])
     };
@@ -211,7 +211,8 @@ pub fn adopt(args: Adopt) -> ExitCode {
     });
     let _lock = lock(&config);
     each("adopt", pairs, |(name, new_name)| {
-        found(socket.clone(), &config, &name).and_then(|node| adopt_found(&config, node, new_name))
+        found_node(socket.clone(), &config, &name)
+            .and_then(|node| adopt_found(&config, node, new_name))
     })
 }
 
@@ -240,7 +241,9 @@ fn rename_one(
             settings.nodes.iter().any(|node| node.name == new_name)
                 && (same || !has_node(settings, name))
         }),
-        None => found(socket, config, name).and_then(|node| adopt_found(config, node, new_name)),
+        None => {
+            found_node(socket, config, name).and_then(|node| adopt_found(config, node, new_name))
+        }
     }
 }
 
@@ -265,7 +268,7 @@ pub fn forget(args: Forget) -> ExitCode {
                 gone.push(name);
             }
             None if is_in_settings(&config, &name) => {
-                return finish("forget", Err(elsewhere(&config, &name)));
+                return finish("forget", Err(not_in_drop_in(&config, &name)));
             }
             None => found.push(name),
         }
@@ -348,7 +351,7 @@ fn is_in_settings(config: &ConfigArg, name: &str) -> bool {
 }
 
 /// Returns why a name is not in our drop-in.
-fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
+fn not_in_drop_in(config: &ConfigArg, name: &str) -> ChangeError {
     let name = name.to_owned();
     if is_in_settings(config, &name) {
         ChangeError::Elsewhere { name, drop_in: drop_in(config) }
@@ -358,7 +361,11 @@ fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
 }
 
 /// Returns a node that was found, by name.
-fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, ChangeError> {
+fn found_node(
+    socket: Option<PathBuf>,
+    config: &ConfigArg,
+    name: &str,
+) -> Result<Node, ChangeError> {
     let status = snapshot(socket, &config.config).map_err(|unknown| match unknown {
         Unavailable::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
         Unavailable::Settings(faults) => ChangeError::Settings(faults),
@@ -366,7 +373,7 @@ fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node
     let known = Inventory::of_status(&status);
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {
         Some(node) if node.found => Ok(node),
-        Some(_) => Err(elsewhere(config, name)),
+        Some(_) => Err(not_in_drop_in(config, name)),
         None => Err(ChangeError::NoSuchNode(name.to_owned())),
     }
 }

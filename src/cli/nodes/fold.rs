@@ -62,7 +62,7 @@ impl Mistake {
 pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
-        for part in parts(word)? {
+        for part in split_commas(word)? {
             let left = MAX_NAMES - names.len();
             names.extend(expand(part, left)?);
         }
@@ -76,7 +76,7 @@ pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
 ///
 /// # Errors
 /// It means several names, or has wrong syntax.
-pub fn one(word: &str) -> Result<String, FoldError> {
+pub fn unfold_one(word: &str) -> Result<String, FoldError> {
     let mut names = unfold(&[word.to_owned()])?;
     match (names.pop(), names.len()) {
         (Some(name), 0) => Ok(name),
@@ -85,7 +85,7 @@ pub fn one(word: &str) -> Result<String, FoldError> {
 }
 
 /// Splits a word at the commas outside of brackets.
-fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
+fn split_commas(word: &str) -> Result<Vec<&str>, FoldError> {
     let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
     for (at, c) in word.char_indices() {
         match c {
@@ -282,8 +282,8 @@ mod tests {
         ] {
             assert_eq!(names(word), Ok(expected.to_owned()), "{word}");
         }
-        assert_eq!(one("rpi[4]"), Ok("rpi4".to_owned()));
-        assert!(one("rpi[4-5]").unwrap_err().to_string().contains("means 2 nodes"));
+        assert_eq!(unfold_one("rpi[4]"), Ok("rpi4".to_owned()));
+        assert!(unfold_one("rpi[4-5]").unwrap_err().to_string().contains("means 2 nodes"));
     }
 
     #[test]

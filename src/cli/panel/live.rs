@@ -40,7 +40,7 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
         let picture = match &view {
             Some(view) => picture(view, &below, start.elapsed(), style),
             None if generation > 0 => {
-                dark("the daemon does not answer; waiting for it (q quits)", style)
+                unlit_display("the daemon does not answer; waiting for it (q quits)", style)
             }
             None => Vec::new(),
         };
@@ -102,7 +102,7 @@ fn brightest(view: &View) -> Duration {
 /// Draws the display, the LED, a note on devices that fail, and the line `below`.
 fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<String> {
     let mut lines = if view.lines.is_empty() {
-        let mut lines = dark("", style);
+        let mut lines = unlit_display("", style);
         lines.pop();
         lines.push(format!("{MARGIN}{}", glass::lamp(view.led, elapsed, style.depth)));
         lines
@@ -121,7 +121,7 @@ fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<Str
 }
 
 /// Returns an unlit display, and a line of text.
-fn dark(words: &str, style: Style) -> Vec<String> {
+fn unlit_display(words: &str, style: Style) -> Vec<String> {
     let view = View::default();
     let unlit = Style { depth: Depth::None, ..style };
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);

@@ -96,7 +96,7 @@ impl Masks {
         let known =
             ends.filter_map(|end| run.get(..end)).find(|word| self.words.contains(*word))?;
         let known = known.to_owned();
-        Some((known.len(), self.give("NAME", &known)))
+        Some((known.len(), self.mask_of("NAME", &known)))
     }
 
     /// Masks pairs of hexadecimal digits between colons or hyphens: six are a hardware address; of
@@ -121,7 +121,7 @@ impl Masks {
         let mask = match pairs {
             MAC => self.mac(&digits)?,
             7 => format!("{}:{}", digits.get(..2)?, self.mac(digits.get(2..)?)?),
-            _ => self.give("ID", &digits),
+            _ => self.mask_of("ID", &digits),
         };
         Some((length, mask))
     }
@@ -137,7 +137,7 @@ impl Masks {
 
     fn mac(&mut self, digits: &str) -> Option<String> {
         let is_common = ["000000000000", "ffffffffffff"].contains(&digits);
-        (!is_common).then(|| self.give("MAC", digits))
+        (!is_common).then(|| self.mask_of("MAC", digits))
     }
 
     fn ipv6(&mut self, text: &str) -> Option<(usize, String)> {
@@ -159,11 +159,11 @@ impl Masks {
         }
         let segments = address.segments();
         let (net, host) = segments.split_at(4);
-        let host = self.give("HOST", &format!("{host:x?}"));
+        let host = self.mask_of("HOST", &format!("{host:x?}"));
         let net = if address.is_unicast_link_local() {
             "fe80".to_owned()
         } else {
-            self.give("NET", &format!("{net:x?}"))
+            self.mask_of("NET", &format!("{net:x?}"))
         };
         Some((length, format!("{net}::{host}")))
     }
@@ -172,7 +172,7 @@ impl Masks {
         let is_part = |c: char| c.is_ascii_digit() || c == '.';
         let run = text.get(..text.find(|c| !is_part(c)).unwrap_or(text.len()))?;
         if run.ends_with('.') && text.get(run.len()..)?.starts_with("in-addr.arpa") {
-            return Some((run.len() - 1, self.give("REVERSE", run)));
+            return Some((run.len() - 1, self.mask_of("REVERSE", run)));
         }
         let run = run.trim_end_matches('.');
         if !ends_at(text, run.len()) {
@@ -184,7 +184,7 @@ impl Masks {
         // The panel shows a subnet in this form: CLASH 192.168.50.
         let numbers: Vec<&str> = run.split('.').collect();
         let known = self.given.contains_key(&("NET", run.to_owned()));
-        (numbers.len() == 3 && known).then(|| (run.len(), self.give("NET", run)))
+        (numbers.len() == 3 && known).then(|| (run.len(), self.mask_of("NET", run)))
     }
 
     /// Masks an IPv4 address. Its first three octets are the net, so addresses that share them stay
@@ -194,12 +194,12 @@ impl Masks {
             return address.to_string();
         }
         let [a, b, c, host] = address.octets();
-        let net = self.give("NET", &format!("{a}.{b}.{c}"));
+        let net = self.mask_of("NET", &format!("{a}.{b}.{c}"));
         format!("{net}.h{host}")
     }
 
     /// Returns the mask of a thing, or assigns one that is not itself a word to mask.
-    fn give(&mut self, kind: &'static str, thing: &str) -> String {
+    fn mask_of(&mut self, kind: &'static str, thing: &str) -> String {
         let key = (kind, thing.to_owned());
         if let Some(mask) = self.given.get(&key) {
             return mask.clone();

@@ -47,7 +47,7 @@ pub fn settings() -> Result<Settings, Vec<Fault>> {
     let compatible = settings::compatible();
     let files = [("first start", text)];
     let mut settings = config::resolve(&files, &boards, compatible.as_deref(), None)?.settings;
-    settings.unset = Some(why(Path::new(BOOT_FILE)));
+    settings.unset = Some(reason(Path::new(BOOT_FILE)));
     Ok(settings)
 }
 
@@ -75,7 +75,7 @@ fn display_values(values: &[(&str, String)]) -> String {
 }
 
 /// Returns why the head is not set up.
-fn why(boot_file: &Path) -> Unset {
+fn reason(boot_file: &Path) -> Unset {
     if boot_file.symlink_metadata().is_err() {
         return Unset::NoFile;
     }
@@ -130,14 +130,14 @@ mod tests {
     fn a_boot_file_that_is_wrong_is_named_with_its_place() {
         let held = tempfile::tempdir().unwrap();
         let file = held.path().join("bramblegate.toml");
-        assert_eq!(why(&file), Unset::NoFile);
+        assert_eq!(reason(&file), Unset::NoFile);
         std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\nclsuter.interface = \"eth0\"\n")
             .unwrap();
-        let Unset::BootFile(text) = why(&file) else { panic!("it is wrong") };
+        let Unset::BootFile(text) = reason(&file) else { panic!("it is wrong") };
         assert!(text.contains("bramblegate.toml:2:1: error: "), "{text}");
         std::fs::write(&file, "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\n")
             .unwrap();
-        let Unset::BootFile(text) = why(&file) else { panic!("it is not in use") };
+        let Unset::BootFile(text) = reason(&file) else { panic!("it is not in use") };
         assert!(text.contains("bramblegate-setup.service"), "{text}");
         assert!(!is_unset(&held.path().join("missing.toml")));
     }

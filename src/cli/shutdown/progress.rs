@@ -76,8 +76,8 @@ impl Progress {
         let waiting: Vec<String> = self.waiting().map(str::to_owned).collect();
         Shutdown {
             ended,
-            going: first(&mut self.going),
-            staying: first(&mut self.staying),
+            going: take_names(&mut self.going),
+            staying: take_names(&mut self.staying),
             head: self.head,
             left_s: left.as_secs(),
             waiting_total: waiting.len(),
@@ -101,7 +101,7 @@ impl Progress {
     }
 }
 
-fn first(names: &mut VecDeque<String>) -> Vec<String> {
+fn take_names(names: &mut VecDeque<String>) -> Vec<String> {
     names.drain(..names.len().min(MAX_CHANGES)).collect()
 }
 
@@ -133,19 +133,19 @@ impl Reporter {
 fn send_all(socket: &std::path::Path, reports: &Receiver<Shutdown>) {
     let mut client = match ControlClient::connect(socket) {
         Ok(client) => client,
-        Err(error) => return note_silence(&format!("{}: {error}", socket.display())),
+        Err(error) => return report_failure(&format!("{}: {error}", socket.display())),
     };
     for report in reports {
         match client.send(&Order::Shutdown(report)) {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => return note_silence(&why),
-            Err(error) => return note_silence(&error.to_string()),
+            Ok(Err(why)) => return report_failure(&why),
+            Err(error) => return report_failure(&error.to_string()),
         }
     }
 }
 
 /// Reports that the panel does not show the shutdown.
-fn note_silence(why: &str) {
+fn report_failure(why: &str) {
     output::note(
         &format!("the panel does not show the shutdown: {why}"),
         "`systemctl status bramblegate` shows whether the daemon runs",

@@ -51,7 +51,7 @@ impl Page {
         for part in parts {
             let last = lines.last().map_or(0, |line| width(line));
             if last > 0 && last + 2 + width(part) <= room {
-                add(&mut lines, "  ", part);
+                append(&mut lines, "  ", part);
                 continue;
             }
             if last > 0 {
@@ -62,7 +62,7 @@ impl Page {
                 if last > 0 && last + width(word.trim_end()) > room {
                     lines.push(String::new());
                 }
-                add(&mut lines, "", word);
+                append(&mut lines, "", word);
             }
         }
         for (number, line) in lines.iter().enumerate() {
@@ -94,7 +94,7 @@ impl Page {
     }
 }
 
-fn add(lines: &mut [String], between: &str, text: &str) {
+fn append(lines: &mut [String], between: &str, text: &str) {
     if let Some(line) = lines.last_mut() {
         line.push_str(between);
         line.push_str(text);

@@ -29,13 +29,13 @@ impl Board {
         let file = toml_span::parse(text)
             .map_err(DeserError::from)
             .and_then(|mut value| File::deserialize(&mut value))
-            .map_err(|errors| invalid(name, text, &errors))?;
+            .map_err(|errors| invalid_board(name, text, &errors))?;
         let File { description, compatible, lcd, gpio, led, ports } = file;
         Ok(Self { name: name.to_owned(), description, compatible, lcd, gpio, led, ports })
     }
 }
 
-fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
+fn invalid_board(name: &str, text: &str, errors: &DeserError) -> BoardError {
     let lines = Lines::new(text);
     let found = errors.errors.iter().flat_map(|error| value_errors(error, &lines));
     let faults = found.map(|(offset, ValueError { message, remedy })| {
@@ -82,14 +82,14 @@ fn report<T>(table: &mut TableHelper<'_>, span: Span, message: &str, remedy: &st
     None
 }
 
-fn custom(span: Span, message: String) -> DeserError {
+fn custom_error(span: Span, message: String) -> DeserError {
     DeserError::from(Error { kind: ErrorKind::Custom(message.into()), span, line_info: None })
 }
 
 /// Finishes a table: returns the value, or all errors of the table.
 fn finish<T>(table: TableHelper<'_>, value: Option<T>) -> Result<T, DeserError> {
     table.finalize(None)?;
-    value.ok_or_else(|| custom(Span::default(), "incomplete".to_owned()))
+    value.ok_or_else(|| custom_error(Span::default(), "incomplete".to_owned()))
 }
 
 impl<'de> Deserialize<'de> for File {

@@ -153,7 +153,7 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
         let known = |known: &Client| matches!(known, Client::Standalone(other) if other.name == process.name);
         if alone
             && !clients.iter().any(known)
-            && is_on(machine, process, index, port)
+            && is_on_port(machine, process, index, port)
             && !is_child_of_a_manager(machine, process)
         {
             clients.push(Client::Standalone(process.clone()));
@@ -219,7 +219,7 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
 
 /// Returns whether a client is on the port: its command line names the port, or it holds a packet
 /// socket there (needs root).
-fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
+fn is_on_port(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
     if process.name == "busybox" && !words.iter().any(|word| word.ends_with("udhcpc")) {

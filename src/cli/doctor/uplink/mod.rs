@@ -42,7 +42,7 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.sockets.status);
     let mut findings = switched_off(context);
     for port in context.uplinks() {
-        let known = status.as_ref().and_then(|status| uplink(status, &port));
+        let known = status.as_ref().and_then(|status| uplink_status(status, &port));
         findings.extend(portal(context, &port, known));
         findings.extend(
             status
@@ -113,7 +113,7 @@ fn switch_on(machine: &Machine, port: &str) -> String {
 }
 
 /// Returns the daemon's status of one uplink.
-fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
+fn uplink_status<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
 
