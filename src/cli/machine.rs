@@ -397,7 +397,7 @@ mod tests {
     /// A link planted beside the settings is not followed, and a failed write leaves nothing
     /// behind.
     #[test]
-    fn settings_are_written_whole_or_not_at_all() {
+    fn settings_are_written_atomically() {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);

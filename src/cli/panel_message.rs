@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_spread_over_the_rows() {
+    fn words_are_distributed_over_the_rows() {
         let spread = |columns, rows| spread("SAFE TO UNPLUG", Geometry { columns, rows });
         assert_eq!(spread(16, 2), ["SAFE TO UNPLUG"]);
         assert_eq!(spread(8, 2), ["SAFE TO", "UNPLUG"]);

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_settings_that_are_wrong_too() {
+    fn names_are_found_in_invalid_settings_too() {
         let text = "cluster.domain = \"home\"\n[[node]\nname = 'Kitchen'\nnode = [{ name = \"nas\", \
                     mac = \"b8:27:eb:00:00:01\" }]\nmembers = [\"shelf*\", \"nas\"]\n\
                     device = \"blinkstick:BS012345-3.0\"\nto = \"desk:22\"\n\
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_a_small_display_breaks_is_left_out() {
+    fn an_address_broken_over_display_rows_is_left_out() {
         let status = r#"{"panel":{"lcd":{"lines":["255.255.","255♥"]}},"uplink":null}"#;
         let text = without_address_rows(status);
         assert!(!text.contains("255"), "{text}");

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mount_that_a_file_is_on_is_named() {
+    fn the_mount_point_of_a_file_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let etc = root.join("my etc");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_write_the_settings_learns_what_helps() {
+    fn each_write_error_has_its_remedy() {
         let logged = |errno: rustix::io::Errno| {
             NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.help()
         };

@@ -21,7 +21,9 @@ use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::{self, Fault, PortPattern};
 use crate::facts::link::port::is_glob;
-use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve, take_out};
+use questions::{
+    Ask, Refusal, ask_dhcp, ask_interfaces, ask_managers, ask_profiles, ask_snmp, ask_web,
+};
 use steps::{Step, install, release, replace, snmp, web};
 
 const EXAMPLES: &str = "\
@@ -154,20 +156,20 @@ fn plan(
     let ask: &mut Ask<'_> = &mut ask;
     let (mut steps, port) = match &args.from {
         Some(file) => {
-            let (mut steps, port) = taken_from(machine, file)?;
+            let (mut steps, port) = steps_from_file(machine, file)?;
             steps.extend(args.web.then(|| web(machine)).flatten());
             (steps, port)
         }
-        None => chosen(machine, board, device_tree, args, ask)?,
+        None => steps_by_asking(machine, board, device_tree, args, ask)?,
     };
     // A glob may match nothing yet.
     let (managers, profiles) = match port.as_str() {
         "" => (Vec::new(), Vec::new()),
         port => (cluster::managed_by(machine, port), cluster::configured_by(machine, port)),
     };
-    let managers = leave_alone(managers, &port, args, ask)?;
-    let profiles = take_out(profiles, &port, args, ask)?;
-    let with_snmp = answer_snmp(machine, args, ask)?;
+    let managers = ask_managers(managers, &port, args, ask)?;
+    let profiles = ask_profiles(profiles, &port, args, ask)?;
+    let with_snmp = ask_snmp(machine, args, ask)?;
     steps.extend(managers.into_iter().flat_map(|manager| release(machine, manager, &port)));
     steps.extend(profiles.iter().flat_map(|profile| steps::take_out(machine, profile, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
@@ -188,7 +190,7 @@ fn plan(
 }
 
 /// Detects and asks; returns the steps that write the settings, and the interface to the nodes.
-fn chosen(
+fn steps_by_asking(
     machine: &Machine,
     board: &Board,
     device_tree: bool,
@@ -200,17 +202,17 @@ fn chosen(
     if !args.verbosity.quiet {
         proposal.reasons.iter().for_each(|line| output::err(&format!("{line}\n")));
     }
-    choose(machine, &mut proposal, args, ask)?;
-    serve(&mut proposal, args, obstacle(machine), ask)?;
+    ask_interfaces(machine, &mut proposal, args, ask)?;
+    ask_dhcp(&mut proposal, args, obstacle(machine), ask)?;
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
-    let with_web = answer_web(machine, &mut proposal, args, ask)?;
+    let with_web = ask_web(machine, &mut proposal, args, ask)?;
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(with_web.then(|| web(machine)).flatten());
     Ok((steps, port))
 }
 
-/// Returns what [`chosen`] does, for settings that are already written.
-fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
+/// Returns what [`steps_by_asking`] does, for settings that are already written.
+fn steps_from_file(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
     let (files, faults) = settings::read_files(file);
     let (Some((name, text)), []) = (files.into_iter().next(), faults.as_slice()) else {
         return Err(SetupError::Settings(faults));

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_when_it_differs_and_taken_away() {
+    fn a_file_is_written_if_it_differs_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let file = root.join("etc/exports.d/bramblegate.exports");

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_is_put_right() {
+    fn a_typing_error_gets_a_suggestion() {
         assert_eq!(remedy("uplink", "interfacs"), "did you mean \"interfaces\"?");
         assert_eq!(remedy("", "upling"), "did you mean \"uplink\"?");
         assert_eq!(remedy("gateway", "on-stop"), "did you mean \"on_stop\"?");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_found_where_it_belongs() {
+    fn a_misplaced_table_gets_its_place() {
         for (unknown, wanted) in [
             ("dhcp", "did you mean [cluster.dhcp]?"),
             ("dns", "did you mean [cluster.dns]?"),

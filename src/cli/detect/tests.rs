@@ -55,7 +55,7 @@ fn pair(proposal: &Proposal) -> (&str, &str) {
 }
 
 #[test]
-fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
+fn on_a_pi_ethernet_is_the_cluster_and_wifi_the_uplink() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
     let seen = proposal("raspberry-pi-4", &ports, Some("wlan0"));
     assert_eq!(pair(&seen), ("[\"wlan0\"]", "\"eth0\""));
@@ -63,7 +63,7 @@ fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
 }
 
 #[test]
-fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
+fn the_port_of_the_default_route_stays_an_uplink() {
     let ports = [
         port("enp1s0", PortKind::Wired),
         port("enp2s0", PortKind::Wired),
@@ -79,7 +79,7 @@ fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
 }
 
 #[test]
-fn what_is_missing_is_filled_in_and_reported() {
+fn missing_ports_are_filled_in_and_reported() {
     for (board, ports) in [
         ("generic-pc", vec![]),
         ("generic-pc", vec![port("enp1s0", PortKind::Wired)]),
@@ -93,7 +93,7 @@ fn what_is_missing_is_filled_in_and_reported() {
 
 /// What is written passes `check`, also when every `#` before a key is taken away.
 #[test]
-fn what_is_written_is_right_on_every_board() {
+fn written_settings_are_valid_on_every_board() {
     let kinds = [PortKind::Wired, PortKind::Usb, PortKind::Wireless];
     for name in crate::board::Boards::default().names() {
         let board = Board::built_in(&name).unwrap();
@@ -117,7 +117,7 @@ fn what_is_written_is_right_on_every_board() {
 
 /// As the header of the file says.
 #[test]
-fn every_key_stands_there_with_its_default_or_an_example() {
+fn every_key_is_written_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
     let text = write(
         &proposal("raspberry-pi-4", &ports, Some("wlan0")),
@@ -153,7 +153,7 @@ fn uncommented(text: &str) -> String {
 }
 
 #[test]
-fn a_subnet_that_is_taken_is_left_alone() {
+fn a_subnet_in_use_is_not_proposed() {
     let found = Found {
         ports: vec![port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)],
         subnets: vec![("192.168.0.0/16".parse().unwrap(), "wlan0".to_owned())],
@@ -192,7 +192,7 @@ fn an_expander_that_answers_becomes_the_display() {
 }
 
 #[test]
-fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
+fn an_oled_that_answers_becomes_the_display_in_valid_settings() {
     for (answer, size, controller) in
         [(0x46, "128x64", "SSD1306"), (0x03, "128x32", "SSD1306"), (0x48, "128x64", "SH1106")]
     {
@@ -284,7 +284,7 @@ fn ports_are_distinguished_by_sysfs() {
 }
 
 #[test]
-fn busses_of_monitors_are_left_alone() {
+fn buses_of_monitors_are_not_read() {
     let folder = Folder::new("busses");
     let root = &folder.0;
     for (device, name) in [
@@ -308,7 +308,7 @@ fn busses_of_monitors_are_left_alone() {
 proptest! {
     /// The kernel takes almost any name for a port (dev_valid_name in net/core/dev.c).
     #[test]
-    fn what_is_found_is_written_as_toml(names in proptest::collection::hash_set("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
+    fn detected_names_are_written_as_toml(names in proptest::collection::hash_set("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
         let names: Vec<String> = names.into_iter().collect();
         let ports: Vec<Port> = names.iter().map(|name| port(name, PortKind::Wired)).collect();
         let board = Board::built_in("generic-pc").unwrap();

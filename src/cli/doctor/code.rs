@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_is_an_alerts_is_in_one_table_only() {
+    fn no_code_is_both_an_alerts_and_doctors_own() {
         let names: Vec<&str> = FindingCode::OWN.iter().map(|code| code.name()).collect();
         assert!(names.is_sorted(), "{names:?}");
         let twice: Vec<&&str> =

@@ -17,7 +17,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 const DAEMON_ONLY: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
 /// Asks the kernel which routes packets take, as the daemon does. If our own rules are not loaded,
-/// only alerts about a certain rule count.
+/// only alerts that name a rule count.
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     let (settings, mut facts, now) = (context.settings, context.facts(), clock::now());
     let plan_for = |facts: &Facts| egress(settings, facts, &decide::decide(settings, facts));

@@ -497,7 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
+    fn a_symbolic_link_stays_and_its_target_is_written() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let (link, between) = (folder.join("60-nodes.toml"), folder.join("between.toml"));
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_dnsmasq_takes_for_a_time_is_refused_and_nothing_is_written() {
+    fn a_name_that_dnsmasq_reads_as_a_time_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_in_that_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_drop_in_is_not_overwritten() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_node_of_another_file_has_is_refused_and_that_node_stays_what_it_is() {
+    fn a_name_taken_in_another_file_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heads_own_name_is_no_nodes_name() {
+    fn the_heads_own_name_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };

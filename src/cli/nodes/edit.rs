@@ -100,7 +100,7 @@ mod tests {
                         address = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
 
     #[test]
-    fn a_node_is_added_behind_what_is_there() {
+    fn a_node_is_appended() {
         let entry = Entry {
             name: "rpi3".into(),
             mac: Some("b8:27:eb:00:00:03".into()),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_goes_takes_nothing_along() {
+    fn a_removed_node_leaves_other_lines_unchanged() {
         let text = without(TEXT, "rpi1").unwrap();
         assert_eq!(
             text,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_and_forgotten_leaves_the_text_as_it_was() {
+    fn removing_an_added_node_restores_the_text() {
         let entry = Entry { name: "rpi3".into(), ..Entry::default() };
         assert_eq!(without(&with(TEXT, &entry), "rpi3").as_deref(), Some(TEXT));
     }

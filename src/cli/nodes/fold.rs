@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn folded_names_are_those_of_slurm_and_clustershell() {
+    fn folded_names_expand_as_in_slurm_and_clustershell() {
         for (word, expected) in [
             ("rpi1", "rpi1"),
             ("rpi[1-3]", "rpi1 rpi2 rpi3"),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folded_name_is_explained() {
+    fn wrong_syntax_of_folded_names_is_explained() {
         for (word, why) in [
             ("rpi[1-3", "not closed"),
             ("rpi1-3]", "not opened"),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_folded_as_slurm_and_clustershell_fold_them() {
+    fn names_fold_as_in_slurm_and_clustershell() {
         for (names, flat, all) in [
             ("rpi1 rpi2 rpi3", "rpi[1-3]", "rpi[1-3]"),
             ("rpi10 rpi2 rpi1 rpi2", "rpi[1-2,10]", "rpi[1-2,10]"),
@@ -348,7 +348,7 @@ mod tests {
         }
 
         #[test]
-        fn any_word_is_understood_or_explained_and_never_too_many(word in "[a-c0-9,\\[\\]-]{0,24}") {
+        fn any_word_expands_within_the_limit_or_is_an_error(word in "[a-c0-9,\\[\\]-]{0,24}") {
             if let Ok(names) = unfold(&[word]) {
                 prop_assert!(names.len() <= MAX_NAMES);
                 prop_assert!(names.iter().all(|name| !name.contains(['[', ']', ','])));
@@ -356,7 +356,7 @@ mod tests {
         }
 
         #[test]
-        fn a_range_is_all_between_its_ends(low in 0_usize..2000, more in 0_usize..200, width in 0_usize..5, after in "[a-z]{0,3}") {
+        fn a_range_has_all_numbers_between_its_ends(low in 0_usize..2000, more in 0_usize..200, width in 0_usize..5, after in "[a-z]{0,3}") {
             let high = low + more;
             let padded = if width > 0 { format!("{low:0width$}") } else { low.to_string() };
             let zero = if padded.starts_with('0') { padded.len() } else { 0 };

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tool_gets_what_it_reads() {
+    fn each_format_is_as_its_tool_reads_it() {
         let extra = Extra { domain: Some("bramble"), slots: Some(4), port: Some(9100) };
         assert_eq!(printed(Format::Nodeset, extra), "rpi[1-2,10]\n");
         assert_eq!(printed(Format::Pdsh, extra), "rpi[1-2,10]\n");
@@ -225,7 +225,7 @@ mod tests {
     /// A board chooses its own name, and slurm.conf(5) reserves this one for the defaults of later
     /// lines.
     #[test]
-    fn what_slurm_takes_for_defaults_is_no_node_and_no_partition() {
+    fn the_reserved_name_of_slurm_is_no_node_and_no_partition() {
         let mut nodes = nodes();
         (nodes[1].name, nodes[1].group) = ("Default".to_owned(), Some("default".to_owned()));
         let without = "# Default is left out: Slurm has another meaning for this name\n\
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nodes_are_no_names() {
+    fn without_nodes_the_output_is_empty() {
         for format in
             [Format::Nodeset, Format::Pdsh, Format::Hostfile, Format::Slurm, Format::Hosts]
         {

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_node_and_no_colours_where_none_are_wanted() {
+    fn the_table_has_a_line_for_each_node_and_optional_colours() {
         let nodes = status().nodes;
         let text = table(&nodes[..2], false);
         assert_eq!(
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_file_has_those_that_have_an_address_and_a_name_that_is_one() {
+    fn a_hosts_file_has_nodes_with_an_address_and_a_valid_name() {
         let known = Inventory::of_status(&status());
         assert_eq!(
             format::hosts(&known.nodes, Some("bramble")),

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rom_is_the_one_that_has_the_letters() {
+    fn the_rom_has_the_displayed_letters() {
         let view = |line: &str| View { lines: vec![line.to_owned()], ..View::default() };
         assert_eq!(view("bücherei ♥").charset(), Charset::A00);
         assert_eq!(view("école").charset(), Charset::A02);

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_thing_has_the_same_mask_and_relations_stay() {
+    fn equal_things_get_equal_masks_and_subnets_stay_visible() {
         let text = "eth0 192.168.50.1/24 b8:27:eb:00:00:01, rpi1.bramble at 192.168.50.11: \
                     B8-27-EB-00-00-01 b827eb000001 10.0.0.1 RPI1 rpi10 enxb827eb000001";
         assert_eq!(
@@ -259,14 +259,14 @@ mod tests {
 
     /// Addresses that identify no machine stay readable, as do words that only look like one.
     #[test]
-    fn what_is_the_same_everywhere_stays() {
+    fn common_addresses_are_not_masked() {
         let text = "0.0.0.0/0 127.0.0.1:53 255.255.255.0 224.0.0.251 ::1 ff02::1 12:34:56 1.2 \
                     00:00:00:00:00:00 bramblegate::cli::run 2026-11-30T06:00:00 deadbeef0000 v1.2.3";
         assert_eq!(masked(&["rpi1"], text), text);
     }
 
     #[test]
-    fn a_mask_is_no_name_that_is_masked() {
+    fn a_mask_is_never_a_masked_name() {
         assert_eq!(masked(&["name1", "net1"], "name1 10.0.0.1 net1"), "NAME2 NET2.h1 NAME3");
     }
 
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_survives_in_whatever_company(
+        fn nothing_survives_in_any_surroundings(
             name in "[a-z][a-z0-9-]{0,8}[a-z0-9]",
             v4 in any::<[u8; 4]>(),
             v6 in any::<[u16; 8]>(),

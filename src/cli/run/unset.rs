@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_surely_is_a_display_is_driven_without_being_asked() {
+    fn only_a_certain_display_is_driven_without_settings() {
         assert!(display_values(&found(0x27, 0x08)).contains("lcd.address = 0x27"));
         assert!(display_values(&found(0x3f, 0xff)).contains("lcd.address = 0x3f"));
         // Relays on an expander: a wrong bit switches something.
@@ -127,7 +127,7 @@ mod tests {
 
     /// The first fault of the boot file is shown with its place; a file that was named is missed.
     #[test]
-    fn a_boot_file_that_is_wrong_is_named_with_its_place() {
+    fn a_wrong_boot_file_is_reported_with_its_position() {
         let held = tempfile::tempdir().unwrap();
         let file = held.path().join("bramblegate.toml");
         assert_eq!(reason(&file), Unset::NoFile);

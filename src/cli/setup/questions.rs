@@ -25,7 +25,7 @@ impl Refusal {
 }
 
 /// Sets the interfaces in the proposal, from arguments and answers.
-pub fn choose(
+pub fn ask_interfaces(
     machine: &Machine,
     proposal: &mut Proposal,
     args: &Args,
@@ -178,7 +178,7 @@ fn confirm(
 
 /// Asks whether to serve addresses and names to the nodes. The daemon itself checks, each time
 /// before it serves, that no other server answers on the cluster's interface.
-pub fn serve(
+pub fn ask_dhcp(
     proposal: &mut Proposal,
     args: &Args,
     obstacle: Option<(String, String)>,
@@ -199,7 +199,7 @@ pub fn serve(
 
 /// Asks for each program that manages the cluster's interface whether it should release it; returns
 /// those that should.
-pub fn leave_alone(
+pub fn ask_managers(
     managers: Vec<Manager>,
     port: &str,
     args: &Args,
@@ -220,7 +220,7 @@ pub fn leave_alone(
 
 /// Asks for each profile that configures the cluster's interface at boot whether to take it out;
 /// returns those to take out.
-pub fn take_out(
+pub fn ask_profiles(
     profiles: Vec<Profile>,
     port: &str,
     args: &Args,
@@ -240,7 +240,7 @@ pub fn take_out(
 
 /// Asks whether the system's snmpd should answer for the cluster, if it is installed and not set up
 /// for that.
-pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
+pub fn ask_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
     if args.snmp {
         return Ok(true);
     }
@@ -252,7 +252,7 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
 
 /// Asks whether the venue may see the status page, if its server is installed; sets that in the
 /// proposal.
-pub fn answer_web(
+pub fn ask_web(
     machine: &Machine,
     proposal: &mut Proposal,
     args: &Args,

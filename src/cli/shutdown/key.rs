@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_file_of_roots_is_named_with_the_remedy() {
+    fn a_wrong_key_file_is_reported_with_its_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         assert!(message(&path).contains("there is no") && message(&path).contains("ssh-keygen -t"));

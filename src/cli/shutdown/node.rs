@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_the_node_ends_is_a_confirmation_once_the_user_was_logged_in() {
+    fn a_connection_closed_after_the_log_in_is_a_confirmation() {
         for (code, words) in [
             (0, ""),
             (255, "Connection to 192.168.50.11 closed by remote host.\r\n"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn others_than_root_need_sudo() {
+    fn users_but_root_need_sudo() {
         let target = |user: &str| Target {
             name: "rpi1".to_owned(),
             address: IpAddr::from([192, 168, 50, 11]),

@@ -146,7 +146,7 @@ mod tests {
     const HOSTS: &str = "Host rpi1\n    HostName 192.168.50.11\n";
 
     #[test]
-    fn what_was_there_stays_and_a_second_time_changes_nothing() {
+    fn other_lines_stay_and_a_second_run_changes_nothing() {
         let held = tempfile::tempdir().unwrap();
         let (home, ssh) = (held.path(), held.path().join(".ssh"));
         fs::create_dir(&ssh).unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_includes_it_already_is_enough() {
+    fn an_existing_include_is_recognized() {
         let ssh = Path::new("/home/x/.ssh");
         for line in [
             "Include config.d/*",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_file_is_not_overwritten() {
         let held = tempfile::tempdir().unwrap();
         fs::create_dir_all(held.path().join(".ssh/config")).unwrap();
         let error = install(held.path(), HOSTS, false).unwrap_err();

@@ -103,7 +103,7 @@ fn is_placeholder(example: &str) -> bool {
 }
 
 #[test]
-fn what_a_help_line_shows_is_accepted() {
+fn values_in_help_lines_are_accepted() {
     let (mut messages, mut applied) = (0, 0);
     for key in keys::all() {
         for value in WRONG {
@@ -133,7 +133,7 @@ fn what_a_help_line_shows_is_accepted() {
 
 /// Messages keep to English articles, and avoid literal translations.
 #[test]
-fn messages_keep_to_the_words_of_the_house() {
+fn messages_keep_to_the_vocabulary() {
     let mut seen = Vec::new();
     for key in keys::all() {
         for value in WRONG {
@@ -155,7 +155,7 @@ fn messages_keep_to_the_words_of_the_house() {
 /// The values in each file below are inconsistent; the values in the remedy are written in their
 /// place.
 #[test]
-fn advice_about_the_whole_is_right_when_followed() {
+fn remedies_about_several_settings_are_valid() {
     let dhcp = "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n";
     for (wrong, right) in [
         ("cluster.address = \"192.168.50.0/24\"", "cluster.address = \"192.168.50.1/24\""),

@@ -11,7 +11,7 @@ fn serves(more: &str) -> String {
 }
 
 #[test]
-fn nodes_that_would_get_no_time_server_are_a_hint_and_no_finding() {
+fn a_missing_time_server_is_a_hint() {
     let head =
         |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
     let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");

@@ -32,7 +32,7 @@ fn codes(head: &Head) -> Vec<(&'static str, Rank)> {
 }
 
 #[test]
-fn a_page_that_does_not_run_is_a_finding_where_it_is_to_run() {
+fn a_stopped_page_is_a_finding_if_it_is_enabled() {
     let head = Head::new("web-off");
     assert_eq!(codes(&head), [], "it is not installed");
     let head = head.with(UNIT, "");
@@ -65,7 +65,7 @@ fn a_page_that_does_not_answer_is_a_finding() {
 }
 
 #[test]
-fn who_has_its_port_is_named() {
+fn the_process_on_the_pages_port_is_named() {
     let head = serving("web-port", "8080").with("/proc/net/tcp", PORTS);
     head.file("/proc/60/comm", "apache2\n");
     let head = head.link("/proc/60/fd/4", "socket:[7]");
@@ -86,7 +86,7 @@ fn who_has_its_port_is_named() {
 }
 
 #[test]
-fn what_lets_the_venue_in_keeps_what_was_allowed() {
+fn the_command_that_allows_the_page_keeps_other_services() {
     let head = serving("web-venue", "80");
     let settings = head.settings.clone();
     for (allow, wanted) in [
@@ -106,7 +106,7 @@ fn what_lets_the_venue_in_keeps_what_was_allowed() {
 }
 
 #[test]
-fn a_password_is_asked_for_where_orders_are_wanted() {
+fn a_missing_password_is_found_if_orders_need_it() {
     let usual = "uplink.allow = [\"ssh\", \"web\"]\n";
     let none = "host-web-no-password";
     for (place, (settings, wanted)) in [

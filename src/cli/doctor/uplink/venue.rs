@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_that_lead_out_are_reached() {
+    fn only_routable_ipv6_addresses_count_as_reached() {
         let reached = |held: &str| is_reached(&[held.parse().unwrap()]);
         assert!(reached("2001:db8::5/64") && reached("fd00::5/64"));
         assert!(!reached("fe80::5/64") && !reached("fec0::5/64") && !reached("10.0.0.5/24"));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_for_the_nodes_is_named() {
+    fn a_missing_translator_is_reported() {
         let status = |venue: &str, address: &str, clat: &str| {
             format!(
                 r#"{{"type":"snapshot","clat":{clat},"uplinks":[{{"interface":"eth1","address":"{address}","venue":"{venue}","venue_reasons":["pref64 64:ff9b::/96 by RA"]}}]}}"#
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_translates_and_why_is_shown() {
+    fn the_translator_and_its_reason_are_shown() {
         let on = r#"{"type":"snapshot","clat":{"state":"on","prefix":"64:ff9b::/96","by":"bramblegate"}}"#;
         let other = r#"{"type":"snapshot","clat":{"state":"on","prefix":null,"by":"wlan0"}}"#;
         let shown = |state: &str, status: &'static str| {
