@@ -563,7 +563,7 @@ fn a_program_behind_a_forwarded_port_is_reported() {
 
 /// A process can set its name to anything (prctl(2), PR_SET_NAME), also with a line break.
 #[test]
-fn a_finding_is_one_line_for_any_process_name() {
+fn a_finding_is_one_line_whatever_others_call_themselves() {
     let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
     let text = report(&[Finding::new(FindingCode::HostSettings, raw, raw)], "1 check");
     assert_eq!(text.lines().count(), 3, "{text:?}");
