@@ -1,8 +1,9 @@
-//! The state as metrics for Prometheus: text format 0.0.4 or OpenMetrics 1.0, by what is asked for.
+//! The state as metrics for Prometheus: text format 0.0.4 or OpenMetrics 1.0, as the client
+//! prefers.
 //!
 //! Names and units follow Prometheus' conventions: base units, `_total` for counters, `_info` for
-//! labels alone. A state of several values is one series for each value, 0 or 1, so that a rule
-//! needs no numbers. Every series appears once: Prometheus drops a second one without a word.
+//! labels alone. A state is one series per value, 0 or 1, so that rules need no numbers. Every
+//! series appears once, since Prometheus silently drops duplicates.
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,11 @@ use crate::traffic::{self, Traffic};
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns the metrics; nodes one by one up to `nodes_max`, above that by group alone.
+/// Returns the metrics, with series of each node up to `nodes_max` nodes, above that of groups
+/// only.
 ///
 /// # Errors
-/// Never of what stands in a snapshot; writing into memory does not fail.
+/// Never, since writing into memory does not fail.
 pub fn encode(
     known: &Known,
     changes: &Arc<HealthChanges>,
@@ -64,16 +66,15 @@ pub fn encode(
     Ok(text)
 }
 
-/// Returns whether `Accept` prefers OpenMetrics to text (Prometheus names it first).
+/// Returns whether `Accept` lists OpenMetrics before text, as Prometheus does.
 pub fn wants_openmetrics(accept: &str) -> bool {
-    let place = |kind: &str| accept.find(kind);
-    match (place("application/openmetrics-text"), place("text/plain")) {
+    match (accept.find("application/openmetrics-text"), accept.find("text/plain")) {
         (Some(open), Some(plain)) => open < plain,
         (open, _) => open.is_some(),
     }
 }
 
-/// What one answer holds.
+/// The content of one answer.
 #[derive(Debug)]
 struct Scrape {
     snapshot: Option<Arc<Snapshot>>,
@@ -90,7 +91,7 @@ impl Collector for Scrape {
         let up: [(NoLabels, u64); 1] = [([], u64::from(!self.lost))];
         out.gauge("up", "Whether the gateway daemon answers.", up)?;
         process(&mut out, &self.process)?;
-        // What is not known any more is not passed on as if it were: a series that ends is seen.
+        // Stale values are not exported: the series end, which rules can detect.
         let Some(snapshot) = self.snapshot.as_deref().filter(|_| !self.lost) else {
             return Ok(());
         };
@@ -111,11 +112,11 @@ impl Collector for Scrape {
     }
 }
 
-/// Writes one family of series after the other.
+/// Writes families of series.
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    /// Writes a family of gauges; `name` without the program's own.
+    /// Writes a family of gauges; `name` is without the prefix `bramblegate_`.
     fn gauge<S: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
@@ -137,7 +138,7 @@ impl Out<'_> {
         self.family(&format!("bramblegate_{name}"), help, MetricType::Counter, series)
     }
 
-    /// Writes a family whose series have different labels ([`distinct`]).
+    /// Writes a family; the series must have different labels ([`distinct`]).
     fn family<S: EncodeLabelSet, M: EncodeMetric>(
         &mut self,
         name: &str,
@@ -157,13 +158,13 @@ impl Out<'_> {
     }
 }
 
-/// Returns those that differ in what their series are labelled by; of several alike the first one.
+/// Returns the items with different labels; of several with equal ones, the first.
 fn distinct<'a, T, K: Eq + Hash>(all: &'a [T], label: impl Fn(&'a T) -> K) -> Vec<&'a T> {
     let mut labels = HashSet::with_capacity(all.len());
-    all.iter().filter(|one| labels.insert(label(one))).collect()
+    all.iter().filter(|item| labels.insert(label(item))).collect()
 }
 
-/// The value of a label, written as it is displayed.
+/// A label's value, written by its `Display`.
 struct Shown<'a>(&'a dyn fmt::Display);
 
 impl EncodeLabelValue for Shown<'_> {
@@ -173,7 +174,7 @@ impl EncodeLabelValue for Shown<'_> {
 }
 
 impl<'a> Shown<'a> {
-    /// Returns the value of a label that is empty without one.
+    /// Returns a label's value, empty for `None`.
     fn or_empty(value: Option<&'a impl fmt::Display>) -> Self {
         value.map_or(Self(&""), |value| Self(value))
     }
@@ -182,8 +183,8 @@ impl<'a> Shown<'a> {
 /// No labels.
 type NoLabels = [(&'static str, &'static str); 0];
 
-/// Writes what clients of Prometheus report of their own process, by the names that all of them
-/// use (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
+/// Writes the standard metrics of this process
+/// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
     let cpu =
         process.cpu_seconds.map(|seconds| -> (NoLabels, _) { ([], ConstCounter::new(seconds)) });
@@ -208,7 +209,7 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let uptime: [(NoLabels, u64); 1] = [([], snapshot.uptime_s)];
     out.gauge("uptime_seconds", "Time since the gateway daemon started.", uptime)?;
     let level = Severity::ALL.into_iter().position(|severity| snapshot.severity == severity);
-    // A word that a newer daemon has added is no number; none is better than a wrong one.
+    // A severity that a newer daemon has added has no number here: export none.
     let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
     out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
     let alerts = distinct(&snapshot.alerts, |alert| {
@@ -295,7 +296,7 @@ fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )
 }
 
-/// Writes what each rule has counted; the daemon reads that once a minute.
+/// Writes the counters of each rule, which the daemon reads once a minute.
 fn rules<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
     let rules = distinct(&snapshot.rules, |rule| (&rule.chain, &rule.rule));
     let label = |rule: &'a Rule| [("chain", &*rule.chain), ("rule", &*rule.rule)];
@@ -439,7 +440,7 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt
     });
     out.gauge("node_info", "What is known of the node.", info)?;
     let trips = nodes.iter().filter_map(|node| {
-        // Whole microseconds of less than an hour are exact in a double.
+        // A u32 of microseconds, over an hour, is exact in a double.
         let seconds = u32::try_from(node.rtt_us?).map_or(f64::INFINITY, f64::from) / 1e6;
         Some(([("node", &*node.name)], seconds))
     });
