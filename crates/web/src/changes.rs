@@ -1,11 +1,13 @@
 //! Counts of health changes since this process began to follow the daemon.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::{Known, Step};
 use bramblegate_api::status::{Node, Snapshot};
+
+use crate::lock::lock;
 
 /// Counts of health changes by node and group; those without a change are not listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,8 +68,7 @@ impl HealthCounter {
         let counts = matches!(step, Step::Line { .. } | Step::Refreshed);
         if let Some(before) = self.before.as_ref().filter(|_| counts) {
             if HealthChanges::differ(before, snapshot) {
-                let mut shared = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-                Arc::make_mut(&mut shared).count(before, snapshot);
+                Arc::make_mut(&mut lock(&self.counts)).count(before, snapshot);
             }
         }
         self.before = Some(Arc::clone(snapshot));
@@ -75,7 +76,7 @@ impl HealthCounter {
 
     /// Returns the current counts.
     pub fn now(&self) -> Arc<HealthChanges> {
-        Arc::clone(&self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.counts))
     }
 }
 

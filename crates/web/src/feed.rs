@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bramblegate_api::client::{Follower, Known, Step};
@@ -11,6 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{broadcast, watch};
 
 use crate::changes::{HealthChanges, HealthCounter};
+use crate::lock::lock;
 use crate::sight::{Sight, Summaries};
 
 /// The interval of snapshots. With the 2 s after which the daemon counts as hanging, a hang is
@@ -183,9 +184,4 @@ fn publish(lines: &Mutex<Lines>, clients: &broadcast::Sender<Arc<Sent>>, step: S
     }
     // Fails, harmlessly, without clients.
     let _ = clients.send(sent);
-}
-
-fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
-    // Nothing panics under the lock.
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }

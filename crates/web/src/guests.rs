@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+
+use crate::lock::lock;
 
 /// The open connections, by peer and number, the oldest first.
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ impl Guests {
     /// flood evicts its own connections, and other peers are admitted at once.
     pub fn admit(&self, address: IpAddr) -> Guest {
         let (peer, evicted) = (network(address), Arc::new(Notify::new()));
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         if open.total >= self.limit {
             let most = open.by_peer.iter().max_by_key(|(_, own)| own.len()).map(|(peer, _)| *peer);
             if let Some((_, oldest)) =
@@ -58,11 +60,6 @@ impl Guests {
         drop(open);
         Guest { guests: self.clone(), peer, number, evicted }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        // Nothing panics under the lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Guest {
@@ -74,7 +71,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut open = self.guests.lock();
+        let mut open = lock(&self.guests.open);
         let Some(own) = open.by_peer.get_mut(&self.peer) else { return };
         // Eviction has removed it already.
         let counted = own.remove(&self.number).is_some();
@@ -116,8 +113,8 @@ mod tests {
         assert_eq!(greedy.iter().skip(1).map(left).collect::<Vec<_>>(), [true, false]);
         assert!(!left(&modest) && !left(&third) && !left(&more));
         drop((greedy, modest, third, more));
-        assert_eq!(guests.lock().total, 0);
-        assert!(guests.lock().by_peer.is_empty());
+        assert_eq!(lock(&guests.open).total, 0);
+        assert!(lock(&guests.open).by_peer.is_empty());
     }
 
     #[test]

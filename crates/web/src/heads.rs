@@ -1,7 +1,7 @@
 //! Polls the status pages of other heads, so that one page shows every module of a large cluster.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
@@ -59,40 +59,34 @@ impl Report {
     }
 }
 
-/// All other heads, by their index in the settings.
-#[derive(Debug, Clone)]
-pub struct Heads {
-    known: Arc<Mutex<BTreeMap<usize, Head>>>,
-    changed: Arc<watch::Sender<u64>>,
-}
+/// The states by the head's index in the settings, and the generation.
+type States = (BTreeMap<usize, Head>, u64);
 
-impl Default for Heads {
-    fn default() -> Self {
-        Self { known: Arc::default(), changed: Arc::new(watch::channel(0).0) }
-    }
-}
+/// All other heads, whose states clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Heads(Arc<watch::Sender<States>>);
 
 impl Heads {
     /// Returns their states, in the order of the settings.
     pub fn known(&self) -> Vec<Head> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.borrow().0.values().cloned().collect()
     }
 
     /// Returns a number that grows with every change.
     pub fn generation(&self) -> u64 {
-        *self.changed.borrow()
+        self.0.borrow().1
     }
 
     /// Returns a receiver that wakes at every change.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub fn changes(&self) -> watch::Receiver<States> {
+        self.0.subscribe()
     }
 
     /// Polls the heads of the settings, for as long as the process runs.
     pub async fn run(self, mut options: watch::Receiver<Arc<Options>>) {
         loop {
             let urls = options.borrow_and_update().heads.clone();
-            self.change(|known| known.clear());
+            self.change(BTreeMap::clear);
             let mut tasks = JoinSet::new();
             for (index, url) in urls.into_iter().enumerate() {
                 tasks.spawn(self.clone().poll(index, url));
@@ -118,18 +112,19 @@ impl Heads {
                 }
             }
             let now = head.clone();
-            self.change(|known| drop(known.insert(index, now)));
+            self.change(|heads| drop(heads.insert(index, now)));
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, Head>)) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.clone();
-        change(&mut known);
-        if *known != before {
-            self.changed.send_modify(|generation| *generation += 1);
-        }
+        self.0.send_if_modified(|(heads, generation)| {
+            let before = heads.clone();
+            change(heads);
+            let changed = *heads != before;
+            *generation += u64::from(changed);
+            changed
+        });
     }
 }
 

@@ -4,12 +4,13 @@
 //! so is the memory: `SERIES` of 648 values of 4 bytes are 3.1 MB.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bramblegate_api::status::{Node, NodeHealth, Snapshot};
 
 use crate::feed::Feed;
+use crate::lock::lock;
 use crate::traffic::{self, Traffic};
 
 /// The interval of samples.
@@ -105,7 +106,7 @@ impl History {
 
     /// Adds one sample to every series; those without a value get a gap.
     pub fn sample(&self, snapshot: Option<&Snapshot>, traffic: Vec<(String, Traffic)>) {
-        let mut store = self.lock();
+        let mut store = lock(&self.0);
         let mut values = snapshot.map(values).unwrap_or_default();
         for (name, now) in &traffic {
             if let Some(before) = store.traffic.get(name) {
@@ -125,7 +126,7 @@ impl History {
 
     /// Returns the values of the series that `wanted` selects, oldest first.
     pub fn read(&self, span: Span, wanted: impl Fn(&Subject) -> bool) -> Vec<(Subject, Vec<f32>)> {
-        let store = self.lock();
+        let store = lock(&self.0);
         let selected = store.series.iter().filter(|(subject, _)| wanted(subject));
         selected
             .map(|(subject, series)| {
@@ -140,11 +141,7 @@ impl History {
 
     /// Returns the number of samples taken, which is the version of the plots.
     pub fn taken(&self) -> u64 {
-        self.lock().taken as u64
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Store> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).taken as u64
     }
 }
 
@@ -319,11 +316,11 @@ mod tests {
             snapshot.nodes[0].name = format!("node-{number}").into();
             history.sample(Some(&snapshot), Vec::new());
         }
-        assert!(history.lock().series.len() <= SERIES);
+        assert!(lock(&history.0).series.len() <= SERIES);
         for _ in 0..=MERGED * DAY {
             history.sample(None, Vec::new());
         }
-        assert_eq!(history.lock().series.len(), 0, "what is a day old is gone");
+        assert_eq!(lock(&history.0).series.len(), 0, "what is a day old is gone");
     }
 
     #[test]

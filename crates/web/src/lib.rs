@@ -26,6 +26,7 @@ pub mod history;
 pub mod host;
 pub mod listen;
 pub mod live;
+mod lock;
 pub mod log;
 pub mod logbook;
 pub mod login;

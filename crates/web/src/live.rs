@@ -5,7 +5,7 @@
 //! reconnects gets the recent events that it missed (`Last-Event-ID`), or else every part.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::feed::Feed;
 use crate::heads::Heads;
 use crate::history::{History, Span};
+use crate::lock::lock;
 use crate::logbook::Logbook;
 use crate::page::{self, Access, Language, Parts, Scene};
 use crate::ready::{Answer, Ready};
@@ -317,8 +318,4 @@ fn difference(old: &Parts, new: &Parts) -> Option<String> {
 fn json(update: &Update<'_>) -> String {
     // Serializing lists of strings does not fail.
     serde_json::to_string(update).unwrap_or_default()
-}
-
-fn lock(drawn: &Mutex<Drawn>) -> MutexGuard<'_, Drawn> {
-    drawn.lock().unwrap_or_else(PoisonError::into_inner)
 }

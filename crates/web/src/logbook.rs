@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::printable::printable_line;
@@ -32,33 +32,27 @@ pub struct Entry {
     pub text: String,
 }
 
-/// The latest lines, oldest first.
-#[derive(Debug, Clone)]
-pub struct Logbook {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
-    changed: Arc<watch::Sender<u64>>,
-}
+/// The latest lines, oldest first, and the generation.
+type Latest = (VecDeque<Entry>, u64);
 
-impl Default for Logbook {
-    fn default() -> Self {
-        Self { entries: Arc::default(), changed: Arc::new(watch::channel(0).0) }
-    }
-}
+/// The latest lines, which clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Logbook(Arc<watch::Sender<Latest>>);
 
 impl Logbook {
     /// Returns the latest lines, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.borrow().0.iter().cloned().collect()
     }
 
     /// Returns a number that grows with every new line.
     pub fn generation(&self) -> u64 {
-        *self.changed.borrow()
+        self.0.borrow().1
     }
 
     /// Returns a receiver that wakes at every new line.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub fn changes(&self) -> watch::Receiver<Latest> {
+        self.0.subscribe()
     }
 
     /// Follows the journal, if there is one, for as long as the process runs.
@@ -75,7 +69,11 @@ impl Logbook {
         command.args(arguments).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut child) = command.spawn() else { return };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // No event: the lines come again at once.
+        self.0.send_if_modified(|(entries, _)| {
+            entries.clear();
+            false
+        });
         if let Some(lines) = child.stdout.take() {
             self.read(BufReader::new(lines)).await;
         }
@@ -101,12 +99,13 @@ impl Logbook {
     }
 
     fn add(&self, entry: Entry) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() == LINES {
-            entries.pop_front();
-        }
-        entries.push_back(entry);
-        self.changed.send_modify(|generation| *generation += 1);
+        self.0.send_modify(|(entries, generation)| {
+            if entries.len() == LINES {
+                entries.pop_front();
+            }
+            entries.push_back(entry);
+            *generation += 1;
+        });
     }
 }
 

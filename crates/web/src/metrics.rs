@@ -88,8 +88,8 @@ struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
-        let up: [(NoLabels, u64); 1] = [([], u64::from(!self.lost))];
-        out.gauge("up", "Whether the gateway daemon answers.", up)?;
+        let up = u64::from(!self.lost);
+        out.gauge("up", "Whether the gateway daemon answers.", unlabelled(Some(up)))?;
         process(&mut out, &self.process)?;
         // Stale values are not exported: the series end, which rules can detect.
         let Some(snapshot) = self.snapshot.as_deref().filter(|_| !self.lost) else {
@@ -183,11 +183,15 @@ impl<'a> Shown<'a> {
 /// No labels.
 type NoLabels = [(&'static str, &'static str); 0];
 
+/// Returns the single series of a family without labels; none without a value.
+fn unlabelled<V>(value: Option<V>) -> Option<(NoLabels, V)> {
+    value.map(|value| ([], value))
+}
+
 /// Writes the standard metrics of this process
 /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
-    let cpu =
-        process.cpu_seconds.map(|seconds| -> (NoLabels, _) { ([], ConstCounter::new(seconds)) });
+    let cpu = unlabelled(process.cpu_seconds.map(ConstCounter::new));
     let help = "CPU time that the status page's process has used.";
     out.family("process_cpu_seconds", help, MetricType::Counter, cpu)?;
     for (name, help, value) in [
@@ -197,8 +201,7 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
         ("process_open_fds", "File descriptors that it has open.", process.open_fds),
         ("process_max_fds", "File descriptors that it may have open.", process.max_fds),
     ] {
-        let value = value.map(|value| -> (NoLabels, _) { ([], ConstGauge::new(value)) });
-        out.family(name, help, MetricType::Gauge, value)?;
+        out.family(name, help, MetricType::Gauge, unlabelled(value.map(ConstGauge::new)))?;
     }
     Ok(())
 }
@@ -206,11 +209,11 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
 fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let info = [([("version", &*snapshot.version)], 1_u64)];
     out.gauge("build_info", "Version of the gateway daemon.", info)?;
-    let uptime: [(NoLabels, u64); 1] = [([], snapshot.uptime_s)];
+    let uptime = unlabelled(Some(snapshot.uptime_s));
     out.gauge("uptime_seconds", "Time since the gateway daemon started.", uptime)?;
     let level = Severity::ALL.into_iter().position(|severity| snapshot.severity == severity);
     // A severity that a newer daemon has added has no number here: export none.
-    let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
+    let severity = unlabelled(level.map(|level| level as f64));
     out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
     let alerts = distinct(&snapshot.alerts, |alert| {
         let subject = alert.subject.as_deref().unwrap_or_default();
@@ -262,38 +265,25 @@ fn traffic(out: &mut Out<'_>, traffic: &[(String, Traffic)]) -> fmt::Result {
     out.counter("uplink_receive_bytes", "Bytes that the uplink's interface received.", received)?;
     let sent = traffic.iter().map(|(name, traffic)| ([("interface", name)], traffic.sent));
     out.counter("uplink_transmit_bytes", "Bytes that the uplink's interface sent.", sent)?;
-    let none: fn(u64) -> (NoLabels, u64) = |value| ([], value);
-    out.gauge(
-        "conntrack_entries",
-        "Connections that the kernel tracks.",
-        traffic::conntrack("count").map(none),
-    )?;
-    out.gauge(
-        "conntrack_entries_limit",
-        "Connections that the kernel can track.",
-        traffic::conntrack("max").map(none),
-    )
+    let count = unlabelled(traffic::conntrack("count"));
+    out.gauge("conntrack_entries", "Connections that the kernel tracks.", count)?;
+    let max = unlabelled(traffic::conntrack("max"));
+    out.gauge("conntrack_entries_limit", "Connections that the kernel can track.", max)
 }
 
 fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
     let gateway = &snapshot.gateway;
-    out.gauge(
-        "gateway_forwarding",
-        "Whether the kernel forwards.",
-        none(gateway.forwarding.into()),
-    )?;
-    let masquerade =
-        gateway.masquerade.map(|masquerade| -> (NoLabels, u64) { ([], masquerade.into()) });
+    let flag = |flag: Option<bool>| unlabelled(flag.map(u64::from));
+    let forwarding = flag(Some(gateway.forwarding));
+    out.gauge("gateway_forwarding", "Whether the kernel forwards.", forwarding)?;
+    let masquerade = flag(gateway.masquerade);
     out.gauge("gateway_masquerade", "Whether NAT is in the kernel.", masquerade)?;
-    let blocked = none(gateway.blocked_by.is_some().into());
+    let blocked = flag(Some(gateway.blocked_by.is_some()));
     out.gauge("gateway_blocked", "Whether another program drops the nodes' traffic.", blocked)?;
-    out.counter("gateway_applied", "Times the rule set was applied.", none(gateway.applied))?;
-    out.counter(
-        "gateway_repaired",
-        "Times a change by others was repaired.",
-        none(gateway.repaired),
-    )
+    let applied = unlabelled(Some(gateway.applied));
+    out.counter("gateway_applied", "Times the rule set was applied.", applied)?;
+    let repaired = unlabelled(Some(gateway.repaired));
+    out.counter("gateway_repaired", "Times a change by others was repaired.", repaired)
 }
 
 /// Writes the counters of each rule, which the daemon reads once a minute.
@@ -311,9 +301,9 @@ fn cluster(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let state =
         DhcpStatus::ALL.map(|state| ([("state", state.name())], u64::from(cluster.dhcp == state)));
     out.gauge("dhcp_state", "1 for how the nodes are served addresses.", state)?;
-    let leases: [(NoLabels, u64); 1] = [([], as_u64(cluster.leases))];
+    let leases = unlabelled(Some(as_u64(cluster.leases)));
     out.gauge("dhcp_leases", "Addresses that are leased now.", leases)?;
-    let size = cluster.range_size.map(|size| -> (NoLabels, u64) { ([], as_u64(size)) });
+    let size = unlabelled(cluster.range_size.map(as_u64));
     out.gauge("dhcp_range_addresses", "Addresses that the range of the settings has.", size)
 }
 
@@ -323,12 +313,11 @@ fn as_u64(count: usize) -> u64 {
 
 fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let Some(host) = &snapshot.host else { return Ok(()) };
-    let one = |value: Option<f64>| value.map(|value| -> (NoLabels, f64) { ([], value) });
-    let ratio = |percent: Option<u8>| one(percent.map(|percent| f64::from(percent) / 100.0));
-    let flag = |flag: Option<bool>| one(flag.map(|flag| f64::from(u8::from(flag))));
-    let celsius = one(host.temperature_c.map(f64::from));
+    let ratio = |percent: Option<u8>| unlabelled(percent.map(|percent| f64::from(percent) / 100.0));
+    let flag = |flag: Option<bool>| unlabelled(flag.map(|flag| f64::from(u8::from(flag))));
+    let celsius = unlabelled(host.temperature_c.map(f64::from));
     out.gauge("host_temperature_celsius", "Hottest thermal zone of the head.", celsius)?;
-    out.gauge("host_load1", "Load of one minute.", one(host.load))?;
+    out.gauge("host_load1", "Load of one minute.", unlabelled(host.load))?;
     let memory = ratio(host.memory_available_percent);
     out.gauge("host_memory_available_ratio", "Memory that is available.", memory)?;
     out.gauge(
@@ -359,11 +348,11 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     });
     out.gauge("panel_state", "1 for the state of display and LED.", states)?;
     let lcd = &snapshot.panel.lcd;
-    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
-    out.counter("lcd_sent_bytes", "Bytes sent to the display.", none(lcd.bytes))?;
-    let seconds: [(NoLabels, f64); 1] = [([], lcd.bus_time_us as f64 / 1e6)];
+    let bytes = unlabelled(Some(lcd.bytes));
+    out.counter("lcd_sent_bytes", "Bytes sent to the display.", bytes)?;
+    let seconds = unlabelled(Some(lcd.bus_time_us as f64 / 1e6));
     out.counter("lcd_bus_seconds", "Time that writing to the display took.", seconds)?;
-    out.counter("lcd_errors", "Failed transfers to the display.", none(lcd.errors))
+    out.counter("lcd_errors", "Failed transfers to the display.", unlabelled(Some(lcd.errors)))
 }
 
 fn shares<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! The handlers of the page's forms: log-in, log-out and orders.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use axum::Form;
@@ -15,11 +15,12 @@ use bramblegate_api::printable::printable_line;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
+use crate::lock::lock;
 use crate::log;
 use crate::login::{self, COOKIE, Refused, Sessions};
 use crate::options::Options;
 use crate::page::{self, Access, Words};
-use crate::serve::{HTML, Peer, Site, language};
+use crate::serve::{HTML, Peer, Site, field, language};
 
 /// Checks log-ins and sessions.
 #[derive(Debug)]
@@ -63,8 +64,7 @@ impl Desk {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        // Nothing panics under the lock.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 }
 
@@ -76,11 +76,9 @@ fn session(headers: &HeaderMap) -> Option<&str> {
 
 /// Returns whether a form comes from a page of this server.
 fn is_own_form(headers: &HeaderMap) -> bool {
-    let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = field(header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok()) else {
-        return false;
-    };
-    origin.authority().map(|authority| authority.as_str()) == field(header::HOST)
+    let origin = field(headers, header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
+    let Some(origin) = origin else { return false };
+    origin.authority().map(|authority| authority.as_str()) == field(headers, header::HOST)
 }
 
 // It holds a password, which must not be logged.
@@ -136,8 +134,7 @@ fn answer(
     why: impl FnOnce(&Words) -> String,
     access: &Access,
 ) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if !accept.is_some_and(|accept| accept.contains("text/html")) {
+    if !field(headers, header::ACCEPT).is_some_and(|accept| accept.contains("text/html")) {
         return (status, format!("{line}\n")).into_response();
     }
     let language = language(headers);

@@ -5,14 +5,14 @@ use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
-use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{self, AsHeaderName, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
@@ -38,6 +38,7 @@ use crate::guests::{Guest, Guests};
 use crate::history::Span;
 use crate::host::{self, Names};
 use crate::live::{HEARTBEAT, Live, Sources};
+use crate::lock::lock;
 use crate::metrics;
 use crate::options::Options;
 use crate::orders::{self, Desk};
@@ -118,7 +119,7 @@ impl Cache {
         snapshot: &Snapshot,
         port: Option<u16>,
     ) -> serde_json::Result<Answer> {
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut targets = lock(&self.targets);
         if let Some(answer) = targets.find(version, &port) {
             return Ok(answer);
         }
@@ -186,14 +187,12 @@ impl Site {
 
     /// Returns a file of the page, which never changes.
     fn asset(&self, key: Key, make: impl FnOnce() -> Bytes) -> Answer {
-        let mut assets = self.cache.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        assets.get((0, 0), key, make)
+        lock(&self.cache.assets).get((0, 0), key, make)
     }
 
     /// Returns the answer for a key, from the cache or else from `make`.
     fn answer(&self, key: Key, version: StateVersion, make: impl FnOnce() -> Bytes) -> Answer {
-        let mut ready = self.cache.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.get(version, key, make)
+        lock(&self.cache.ready).get(version, key, make)
     }
 }
 
@@ -377,21 +376,24 @@ fn refuse(request: &Request, names: &Names) -> Option<Response> {
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
+/// Returns the value of a header field; `None` also if it is not visible ASCII.
+pub fn field(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// Returns the client's preferred language.
 pub fn language(headers: &HeaderMap) -> Language {
-    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    accepted.map_or(Language::English, Language::accepted)
+    field(headers, header::ACCEPT_LANGUAGE).map_or(Language::English, Language::accepted)
 }
 
 /// Returns whether the client prints to a terminal, or asks for text.
 fn wants_text(headers: &HeaderMap) -> bool {
-    let field = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let accept = field(header::ACCEPT);
+    let accept = field(headers, header::ACCEPT).unwrap_or_default();
     if accept.contains("text/html") {
         return false;
     }
-    accept.contains("text/plain")
-        || TERMINALS.iter().any(|name| field(header::USER_AGENT).starts_with(name))
+    let agent = field(headers, header::USER_AGENT).unwrap_or_default();
+    accept.contains("text/plain") || TERMINALS.iter().any(|name| agent.starts_with(name))
 }
 
 async fn index(
@@ -461,6 +463,14 @@ struct EventsQuery {
     since: Option<String>,
 }
 
+impl EventsQuery {
+    /// Returns the id of the client's last event: from the header of a browser that reconnects,
+    /// which is newer than the query.
+    fn last_event<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a str> {
+        field(headers, "last-event-id").or(self.since.as_deref())
+    }
+}
+
 /// Streams the lines of the status socket: a snapshot, then changes, with `seq` as event id.
 async fn events(
     State(site): State<Site>,
@@ -468,8 +478,7 @@ async fn events(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let since = last.or(query.since.as_deref()).and_then(|number| number.parse().ok());
+    let since = query.last_event(&headers).and_then(|number| number.parse().ok());
     let lines = match sight {
         Sight::Full => site.feed.lines(since).boxed(),
         _ => site.feed.snapshots(Arc::clone(&site.sources.summaries)).boxed(),
@@ -487,9 +496,7 @@ async fn live(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    // When a browser reconnects, its header is newer than the query.
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let since = last.or(query.since.as_deref());
+    let since = query.last_event(&headers);
     let stream = site.live.events(language(&headers), sight, since).map(Ok::<_, Infallible>);
     let stream = stream.take_until(site.access_changed());
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
@@ -526,14 +533,13 @@ async fn metrics_text(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let openmetrics = accept.is_some_and(metrics::wants_openmetrics);
+    let openmetrics = field(&headers, header::ACCEPT).is_some_and(metrics::wants_openmetrics);
     let kind = if openmetrics { metrics::OPENMETRICS } else { metrics::TEXT };
     // Without their names, nodes cannot have series.
     let nodes_max = if sight == Sight::Full { site.options.borrow().nodes_max } else { 0 };
     let key = MetricsKey { sight, openmetrics, nodes_max };
     let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let mut cached = site.cache.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cached = lock(&site.cache.metrics);
     if let Some(answer) = cached.find((second, 0), &key) {
         return answer.respond(kind, &headers);
     }
@@ -605,8 +611,8 @@ async fn plots(
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
     let (history, language) = (&site.sources.history, language(&headers));
     let make = || page::draw_plots(history, span, sight, language.words()).into_string().into();
-    let mut plots = site.cache.plots.lock().unwrap_or_else(PoisonError::into_inner);
-    plots.get((history.taken(), 0), (span, sight, language), make).respond(HTML, &headers)
+    let key = (span, sight, language);
+    lock(&site.cache.plots).get((history.taken(), 0), key, make).respond(HTML, &headers)
 }
 
 #[cfg(test)]
@@ -635,6 +641,6 @@ mod tests {
         for port in 1..=50 {
             list(2, port);
         }
-        assert_eq!(cache.targets.lock().unwrap().count(), PORTS);
+        assert_eq!(lock(&cache.targets).count(), PORTS);
     }
 }

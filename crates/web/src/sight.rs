@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::Known;
 use bramblegate_api::status::{Alert, Node, Shutdown, Snapshot};
+
+use crate::lock::lock;
 
 /// How much a viewer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +41,7 @@ impl Summaries {
     }
 
     fn of(&self, whole: &Arc<Snapshot>) -> Arc<Snapshot> {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = lock(&self.0);
         match &*latest {
             Some((of, short)) if Arc::ptr_eq(of, whole) => Arc::clone(short),
             _ => {
