@@ -4,7 +4,7 @@
 use crate::bytes::{byte, put_u16, u16_at, u32_at};
 use crate::direction::Direction;
 use crate::icmp::{self, Field, LEAST_BEFORE_EXTENSIONS};
-use crate::ipv6::{Fragment, LEAST_MTU};
+use crate::ipv6::LEAST_MTU;
 use crate::transport::{
     Addresses, ICMP, ICMPV6, UDP, Upper, adjust, checksum_field, echo, protocol_to_v4,
     protocol_to_v6,
@@ -123,11 +123,7 @@ impl Translator {
             hop_limit: header.ttl,
             source: self.address_to_v6(header.source),
             destination: self.clat6,
-            fragment: header.is_fragment().then_some(Fragment {
-                offset: header.fragment_offset,
-                more: header.more_fragments,
-                identification: header.identification.into(),
-            }),
+            fragment: header.is_fragment().then_some(header.fragment()),
             protocol,
             upper: 0,
         };

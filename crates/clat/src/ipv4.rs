@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use crate::DropReason;
 use crate::bytes::{array, byte, put_u16, u16_at};
 use crate::checksum;
+use crate::ipv6::Fragment;
 
 /// The length of a header without options, in octets.
 pub const HEADER: usize = 20;
@@ -76,6 +77,15 @@ impl Header {
     /// Returns whether the packet is a fragment.
     pub fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset != 0
+    }
+
+    /// Returns the fields of an IPv6 fragment header with the same meaning.
+    pub fn fragment(&self) -> Fragment {
+        Fragment {
+            offset: self.fragment_offset,
+            more: self.more_fragments,
+            identification: self.identification.into(),
+        }
     }
 
     /// Serializes the header, without options, with its checksum.

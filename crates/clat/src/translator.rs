@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::address::is_unicast;
 use crate::bytes::byte;
 use crate::direction::Direction;
-use crate::ipv6::{Fragment, LEAST_MTU};
+use crate::ipv6::LEAST_MTU;
 use crate::transport::{
     Addresses, ICMP, ICMPV6, TCP, UDP, Upper, adjust, checksum_field, echo, header_length,
     is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
@@ -85,11 +85,8 @@ impl Translator {
             hop_limit,
             source,
             destination,
-            fragment: (header.is_fragment() || limits.fragment.is_some()).then_some(Fragment {
-                offset: header.fragment_offset,
-                more: header.more_fragments,
-                identification: header.identification.into(),
-            }),
+            fragment: (header.is_fragment() || limits.fragment.is_some())
+                .then_some(header.fragment()),
             protocol,
             upper: 0,
         };
