@@ -159,8 +159,7 @@ pub fn echo(
         Direction::ToV4 => (checksum::add(before, pseudo), after),
     };
     let mut checksum = checksum::adjust(u16_at(message, 2)?, before, after);
-    // An ICMP message of nothing but zeros has the checksum 0xffff, which `adjust` cannot tell from
-    // 0.
+    // The checksum of an ICMP message of nothing but zeros is 0xffff, but `adjust` returns 0.
     let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     let is_zero = direction == Direction::ToV4 && [new, code] == [0, 0];
     if checksum == 0 && is_zero && message.get(4..).is_some_and(zeros) {
