@@ -34,12 +34,12 @@ pub trait Observer {
 /// Something expected that has been seen.
 #[derive(Debug)]
 pub struct Sight<'s> {
-    /// the venue file's own words
+    /// The venue file's own words.
     pub say: Option<&'s str>,
     pub expected: String,
-    /// what was there in its place: values of the status, rows of the glass
+    /// What was there in its place: values of the status, rows of the glass.
     pub found: String,
-    /// since it was expected
+    /// Since it was expected.
     pub after: Duration,
 }
 
@@ -93,11 +93,11 @@ fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) ->
 /// How waiting for something ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// after this time
+    /// After this time.
     Seen(Duration),
-    /// what was missing at last
+    /// What was missing at last.
     Missing(String),
-    /// the observer ended it
+    /// The observer ended it.
     Left,
 }
 

@@ -29,22 +29,22 @@ const PREFIX_LIFETIME: u32 = 3600;
 /// What a router advertises; written as words, for the command line of its process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Advertised {
-    /// addresses come from DHCPv6 (M)
+    /// Addresses come from DHCPv6 (M).
     pub managed: bool,
-    /// hosts make no addresses of the prefixes
+    /// Hosts make no addresses of the prefixes.
     pub no_slaac: bool,
-    /// for how long it is a default router, in seconds
+    /// For how long it is a default router, in seconds.
     pub lifetime: Option<u16>,
     pub mtu: Option<u32>,
     pub prefixes: Vec<Ipv6Net>,
-    /// prefixes that are deprecated: preferred no longer, valid for a while
+    /// Prefixes that are deprecated: preferred no longer, valid for a while.
     pub deprecated: Vec<Ipv6Net>,
-    /// NAT64 prefixes, and for how many seconds
+    /// NAT64 prefixes, and for how many seconds.
     pub nat64: Vec<(Ipv6Net, u16)>,
     pub portal: Option<String>,
-    /// whom hosts are to ask for names
+    /// Whom hosts are to ask for names.
     pub resolvers: Vec<Ipv6Addr>,
-    /// a hundred times a second, and no message is as the one before
+    /// A hundred times a second, and no message is as the one before.
     pub flood: bool,
 }
 

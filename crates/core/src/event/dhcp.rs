@@ -10,29 +10,29 @@ use super::{LinkIndex, Mac};
 pub struct Lease {
     pub mac: Mac,
     pub address: IpAddr,
-    /// as the node calls itself (DHCP option 12)
+    /// As the node calls itself (DHCP option 12).
     pub host_name: Option<String>,
-    /// `None` = for ever
+    /// `None` = for ever.
     pub valid_for: Option<Duration>,
 }
 
 /// Reports what was seen of DHCP on the cluster port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dhcp {
-    /// no other server offers addresses there: it may be served
+    /// No other server offers addresses there: it may be served.
     NoOtherServer { index: LinkIndex },
-    /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 has no other
-    /// address
+    /// Somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 has no other
+    /// address.
     OtherServer { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
-    /// the switch lets nothing through for so long (spanning tree): it is asked after that
+    /// The switch lets nothing through for so long (spanning tree): it is asked after that.
     Held { index: LinkIndex, seconds: u64 },
-    /// it cannot be asked: unknown, so it must not be served
+    /// It cannot be asked: unknown, so it must not be served.
     CheckFailed { index: LinkIndex, why: String },
-    /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
+    /// A board says what it calls itself, to whatever server (options 12 and 81); as it says it.
     CallsItself { mac: Mac, name: String },
-    /// a node loads this file: it boots
+    /// A node loads this file: it boots.
     Boots { address: IpAddr, file: String },
-    /// our own server gave or refused an address, or complains
+    /// Our own server gave or refused an address, or complains.
     ServerLog(ServerLog),
 }
 
@@ -40,24 +40,24 @@ pub enum Dhcp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLog {
     pub what: ServerLogKind,
-    /// one line of plain English
+    /// One line of plain English.
     pub text: String,
-    /// the node it is about, where it is about one
+    /// The node it is about, where it is about one.
     pub mac: Option<Mac>,
-    /// of DHCPv4, as all of what the server says of addresses
+    /// Of DHCPv4, as all of what the server says of addresses.
     pub address: Option<Ipv4Addr>,
 }
 
 /// Says what a message of our DHCP and DNS server is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerLogKind {
-    /// a node has an address it did not have before
+    /// A node has an address it did not have before.
     Leased,
-    /// a node may not have the address that it wants
+    /// A node may not have the address that it wants.
     Refused,
-    /// a board gets no address, for none is left
+    /// A board gets no address, for none is left.
     Exhausted,
-    /// something is wrong
+    /// Something is wrong.
     Trouble,
 }
 
@@ -66,13 +66,13 @@ pub enum ServerLogKind {
 pub struct DhcpWatchPlan {
     pub index: LinkIndex,
     pub name: String,
-    /// its hardware address; what comes from it is ours
+    /// Its hardware address; what comes from it is ours.
     pub mac: Mac,
-    /// counts up when a cable was plugged in: what was heard before does not count
+    /// Counts up when a cable was plugged in: what was heard before does not count.
     pub generation: u64,
-    /// addresses that the head may have there: who takes their offer takes ours
+    /// Addresses that the head may have there: who takes their offer takes ours.
     pub ours: Vec<Ipv4Addr>,
-    /// counts up when a board was heard that was not known: behind a switch a server may have come.
+    /// Counts up when a board was heard that was not known: behind a switch a server may have come.
     /// A reason to ask, and none to begin anew.
     pub unknown_clients: u64,
 }

@@ -11,42 +11,42 @@ use crate::config::VitalLimits;
 /// Reports vitals of the head that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vital {
-    /// entries in the connection tracking table and its size
+    /// Entries in the connection tracking table and its size.
     Conntrack { count: u32, max: u32 },
-    /// entries in the table of IPv4 neighbours and its size
+    /// Entries in the table of IPv4 neighbours and its size.
     Neighbours { count: u32, max: u32 },
-    /// resolvers known for an uplink (or of the machine: `index` 0)
+    /// Resolvers known for an uplink (or of the machine: `index` 0).
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
-    /// the port by which the kernel would send a packet of the cluster to the internet; `None`:
-    /// unreachable
+    /// The port by which the kernel would send a packet of the cluster to the internet; `None`:
+    /// unreachable.
     Egress { index: Option<LinkIndex> },
-    /// ways that packets of the head's own networks would not go as they have to
+    /// Ways that packets of the head's own networks would not go as they have to.
     Astray(Vec<Astray>),
-    /// addresses of the head that other boards have too; all of them
+    /// Addresses of the head that other boards have too; all of them.
     Conflicts(Vec<Conflict>),
-    /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks
-    /// for the time, of those that DHCPv4 can name to the nodes (option 42, RFC 2132 8.3)
+    /// A time server of the head answers where the nodes ask it, and has a time; whom the head asks
+    /// for the time, of those that DHCPv4 can name to the nodes (option 42, RFC 2132 8.3).
     Time { served: bool, servers: Vec<Ipv4Addr> },
-    /// host name, TCP ports on which sshd listens, and whether the name is announced by multicast DNS
-    /// (RFC 6762)
+    /// Host name, TCP ports on which sshd listens, and whether the name is announced by multicast DNS
+    /// (RFC 6762).
     Host { name: String, ssh_ports: Vec<u16>, announced: bool },
-    /// addresses that we gave to ports, by the record of what we changed: (port, address)
+    /// Addresses that we gave to ports, by the record of what we changed: (port, address).
     Added(Vec<(String, IpNet)>),
-    /// ports on which forwarding was off before us, by the same record
+    /// Ports on which forwarding was off before us, by the same record.
     Opened(Vec<String>),
-    /// the unique local network (RFC 4193) that is kept for the nodes; whether the kernel forwarded
-    /// IPv6 between all ports before us, by the same record
+    /// The unique local network (RFC 4193) that is kept for the nodes; whether the kernel forwarded
+    /// IPv6 between all ports before us, by the same record.
     Ipv6 { kept: Option<Ipv6Net>, forwarding_before: bool },
-    /// transfers to the display that failed while it was there, since the start
+    /// Transfers to the display that failed while it was there, since the start.
     DisplayErrors(u64),
-    /// how the machine itself is
+    /// How the machine itself is.
     Head(Head),
-    /// what of it has not come back since the watch began: a driver or a device that
-    /// hangs
+    /// What of it has not come back since the watch began: a driver or a device that
+    /// hangs.
     Hanging(Vec<&'static str>),
-    /// why the folder of the files that nodes boot from cannot be used
+    /// Why the folder of the files that nodes boot from cannot be used.
     BootFolder(Option<String>),
-    /// files that nodes boot from and that their server may not read: the first, and how many more
+    /// Files that nodes boot from and that their server may not read: the first, and how many more.
     BootFiles(Option<String>),
 }
 
@@ -57,20 +57,20 @@ pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
 /// Holds a way that packets have to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
-    /// by which port they enter; `None`: the head's own
+    /// By which port they enter; `None`: the head's own.
     pub enters: Option<LinkIndex>,
-    /// `None`: the kernel chooses
+    /// `None`: the kernel chooses.
     pub from: Option<IpAddr>,
     pub to: IpAddr,
-    /// by which port they have to leave
+    /// By which port they have to leave.
     pub leaves: LinkIndex,
-    /// whose packets they are; 0 are the kernel's and what it forwards too
+    /// Whose packets they are; 0 are the kernel's and what it forwards too.
     pub uid: u32,
-    /// of this protocol (ICMP, TCP or UDP: the kernel looks up no others); `None`: of any
+    /// Of this protocol (ICMP, TCP or UDP: the kernel looks up no others); `None`: of any.
     pub ip_protocol: Option<u8>,
-    /// from this port of TCP or UDP, and to this one; `None`: of any
+    /// From this port of TCP or UDP, and to this one; `None`: of any.
     pub ports: [Option<u16>; 2],
-    /// with this in the IP header's field for the type of service (RFC 2474)
+    /// With this in the IP header's field for the type of service (RFC 2474).
     pub tos: u8,
 }
 
@@ -86,34 +86,34 @@ impl Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Astray {
     pub way: Way,
-    /// `None`: nowhere
+    /// `None`: nowhere.
     pub by: Option<LinkIndex>,
-    /// the table that decided, where one did
+    /// The table that decided, where one did.
     pub table: Option<u32>,
 }
 
 /// Holds how the head itself is; `None` where the machine has no such sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
-    /// degrees Celsius, of the hottest thermal zone
+    /// Degrees Celsius, of the hottest thermal zone.
     pub temperature: Option<i32>,
-    /// the supply is below what the board needs
+    /// The supply is below what the board needs.
     pub under_voltage: Option<bool>,
-    /// the firmware slows the processor down: for heat, or for want of voltage
+    /// The firmware slows the processor down: for heat, or for want of voltage.
     pub throttled: Option<bool>,
-    /// mean number of runnable tasks of the last minute, in hundredths
+    /// Mean number of runnable tasks of the last minute, in hundredths.
     pub load: Option<u32>,
-    /// percent of the memory that is available (`MemAvailable`)
+    /// Percent of the memory that is available (`MemAvailable`).
     pub memory: Option<u8>,
-    /// percent of the root file system that is free to ordinary users
+    /// Percent of the root file system that is free to ordinary users.
     pub disk: Option<u8>,
-    /// percent of the root file system's inodes that are free
+    /// Percent of the root file system's inodes that are free.
     pub inodes: Option<u8>,
-    /// percent of the last minute in which some task waited (PSI `some avg60`) …
+    /// Percent of the last minute in which some task waited (PSI `some avg60`) …
     pub pressure: Pressure,
-    /// the root file system has become read-only, though it is meant to be written to
+    /// The root file system has become read-only, though it is meant to be written to.
     pub read_only: Option<bool>,
-    /// the clock was set since the machine started, or it has one of its own
+    /// The clock was set since the machine started, or it has one of its own.
     pub clock_set: Option<bool>,
 }
 
@@ -128,31 +128,31 @@ pub struct Pressure {
 /// Reports what a button was pressed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
-    /// show the next page
+    /// Show the next page.
     Next,
-    /// the power button is held from now on, or let go
+    /// The power button is held from now on, or let go.
     Power { held: bool },
 }
 
 /// Reports an address of the head that another board has too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
-    /// where it was heard
+    /// Where it was heard.
     pub port: LinkIndex,
-    /// heard by ARP (RFC 826), so of IPv4
+    /// Heard by ARP (RFC 826), so of IPv4.
     pub address: Ipv4Addr,
-    /// who has it
+    /// Who has it.
     pub by: Mac,
 }
 
 /// Holds what is to be looked at.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VitalsPlan {
-    /// how full the kernel's tables are too
+    /// How full the kernel's tables are too.
     pub tables: bool,
-    /// whose settings are reported
+    /// Whose settings are reported.
     pub ports: Vec<LinkIndex>,
     pub limits: Option<VitalLimits>,
-    /// the files that nodes boot from
+    /// The files that nodes boot from.
     pub boot_folder: Option<PathBuf>,
 }

@@ -19,24 +19,24 @@ pub struct Link {
     pub name: String,
     /// `IFLA_PROP_LIST` / `IFLA_ALT_IFNAME`
     pub alternative_names: Vec<String>,
-    /// `IFLA_ADDRESS`, where it has six bytes
+    /// `IFLA_ADDRESS`, where it has six bytes.
     pub mac: Option<Mac>,
-    /// `IFF_UP`: switched on by the administrator
+    /// `IFF_UP`: switched on by the administrator.
     pub up: bool,
     /// `IFF_LOWER_UP` and an operational state that is not down: there is a cable, or a radio
-    /// association
+    /// association.
     pub carrier: bool,
     /// `IFF_LOOPBACK`
     pub loopback: bool,
-    /// a radio (has a `phy80211` in sysfs, or its name begins with `wl`)
+    /// A radio (has a `phy80211` in sysfs, or its name begins with `wl`).
     pub wireless: bool,
-    /// `IFLA_MASTER`: the bridge or bond it is a port of
+    /// `IFLA_MASTER`: the bridge or bond it is a port of.
     pub master: Option<LinkIndex>,
-    /// `IFLA_INFO_KIND`: "veth", "bridge", "vlan", "wireguard", …; `None` for hardware
+    /// `IFLA_INFO_KIND`: "veth", "bridge", "vlan", "wireguard", …; `None` for hardware.
     pub kind: Option<String>,
-    /// `IFLA_LINK` when this is a VLAN or macvlan: its parent
+    /// `IFLA_LINK` when this is a VLAN or macvlan: its parent.
     pub parent: Option<LinkIndex>,
-    /// `IFLA_MTU`, bytes
+    /// `IFLA_MTU`, bytes.
     pub mtu: u32,
 }
 
@@ -67,19 +67,19 @@ pub const ROUTE_PROTOCOL: u8 = 98;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub index: LinkIndex,
-    /// host part kept: `10.99.0.126/24`
+    /// Host part kept: `10.99.0.126/24`.
     pub address: IpNet,
-    /// `IFA_F_TENTATIVE` (and not optimistic): duplicate address detection is still running
+    /// `IFA_F_TENTATIVE` (and not optimistic): duplicate address detection is still running.
     pub tentative: bool,
     /// `IFA_F_DEPRECATED`
     pub deprecated: bool,
-    /// `IFA_F_TEMPORARY`: a privacy address
+    /// `IFA_F_TEMPORARY`: a privacy address.
     pub temporary: bool,
-    /// `RT_SCOPE_LINK` or `fe80::/10`, `169.254.0.0/16`: not good beyond the wire
+    /// `RT_SCOPE_LINK` or `fe80::/10`, `169.254.0.0/16`: not good beyond the wire.
     pub link_local: bool,
-    /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
+    /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever.
     pub valid_for: Option<Duration>,
-    /// `IFA_PROTO`: who put it there; 0 where that is unknown, and before kernel 5.18
+    /// `IFA_PROTO`: who put it there; 0 where that is unknown, and before kernel 5.18.
     pub protocol: u8,
 }
 
@@ -102,17 +102,17 @@ impl Address {
 /// Holds a unicast route (`RTM_NEWROUTE`); a multipath route is one event for each next hop.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// `RTA_TABLE`: 254 is main
+    /// `RTA_TABLE`: 254 is main.
     pub table: u32,
-    /// `0.0.0.0/0` or `::/0` is the default route
+    /// `0.0.0.0/0` or `::/0` is the default route.
     pub destination: IpNet,
-    /// `RTA_GATEWAY` (or `RTA_VIA`)
+    /// `RTA_GATEWAY` (or `RTA_VIA`).
     pub gateway: Option<IpAddr>,
     /// `RTA_OIF`
     pub index: LinkIndex,
-    /// `RTA_PRIORITY`: lower is better
+    /// `RTA_PRIORITY`: lower is better.
     pub metric: u32,
-    /// `rtm_protocol`: who put it there
+    /// `rtm_protocol`: who put it there.
     pub protocol: u8,
     /// `RTNH_F_ONLINK`
     pub onlink: bool,
@@ -136,7 +136,7 @@ pub struct Delegated(pub Ipv6Net);
 /// A policy routing rule (`RTM_NEWRULE`), as much of it as we need to know our own and see others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// `FRA_PRIORITY`: smaller is asked first
+    /// `FRA_PRIORITY`: smaller is asked first.
     pub preference: u32,
     pub ipv6: bool,
     /// `from PREFIX`
@@ -147,15 +147,15 @@ pub struct Rule {
     pub output: Option<String>,
     /// `iif NAME`
     pub input: Option<String>,
-    /// `fwmark MARK/MASK`: (mark, mask)
+    /// `fwmark MARK/MASK`: (mark, mask).
     pub mark: Option<(u32, u32)>,
-    /// `lookup TABLE`; 0 where the rule does something else
+    /// `lookup TABLE`; 0 where the rule does something else.
     pub table: u32,
-    /// `suppress_prefixlength N`: a route of this prefix length or a shorter one counts as none
+    /// `suppress_prefixlength N`: a route of this prefix length or a shorter one counts as none.
     pub suppress: Option<u8>,
     /// `FRA_PROTOCOL`
     pub protocol: u8,
-    /// whose packets, and which, it takes
+    /// Whose packets, and which, it takes.
     pub flow: Flow,
 }
 
@@ -164,13 +164,13 @@ pub struct Rule {
 pub struct Flow {
     /// `uidrange FIRST-LAST`
     pub uids: Option<(u32, u32)>,
-    /// `ipproto`: 1 is ICMP, 6 TCP, 17 UDP
+    /// `ipproto`: 1 is ICMP, 6 TCP, 17 UDP.
     pub ip_protocol: Option<u8>,
     /// `sport FIRST-LAST`
     pub source_ports: Option<(u16, u16)>,
     /// `dport FIRST-LAST`
     pub destination_ports: Option<(u16, u16)>,
-    /// `tos`, or `dscp` shifted to where the IP header has it
+    /// `tos`, or `dscp` shifted to where the IP header has it.
     pub tos: Option<u8>,
 }
 
@@ -181,19 +181,19 @@ pub struct Netconf {
     pub index: LinkIndex,
     /// `NETCONFA_FORWARDING`
     pub forwarding: Option<bool>,
-    /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
+    /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose.
     pub rp_filter: Option<u8>,
     /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked;
-    /// not in netconf
+    /// not in netconf.
     pub arp_ignore: Option<u8>,
     /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; not in
-    /// netconf
+    /// netconf.
     pub arp_announce: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; not in netconf
+    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; not in netconf.
     pub accept_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; not in netconf
+    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; not in netconf.
     pub send_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; not in netconf
+    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; not in netconf.
     pub accept_source_route: Option<u8>,
 }
 
@@ -217,7 +217,7 @@ pub struct Neighbour {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighbourPlan {
     pub index: LinkIndex,
-    /// the head's address in the nodes' IPv6 network; `None`: they get no IPv6
+    /// The head's address in the nodes' IPv6 network; `None`: they get no IPv6.
     pub ipv6: Option<Ipv6Net>,
 }
 
@@ -239,7 +239,7 @@ impl NeighbourPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConflictPlan {
     pub ports: Vec<ConflictPort>,
-    /// of all ports of this machine, in order: what comes from them is ours
+    /// Of all ports of this machine, in order: what comes from them is ours.
     pub own: Vec<Mac>,
 }
 

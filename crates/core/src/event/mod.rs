@@ -75,9 +75,9 @@ impl Add<Duration> for Instant {
 /// Reports something that is there (new or changed), or that has gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
-    /// it exists and looks like this
+    /// It exists and looks like this.
     Present(T),
-    /// it is gone
+    /// It is gone.
     Gone(T),
 }
 
@@ -91,22 +91,22 @@ pub enum Dump {
 /// Reports that a device came or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hotplug {
-    /// an I²C adapter or GPIO chip appeared or vanished: the display tries again
+    /// An I²C adapter or GPIO chip appeared or vanished: the display tries again.
     Display,
-    /// a USB HID device or kernel LED appeared or vanished: the indicator tries again
+    /// A USB HID device or kernel LED appeared or vanished: the indicator tries again.
     Indicator,
 }
 
 /// Says why the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT
+    /// SIGTERM or SIGINT.
     Terminated,
-    /// the service manager will start us again at once: nothing is to change
+    /// The service manager will start us again at once: nothing is to change.
     Restart,
-    /// the machine powers off
+    /// The machine powers off.
     PowerOff,
-    /// the machine reboots
+    /// The machine reboots.
     Reboot,
 }
 
@@ -114,7 +114,7 @@ pub enum Stop {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Dump(Dump),
-    /// the kernel dropped messages (ENOBUFS): a new dump follows
+    /// The kernel dropped messages (ENOBUFS): a new dump follows.
     Overrun,
     Link(Change<Link>),
     Address(Change<Address>),
@@ -124,7 +124,7 @@ pub enum Event {
     Rule(Change<Rule>),
     Netconf(Netconf),
     Neighbour(Change<Neighbour>),
-    /// a DHCP lease given to a node, or its end
+    /// A DHCP lease given to a node, or its end.
     Lease(Change<Lease>),
     Dhcp(Dhcp),
     Order(Order),
@@ -132,19 +132,19 @@ pub enum Event {
     Button(Button),
     Probe(Probe),
     Uplink(UplinkNews),
-    /// what the network behind an uplink offers
+    /// What the network behind an uplink offers.
     Venue(VenueNews),
-    /// where the status page is
+    /// Where the status page is.
     Web(Web),
-    /// how the shared disks are
+    /// How the shared disks are.
     Share(ShareSeen),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),
     Applied(ApplyReport),
-    /// a deadline of [`crate::facts::Facts::next_deadline`] has come
+    /// A deadline of [`crate::facts::Facts::next_deadline`] has come.
     Tick,
-    /// re-read the settings
+    /// Re-read the settings.
     Reload,
     Stop(Stop),
 }

@@ -39,44 +39,44 @@ pub struct ApplyReport {
 /// Reports what an output holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// nothing more to say
+    /// Nothing more to say.
     Done,
-    /// the rule set is in the kernel
+    /// The rule set is in the kernel.
     Firewall {
-        /// read back from the kernel: a masquerade rule of ours is there
+        /// Read back from the kernel: a masquerade rule of ours is there.
         masquerade: bool,
-        /// the kernel keeps others from changing the table
+        /// The kernel keeps others from changing the table.
         owned: bool,
-        /// a flow table speeds established connections up, or would if the kernel took it; `None`:
-        /// nothing for it to do
+        /// A flow table speeds established connections up, or would if the kernel took it; `None`:
+        /// nothing for it to do.
         flow_table: Option<bool>,
-        /// connections to a node that is down are rejected, or just dropped as the kernel has no
-        /// `nft_reject_inet`; `None`: there are none to reject
+        /// Connections to a node that is down are rejected, or just dropped as the kernel has no
+        /// `nft_reject_inet`; `None`: there are none to reject.
         rejects: Option<bool>,
-        /// rules that were already there (ours, of an earlier run) were adopted
+        /// Rules that were already there (ours, of an earlier run) were adopted.
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start, and
+    /// The LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start, and
     /// the time that writing them took, the controller's pauses included;
     /// `lit`: so is the backlight;
     /// `blind`: adapter or chip cannot be read, so a short loss of power stays unseen until the
-    /// next full draw
+    /// next full draw.
     Display { lines: Vec<String>, bytes: u64, bus_time: Duration, lit: bool, blind: bool },
-    /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
+    /// The LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0").
     Indicator { leds: u16, name: String },
-    /// rules and routes are in the kernel
+    /// Rules and routes are in the kernel.
     Routing {
-        /// another program had taken rules away that this run had put there
+        /// Another program had taken rules away that this run had put there.
         drifted: bool,
     },
-    /// entries deleted from connection tracking
+    /// Entries deleted from connection tracking.
     Conntrack { deleted: u32 },
-    /// the ports hold their settings and addresses
+    /// The ports hold their settings and addresses.
     Link {
-        /// why it could not be written down how they were before
+        /// Why it could not be written down how they were before.
         unkept: Option<String>,
     },
-    /// the nodes are served; why without names, where names were wanted
+    /// The nodes are served; why without names, where names were wanted.
     Dnsmasq { without_names: Option<String> },
 }
 
@@ -84,27 +84,27 @@ pub enum Applied {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyError {
     pub kind: ApplyErrorKind,
-    /// one sentence that names the path, interface or rule and the remedy where one is known
+    /// One sentence that names the path, interface or rule and the remedy where one is known.
     pub message: String,
 }
 
 /// Says how an error is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyErrorKind {
-    /// the device or interface is not there; not a fault of the output
+    /// The device or interface is not there; not a fault of the output.
     Absent,
-    /// switched off in the settings
+    /// Switched off in the settings.
     Off,
-    /// what it builds on is another output's, which is at work on it or reports what is wrong:
-    /// tried again without a report
+    /// What it builds on is another output's, which is at work on it or reports what is wrong:
+    /// tried again without a report.
     Waiting,
-    /// it did not work; the reconciler tries again, backing off
+    /// It did not work; the reconciler tries again, backing off.
     Failed,
-    /// the kernel cannot do it at all
+    /// The kernel cannot do it at all.
     Unsupported,
-    /// a capability or right is missing
+    /// A capability or right is missing.
     Denied,
-    /// another instance of this program lives and holds it
+    /// Another instance of this program lives and holds it.
     Held,
 }
 

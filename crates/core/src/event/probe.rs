@@ -14,7 +14,7 @@ use crate::config::{NodeProbe, UplinkProbe};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId {
     pub slot: u32,
-    /// counts up each time the slot is used again
+    /// Counts up each time the slot is used again.
     pub generation: u32,
 }
 
@@ -22,31 +22,31 @@ pub struct NodeId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
     pub node: NodeId,
-    /// `None`: neither the first try nor its retries were answered
+    /// `None`: neither the first try nor its retries were answered.
     pub rtt: Option<Duration>,
-    /// the first try was not answered in time
+    /// The first try was not answered in time.
     pub first_lost: bool,
 }
 
 /// Says whether the internet is behind an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reachability {
-    /// the expected answer came
+    /// The expected answer came.
     Online,
-    /// some other answer came: a captive portal
+    /// Some other answer came: a captive portal.
     Portal,
-    /// no answer
+    /// No answer.
     Nothing,
 }
 
 /// Reports one finished probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// the internet through the uplink with this index
+    /// The internet through the uplink with this index.
     Uplink { index: LinkIndex, reachability: Reachability },
-    /// rounds of nodes that ended together
+    /// Rounds of nodes that ended together.
     Nodes(Vec<Round>),
-    /// probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again
+    /// Probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again.
     Denied { probe: String, denied: bool },
 }
 
@@ -67,17 +67,17 @@ impl Default for UplinkProbePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkTarget {
     pub index: LinkIndex,
-    /// the interface's name; everything is bound to it
+    /// The interface's name; everything is bound to it.
     pub name: String,
-    /// the uplink's address; its family decides whether IPv4 or IPv6 is tried
+    /// The uplink's address; its family decides whether IPv4 or IPv6 is tried.
     pub source: IpAddr,
-    /// asked for the host of the probe, bound to the uplink (but for those on the loopback)
+    /// Asked for the host of the probe, bound to the uplink (but for those on the loopback).
     pub resolvers: Vec<IpAddr>,
-    /// counts up with each change of address or route: asked again at once
+    /// Counts up with each change of address or route: asked again at once.
     pub generation: u64,
-    /// the path that is tried by itself; `None`: what answers is the answer of the uplink
+    /// The path that is tried by itself; `None`: what answers is the answer of the uplink.
     pub path: Option<Path>,
-    /// the host's IPv4 addresses are tried by this NAT64
+    /// The host's IPv4 addresses are tried by this NAT64.
     pub nat64: Option<Prefix>,
 }
 
@@ -86,12 +86,12 @@ pub struct UplinkTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeProbePlan {
     pub nodes: Arc<Vec<NodeTarget>>,
-    /// from the beginning of one round to that of the next
+    /// From the beginning of one round to that of the next.
     pub interval: Duration,
-    /// a round's longest wait for an answer
+    /// A round's longest wait for an answer.
     pub timeout: Duration,
-    /// the cluster port's name; without one no node is asked. Only ARP is bound to it: all else
-    /// goes the way that everybody's packets go, so that what leads them elsewhere is seen
+    /// The cluster port's name; without one no node is asked. Only ARP is bound to it: all else
+    /// goes the way that everybody's packets go, so that what leads them elsewhere is seen.
     pub port: Option<String>,
 }
 
@@ -100,11 +100,11 @@ pub struct NodeProbePlan {
 pub struct NodeTarget {
     pub node: NodeId,
     pub address: IpAddr,
-    /// the board that the settings name: where a probe sees who answers, no other's answer counts
+    /// The board that the settings name: where a probe sees who answers, no other's answer counts.
     pub mac: Option<Mac>,
-    /// all of them must be answered; shared by the nodes that are asked the same
+    /// All of them must be answered; shared by the nodes that are asked the same.
     pub probes: Arc<[NodeProbe]>,
-    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than
-    /// the interval. 0: the plan's
+    /// Its round's longest wait for an answer, in ms, in place of the plan's; may be longer than
+    /// the interval. 0: the plan's.
     pub timeout: u32,
 }

@@ -10,10 +10,10 @@ pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 /// Holds a question. It is asked again whenever anything in the kernel changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPlan {
-    /// the cluster port
+    /// The cluster port.
     pub from_port: LinkIndex,
-    /// an address of the cluster that is not the head's own
+    /// An address of the cluster that is not the head's own.
     pub source: IpAddr,
-    /// what has been promised
+    /// What has been promised.
     pub ways: Vec<Way>,
 }

@@ -7,25 +7,25 @@ use std::path::PathBuf;
 /// Holds what was seen of all shares at once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShareSeen {
-    /// by mount point; those that are mounted, and whose device is there
+    /// By mount point; those that are mounted, and whose device is there.
     pub disks: BTreeMap<PathBuf, Disk>,
-    /// mount points whose disk is gone, and was not unmounted before
+    /// Mount points whose disk is gone, and was not unmounted before.
     pub pulled: BTreeSet<PathBuf>,
-    /// mount points that the NFS server exports (its table, exports(5))
+    /// Mount points that the NFS server exports (its table, exports(5)).
     pub exported: BTreeSet<PathBuf>,
-    /// who is connected to the NFS server
+    /// Who is connected to the NFS server.
     pub clients: BTreeSet<Ipv4Addr>,
-    /// there is an NFS server on this machine
+    /// There is an NFS server on this machine.
     pub installed: bool,
 }
 
 /// Holds what was seen of one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Disk {
-    /// percent of it that is free to ordinary users; `None`: it may not be looked at
+    /// Percent of it that is free to ordinary users; `None`: it may not be looked at.
     pub free: Option<u8>,
-    /// the file system itself is read-only, whatever its mount
+    /// The file system itself is read-only, whatever its mount.
     pub read_only: bool,
-    /// errors that its file system has on record, and those of the device since it was first seen
+    /// Errors that its file system has on record, and those of the device since it was first seen.
     pub errors: u64,
 }

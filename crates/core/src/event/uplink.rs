@@ -8,20 +8,20 @@ use super::{LinkIndex, Mac};
 /// Reports one thing that was learned of an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UplinkNews {
-    /// how far the DHCP client of this uplink has come; `None`: that cannot be heard
+    /// How far the DHCP client of this uplink has come; `None`: that cannot be heard.
     Acquisition { index: LinkIndex, state: Option<Acquisition> },
-    /// where the venue's captive portal is; `None`: not any more
+    /// Where the venue's captive portal is; `None`: not any more.
     Portal { index: LinkIndex, by: PortalSource, url: Option<PortalUrl> },
 }
 
 /// Names the source of a captive portal's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortalSource {
-    /// the answer to a probe
+    /// The answer to a probe.
     Probe,
-    /// a DHCP client's lease (RFC 8910)
+    /// A DHCP client's lease (RFC 8910).
     Lease,
-    /// a router's advertisement (RFC 8910)
+    /// A router's advertisement (RFC 8910).
     Router,
 }
 
@@ -29,20 +29,20 @@ pub enum PortalSource {
 /// and seen on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquisition {
-    /// nothing on this machine asks for an address there
+    /// Nothing on this machine asks for an address there.
     NoClient,
-    /// a client is there, and asks nothing
+    /// A client is there, and asks nothing.
     Waiting,
-    /// asked, and no server has answered
+    /// Asked, and no server has answered.
     Unanswered,
-    /// this server has made an offer
+    /// This server has made an offer.
     Offered { server: Ipv4Addr },
-    /// this server asks for IPv6 only (option 108, RFC 8925), as the client asked it to say: it
-    /// takes no IPv4 address
+    /// This server asks for IPv6 only (option 108, RFC 8925), as the client asked it to say: it
+    /// takes no IPv4 address.
     Ipv6Only { server: Ipv4Addr },
-    /// this server refused the address that the client asked for
+    /// This server refused the address that the client asked for.
     Refused { server: Ipv4Addr },
-    /// the client refused the address: another computer of the venue has it
+    /// The client refused the address: another computer of the venue has it.
     Declined,
 }
 

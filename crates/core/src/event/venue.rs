@@ -9,29 +9,29 @@ use super::{LinkIndex, Mac, Reachability, UplinkTarget};
 /// Reports one thing that was learned of the network behind an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VenueNews {
-    /// what one router advertises now (RFC 4861)
+    /// What one router advertises now (RFC 4861).
     Advertised { index: LinkIndex, router: Ipv6Addr, offer: RouterOffer },
-    /// the NAT64 prefixes by which the uplink's resolvers make addresses (RFC 7050); empty: they
-    /// make none
+    /// The NAT64 prefixes by which the uplink's resolvers make addresses (RFC 7050); empty: they
+    /// make none.
     Synthesised { index: LinkIndex, prefixes: Vec<Prefix> },
-    /// whether the internet answers by one path
+    /// Whether the internet answers by one path.
     Answers { index: LinkIndex, path: Path, reachability: Reachability },
 }
 
 /// Holds what counts of a router's advertisement. Times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouterOffer {
-    /// for how long it is a default router; 0: it is none
+    /// For how long it is a default router; 0: it is none.
     pub lifetime: u16,
-    /// addresses are had by DHCPv6 (M)
+    /// Addresses are had by DHCPv6 (M).
     pub managed: bool,
-    /// other settings are had by DHCPv6 (O)
+    /// Other settings are had by DHCPv6 (O).
     pub other: bool,
-    /// hosts may make addresses of a prefix of it
+    /// Hosts may make addresses of a prefix of it.
     pub autonomous: bool,
-    /// of the link, in bytes
+    /// Of the link, in bytes.
     pub mtu: Option<u32>,
-    /// NAT64 prefixes, each with how long it may be used; 0: no longer (RFC 8781)
+    /// NAT64 prefixes, each with how long it may be used; 0: no longer (RFC 8781).
     pub nat64: Vec<(Prefix, u16)>,
 }
 
@@ -40,9 +40,9 @@ pub struct RouterOffer {
 pub enum Path {
     Ipv4,
     Ipv6,
-    /// IPv4 addresses by the venue's NAT64
+    /// IPv4 addresses by the venue's NAT64.
     Nat64(Prefix),
-    /// IPv4 by a translator's address on the uplink (RFC 7335)
+    /// IPv4 by a translator's address on the uplink (RFC 7335).
     Translator,
 }
 
@@ -53,6 +53,6 @@ pub struct VenuePlan {
     pub index: LinkIndex,
     pub name: String,
     pub mac: Option<Mac>,
-    /// who is asked for `ipv4only.arpa`; `None`: there is no IPv6 to ask it for
+    /// Who is asked for `ipv4only.arpa`; `None`: there is no IPv6 to ask it for.
     pub resolvers: Option<UplinkTarget>,
 }

@@ -3,8 +3,8 @@
 /// Reports where the status page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Web {
-    /// its process listens at this TCP port
+    /// Its process listens at this TCP port.
     Listens(u16),
-    /// there is no such process
+    /// There is no such process.
     Absent,
 }

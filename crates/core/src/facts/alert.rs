@@ -17,7 +17,7 @@ const START_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgements {
     known: BTreeSet<AlertId>,
-    /// of `known`, what was kept from before the start and has not been raised since
+    /// Of `known`, what was kept from before the start and has not been raised since.
     restored: BTreeSet<AlertId>,
     index: Index,
 }
@@ -27,10 +27,10 @@ pub(super) struct Acknowledgements {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Index {
     nodes: BTreeMap<AlertCode, BTreeSet<NodeId>>,
-    /// alerts of nodes that are not here
+    /// Alerts of nodes that are not here.
     absent: usize,
     others: Vec<AlertId>,
-    /// [`Nodes::topology_version`] that this is of
+    /// [`Nodes::topology_version`] that this is of.
     topology_version: u64,
 }
 

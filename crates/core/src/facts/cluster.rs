@@ -29,7 +29,7 @@ const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delegation {
     pub prefix: Ipv6Net,
-    /// by which packets from it leave: no other venue lets them pass (RFC 2827)
+    /// By which packets from it leave: no other venue lets them pass (RFC 2827).
     pub uplink: LinkIndex,
     lost_at: Option<Instant>,
 }
@@ -37,18 +37,18 @@ pub struct Delegation {
 /// Holds what is remembered of the cluster's addresses.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cluster {
-    /// an uplink held an address of the cluster at the last refresh
+    /// An uplink held an address of the cluster at the last refresh.
     clashing: bool,
-    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases,
-    /// which are taken back as the cluster moves
+    /// Addresses of uplinks that our server had given to nodes: the clash outlives their leases,
+    /// which are taken back as the cluster moves.
     given_twice: Vec<(LinkIndex, IpAddr)>,
     retiring: RetiringSubnets,
-    /// the unique local network that is kept for the nodes
+    /// The unique local network that is kept for the nodes.
     kept_ipv6: Option<Ipv6Net>,
     delegation: Option<Delegation>,
-    /// the nodes had addresses of a delegated prefix, which end when their router deprecates them
+    /// The nodes had addresses of a delegated prefix, which end when their router deprecates them.
     had_delegation: bool,
-    /// the kernel forwarded IPv6 between all ports before us
+    /// The kernel forwarded IPv6 between all ports before us.
     forwarded_ipv6: bool,
 }
 
@@ -244,10 +244,10 @@ fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<IpNet> {
 /// Holds when each of our addresses on the cluster port was last of use.
 #[derive(Debug, Clone, Default)]
 struct RetiringSubnets {
-    /// the last use that was seen; in the future, where a lease was given until then
+    /// The last use that was seen; in the future, where a lease was given until then.
     used: BTreeMap<IpNet, Instant>,
     look_at: Instant,
-    /// there is more than one of them, and one is in use: time alone may end that
+    /// There is more than one of them, and one is in use: time alone may end that.
     waits: bool,
 }
 

@@ -7,9 +7,9 @@ use crate::event::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub settings: &'a Settings,
-    /// when the event came: nothing here reads a clock
+    /// When the event came: nothing here reads a clock.
     pub now: Instant,
-    /// the daemon is about to end
+    /// The daemon is about to end.
     pub stopping: bool,
 }
 

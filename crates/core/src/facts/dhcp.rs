@@ -12,28 +12,28 @@ use crate::event::{Dhcp, Event, Instant, LinkIndex, Mac, ServerLog, ServerLogKin
 /// What is known of other servers on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherServers {
-    /// not asked yet, or not since the port was last plugged in
+    /// Not asked yet, or not since the port was last plugged in.
     #[default]
     Unknown,
-    /// no client
+    /// No client.
     None,
-    /// this one
+    /// This one.
     Foreign { server: Ipv4Addr, mac: Option<Mac> },
 }
 
 /// Holds what is remembered of one stay of a cable in the cluster port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DhcpFacts {
-    /// the port with its cable, while addresses are to be served there
+    /// The port with its cable, while addresses are to be served there.
     port: Option<LinkIndex>,
-    /// counts up with each of them
+    /// Counts up with each of them.
     generation: u64,
     servers: OtherServers,
-    /// why it cannot be asked
+    /// Why it cannot be asked.
     unasked: Option<String>,
-    /// seconds for which a switch lets nothing through, while that is waited for
+    /// Seconds for which a switch lets nothing through, while that is waited for.
     held: Option<u64>,
-    /// a board that got no address
+    /// A board that got no address.
     want: Option<Want>,
 }
 
@@ -41,11 +41,11 @@ pub struct DhcpFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Want {
     mac: Mac,
-    /// whether all addresses of the range were taken, as far as is known here, when there were
-    /// these nodes
+    /// Whether all addresses of the range were taken, as far as is known here, when there were
+    /// these nodes.
     full: bool,
     topology_version: u64,
-    /// it has asked again until then, or does not want one any more
+    /// It has asked again until then, or does not want one any more.
     until: Instant,
 }
 

@@ -78,9 +78,9 @@ pub struct Facts {
     web: WebFacts,
     shares: ShareFacts,
     acknowledgements: Acknowledgements,
-    /// since the last [`Facts::take_resyncs`]
+    /// Since the last [`Facts::take_resyncs`].
     resyncs: Resyncs,
-    /// counts up whenever more may have changed than what probes say of nodes
+    /// Counts up whenever more may have changed than what probes say of nodes.
     generation: u64,
 }
 

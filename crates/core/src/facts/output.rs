@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 pub struct Outputs {
     held: BTreeMap<Output, Applied>,
     errors: BTreeMap<Output, ApplyError>,
-    /// it has been reported that the kernel drops what it cannot reject
+    /// It has been reported that the kernel drops what it cannot reject.
     drops_reported: bool,
-    /// times the rule set was put into the kernel since the start
+    /// Times the rule set was put into the kernel since the start.
     pub applied: u64,
 }
 

@@ -15,11 +15,11 @@ pub const EXPORT_GRACE: Duration = Duration::from_secs(60);
 /// Holds what was seen of the shares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShareFacts {
-    /// `None`: not looked at yet
+    /// `None`: not looked at yet.
     pub seen: Option<ShareSeen>,
-    /// mount points of disks with little room, with hysteresis
+    /// Mount points of disks with little room, with hysteresis.
     pub full: BTreeSet<PathBuf>,
-    /// since when a disk is mounted and not exported
+    /// Since when a disk is mounted and not exported.
     waits_since: Option<Instant>,
 }
 

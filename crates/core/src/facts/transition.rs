@@ -10,38 +10,38 @@ use crate::event::{Mac, Output, Reachability, ServerLog};
 /// One change of fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// an uplink appeared, lost its cable, searches, got an address, …
+    /// An uplink appeared, lost its cable, searches, got an address, …
     UplinkState { port: String, from: UplinkState, to: UplinkState },
-    /// an uplink has a new address
+    /// An uplink has a new address.
     UplinkAddress { port: String, address: IpNet, gateway: Option<IpAddr> },
-    /// an address was dropped and re-added, or its lease was prolonged after that
+    /// An address was dropped and re-added, or its lease was prolonged after that.
     UplinkRenewed { port: String, address: IpNet },
-    /// an uplink's address is gone for good (not a renewal)
+    /// An uplink's address is gone for good (not a renewal).
     UplinkAddressLost { port: String, address: IpNet },
-    /// another uplink is the active one
+    /// Another uplink is the active one.
     ActiveUplink { from: Option<String>, to: Option<String> },
-    /// the internet behind the uplink
+    /// The internet behind the uplink.
     Reachability { port: String, to: Reachability },
-    /// a node's health, and why one is degraded
+    /// A node's health, and why one is degraded.
     NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
-    /// a node that boots has come further
+    /// A node that boots has come further.
     NodeStage { name: String },
-    /// more nodes than before have not answered yet
+    /// More nodes than before have not answered yet.
     NodesAwaited,
-    /// a node that the settings do not name was found
+    /// A node that the settings do not name was found.
     NodeFound { name: String, mac: Option<Mac>, address: Option<IpAddr> },
-    /// a node that was found is gone for good
+    /// A node that was found is gone for good.
     NodeForgotten { name: String },
-    /// the cluster port appeared or vanished
+    /// The cluster port appeared or vanished.
     ClusterPort { port: String, present: bool },
-    /// another program undid our work and it is being put back
+    /// Another program undid our work and it is being put back.
     Disturbed { output: Output, what: String, by: Option<String> },
-    /// an output holds what it should after it did not
+    /// An output holds what it should after it did not.
     OutputHealed { output: Output },
-    /// an output failed
+    /// An output failed.
     OutputFailed { output: Output, message: String },
-    /// the rule set is in the kernel; with or without its flow table and what it rejects, where
-    /// that is worth a word
+    /// The rule set is in the kernel; with or without its flow table and what it rejects, where
+    /// that is worth a word.
     RulesetApplied {
         generation: u64,
         adopted: bool,
@@ -49,47 +49,47 @@ pub enum Transition {
         rejects: Option<bool>,
         owned: bool,
     },
-    /// the cluster moved to another subnet, or back
+    /// The cluster moved to another subnet, or back.
     ClusterMoved { from: IpNet, to: IpNet },
-    /// stale connection tracking entries were deleted
+    /// Stale connection tracking entries were deleted.
     ConntrackFlushed { deleted: u32 },
-    /// whether the display has lost its power cannot be seen on this hardware
+    /// Whether the display has lost its power cannot be seen on this hardware.
     DisplayBlind,
-    /// our DHCP and DNS server had something to say
+    /// Our DHCP and DNS server had something to say.
     ServerSaid(ServerLog),
-    /// the switch at the cluster port lets nothing through for so many seconds: no server can be
-    /// asked until then
+    /// The switch at the cluster port lets nothing through for so many seconds: no server can be
+    /// asked until then.
     DhcpHeld { seconds: u64 },
-    /// another server gives addresses on the cluster port: we do not
+    /// Another server gives addresses on the cluster port: we do not.
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
-    /// that one is not heard any more, or its cable was pulled
+    /// That one is not heard any more, or its cable was pulled.
     ForeignDhcpGone { server: Ipv4Addr },
-    /// users know of these alerts now; by their keys
+    /// Users know of these alerts now; by their keys.
     Acknowledged { alerts: Vec<String> },
-    /// the power button was held long enough
+    /// The power button was held long enough.
     PowerOffOrdered,
-    /// the order was not carried out
+    /// The order was not carried out.
     PowerOffUnheard,
-    /// so many nodes are being shut down; `head`: the head follows
+    /// So many nodes are being shut down; `head`: the head follows.
     ShutdownBegan { nodes: usize, head: bool },
-    /// the nodes are off, but for the first of `total` that are still up
+    /// The nodes are off, but for the first of `total` that are still up.
     ShutdownEnded { up: Vec<String>, total: usize, head: bool },
-    /// nothing more is heard of the shutdown
+    /// Nothing more is heard of the shutdown.
     ShutdownBrokenOff,
-    /// nodes that were shut down have not come back with the others
+    /// Nodes that were shut down have not come back with the others.
     NodesMissing { names: Vec<String> },
-    /// settings were read again
+    /// Settings were read again.
     Reloaded,
 }
 
 /// Why a node that answers is degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trouble {
-    /// goes down and comes back again and again
+    /// Goes down and comes back again and again.
     Flapping,
-    /// loses first tries
+    /// Loses first tries.
     Lossy,
-    /// its round trips are long
+    /// Its round trips are long.
     Slow,
 }
 

@@ -22,9 +22,9 @@ pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
 /// Names who made a NAT64 prefix known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat64Source {
-    /// a router's advertisement (RFC 8781)
+    /// A router's advertisement (RFC 8781).
     Advertised,
-    /// addresses of `ipv4only.arpa` (RFC 7050)
+    /// Addresses of `ipv4only.arpa` (RFC 7050).
     Synthesised,
 }
 
@@ -36,7 +36,7 @@ pub struct Venues(BTreeMap<LinkIndex, VenueMemory>);
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VenueMemory {
     routers: BTreeMap<Ipv6Addr, Router>,
-    /// `None`: no answer of its resolvers yet, not even an empty one
+    /// `None`: no answer of its resolvers yet, not even an empty one.
     synthesised: Option<Vec<Prefix>>,
     answers: BTreeMap<Path, Reachability>,
     ipv4: Family,
@@ -49,7 +49,7 @@ enum Family {
     #[default]
     Missing,
     There,
-    /// gone a moment ago: perhaps it is being renewed
+    /// Gone a moment ago: perhaps it is being renewed.
     LostAt(Instant),
 }
 
@@ -71,11 +71,11 @@ impl Family {
 /// One router's offer, with moments in the place of lifetimes.
 #[derive(Debug, Clone, PartialEq)]
 struct Router {
-    /// when it was first heard
+    /// When it was first heard.
     since: Instant,
-    /// as a default router
+    /// As a default router.
     until: Instant,
-    /// without a lifetime once that has ended
+    /// Without a lifetime once that has ended.
     offer: RouterOffer,
     nat64: Vec<Nat64>,
 }

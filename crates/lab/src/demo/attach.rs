@@ -28,10 +28,10 @@ const SHELL: &str = "shell";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The demo to attach to, where several run: the number on its screen
+    /// The demo to attach to, where several run: the number on its screen.
     #[arg(long, value_name = "PID")]
     pub demo: Option<u32>,
-    /// A verb with its options, or `shell`; without one, `panel`
+    /// A verb with its options, or `shell`; without one, `panel`.
     #[arg(value_name = "VERB", trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,
 }

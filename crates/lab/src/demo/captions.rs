@@ -11,7 +11,7 @@ const HOLD: Duration = Duration::from_secs(2);
 pub struct Captions {
     shown: Vec<String>,
     pending: VecDeque<String>,
-    /// when the newest came
+    /// When the newest came.
     since: Instant,
 }
 

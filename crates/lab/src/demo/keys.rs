@@ -63,13 +63,13 @@ pub fn key_line() -> String {
 pub struct Before {
     leases: usize,
     rows: Vec<String>,
-    /// the internet was there: a node's page must load again
+    /// The internet was there: a node's page must load again.
     online: bool,
-    /// something is wrong that was not acknowledged
+    /// Something is wrong that was not acknowledged.
     pub alarm: bool,
-    /// the one thing that is wrong: the LCD has no other page then
+    /// The one thing that is wrong: the LCD has no other page then.
     only: Option<String>,
-    /// the address that the next venue leases
+    /// The address that the next venue leases.
     pub lease: Option<String>,
 }
 
@@ -96,9 +96,9 @@ type Ask<T> = Box<dyn Fn(&World) -> T>;
 
 /// How the answer to a key is known.
 pub struct Proof {
-    /// names what is missing
+    /// Names what is missing.
     pub unmet: Ask<Option<String>>,
-    /// what was seen, for users
+    /// What was seen, for users.
     pub words: Ask<String>,
 }
 

@@ -30,20 +30,20 @@ Examples:
   bramblegate demo --venue tests/venues/our-subnet-gateway-1.toml
   bramblegate demo attach status           in a second terminal: any verb inside it";
 
-/// The whole thing on this machine without hardware, in private namespaces
+/// The whole thing on this machine without hardware, in private namespaces.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Args {
-    /// Walk into this venue: a file as in tests/venues
+    /// Walk into this venue: a file as in tests/venues.
     #[arg(long, value_name = "FILE")]
     pub venue: Option<PathBuf>,
-    /// Exit after this time: seconds, or with a unit (90s, 2m, 1h)
+    /// Exit after this time: seconds, or with a unit (90s, 2m, 1h).
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub seconds: Option<u64>,
-    /// One line for each change, for logs and tests
+    /// One line for each change, for logs and tests.
     #[arg(long)]
     pub plain: bool,
-    /// Start the story again after this time without a key
+    /// Start the story again after this time without a key.
     #[arg(
         long = "loop",
         value_name = "TIME",
@@ -53,7 +53,7 @@ pub struct Args {
         default_missing_value = "60"
     )]
     pub again: Option<u64>,
-    /// Draw the display as large as the terminal allows, for a projector
+    /// Draw the display as large as the terminal allows, for a projector.
     #[arg(long)]
     pub big: bool,
     #[command(subcommand)]

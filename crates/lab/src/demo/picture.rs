@@ -22,21 +22,21 @@ const TITLE: &str = "This is the LCD of a Pi cluster that has just been carried 
 /// Everything that goes into one picture.
 #[derive(Debug)]
 pub struct Picture<'p> {
-    /// `None`: the daemon does not answer
+    /// `None`: the daemon does not answer.
     pub status: Option<&'p Snapshot>,
-    /// the newest last
+    /// The newest last.
     pub captions: &'p [String],
-    /// last lines of the journal
+    /// Last lines of the journal.
     pub journal: &'p [String],
-    /// since the start
+    /// Since the start.
     pub elapsed: Duration,
-    /// false: `NO_COLOR`
+    /// False: `NO_COLOR`.
     pub colour: bool,
-    /// the terminal's room and colours
+    /// The terminal's room and colours.
     pub style: Style,
-    /// what a person can do
+    /// What a person can do.
     pub keys: &'p str,
-    /// below all: how to look inside
+    /// Below all: how to look inside.
     pub attach: &'p [String],
 }
 

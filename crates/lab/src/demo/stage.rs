@@ -63,39 +63,39 @@ pub fn perform(args: &Args) -> ExitCode {
 }
 
 struct Show {
-    /// of the demo
+    /// Of the demo.
     start: Instant,
-    /// of the story that is played now
+    /// Of the story that is played now.
     began: Instant,
     end: Option<Duration>,
-    /// `--loop`: the story starts again after so long without a key
+    /// `--loop`: the story starts again after so long without a key.
     again: Option<Duration>,
-    /// when the last key was pressed, or the story ended
+    /// When the last key was pressed, or the story ended.
     last_key: Instant,
     screen: Option<Screen>,
     big: bool,
     colour: bool,
-    /// the line to type to look inside, behind the status page's address
+    /// The line to type to look inside, behind the status page's address.
     attach: Vec<String>,
-    /// where the status page is for the machine's browser, and the socket that waits for it
+    /// Where the status page is for the machine's browser, and the socket that waits for it.
     page: Option<(OwnedFd, String)>,
     keys: Receiver<char>,
-    /// a key that has not been acted on yet
+    /// A key that has not been acted on yet.
     pressed: Option<Deed>,
     captions: Captions,
     printed: BTreeMap<String, String>,
     missing: Option<String>,
-    /// what was expected and has been seen
+    /// What was expected and has been seen.
     seen: usize,
-    /// what was expected after the end that `--seconds` made
+    /// What was expected after the end that `--seconds` made.
     unreached: usize,
-    /// the exit code, where standard output could not be written
+    /// The exit code, where standard output could not be written.
     unwritten: u8,
     over: bool,
     pulled: bool,
     node_down: bool,
     portal: bool,
-    /// those acts of the story that can be played here
+    /// Those acts of the story that can be played here.
     story: Vec<(&'static str, Venue)>,
     place: usize,
 }

@@ -12,41 +12,41 @@ use super::{Client, DhcpServer, Internet};
 /// Something that happens. A port that is left out in the file is the first network's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// the DHCP client asks for its lease again, as it does at half time
+    /// The DHCP client asks for its lease again, as it does at half time.
     Renew { port: Option<String> },
-    /// from now on the DHCP server answers with this address
+    /// From now on the DHCP server answers with this address.
     Lease { address: Ipv4Addr, port: Option<String> },
-    /// the venue's router takes another address and its DHCP server leases from there
+    /// The venue's router takes another address and its DHCP server leases from there.
     Subnet { router: Ipv4Net, lease: Ipv4Addr, port: Option<String> },
-    /// the DHCP server is started or stopped
+    /// The DHCP server is started or stopped.
     Dhcp { on: bool, port: Option<String> },
-    /// what is behind the router changes
+    /// What is behind the router changes.
     Internet { kind: Internet, port: Option<String> },
-    /// the router advertises this from now on, beside the network's prefix; NAT64 prefixes that it
-    /// leaves out are withdrawn
+    /// The router advertises this from now on, beside the network's prefix; NAT64 prefixes that it
+    /// leaves out are withdrawn.
     Advertise { ra: Advertised },
-    /// another router comes to the first network's wire, advertises this and leads nowhere
+    /// Another router comes to the first network's wire, advertises this and leads nowhere.
     SecondRouter { ra: Advertised },
-    /// the program that translated on the head (see [`super::Network::translator`]) is killed: what it
-    /// had given the port stays, but for the address that its socket held
+    /// The program that translated on the head (see [`super::Network::translator`]) is killed: what it
+    /// had given the port stays, but for the address that its socket held.
     TranslatorDies,
-    /// the cable is pulled out of the head's port
+    /// The cable is pulled out of the head's port.
     Pull { port: Option<String> },
-    /// the cable is plugged in again
+    /// The cable is plugged in again.
     Plug { port: Option<String> },
-    /// the cable is pulled and plugged this many times, a fifth of a second each
+    /// The cable is pulled and plugged this many times, a fifth of a second each.
     Flap { times: u32, port: Option<String> },
-    /// the port appears in the head (a USB adapter plugged in)
+    /// The port appears in the head (a USB adapter plugged in).
     Insert { port: Option<String> },
-    /// the port vanishes from the head
+    /// The port vanishes from the head.
     Remove { port: Option<String> },
-    /// a DHCP client that drops the address and takes it again at once
+    /// A DHCP client that drops the address and takes it again at once.
     Readdress { port: Option<String> },
-    /// a node loses its cable or gets it back
+    /// A node loses its cable or gets it back.
     Node { name: String, up: bool },
-    /// another tool runs `nft flush ruleset` on the head
+    /// Another tool runs `nft flush ruleset` on the head.
     Flush,
-    /// another tool switches forwarding off on the head
+    /// Another tool switches forwarding off on the head.
     ForwardingOff,
 }
 

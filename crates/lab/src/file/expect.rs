@@ -10,23 +10,23 @@ use super::WordError;
 /// One `[[expect]]`: everything named in it must be true at the same time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Expect {
-    /// what has been seen, for users
+    /// What has been seen, for users.
     pub say: Option<String>,
-    /// the LCD's first row, without the blanks at its end; a glob
+    /// The LCD's first row, without the blanks at its end; a glob.
     pub row1: Option<String>,
-    /// any row of the LCD; a glob
+    /// Any row of the LCD; a glob.
     pub panel: Option<String>,
-    /// dotted paths in the status and the values there; a string is a glob, "null" is null
+    /// Dotted paths in the status and the values there; a string is a glob, "null" is null.
     pub status: Vec<(String, String)>,
-    /// codes of alerts that stand; globs
+    /// Codes of alerts that stand; globs.
     pub alerts: Vec<String>,
-    /// codes of alerts that do not; globs
+    /// Codes of alerts that do not; globs.
     pub no_alerts: Vec<String>,
-    /// what works, and what does not, from which place: (namespace, works, what)
+    /// What works, and what does not, from which place: (namespace, works, what).
     pub checks: Vec<(String, bool, Check)>,
-    /// must come true within this time
+    /// Must come true within this time.
     pub within: Duration,
-    /// and stay so for this long
+    /// And stay so for this long.
     pub hold: Duration,
 }
 
@@ -34,15 +34,15 @@ pub struct Expect {
 /// the venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// an ICMP echo is answered
+    /// An ICMP echo is answered.
     Ping(String),
-    /// a TCP connection opens: `HOST:PORT`, a name as the place's own resolver has it
+    /// A TCP connection opens: `HOST:PORT`, a name as the place's own resolver has it.
     Tcp(String),
-    /// this status comes back
+    /// This status comes back.
     Http(String, u16),
-    /// the head answers ARP for this address (others on the wire may)
+    /// The head answers ARP for this address (others on the wire may).
     Arp(String),
-    /// the name has an address, says the place's own resolver
+    /// The name has an address, says the place's own resolver.
     Name(String),
 }
 

@@ -19,60 +19,60 @@ use super::{Error, Result, while_doing};
 /// One venue file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Venue {
-    /// one sentence: what kind of network this is
+    /// One sentence: what kind of network this is.
     pub purpose: String,
-    /// TOML text added to the gateway's settings as a drop-in
+    /// TOML text added to the gateway's settings as a drop-in.
     pub settings: String,
-    /// the nodes ask the head for their addresses; else they have them of their own
+    /// The nodes ask the head for their addresses; else they have them of their own.
     pub nodes_by_dhcp: bool,
-    /// the translator's program runs beside the gateway
+    /// The translator's program runs beside the gateway.
     pub clat: bool,
-    /// one for each uplink of the head; the first is the preferred one
+    /// One for each uplink of the head; the first is the preferred one.
     pub networks: Vec<Network>,
-    /// what happens and what must be seen, in order of time; never empty
+    /// What happens and what must be seen, in order of time; never empty.
     pub moments: Vec<Moment>,
 }
 
 /// One network of the venue, into which one port of the head is plugged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// the head's port: `eth1`
+    /// The head's port: `eth1`.
     pub port: String,
-    /// the port of an earlier network whose switch this port is plugged into as well; then only
-    /// `lease` counts here
+    /// The port of an earlier network whose switch this port is plugged into as well; then only
+    /// `lease` counts here.
     pub shares: Option<String>,
-    /// false: the head has no such port until a step inserts it
+    /// False: the head has no such port until a step inserts it.
     pub present: bool,
-    /// false: no cable until a step plugs it in
+    /// False: no cable until a step plugs it in.
     pub plugged: bool,
-    /// the router's addresses on the wire; the first also is the default for router and resolver
+    /// The router's addresses on the wire; the first also is the default for router and resolver.
     pub address: Vec<Ipv4Net>,
-    /// the prefix that the router advertises
+    /// The prefix that the router advertises.
     pub ipv6: Option<Ipv6Net>,
-    /// the end of the address that the head makes itself of the prefix; `None`: of its port's
+    /// The end of the address that the head makes itself of the prefix; `None`: of its port's.
     pub token: Option<Ipv6Addr>,
-    /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
+    /// What it advertises beyond that; `None`: dnsmasq advertises the prefix alone.
     pub ra: Option<Advertised>,
-    /// what a second router on the same wire advertises, which leads nowhere
+    /// What a second router on the same wire advertises, which leads nowhere.
     pub second_ra: Option<Advertised>,
-    /// the single address that the head gets by DHCPv6
+    /// The single address that the head gets by DHCPv6.
     pub dhcpv6: Option<Ipv6Addr>,
-    /// who asks for addresses on the head's port
+    /// Who asks for addresses on the head's port.
     pub client: Client,
-    /// the prefix behind which the internet's IPv4 hosts are by IPv6
+    /// The prefix behind which the internet's IPv4 hosts are by IPv6.
     pub nat64: Option<Ipv6Net>,
-    /// the prefix with which the venue's resolver answers for `ipv4only.arpa`
+    /// The prefix with which the venue's resolver answers for `ipv4only.arpa`.
     pub dns64: Option<Ipv6Net>,
-    /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the
-    /// IPv6 router (RFC 6877); the router takes its packets as if they had been translated
+    /// The address of a translator from IPv4 to IPv6 on the head's port, with the way out by the
+    /// IPv6 router (RFC 6877); the router takes its packets as if they had been translated.
     pub translator: Option<Ipv4Net>,
-    /// a computer of the venue; without one its checks are made from the router
+    /// A computer of the venue; without one its checks are made from the router.
     pub laptop: Option<Ipv4Net>,
-    /// bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed"
+    /// Bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed"
     /// never arrives.
     pub mtu: u16,
     pub internet: Internet,
-    /// the DHCP client gives itself an address of 169.254/16 when no server answers
+    /// The DHCP client gives itself an address of 169.254/16 when no server answers.
     pub fallback: bool,
     pub dhcp: Option<Dhcp>,
 }
@@ -92,21 +92,21 @@ impl Network {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dhcp {
     pub server: DhcpServer,
-    /// the address it gives the head
+    /// The address it gives the head.
     pub address: Ipv4Addr,
     pub lease: Duration,
-    /// default: that of the router's first address
+    /// Default: that of the router's first address.
     pub netmask: Option<Ipv4Addr>,
-    /// option 3; `Some(None)`: no such option
+    /// Option 3; `Some(None)`: no such option.
     pub router: Option<Option<Ipv4Addr>>,
-    /// option 6; `Some(None)`: no such option
+    /// Option 6; `Some(None)`: no such option.
     pub resolver: Option<Option<Ipv4Addr>>,
-    /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
-    /// 3442)
+    /// Options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
+    /// 3442).
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
-    /// option 114: where the venue's log-in page is (RFC 8910)
+    /// Option 114: where the venue's log-in page is (RFC 8910).
     pub portal: Option<String>,
-    /// option 108: for how long a client that asks for it is to do without IPv4 (RFC 8925)
+    /// Option 108: for how long a client that asks for it is to do without IPv4 (RFC 8925).
     pub ipv6_only: Option<Duration>,
 }
 
@@ -130,18 +130,18 @@ pub enum DhcpServer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Internet {
     Open,
-    /// HTTP is answered by the venue with a redirect, everything else but DNS is dropped
+    /// HTTP is answered by the venue with a redirect, everything else but DNS is dropped.
     Portal,
-    /// the router is there, nothing behind it is
+    /// The router is there, nothing behind it is.
     Dead,
-    /// IPv6 goes through, IPv4 does not
+    /// IPv6 goes through, IPv4 does not.
     DeadIpv4,
 }
 
 /// Steps that happen together, then what must be seen before the next moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moment {
-    /// after the start; a test goes on earlier if everything expected was seen, a demo does not
+    /// After the start; a test goes on earlier if everything expected was seen, a demo does not.
     pub at: Duration,
     pub steps: Vec<Step>,
     pub expects: Vec<Expect>,
@@ -151,7 +151,7 @@ pub struct Moment {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub action: Action,
-    /// a caption for users; without one the action says itself
+    /// A caption for users; without one the action says itself.
     pub say: Option<String>,
 }
 

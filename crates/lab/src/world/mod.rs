@@ -21,7 +21,7 @@ use super::{Error, Result, client, while_doing, wiring};
 /// that made it ends, its namespaces go too.
 #[derive(Debug)]
 pub struct World {
-    /// the program under test: started as `run`
+    /// The program under test: started as `run`.
     program: PathBuf,
     networks: Vec<Network>,
     settings: String,
@@ -32,11 +32,11 @@ pub struct World {
     names: Option<Servers>,
     services: Vec<Running>,
     gateway: Option<Running>,
-    /// the status page
+    /// The status page.
     web: Option<Running>,
-    /// the translator's program
+    /// The translator's program.
     clat: Option<Running>,
-    /// DHCP clients of the nodes, where they ask for their addresses
+    /// DHCP clients of the nodes, where they ask for their addresses.
     clients: Vec<Running>,
 }
 
@@ -44,10 +44,10 @@ pub struct World {
 #[derive(Debug, Default)]
 struct Port {
     present: bool,
-    /// the far end of its cable lies in this network
+    /// The far end of its cable lies in this network.
     wire: Option<usize>,
     client: Option<Running>,
-    /// holds the IPv6 address of another program's translator, as NetworkManager's socket does
+    /// Holds the IPv6 address of another program's translator, as NetworkManager's socket does.
     anycast: Option<Running>,
 }
 

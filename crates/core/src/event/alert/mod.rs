@@ -15,21 +15,21 @@ use crate::config::Mac;
 /// Which record the journal has of an alert that comes or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
-    /// one of the alert itself
+    /// One of the alert itself.
     Alert,
-    /// none: its cause (an output that fails, a node's health, the internet) has a record of its
-    /// own
+    /// None: its cause (an output that fails, a node's health, the internet) has a record of its
+    /// own.
     Cause,
 }
 
 /// What a code's alerts are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubjectKind {
-    /// the gateway, display or head as a whole: one alert at a time
+    /// The gateway, display or head as a whole: one alert at a time.
     Whole,
     Port,
     Node,
-    /// several nodes: acknowledged for each of them, so that one that returns is no news
+    /// Several nodes: acknowledged for each of them, so that one that returns is no news.
     Nodes,
     Group,
     Address,
@@ -272,22 +272,22 @@ parts! {
 /// Which one an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// the only one of its kind, or several that are not distinguished
+    /// The only one of its kind, or several that are not distinguished.
     Whole,
     Port(String),
     Node(String),
-    /// a group of nodes
+    /// A group of nodes.
     Group(String),
     Address(IpAddr),
-    /// a board that no node is known for
+    /// A board that no node is known for.
     Board(Mac),
-    /// a chain of another program: "ip filter FORWARD"
+    /// A chain of another program: "ip filter FORWARD".
     Chain(String),
-    /// a routing rule of another program, by its preference
+    /// A routing rule of another program, by its preference.
     Rule(u32),
-    /// a forwarded port: "tcp:2201"
+    /// A forwarded port: "tcp:2201".
     Forward(String),
-    /// a shared disk, by its name
+    /// A shared disk, by its name.
     Share(String),
     Part(Part),
 }
@@ -398,10 +398,10 @@ impl FromStr for AlertId {
 /// Changes of what users know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// kept from before the start
+    /// Kept from before the start.
     Restored(BTreeSet<AlertId>),
-    /// a user knows of these from now on; with the words on the panel, for the journal
+    /// A user knows of these from now on; with the words on the panel, for the journal.
     Made(BTreeMap<AlertId, String>),
-    /// after a decision: of all that users know of, these alerts are raised
+    /// After a decision: of all that users know of, these alerts are raised.
     Standing(BTreeSet<AlertId>),
 }

@@ -23,12 +23,12 @@ pub struct Drops(BTreeMap<String, Drop>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Drop {
-    /// packets, as last counted; a new rule set begins at zero
+    /// Packets, as last counted; a new rule set begins at zero.
     counted: u64,
-    /// when the packets so far would have come at one in each [`INTERVAL`] (the theoretical arrival
-    /// time of GCRA)
+    /// When the packets so far would have come at one in each [`INTERVAL`] (the theoretical arrival
+    /// time of GCRA).
     due: Instant,
-    /// it is worth a notice, with this example for as long as it stands
+    /// It is worth a notice, with this example for as long as it stands.
     stands: Option<Option<IpAddr>>,
 }
 

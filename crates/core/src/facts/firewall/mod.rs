@@ -20,35 +20,35 @@ const FIGHT_END: Duration = Duration::from_secs(30);
 /// Holds what was seen of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallFacts {
-    /// another tool's chain that drops our traffic, as its rules read
+    /// Another tool's chain that drops our traffic, as its rules read.
     blocker: Option<Blocker>,
-    /// new connections that got through in spite of it, none of them lost
+    /// New connections that got through in spite of it, none of them lost.
     passed: u64,
-    /// uplinks that carry none of it now, and what would drop it there
+    /// Uplinks that carry none of it now, and what would drop it there.
     pub spare: Vec<(String, Blocker)>,
-    /// of what is promised beside that: what would drop it
+    /// Of what is promised beside that: what would drop it.
     pub traffic: Vec<(Traffic, Blocker)>,
-    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to
-    /// drop it
+    /// What nodes ask for on the cluster port does not reach our server, though nothing is seen to
+    /// drop it.
     pub unheard: bool,
-    /// what our forward chain accepts does not arrive at postrouting
+    /// What our forward chain accepts does not arrive at postrouting.
     pub swallowed: bool,
-    /// new connections in a row of which none arrived there
+    /// New connections in a row of which none arrived there.
     lost: u64,
-    /// times the rules were put back
+    /// Times the rules were put back.
     pub repaired: u64,
-    /// another program takes our rules away as often as we put them back: its name, if known
+    /// Another program takes our rules away as often as we put them back: its name, if known.
     pub fight: Option<Option<String>>,
-    /// what our own rules drop
+    /// What our own rules drop.
     pub drops: Drops,
-    /// what each of our rules has counted, as last read
+    /// What each of our rules has counted, as last read.
     pub rules: Arc<[RuleCount]>,
     counters: Option<(u64, u64)>,
-    /// disturbances in a row, and the last of them
+    /// Disturbances in a row, and the last of them.
     streak: u32,
     disturbed_at: Option<Instant>,
     repair_at: Option<Instant>,
-    /// our rules are to be put back
+    /// Our rules are to be put back.
     resyncs: Resyncs,
 }
 

@@ -21,33 +21,33 @@ const BETTER: u8 = 3;
 /// Holds what the vitals reported last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vitals {
-    /// connection tracking: (entries, size)
+    /// Connection tracking: (entries, size).
     pub conntrack: Option<(u32, u32)>,
-    /// IPv4 neighbours: (entries, size), where there is hardly any room left
+    /// IPv4 neighbours: (entries, size), where there is hardly any room left.
     pub neighbours: Option<(u32, u32)>,
-    /// by interface, of those that have any; 0 = the machine's
+    /// By interface, of those that have any; 0 = the machine's.
     pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
-    /// kinds of probes that we have no right to send
+    /// Kinds of probes that we have no right to send.
     pub denied_probes: BTreeSet<String>,
     pub host_name: String,
-    /// the name is announced by multicast DNS
+    /// The name is announced by multicast DNS.
     pub announced: bool,
     pub ssh_ports: Vec<u16>,
     pub time: TimeFacts,
-    /// addresses of the head that other boards have too
+    /// Addresses of the head that other boards have too.
     pub conflicts: Vec<Conflict>,
-    /// transfers to the display that failed while it was there, since the start
+    /// Transfers to the display that failed while it was there, since the start.
     pub display_errors: u64,
-    /// `None`: not looked at yet
+    /// `None`: not looked at yet.
     pub head: Option<Head>,
     pub trouble: Trouble,
-    /// what of the machine cannot be looked at, for a look has not come back
+    /// What of the machine cannot be looked at, for a look has not come back.
     pub hanging: Vec<&'static str>,
-    /// why the folder of the files that nodes boot from cannot be used
+    /// Why the folder of the files that nodes boot from cannot be used.
     pub boot_folder: Option<String>,
-    /// files in it that their server may not read, in words
+    /// Files in it that their server may not read, in words.
     pub boot_files: Option<String>,
-    /// when the supply was last seen to sag, the processor to be slowed down
+    /// When the supply was last seen to sag, the processor to be slowed down.
     pub(super) sagged: Option<Instant>,
     pub(super) slowed: Option<Instant>,
 }
@@ -55,9 +55,9 @@ pub struct Vitals {
 /// The source of the time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TimeFacts {
-    /// a time server of the head listens where the nodes reach it
+    /// A time server of the head listens where the nodes reach it.
     pub served: bool,
-    /// whom the head asks itself
+    /// Whom the head asks itself.
     pub servers: Vec<Ipv4Addr>,
 }
 
@@ -70,7 +70,7 @@ pub struct Trouble {
     pub memory: bool,
     pub disk: bool,
     pub inodes: bool,
-    /// for a processor, for memory, for the disk
+    /// For a processor, for memory, for the disk.
     pub pressure: [bool; 3],
     pub read_only: bool,
     pub clock_unset: bool,

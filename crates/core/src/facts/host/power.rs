@@ -17,9 +17,9 @@ const SECOND: Duration = Duration::from_secs(1);
 pub enum Power {
     #[default]
     Idle,
-    /// held since
+    /// Held since.
     Held { since: Instant, left: u8 },
-    /// the machine is to power off; letting go changes nothing any more
+    /// The machine is to power off; letting go changes nothing any more.
     Ordered { at: Instant },
 }
 

@@ -14,9 +14,9 @@ const RECORD_AGAIN: Duration = Duration::from_secs(60);
 /// Holds what others undid of the ports.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drift {
-    /// reported when it has been put back, or never: an interface that goes is switched off first
+    /// Reported when it has been put back, or never: an interface that goes is switched off first.
     undone: Vec<(LinkIndex, String)>,
-    /// when to try again to write down how the ports were
+    /// When to try again to write down how the ports were.
     record_at: Option<Instant>,
 }
 

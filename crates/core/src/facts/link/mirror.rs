@@ -22,17 +22,17 @@ pub const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0)
 pub struct HeldAddress {
     pub address: IpNet,
     pub tentative: bool,
-    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works
-    /// until `valid_until`
+    /// When the kernel first called it deprecated: its preferred lifetime has passed, and it works
+    /// until `valid_until`.
     pub deprecated_since: Option<Instant>,
     pub temporary: bool,
     pub link_local: bool,
-    /// `None` = for ever
+    /// `None` = for ever.
     pub valid_until: Option<Instant>,
-    /// put there by us, in this run or an earlier one: no lease
+    /// Put there by us, in this run or an earlier one: no lease.
     pub ours: bool,
-    /// an IPv6 address with a lifetime, from before the cable was put in last, and not renewed
-    /// since: the network that it belongs to may be another venue's
+    /// An IPv6 address with a lifetime, from before the cable was put in last, and not renewed
+    /// since: the network that it belongs to may be another venue's.
     pub unconfirmed: bool,
 }
 
@@ -82,7 +82,7 @@ pub struct KernelFacts {
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
     netconf: BTreeMap<LinkIndex, Netconf>,
-    /// bridges of which the kernel says that they have a carrier
+    /// Bridges of which the kernel says that they have a carrier.
     carrying_bridges: BTreeSet<LinkIndex>,
     listing: Option<Listing>,
 }

@@ -31,16 +31,16 @@ pub struct Links {
     kernel: KernelFacts,
     synced: bool,
     roles: Roles,
-    /// ports without a role
+    /// Ports without a role.
     others: Others,
     forwarding: Forwarding,
-    /// what the last plan sets on ports
+    /// What the last plan sets on ports.
     ordered: Vec<Netconf>,
-    /// addresses that we gave to ports and have not taken away: (port, address)
+    /// Addresses that we gave to ports and have not taken away: (port, address).
     added: Vec<(String, IpNet)>,
     drift: Drift,
     generation: u64,
-    /// of ports and routing: what others undid
+    /// Of ports and routing: what others undid.
     resyncs: Resyncs,
 }
 

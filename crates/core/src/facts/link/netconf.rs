@@ -10,9 +10,9 @@ use crate::facts::context::Context;
 /// Holds on which uplinks the kernel forwards for the cluster's sake only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forwarding {
-    /// uplinks on which it was off when we first saw them in that role
+    /// Uplinks on which it was off when we first saw them in that role.
     opened: BTreeSet<LinkIndex>,
-    /// names of ports on which it was off before an earlier run switched it on
+    /// Names of ports on which it was off before an earlier run switched it on.
     recorded: Vec<String>,
 }
 

@@ -49,11 +49,11 @@ pub fn is_named(settings: &Settings, link: &Link) -> bool {
 /// The roles of interfaces, worked out anew when an interface or the settings change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// the cluster's port, also while it is enslaved
+    /// The cluster's port, also while it is enslaved.
     pub cluster: Option<LinkIndex>,
-    /// uplinks in order of preference
+    /// Uplinks in order of preference.
     pub uplinks: Vec<LinkIndex>,
-    /// named in the settings but a port of a bridge or bond: (it, its master)
+    /// Named in the settings but a port of a bridge or bond: (it, its master).
     pub enslaved: Vec<(LinkIndex, LinkIndex)>,
 }
 

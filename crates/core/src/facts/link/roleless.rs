@@ -43,11 +43,11 @@ const ADAPTERS: [&str; 7] = ["eth", "en", "wl", "ww", "usb", "lan", "wan"];
 /// Ports without a role, worked out anew when an interface or the settings change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
-    /// names of those that `gateway.trust` means, in ascending order
+    /// Names of those that `gateway.trust` means, in ascending order.
     pub trusted: Vec<String>,
-    /// names of bridges in which there is no adapter, in ascending order
+    /// Names of bridges in which there is no adapter, in ascending order.
     pub bridges: Vec<String>,
-    /// all that are neither, nor known to the rule set by kind or name
+    /// All that are neither, nor known to the rule set by kind or name.
     pub unknown: Vec<LinkIndex>,
 }
 

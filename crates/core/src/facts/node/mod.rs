@@ -37,24 +37,24 @@ use usual::Usual;
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeState {
     pub id: NodeId,
-    /// unique, upper and lower case being one
+    /// Unique, upper and lower case being one.
     pub name: String,
     pub mac: Option<Mac>,
-    /// where it is now
+    /// Where it is now.
     pub address: Option<IpAddr>,
-    /// as the settings have it; one that is only in `mac` was learned
+    /// As the settings have it; one that is only in `mac` was learned.
     pub configured_mac: Option<Mac>,
-    /// the address that the settings give it
+    /// The address that the settings give it.
     pub configured_address: Option<IpAddr>,
     pub origin: Origin,
-    /// place in the settings' groups
+    /// Place in the settings' groups.
     pub group: Option<usize>,
     pub health: NodeHealth,
-    /// smoothed as TCP does (RFC 6298); of one that answers
+    /// Smoothed as TCP does (RFC 6298); of one that answers.
     pub rtt: Option<Duration>,
-    /// when `health` last changed
+    /// When `health` last changed.
     pub since: Instant,
-    /// when it came to be known
+    /// When it came to be known.
     pub heard: Instant,
     watch: Watch,
 }
@@ -82,7 +82,7 @@ struct Tally {
 pub struct Nodes {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// of the settings first, in their order; then those that were found, in theirs
+    /// Of the settings first, in their order; then those that were found, in theirs.
     order: Vec<NodeId>,
     names: BTreeMap<String, NodeId>,
     macs: BTreeMap<Mac, NodeId>,
@@ -92,26 +92,26 @@ pub struct Nodes {
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
     troubled: Troubled,
-    /// nodes that have been asked in vain since the start, and may be starting
+    /// Nodes that have been asked in vain since the start, and may be starting.
     unanswered: BTreeSet<NodeId>,
-    /// the cluster port has a cable
+    /// The cluster port has a cable.
     cable: bool,
-    /// when the cluster port got the cable that it has
+    /// When the cluster port got the cable that it has.
     cable_since: Instant,
-    /// nodes that boot, by when they will have done so for too long
+    /// Nodes that boot, by when they will have done so for too long.
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
     ipv6: Ipv6Addresses,
     shut_down: ShutDown,
     usual: Usual,
-    /// counts up when a health changed: cheap to compare
+    /// Counts up when a health changed: cheap to compare.
     pub revision: u64,
-    /// counts up when a node is asked in vain, or answers again
+    /// Counts up when a node is asked in vain, or answers again.
     silences: u64,
-    /// counts up when a node came, went, has another name or address, or wants another name
+    /// Counts up when a node came, went, has another name or address, or wants another name.
     pub topology_version: u64,
-    /// counts up when a board is heard on the cluster port that was not known: a server of
-    /// addresses may have come
+    /// Counts up when a board is heard on the cluster port that was not known: a server of
+    /// addresses may have come.
     pub unknown_boards: u64,
 }
 

@@ -11,9 +11,10 @@ use crate::facts::transition::Transition;
 /// Holds who was shut down and is not back.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ShutDown {
-    /// by [`NodeState::order_key`], whether it has fallen silent: before that an answer is no return
+    /// By [`NodeState::order_key`], whether it has fallen silent: before that an answer is no
+    /// return.
     keys: BTreeMap<String, bool>,
-    /// when the first of them came back
+    /// When the first of them came back.
     returning: Option<Instant>,
 }
 

@@ -17,11 +17,11 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// Holds what was measured when the machine was started before.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Usual {
-    /// from the machine's start to the first answer, by [`NodeState::order_key`], in seconds
+    /// From the machine's start to the first answer, by [`NodeState::order_key`], in seconds.
     times: BTreeMap<String, u64>,
-    /// the machine has just been started: first answers are measured, and awaited
+    /// The machine has just been started: first answers are measured, and awaited.
     starts: bool,
-    /// counts up when a time was learned
+    /// Counts up when a time was learned.
     learned: u64,
 }
 

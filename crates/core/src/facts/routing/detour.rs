@@ -27,10 +27,10 @@ const RETURN_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub struct Detour {
     quality: BTreeMap<LinkIndex, Quality>,
-    /// by which uplink the nodes go out instead
+    /// By which uplink the nodes go out instead.
     by: Option<LinkIndex>,
-    /// connections of the uplink that was left are to be forgotten once more when the new rules are
-    /// in the kernel: what was sent in between went by the old ones
+    /// Connections of the uplink that was left are to be forgotten once more when the new rules are
+    /// in the kernel: what was sent in between went by the old ones.
     cut: bool,
 }
 
@@ -160,10 +160,10 @@ impl Detour {
 /// Whether the internet answers by an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Quality {
-    /// `None`: not known
+    /// `None`: not known.
     online: Option<bool>,
     since: Instant,
-    /// it did not answer before, since the port is there
+    /// It did not answer before, since the port is there.
     was_bad: bool,
 }
 

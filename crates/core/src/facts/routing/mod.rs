@@ -21,19 +21,20 @@ const REFUSED_TIME: Duration = Duration::from_secs(2);
 /// Holds by which ways packets leave.
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
-    /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
-    /// asked yet, `Some(None)`: by none
+    /// The port by which the kernel would send the nodes' packets without our rules; `None`: not
+    /// asked yet, `Some(None)`: by none.
     egress: Option<Option<LinkIndex>>,
-    /// ways that packets would not go as they have to, each with since when without a break
+    /// Ways that packets would not go as they have to, each with since when without a break.
     astray: Vec<(Astray, Instant)>,
-    /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
-    /// default route and all is set
+    /// Since when the kernel refuses what the nodes send to the internet, though an uplink has a
+    /// default route and all is set.
     refused_since: Option<Instant>,
     detour: Detour,
-    /// the uplink that the nodes' new IPv4 connections leave by, and the address that they get there
+    /// The uplink that the nodes' new IPv4 connections leave by, and the address that they get
+    /// there.
     masquerade: Option<(LinkIndex, IpAddr)>,
     stale_sources: Vec<IpAddr>,
-    /// an order that waited may be carried out now, or is new
+    /// An order that waited may be carried out now, or is new.
     resyncs: Resyncs,
 }
 

@@ -35,46 +35,46 @@ const OFFER_TIME: Duration = Duration::from_secs(10);
 /// What has to be remembered of an uplink between events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkMemory {
-    /// as last reported
+    /// As last reported.
     pub state: UplinkState,
-    /// when `state` became what it is; a renewal does not count
+    /// When `state` became what it is; a renewal does not count.
     pub since: Instant,
-    /// the address on row 1; kept through the grace of a renewal
+    /// The address on row 1; kept through the grace of a renewal.
     pub address: Option<IpNet>,
-    /// when that address vanished while the carrier stayed
+    /// When that address vanished while the carrier stayed.
     pub lost_at: Option<Instant>,
-    /// when a vanished address came back last
+    /// When a vanished address came back last.
     renewed_at: Option<Instant>,
-    /// `state` before the address vanished
+    /// `state` before the address vanished.
     pub settled: UplinkState,
-    /// there is a carrier since
+    /// There is a carrier since.
     carrier_since: Option<Instant>,
-    /// carrier without an address since
+    /// Carrier without an address since.
     pub searching_since: Option<Instant>,
-    /// address and default route without a break since
+    /// Address and default route without a break since.
     pub good_since: Option<Instant>,
-    /// address and no default route since
+    /// Address and no default route since.
     pub routeless_since: Option<Instant>,
-    /// an address, but none of IPv4, since
+    /// An address, but none of IPv4, since.
     pub ipv6_only_since: Option<Instant>,
     pub reachability: Option<Reachability>,
-    /// whether IPv4 answers by another program's translator on it
+    /// Whether IPv4 answers by another program's translator on it.
     pub translator: Option<Reachability>,
-    /// that program answers for an IPv6 address of the translator's
+    /// That program answers for an IPv6 address of the translator's.
     translator_held: bool,
-    /// … and does so no longer, while the translator's address and way out are still there
+    /// … and does so no longer, while the translator's address and way out are still there.
     pub translator_ended: bool,
-    /// how far its DHCP client has come; heard while there is no IPv4 address
+    /// How far its DHCP client has come; heard while there is no IPv4 address.
     pub acquisition: Option<Acquisition>,
-    /// where the captive portal is that answered the last probe
+    /// Where the captive portal is that answered the last probe.
     pub portal: Option<PortalUrl>,
-    /// where it is by what the DHCP client was given (RFC 8910)
+    /// Where it is by what the DHCP client was given (RFC 8910).
     pub portal_leased: Option<PortalUrl>,
-    /// where it is by what a router advertises (RFC 8910)
+    /// Where it is by what a router advertises (RFC 8910).
     pub portal_advertised: Option<PortalUrl>,
-    /// what the last probe's generation depends on
+    /// What the last probe's generation depends on.
     route: Option<IpAddr>,
-    /// counts up when the address or the way out changed: probe at once
+    /// Counts up when the address or the way out changed: probe at once.
     pub generation: u64,
 }
 

@@ -300,35 +300,35 @@ fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
 pub struct UplinkView<'a> {
     pub link: &'a Link,
     pub state: UplinkState,
-    /// like `state`, but a renewal in progress is not seen: for severity and alerts
+    /// Like `state`, but a renewal in progress is not seen: for severity and alerts.
     pub settled: UplinkState,
     pub since: Instant,
-    /// for row 1
+    /// For row 1.
     pub address: Option<IpNet>,
-    /// all that are good beyond the wire, the primary one first
+    /// All that are good beyond the wire, the primary one first.
     pub addresses: Vec<IpNet>,
-    /// of the best default route
+    /// Of the best default route.
     pub gateway: Option<IpAddr>,
     pub has_default_route: bool,
-    /// when the primary address's lease ends; `None`: for ever, or no address
+    /// When the primary address's lease ends; `None`: for ever, or no address.
     pub valid_until: Option<Instant>,
     pub reachability: Option<Reachability>,
     pub generation: u64,
-    /// a carrier without an address since
+    /// A carrier without an address since.
     pub searching_since: Option<Instant>,
-    /// the address whose lease or prefix is not renewed, and since when: the primary one, else that
-    /// of IPv4
+    /// The address whose lease or prefix is not renewed, and since when: the primary one, else that
+    /// of IPv4.
     pub not_renewed: Option<(IpNet, Instant)>,
-    /// it has an IPv4 address of its own, be it deprecated
+    /// It has an IPv4 address of its own, be it deprecated.
     pub has_ipv4: bool,
-    /// how far the DHCP client has come, where that was heard
+    /// How far the DHCP client has come, where that was heard.
     pub acquisition: Option<Acquisition>,
-    /// a DHCP server has offered an IPv4 address a moment ago
+    /// A DHCP server has offered an IPv4 address a moment ago.
     pub is_ipv4_coming: bool,
-    /// where the venue's captive portal is, while the internet does not answer
+    /// Where the venue's captive portal is, while the internet does not answer.
     pub portal_url: Option<&'a PortalUrl>,
-    /// the address of a translator on it leads nowhere, though IPv6 does
+    /// The address of a translator on it leads nowhere, though IPv6 does.
     pub is_translator_dead: bool,
-    /// … and its program was seen to end: nothing takes IPv4 that leaves by it
+    /// … and its program was seen to end: nothing takes IPv4 that leaves by it.
     pub has_translator_ended: bool,
 }

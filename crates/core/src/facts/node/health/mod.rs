@@ -27,7 +27,7 @@ const SETTLED: u8 = 8;
 pub struct HealthChange {
     pub from: NodeHealth,
     pub to: NodeHealth,
-    /// of one that is degraded now
+    /// Of one that is degraded now.
     pub why: Option<Trouble>,
 }
 
@@ -36,7 +36,7 @@ pub struct HealthChange {
 enum Seen {
     #[default]
     Nothing,
-    /// nothing either, for as many rounds as make a node down; but it may be starting still
+    /// Nothing either, for as many rounds as make a node down; but it may be starting still.
     Unanswered,
     Up,
     Down,
@@ -50,23 +50,23 @@ pub(super) struct Watch {
     lossy: bool,
     flapping: bool,
     maintenance: bool,
-    /// it has answered once
+    /// It has answered once.
     answered: bool,
-    /// it was asked in vain for as many rounds as make a node down
+    /// It was asked in vain for as many rounds as make a node down.
     silent: bool,
-    /// rounds since it was last found up, as far as [`SETTLED`]
+    /// Rounds since it was last found up, as far as [`SETTLED`].
     settled: u8,
-    /// rounds in a row that contradict what was seen
+    /// Rounds in a row that contradict what was seen.
     streak: u32,
-    /// the last rounds, the newest in the lowest bit: was the first try lost?
+    /// The last rounds, the newest in the lowest bit: was the first try lost?
     lost: u64,
-    /// what hardly a node has
+    /// What hardly a node has.
     rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Rare {
-    /// when it went down or came up, as many as count
+    /// When it went down or came up, as many as count.
     changes: VecDeque<Instant>,
     boot: Option<Boot>,
 }

@@ -23,13 +23,13 @@ const RENAME_TIME: Duration = Duration::from_secs(20);
 /// What came of a name that a board says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// it is the board's name now
+    /// It is the board's name now.
     News,
-    /// nothing: it is known, or no name
+    /// Nothing: it is known, or no name.
     Known,
-    /// it changes its name too often
+    /// It changes its name too often.
     TooOften,
-    /// too many boards of which nothing else is known have sent names
+    /// Too many boards of which nothing else is known have sent names.
     NoRoom,
 }
 
@@ -38,9 +38,9 @@ pub enum Heard {
 struct ServerLog {
     name: String,
     since: Instant,
-    /// when all of its [`RENAMES`] will be free again
+    /// When all of its [`RENAMES`] will be free again.
     rested: Instant,
-    /// the name sent last, if it has to wait
+    /// The name sent last, if it has to wait.
     next: Option<String>,
 }
 
@@ -60,11 +60,11 @@ impl ServerLog {
 /// Host names, all of them legal.
 #[derive(Debug, Clone, Default)]
 pub struct AdvertisedNames {
-    /// as a board last sent it
+    /// As a board last sent it.
     advertised: BTreeMap<Mac, ServerLog>,
-    /// when the first name that waits may be taken
+    /// When the first name that waits may be taken.
     next_at: Option<Instant>,
-    /// names of an earlier run: whose each is, and until when
+    /// Names of an earlier run: whose each is, and until when.
     kept: BTreeMap<String, (Mac, Option<Instant>)>,
     keepers: BTreeMap<Mac, String>,
 }

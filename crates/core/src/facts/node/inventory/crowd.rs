@@ -31,23 +31,23 @@ const ASKED_ROUNDS: u32 = 4;
 /// What is known of those who are left out.
 #[derive(Debug, Clone, Default)]
 pub struct Crowd {
-    /// when as many as possible may come in a row again
+    /// When as many as possible may come in a row again.
     rested: Instant,
     left_out: u64,
     flood_until: Option<Instant>,
-    /// when those that have never answered were last asked anew, and when they are let alone again
+    /// When those that have never answered were last asked anew, and when they are let alone again.
     asked_at: Instant,
     pub(super) rest_at: Option<Instant>,
-    /// a board that changes its name too often
+    /// A board that changes its name too often.
     restless: Option<(Mac, Instant)>,
 }
 
 /// Somebody makes more of boards, or of one's name, than a cluster does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flood {
-    /// so many strangers were left out since it began, in round numbers
+    /// So many strangers were left out since it began, in round numbers.
     pub unknown_clients: Option<u64>,
-    /// the board whose name changes all the time
+    /// The board whose name changes all the time.
     pub restless: Option<Mac>,
 }
 

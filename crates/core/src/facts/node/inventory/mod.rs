@@ -44,18 +44,18 @@ pub(super) struct Inventory {
     sightings: Sightings,
     called: AdvertisedNames,
     pub(super) crowd: Crowd,
-    /// those that had to make room and have not been reported yet
+    /// Those that had to make room and have not been reported yet.
     pushed_out: Vec<NodeState>,
-    /// the addresses that the settings give, and to whom
+    /// The addresses that the settings give, and to whom.
     homes: BTreeMap<IpAddr, NodeId>,
-    /// another board than the settings say answers at these of them
+    /// Another board than the settings say answers at these of them.
     misplaced: BTreeMap<IpAddr, Mac>,
-    /// names that nodes call themselves by and did not get, because another has them
+    /// Names that nodes call themselves by and did not get, because another has them.
     unnamed: BTreeMap<NodeId, String>,
-    /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
+    /// Who is worked on, also of those that are not here: by [`NodeState::order_key`].
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,
-    /// the head's own name, in lower case, without a domain
+    /// The head's own name, in lower case, without a domain.
     head: String,
 }
 
@@ -63,11 +63,11 @@ pub(super) struct Inventory {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WrongDevice<'n> {
     pub address: IpAddr,
-    /// who answers
+    /// Who answers.
     pub mac: Mac,
-    /// to whom the settings give the address
+    /// To whom the settings give the address.
     pub owner: &'n NodeState,
-    /// whose board it is, as far as it is known
+    /// Whose board it is, as far as it is known.
     pub node: Option<&'n NodeState>,
 }
 

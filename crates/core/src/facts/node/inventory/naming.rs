@@ -13,10 +13,10 @@ use crate::event::{Instant, Lease, Mac, NodeId};
 pub struct NameConflict<'n> {
     pub node: &'n NodeState,
     pub wanted: &'n str,
-    /// who has the name; `None`: the head, or a board that had it in an earlier run and may come
-    /// back
+    /// Who has the name; `None`: the head, or a board that had it in an earlier run and may come
+    /// back.
     pub holder: Option<&'n NodeState>,
-    /// the head has it
+    /// The head has it.
     pub is_heads: bool,
 }
 

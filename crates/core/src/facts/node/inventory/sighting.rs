@@ -17,9 +17,9 @@ pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub address: IpAddr,
-    /// as the server calls it
+    /// As the server calls it.
     pub host_name: Option<String>,
-    /// `None` = for ever
+    /// `None` = for ever.
     until: Option<Instant>,
 }
 
@@ -27,10 +27,10 @@ pub struct Given {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
     mac: Mac,
-    /// the kernel has an entry for it
+    /// The kernel has an entry for it.
     here: bool,
     reachable: bool,
-    /// when `mac` or `here` last changed, and who answered before
+    /// When `mac` or `here` last changed, and who answered before.
     since: Instant,
     earlier: Option<Mac>,
 }
@@ -46,14 +46,14 @@ pub struct AddressConflict {
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
     leases: BTreeMap<Mac, Given>,
-    /// boards whose last lease did not run out: when the cluster moves leases are taken back, and
-    /// their boards ask again
+    /// Boards whose last lease did not run out: when the cluster moves leases are taken back, and
+    /// their boards ask again.
     asking: BTreeSet<Mac>,
     seen: BTreeMap<IpAddr, Sighting>,
-    /// where each board is seen
+    /// Where each board is seen.
     places: BTreeMap<Mac, BTreeSet<IpAddr>>,
     contests: BTreeMap<IpAddr, AddressConflict>,
-    /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
+    /// How many of `seen` are not here any more; bounded by [`MOST_GONE`].
     gone: usize,
 }
 
