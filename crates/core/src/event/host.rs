@@ -38,6 +38,7 @@ pub enum Vital {
     Ipv6 { kept: Option<Ipv6Net>, forwarding_before: bool },
     /// Failed transfers to a present display, since the start.
     DisplayErrors(u64),
+    /// Sensor readings of the machine.
     Head(Head),
     /// Names of the sensors whose read has not returned: a driver or device hangs.
     Hanging(Vec<&'static str>),
