@@ -224,13 +224,13 @@ impl Facts {
         transitions.extend(self.power.refresh(self.now));
         if let Some(transition) = self.shutdown.refresh(self.now) {
             if transition == Transition::ShutdownBrokenOff {
-                transitions.extend(self.nodes.all_stay(self.now));
+                transitions.extend(self.nodes.cancel_all_shutdowns(self.now));
             }
             transitions.push(transition);
         }
         self.cluster.refresh(context, &self.links, &self.uplinks, &self.nodes);
-        let cable = self.links.cluster_port().is_some_and(|port| port.carrier);
-        transitions.extend(self.nodes.refresh(context, cable));
+        let carrier = self.links.cluster_port().is_some_and(|port| port.carrier);
+        transitions.extend(self.nodes.refresh(context, carrier));
         transitions.extend(self.dhcp.refresh(context, &self.links, &self.nodes));
         self.resyncs.join(self.links.take_resyncs());
         self.resyncs.join(self.routing.take_resyncs());

@@ -110,12 +110,12 @@ fn a_node_that_starts_late_is_up_at_its_first_answer_and_down_as_soon_as_it_dies
 fn the_time_to_start_begins_with_the_cable_and_may_be_another() {
     let mut story = Story::new("health.boot_grace = \"3s\"\n");
     story.silent(9);
-    story.nodes.cable_comes(story.now);
+    story.nodes.note_carrier(story.now);
     story.silent(9);
     assert_eq!(story.transitions(), []);
     story.silent(1);
     assert_eq!(story.transitions(), [NodeHealth::Down]);
-    story.nodes.cable_comes(story.now);
+    story.nodes.note_carrier(story.now);
     story.silent(1);
     assert_eq!(story.transitions(), [], "who is down stays so");
     let mut story = Story::new("health.boot_grace = \"0ms\"\n");

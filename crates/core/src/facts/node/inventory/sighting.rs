@@ -1,5 +1,4 @@
-//! What was seen on the cluster port and what was leased: the facts that identities are derived
-//! from.
+//! Neighbours on the cluster port and leases, from which identities are derived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,29 +8,30 @@ use ipnet::IpNet;
 
 use crate::event::{Instant, Lease, Mac};
 
-/// Two boards that take an address in turn within this time both want it; so long after the last
-/// turn it is over.
+/// If two boards use one address in turn within this time, they conflict; the conflict ends this
+/// long after the last turn.
 pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 
-/// An address that our server gave to a board.
+/// A lease of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub address: IpAddr,
-    /// As the server calls it.
+    /// Name in the server's lease file.
     pub host_name: Option<String>,
-    /// `None` = for ever.
+    /// `None`: for ever.
     until: Option<Instant>,
 }
 
-/// What is known of the board at an address.
+/// The neighbour entry of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
     mac: Mac,
-    /// The kernel has an entry for it.
+    /// The kernel still has the entry.
     here: bool,
     reachable: bool,
-    /// When `mac` or `here` last changed, and who answered before.
+    /// When `mac` or `here` last changed.
     since: Instant,
+    /// The board that had the address before `mac`.
     earlier: Option<Mac>,
 }
 
@@ -42,23 +42,22 @@ pub struct AddressConflict {
     until: Instant,
 }
 
-/// All of it.
+/// Holds the sightings and leases of all boards.
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
     leases: BTreeMap<Mac, Given>,
-    /// Boards whose last lease did not run out: when the cluster moves leases are taken back, and
-    /// their boards ask again.
+    /// Boards whose last lease did not expire. Includes those whose lease was revoked by a move of
+    /// the cluster, which will request a new one.
     asking: BTreeSet<Mac>,
     seen: BTreeMap<IpAddr, Sighting>,
-    /// Where each board is seen.
+    /// Addresses at which each board is seen.
     places: BTreeMap<Mac, BTreeSet<IpAddr>>,
     contests: BTreeMap<IpAddr, AddressConflict>,
-    /// How many of `seen` are not here any more; bounded by [`MOST_GONE`].
+    /// Number of entries in `seen` that are not `here`; at most [`MOST_GONE`].
     gone: usize,
 }
 
-/// Addresses at which a board answered of which the kernel has no entry any more: so many are
-/// remembered for the contests.
+/// Limit on stored sightings whose neighbour entry was removed, which are kept to detect conflicts.
 const MOST_GONE: usize = 1024;
 
 impl Sightings {
@@ -66,44 +65,44 @@ impl Sightings {
         self.leases.get(&mac)
     }
 
-    /// Returns whether a board gets its addresses from our server, whether or not it has one now.
+    /// Returns whether a board uses our DHCP server, whether or not it has a lease now.
     pub fn asks(&self, mac: Mac) -> bool {
         self.asking.contains(&mac)
     }
 
-    /// Forgets a board that is no node any more.
+    /// Forgets a board whose node was removed.
     pub fn forget(&mut self, mac: Mac) {
         self.asking.remove(&mac);
     }
 
-    /// Addresses that our server gave.
+    /// Returns all leased addresses.
     pub fn leased(&self) -> impl ExactSizeIterator<Item = IpAddr> + '_ {
         self.leases.values().map(|given| given.address)
     }
 
-    /// Returns where a board is seen.
+    /// Returns the addresses at which a board is seen.
     pub fn places(&self, mac: Mac) -> impl Iterator<Item = IpAddr> + '_ {
         self.places.get(&mac).into_iter().flatten().copied()
     }
 
-    /// Returns who answers at an address.
+    /// Returns the board that is seen at an address.
     pub fn at(&self, address: IpAddr) -> Option<Mac> {
         self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
     }
 
-    /// Returns whether the kernel has lately heard this board.
+    /// Returns whether the kernel considers this board reachable.
     pub fn is_heard(&self, mac: Mac) -> bool {
         let reachable = |place| self.seen.get(&place).is_some_and(|sighting| sighting.reachable);
         self.places(mac).any(reachable)
     }
 
-    /// Boards that answer somewhere now, in the order of their addresses.
+    /// Returns all boards that are seen, in the order of their addresses.
     pub fn here(&self) -> impl Iterator<Item = Mac> + '_ {
         self.seen.values().filter(|known| known.here).map(|known| known.mac)
     }
 
-    /// Returns until when an address of `net` is used: now if a board is heard there, else as long
-    /// as the longest lease lasts.
+    /// Returns until when addresses of `net` are in use: now if a board there is reachable, and
+    /// until the end of the longest lease.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
         let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
@@ -116,18 +115,18 @@ impl Sightings {
         BTreeSet::from_iter(self.leases.keys().chain(self.places.keys()).copied())
     }
 
-    /// Addresses that two boards want, and which.
+    /// Returns the addresses that two boards use.
     pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
         self.contests.iter().map(|(address, contest)| (*address, contest))
     }
 
-    /// Returns whether nothing here changes by time alone.
+    /// Returns whether neither a lease nor a conflict can expire.
     pub fn is_quiet(&self) -> bool {
         self.contests.is_empty() && self.leases.values().all(|given| given.until.is_none())
     }
 
-    /// Takes in that a board answers at an address. Returns who answered there before, if that was
-    /// another.
+    /// Notes that a board is seen at an address. Returns the board that was there before, if it
+    /// was another.
     pub fn see(&mut self, address: IpAddr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
         let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
@@ -154,8 +153,8 @@ impl Sightings {
         Some(before)
     }
 
-    /// Forgets that boards took an address in turn once the settings give it to another board: that
-    /// was their doing.
+    /// Ends a conflict about an address which the settings gave to another board: the settings were
+    /// its cause.
     pub fn settled_anew(&mut self, address: IpAddr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
@@ -163,7 +162,7 @@ impl Sightings {
         }
     }
 
-    /// Takes in that no board answers at an address any more. Returns who did.
+    /// Notes that the neighbour entry of an address was removed. Returns its board.
     pub fn lose(&mut self, address: IpAddr) -> Option<Mac> {
         let known = self.seen.get_mut(&address).filter(|known| known.here)?;
         (known.here, known.reachable) = (false, false);
@@ -188,8 +187,8 @@ impl Sightings {
 
     pub fn give(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|time| now + time);
-        // dnsmasq takes a name away from a lease when another asks for the same: the board calls
-        // itself so all the same.
+        // dnsmasq removes the name from a lease when another client requests the same name; the
+        // board still has that host name.
         let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
         let given =
             Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
@@ -197,7 +196,7 @@ impl Sightings {
         self.asking.insert(lease.mac);
     }
 
-    /// Takes in that a lease ends; not that of an address which the board had before this one.
+    /// Ends a lease. Returns whether it was the current lease of its board.
     pub fn take_back(&mut self, lease: &Lease) -> bool {
         let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
         if held && lease.valid_for.is_some_and(|left| left.is_zero()) {
@@ -206,7 +205,7 @@ impl Sightings {
         held && self.leases.remove(&lease.mac).is_some()
     }
 
-    /// Ends what time alone ends. Returns whose lease did.
+    /// Removes what has expired. Returns the boards whose leases did.
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
         self.contests.retain(|_, contest| contest.until > now);
         self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);

@@ -90,7 +90,7 @@ fn a_node_that_renames_itself_all_the_time_has_few_names_and_the_last_one_in_the
         (world.nodes.topology_version, std::collections::BTreeSet::new());
     for number in 0..60_000_u32 {
         world.now = u64::from(number) / 1000;
-        world.say(2, &format!("name-{number}"));
+        world.advertise(2, &format!("name-{number}"));
         world.nodes.sweep(&world.settings, second(world.now));
         names.insert(world.nodes.by_mac(board(2)).unwrap().name.clone());
     }

@@ -70,8 +70,8 @@ impl World {
         self.nodes.leased(lease, &self.settings, second(self.now));
     }
 
-    fn say(&mut self, last: u8, name: &str) {
-        self.nodes.calls_itself(board(last), name, &self.settings, second(self.now));
+    fn advertise(&mut self, last: u8, name: &str) {
+        self.nodes.advertises_name(board(last), name, &self.settings, second(self.now));
     }
 
     /// `name wanted` of those who lack theirs.

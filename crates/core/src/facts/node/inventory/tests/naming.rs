@@ -25,10 +25,10 @@ fn two_that_call_themselves_the_same_have_two_names() {
 #[test]
 fn what_boards_report_counts_and_not_what_the_server_gives_them_instead() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
-    world.say(7, "raspberrypi");
+    world.advertise(7, "raspberrypi");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
     for (last, says) in [(8, "RaspberryPi.local"), (9, "rpi1")] {
-        world.say(last, says);
+        world.advertise(last, says);
         // At first it has no name there, then ours.
         for given in [None, Some(format!("node-00-00-0{last}"))] {
             world.lease(&lease(last, 100 + last, given.as_deref(), None));
@@ -43,14 +43,14 @@ fn what_boards_report_counts_and_not_what_the_server_gives_them_instead() {
             (world.list(), world.name_conflict()),
             (list.map(str::to_owned).to_vec(), lacking.map(str::to_owned).to_vec())
         );
-        world.say(8, "raspberrypi");
+        world.advertise(8, "raspberrypi");
         world.lease(&lease(7, 107, Some("raspberrypi"), None));
         world.lease(&lease(8, 108, Some("node-00-00-08"), None));
     }
     // Each may call itself something else, or something that is no name.
-    world.say(9, "door");
-    world.say(9, "localhost");
-    world.say(7, "window");
+    world.advertise(9, "door");
+    world.advertise(9, "localhost");
+    world.advertise(7, "window");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
     assert!(world.name_conflict().is_empty(), "no node has the name any more");
     world.lease(&lease(8, 108, Some("node-00-00-08"), None));
@@ -64,9 +64,9 @@ fn a_board_keeps_its_name_of_an_earlier_run_in_any_order_of_hearing() {
     for (last, name, left) in kept {
         world.nodes.restore_name(&lease(last, 100, Some(name), left), second(0));
     }
-    world.say(8, "raspberrypi");
+    world.advertise(8, "raspberrypi");
     world.see(108, 8);
-    world.say(6, "worker");
+    world.advertise(6, "worker");
     world.see(106, 6);
     world.see(107, 7);
     assert_eq!(world.list(), ["node-00-00-08 8 108", "node-00-00-06 6 106", "raspberrypi 7 107"]);
@@ -78,7 +78,7 @@ fn a_board_keeps_its_name_of_an_earlier_run_in_any_order_of_hearing() {
     world.wait(600);
     assert!(world.nodes.by_name("worker").is_some(), "its lease is over, and it did not come");
     assert_eq!(world.name_conflict(), ["node-00-00-08 raspberrypi"]);
-    world.say(7, "window");
+    world.advertise(7, "window");
     world.see(108, 8);
     assert_eq!(world.list(), ["raspberrypi 8 108", "worker 6 106", "window 7 107"]);
 }
@@ -90,11 +90,11 @@ fn those_of_whom_only_a_name_is_known_are_few_and_soon_forgotten() {
     for number in 0..6000_u16 {
         let [high, low] = number.to_be_bytes();
         let mac = Mac([2, 0, 0, 0, high, low]);
-        world.nodes.calls_itself(mac, "x", &world.settings, second(0));
-        world.nodes.calls_itself(mac, "y", &world.settings, second(0));
+        world.nodes.advertises_name(mac, "x", &world.settings, second(0));
+        world.nodes.advertises_name(mac, "y", &world.settings, second(0));
     }
     assert!(world.nodes.inventory.called.len() < 5000);
-    world.say(7, "window");
+    world.advertise(7, "window");
     assert_eq!(world.list(), ["window 7 107"], "who is known is heard all the same");
     world.lose(107);
     world.goes_down("window");

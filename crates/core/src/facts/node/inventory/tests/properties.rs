@@ -57,7 +57,7 @@ proptest! {
                 Happens::See(address, last) => world.see(address, last),
                 Happens::Lose(address) => world.lose(address),
                 Happens::Lease(last, address, name, time) => world.lease(&lease(last, address, name, time)),
-                Happens::Say(last, name) => world.say(last, name),
+                Happens::Say(last, name) => world.advertise(last, name),
                 Happens::Kept(last, name) => world.nodes.restore_name(&lease(last, 10, Some(name), Some(600)), second(world.now)),
                 Happens::End(last, address) => {
                     world.nodes.lease_ended(&lease(last, address, None, None), &world.settings, second(world.now));
