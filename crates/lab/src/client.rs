@@ -101,21 +101,9 @@ pub fn start_node(number: u8) -> Result<Running> {
     let node = format!("rpi{number}");
     let mut command = within(&node, "busybox");
     command
-        .args([
-            "udhcpc",
-            "-f",
-            "-i",
-            "eth0",
-            "-t",
-            "1",
-            "-T",
-            "1",
-            "-A",
-            "1",
-            "-x",
-            &format!("hostname:{node}"),
-            "-s",
-        ])
+        .args(["udhcpc", "-f", "-i", "eth0", "-t", "1", "-T", "1", "-A", "1", "-x"])
+        .arg(format!("hostname:{node}"))
+        .arg("-s")
         .arg(node_script());
     spawn(&mut command, &log(&node))
 }
@@ -159,23 +147,12 @@ fn start_dhcpcd(network: &Network, index: usize) -> Result<Running> {
 
 fn start_udhcpc(port: &str, index: usize, fallback: bool) -> Result<Running> {
     let metric = (100 * (index + 1)).to_string();
-    let script = script();
+    let options = ["staticroutes", "msstaticroutes", "mtu", "search", "114"];
     let mut command = within("head", "busybox");
     command
         .args(["udhcpc", "-f", "-i", port, "-t", "3", "-T", "1", "-A", "2", "-s"])
-        .arg(&script)
-        .args([
-            "-O",
-            "staticroutes",
-            "-O",
-            "msstaticroutes",
-            "-O",
-            "mtu",
-            "-O",
-            "search",
-            "-O",
-            "114",
-        ])
+        .arg(script())
+        .args(options.into_iter().flat_map(|option| ["-O", option]))
         .env("METRIC", metric)
         .env("FALLBACK", if fallback { "yes" } else { "" });
     spawn(&mut command, &log(port))

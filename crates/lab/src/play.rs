@@ -267,34 +267,27 @@ pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
         _ => "eth0",
     };
     let resolver = world.resolver_of(place);
-    let mut command = match check {
-        Check::Ping(host) => {
-            let mut command = within(place, "busybox");
-            command.args(["ping", "-c", "1", "-W", "1", &fill(host)?]);
-            command
+    let (Check::Ping(target)
+    | Check::Arp(target)
+    | Check::Tcp(target)
+    | Check::Http(target, _)
+    | Check::Name(target)) = check;
+    let target = fill(target)?;
+    let code;
+    let (program, arguments) = match check {
+        Check::Ping(_) => ("busybox", vec!["ping", "-c", "1", "-W", "1", &*target]),
+        Check::Arp(_) => ("busybox", vec!["arping", "-c", "1", "-w", "1", "-I", port, &target]),
+        Check::Tcp(_) => (&*own, vec!["venue-try", "tcp", &target, &resolver]),
+        Check::Http(_, status) => {
+            code = status.to_string();
+            (&*own, vec!["venue-try", "http", &target, &code, &resolver])
         }
-        Check::Arp(address) => {
-            let mut command = within(place, "busybox");
-            command.args(["arping", "-c", "1", "-w", "1", "-I", port, &fill(address)?]);
-            command
-        }
-        Check::Tcp(target) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "tcp", &fill(target)?, &resolver]);
-            command
-        }
-        Check::Http(url, status) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "http", &fill(url)?, &status.to_string(), &resolver]);
-            command
-        }
-        Check::Name(name) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "name", name, &resolver]);
-            command
-        }
+        Check::Name(_) => (&*own, vec!["venue-try", "name", &target, &resolver]),
     };
-    let output = command.output().map_err(while_doing(format!("cannot try {check}")))?;
+    let output = within(place, program)
+        .args(arguments)
+        .output()
+        .map_err(while_doing(format!("cannot try {check}")))?;
     let answered = String::from_utf8_lossy(&output.stdout).contains(wiring::HEAD_MAC);
     if output.status.success() && (answered || !matches!(check, Check::Arp(_))) {
         return Ok(());

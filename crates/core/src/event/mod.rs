@@ -34,8 +34,9 @@ pub use link::{
     NeighbourPlan, Netconf, ROUTE_PROTOCOL, Route, Rule,
 };
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
-pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
-pub use probe::{UplinkProbePlan, UplinkTarget};
+pub use probe::{
+    NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round, UplinkProbePlan, UplinkTarget,
+};
 pub use routing::{EgressPlan, INTERNET};
 pub use share::{Disk, ShareSeen};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};

@@ -15,7 +15,7 @@ use crate::config::{Ipv6Prefix, Settings};
 use crate::event::{Change, Event, Instant, LinkIndex, Vital};
 
 /// How long a retired subnet keeps its address after its last use: more than twice the lease time
-/// of a moved cluster, and more than twice what the kernel needs to detect a lost neighbour.
+/// of a moved cluster, and longer than the kernel needs to detect a lost neighbour.
 pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
 /// Interval at which the use of retired subnets is checked.
 const USE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
@@ -146,10 +146,7 @@ impl Cluster {
             stays.then_some(Delegation { lost_at, ..known })
         });
         if self.delegation.is_none() {
-            let leads = |index: &LinkIndex| {
-                let mut routes = kernel.default_routes();
-                routes.any(|route| route.index == *index && !route.destination.addr().is_ipv4())
-            };
+            let leads = |index: &LinkIndex| kernel.has_default_route(*index, false);
             let mut by = roles.uplinks.iter().copied().filter(leads);
             if let (Some(prefix), Some(uplink), None) =
                 (kernel.delegated().next(), by.next(), by.next())

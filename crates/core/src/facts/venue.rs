@@ -122,15 +122,17 @@ impl Venues {
 
     /// Returns the state of an uplink that has a carrier.
     fn memory(&mut self, index: LinkIndex, links: &Links) -> Option<&mut VenueMemory> {
-        (links.roles().uplinks.contains(&index) && has_carrier(index, links))
+        (links.roles().uplinks.contains(&index) && links.kernel().is_running(index))
             .then(|| self.0.entry(index).or_default())
     }
 
     /// Follows addresses and routes; removes what has expired, and uplinks without a carrier.
     pub(super) fn refresh(&mut self, now: Instant, links: &Links) {
-        self.0
-            .retain(|index, _| links.roles().uplinks.contains(index) && has_carrier(*index, links));
-        for index in links.roles().uplinks.iter().filter(|index| has_carrier(**index, links)) {
+        self.0.retain(|index, _| {
+            links.roles().uplinks.contains(index) && links.kernel().is_running(*index)
+        });
+        for index in links.roles().uplinks.iter().filter(|index| links.kernel().is_running(**index))
+        {
             self.0.entry(*index).or_default();
         }
         for (index, memory) in &mut self.0 {
@@ -140,9 +142,7 @@ impl Venues {
             let held = held.filter(|held| held.is_usable() && !held.ours && !held.is_translators());
             let leads = |ipv4: bool| {
                 held.clone().any(|held| held.address.addr().is_ipv4() == ipv4)
-                    && kernel.default_routes().any(|route| {
-                        route.index == *index && route.destination.addr().is_ipv4() == ipv4
-                    })
+                    && kernel.has_default_route(*index, ipv4)
             };
             memory.ipv4.refresh(leads(true), now);
             memory.ipv6.refresh(leads(false), now);
@@ -170,10 +170,6 @@ impl Venues {
     pub fn get(&self, index: LinkIndex) -> Option<&VenueMemory> {
         self.0.get(&index)
     }
-}
-
-fn has_carrier(index: LinkIndex, links: &Links) -> bool {
-    links.kernel().link(index).is_some_and(|link| link.up && link.carrier)
 }
 
 impl VenueMemory {

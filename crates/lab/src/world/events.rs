@@ -8,7 +8,6 @@ use ipnet::Ipv4Net;
 use super::super::client;
 use super::super::file::{Action, Dhcp, Internet};
 use super::super::router::Advertised;
-use super::super::server;
 use super::super::shell::{ip, must};
 use super::super::{Error, Result, wiring};
 use super::{Port, World};
@@ -93,20 +92,12 @@ impl World {
         if let Some(dhcp) = self.networks.get_mut(index).and_then(|network| network.dhcp.as_mut()) {
             change(dhcp);
         }
-        self.start_servers(self.wire(index))
+        self.start_servers(self.wire(index), true)
     }
 
     /// Starts or stops the DHCP server of a port's network; DNS keeps running.
     pub fn dhcp_server(&mut self, port: &str, on: bool) -> Result<()> {
-        let wire = self.wire(self.index(Some(port))?);
-        if on {
-            return self.start_servers(wire);
-        }
-        if let (Some(slot), Some(network)) = (self.servers.get_mut(wire), self.networks.get(wire)) {
-            *slot = None;
-            *slot = Some(server::start(wire, network, None, &[])?);
-        }
-        Ok(())
+        self.start_servers(self.wire(self.index(Some(port))?), on)
     }
 
     /// Sets whether the internet is reachable behind the router of a port's network.
@@ -135,7 +126,7 @@ impl World {
             (dhcp.router, dhcp.resolver, dhcp.netmask) = (None, None, None);
         }
         ip(&wiring::venue_name(wire), &format!("{lines}addr add {router} dev lan0\n"))?;
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
     /// Performs an action.
@@ -193,7 +184,7 @@ impl World {
             ip("internet", &route)?;
         }
         network.ra = Some(ra);
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
     /// Adds a second router to a port's network.
@@ -202,7 +193,7 @@ impl World {
         if let Some(network) = self.networks.get_mut(wire) {
             network.second_ra = Some(ra.clone());
         }
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
     /// Kills the translator of a port, so that its IPv4 packets are lost.

@@ -164,7 +164,7 @@ impl World {
             if let Some(slot) = self.portals.get_mut(index) {
                 *slot = Some(portal);
             }
-            self.start_servers(index)?;
+            self.start_servers(index, true)?;
         }
         for index in 0..self.networks.len() {
             let Some(network) = self.networks.get(index) else { continue };
@@ -187,16 +187,17 @@ impl World {
             .unwrap_or(index)
     }
 
-    fn start_servers(&mut self, wire: usize) -> Result<()> {
-        if let Some(slot) = self.servers.get_mut(wire) {
-            *slot = None;
-        }
-        let Some(network) = self.networks.get(wire) else { return Ok(()) };
+    /// Restarts the servers of the `wire`th network; without `dhcp`, only the others.
+    fn start_servers(&mut self, wire: usize, dhcp: bool) -> Result<()> {
+        let (Some(slot), Some(network)) = (self.servers.get_mut(wire), self.networks.get(wire))
+        else {
+            return Ok(());
+        };
+        // Stopped first, so that their ports are free.
+        *slot = None;
         let hosts = server::hosts(&self.networks, wire);
-        let started = server::start(wire, network, network.dhcp.as_ref(), &hosts)?;
-        if let Some(slot) = self.servers.get_mut(wire) {
-            *slot = Some(started);
-        }
+        let dhcp = network.dhcp.as_ref().filter(|_| dhcp);
+        *slot = Some(server::start(wire, network, dhcp, &hosts)?);
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! Observations of the firewall: programs that change our rules, or block what they accept.
 
 pub(crate) mod drops;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +157,3 @@ impl FirewallFacts {
         self.repair_at.take_if(|at| *at <= now).is_some()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 pub mod power;
 pub mod shutdown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

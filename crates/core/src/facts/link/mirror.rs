@@ -176,6 +176,17 @@ impl KernelFacts {
         )
     }
 
+    /// Returns whether an interface has a default route of this family in the main table.
+    pub fn has_default_route(&self, index: LinkIndex, ipv4: bool) -> bool {
+        let mut routes = self.default_routes();
+        routes.any(|r| r.index == index && r.destination.addr().is_ipv4() == ipv4)
+    }
+
+    /// Returns whether an interface is up and has a carrier.
+    pub fn is_running(&self, index: LinkIndex) -> bool {
+        self.link(index).is_some_and(|link| link.up && link.carrier)
+    }
+
     /// Returns whether a dump is running.
     pub fn is_listing(&self) -> bool {
         self.listing.is_some()
@@ -311,7 +322,7 @@ impl KernelFacts {
                 let carrier = self.has_carrier(address.index);
                 // Outside a dump, the kernel reports an address when it was renewed.
                 let renewed = carrier && self.listing.is_none() && !address.deprecated;
-                let fresh = HeldAddress {
+                let mut fresh = HeldAddress {
                     address: address.address,
                     tentative: address.tentative,
                     deprecated_since: address.deprecated.then_some(now),
@@ -321,28 +332,19 @@ impl KernelFacts {
                     ours: address.protocol == ROUTE_PROTOCOL,
                     unconfirmed: false,
                 };
-                let unconfirmed = !carrier && fresh.is_ipv6_of_the_network();
-                let fresh = HeldAddress { unconfirmed, ..fresh };
+                fresh.unconfirmed = !carrier && fresh.is_ipv6_of_the_network();
                 let held = self.addresses.entry(address.index).or_default();
-                match held.iter_mut().find(|h| h.address == address.address) {
-                    Some(known) => {
-                        let since = known.deprecated_since.or(fresh.deprecated_since);
-                        let fresh = HeldAddress {
-                            deprecated_since: fresh.deprecated_since.and(since),
-                            unconfirmed: fresh.unconfirmed || known.unconfirmed && !renewed,
-                            ..fresh
-                        };
-                        let changed =
-                            HeldAddress { valid_until: fresh.valid_until, ..known.clone() }
-                                != fresh;
-                        *known = fresh;
-                        changed
-                    }
-                    None => {
-                        held.push(fresh);
-                        true
-                    }
-                }
+                let Some(known) = held.iter_mut().find(|h| h.address == address.address) else {
+                    held.push(fresh);
+                    return true;
+                };
+                let since = known.deprecated_since.or(fresh.deprecated_since);
+                fresh.deprecated_since = fresh.deprecated_since.and(since);
+                fresh.unconfirmed |= known.unconfirmed && !renewed;
+                let changed =
+                    HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
+                *known = fresh;
+                changed
             }
             Change::Gone(address) => {
                 let Some(held) = self.addresses.get_mut(&address.index) else { return false };

@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use super::{HealthChange, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{
-    Change, Dhcp, Event, Instant, Lease, Neighbour, NodeId, Order, Probe, Round, Route, Vital,
+    Change, Dhcp, Event, Instant, Lease, Neighbour, NodeId, Order, Probe, Report, Round, Route,
+    Vital,
 };
 use crate::facts::context::Context;
 use crate::facts::link::Links;
@@ -42,15 +43,7 @@ impl Nodes {
                 found.and_then(|id| self.found(id))
             }
             Event::Dhcp(Dhcp::Boots { address, file }) => self.handle_boot(*address, file, context),
-            Event::Order(Order::Shutdown(report)) => {
-                let mut going: Vec<_> =
-                    report.going.iter().filter_map(|name| self.begin_shutdown(name, now)).collect();
-                going.extend(
-                    report.staying.iter().filter_map(|name| self.cancel_shutdown(name, now)),
-                );
-                let changed = |(id, change)| self.health_changed(id, change);
-                return going.into_iter().filter_map(changed).collect();
-            }
+            Event::Order(Order::Shutdown(report)) => return self.handle_shutdown(report, now),
             Event::Order(order) => self.handle_order(order, now),
             Event::Vital(Vital::Host { name, .. }) => {
                 self.set_head(name, settings, now);
@@ -185,6 +178,14 @@ impl Nodes {
         let id = self.by_name(name)?.id;
         let change = self.set_maintenance(id, drained, now)?;
         self.health_changed(id, change)
+    }
+
+    /// Processes a progress report of a shutdown.
+    fn handle_shutdown(&mut self, report: &Report, now: Instant) -> Vec<Transition> {
+        let mut changes: Vec<_> =
+            report.going.iter().filter_map(|name| self.begin_shutdown(name, now)).collect();
+        changes.extend(report.staying.iter().filter_map(|name| self.cancel_shutdown(name, now)));
+        changes.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
     }
 
     /// Restores the nodes' names from the DHCP server's lease file of an earlier run.

@@ -14,7 +14,7 @@ use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::context::Context;
 use crate::facts::link::Links;
 use crate::facts::uplink::{
-    BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator, leads_ipv4,
+    BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator,
 };
 
 /// How long probes must fail before an uplink is abandoned; one round of probes takes at least
@@ -184,8 +184,8 @@ fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.
 fn leads_out(index: LinkIndex, links: &Links, uplinks: &Uplinks) -> bool {
-    let carries = links.kernel().link(index).is_some_and(|link| link.up && link.carrier);
+    let kernel = links.kernel();
     let shown = uplinks.get(index).and_then(|memory| memory.address);
-    let ipv4 = matches!(shown, Some(IpNet::V4(_))) || ipv4_primary(links.kernel(), index).is_some();
-    carries && ipv4 && leads_ipv4(links.kernel(), index)
+    let ipv4 = matches!(shown, Some(IpNet::V4(_))) || ipv4_primary(kernel, index).is_some();
+    kernel.is_running(index) && ipv4 && kernel.has_default_route(index, true)
 }

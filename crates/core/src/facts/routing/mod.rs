@@ -152,8 +152,7 @@ fn has_exit_route(links: &Links) -> bool {
     let addressed = cluster.is_some_and(|port| {
         kernel.addresses(port.index).iter().any(|h| h.address.addr().is_ipv4())
     });
-    let leads =
-        |index| kernel.default_route(index).is_some_and(|route| route.destination.addr().is_ipv4());
-    let carrying = |index| kernel.link(index).is_some_and(|link| link.up && link.carrier);
-    addressed && links.roles().uplinks.iter().any(|index| carrying(*index) && leads(*index))
+    let mut uplinks = links.roles().uplinks.iter();
+    addressed
+        && uplinks.any(|index| kernel.is_running(*index) && kernel.has_default_route(*index, true))
 }

@@ -296,8 +296,7 @@ proptest! {
         prop_assert_eq!(format!("{:?}", one.facts), format!("{:?}", other.facts));
     }
 
-    /// Links are reported before what lives on them, as the kernel does; beyond that any order will
-    /// do.
+    /// Events are shuffled, but links are reported before their addresses, as in the kernel.
     #[test]
     fn the_order_of_unrelated_events_does_not_matter_in_the_end(
         links in prop::collection::btree_map(index(), any_link(), 1..4),

@@ -409,7 +409,7 @@ pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
 
 /// Returns whether this interface has an IPv4 default route.
 pub fn leads_ipv4(facts: &KernelFacts, index: LinkIndex) -> bool {
-    facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
+    facts.has_default_route(index, true)
 }
 
 fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {

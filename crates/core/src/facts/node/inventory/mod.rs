@@ -238,15 +238,9 @@ impl Nodes {
         let ended = self.inventory.sightings.expire(now);
         let mut gone: Vec<NodeState> =
             ended.into_iter().filter_map(|mac| self.without_lease(mac, settings, now)).collect();
-        let silent = |node: &&NodeState| {
-            let kept = node.mac.is_some_and(|mac| {
-                let sightings = &self.inventory.sightings;
-                sightings.lease(mac).is_some() || sightings.is_heard(mac)
-            });
-            node.is_absent() && !kept && now.saturating_since(node.since) >= FORGET_TIME
-        };
-        let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
-        gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
+        let expired = self.iter().filter(|node| self.is_expired(node, now));
+        let expired: Vec<NodeId> = expired.map(|node| node.id).collect();
+        gone.extend(expired.into_iter().filter_map(|id| self.forget(id)));
         gone.extend(evicted);
         self.admit_waiting(settings, now);
         self.probe_again(settings, now);
@@ -257,6 +251,15 @@ impl Nodes {
             && !self.iter().any(|node| node.origin == Origin::Found);
         self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
         gone
+    }
+
+    /// Returns whether a found node without a lease has been absent for [`FORGET_TIME`].
+    fn is_expired(&self, node: &NodeState, now: Instant) -> bool {
+        let sightings = &self.inventory.sightings;
+        let is_used = |mac| sightings.lease(mac).is_some() || sightings.is_heard(mac);
+        node.is_absent()
+            && !node.mac.is_some_and(is_used)
+            && now.saturating_since(node.since) >= FORGET_TIME
     }
 
     fn forget(&mut self, id: NodeId) -> Option<NodeState> {
@@ -347,11 +350,8 @@ impl Nodes {
         let given = self.inventory.sightings.lease(mac);
         let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
         // This board may replace the one that had the name before.
-        let away = |board: Mac| {
-            let sightings = &self.inventory.sightings;
-            sightings.lease(board).is_none() && sightings.places(board).next().is_none()
-        };
-        let named = named.filter(open).filter(|node| node.mac.is_none_or(away));
+        let is_gone = |board| self.inventory.sightings.is_gone(board);
+        let named = named.filter(open).filter(|node| node.mac.is_none_or(is_gone));
         let places = given
             .map(|given| given.address)
             .into_iter()

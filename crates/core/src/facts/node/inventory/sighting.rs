@@ -96,6 +96,11 @@ impl Sightings {
         self.places(mac).any(reachable)
     }
 
+    /// Returns whether this board is neither seen nor has a lease.
+    pub fn is_gone(&self, mac: Mac) -> bool {
+        self.lease(mac).is_none() && self.places(mac).next().is_none()
+    }
+
     /// Returns all boards that are seen, in the order of their addresses.
     pub fn here(&self) -> impl Iterator<Item = Mac> + '_ {
         self.seen.values().filter(|known| known.here).map(|known| known.mac)
