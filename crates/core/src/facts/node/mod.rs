@@ -301,23 +301,18 @@ impl Nodes {
     }
 
     fn count_in(&mut self, tally: Tally, health: NodeHealth) {
-        self.counts.add(health);
-        if tally.named {
-            self.named.add(health);
-        }
-        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
-            counts.add(health);
-        }
+        self.counts_with(tally).for_each(|counts| counts.add(health));
     }
 
     fn count_out(&mut self, tally: Tally, health: NodeHealth) {
-        self.counts.subtract(health);
-        if tally.named {
-            self.named.subtract(health);
-        }
-        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
-            counts.subtract(health);
-        }
+        self.counts_with(tally).for_each(|counts| counts.subtract(health));
+    }
+
+    /// Returns the counts that include a node.
+    fn counts_with(&mut self, tally: Tally) -> impl Iterator<Item = &mut Counts> {
+        let named = tally.named.then_some(&mut self.named);
+        let group = tally.group.and_then(|group| self.groups.get_mut(group));
+        std::iter::once(&mut self.counts).chain(named).chain(group)
     }
 }
 

@@ -55,7 +55,8 @@ impl Routing {
                 self.resyncs.note(Output::Routing);
             }
             Event::Applied(ApplyReport { output: Output::Routing, result: Ok(_) }) => {
-                if self.detour.take_flush() {
+                let flush = self.detour.take_flush();
+                if flush {
                     self.resyncs.note(Output::Conntrack);
                 }
             }
