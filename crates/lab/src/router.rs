@@ -148,7 +148,7 @@ impl Advertised {
     }
 }
 
-/// Advertises on a port until killed: as soon as it has a link-local address, every [`INTERVAL`],
+/// Advertises on a port until killed: as soon as it has a link-local address, every few seconds,
 /// and after each solicitation. Prints the time of the first advertisement, in seconds since 1970.
 pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> {
     let doing = || while_doing(format!("cannot advertise at {port}"));
