@@ -14,7 +14,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Returns whether changes by other programs are reverted.
-    pub fn puts_back(&self) -> bool {
+    pub fn repairs_drift(&self) -> bool {
         self.settings.gateway.enabled && !self.stopping
     }
 }

@@ -95,7 +95,7 @@ impl FirewallFacts {
     }
 
     fn handle_disturbance(&mut self, by: Option<&str>, context: Context<'_>) -> Option<Transition> {
-        if !context.puts_back() {
+        if !context.repairs_drift() {
             return None;
         }
         self.repaired += 1;

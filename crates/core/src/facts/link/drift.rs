@@ -33,7 +33,7 @@ impl Drift {
 
     /// Notes that another program changed our configuration of a port.
     pub fn note(&mut self, context: Context<'_>, index: LinkIndex, what: String) {
-        if context.puts_back() {
+        if context.repairs_drift() {
             self.pending.push((index, what));
         }
     }

@@ -213,7 +213,7 @@ impl KernelFacts {
         self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
         self.carrying_bridges.retain(|index| listed.links.contains(index));
         for bridge in self.carrying_bridges.clone() {
-            self.judge_bridge(Some(bridge));
+            self.correct_carrier(Some(bridge));
         }
         before != self.counts()
     }
@@ -248,14 +248,14 @@ impl KernelFacts {
                 };
                 let known = self.links.insert(link.index, judged);
                 if known.as_ref().is_some_and(|known| known.carrier) {
-                    self.doubt_without_carrier(link.index);
+                    self.unconfirm_without_carrier(link.index);
                 }
                 let changed = known.as_ref() != self.links.get(&link.index);
                 let left = known
                     .and_then(|known| known.master)
                     .filter(|master| Some(*master) != link.master);
-                self.judge_bridge(left);
-                self.judge_bridge(link.master);
+                self.correct_carrier(left);
+                self.correct_carrier(link.master);
                 changed
             }
             Change::Gone(link) => {
@@ -267,7 +267,7 @@ impl KernelFacts {
                 self.netconf.remove(&link.index);
                 self.carrying_bridges.remove(&link.index);
                 let known = self.links.remove(&link.index);
-                self.judge_bridge(known.as_ref().and_then(|known| known.master));
+                self.correct_carrier(known.as_ref().and_then(|known| known.master));
                 known.is_some()
             }
         }
@@ -275,7 +275,7 @@ impl KernelFacts {
 
     /// Corrects the carrier of a bridge by its ports: a new bridge without ports reports a carrier
     /// (`operstate` unknown) until its first port was added and removed.
-    fn judge_bridge(&mut self, bridge: Option<LinkIndex>) {
+    fn correct_carrier(&mut self, bridge: Option<LinkIndex>) {
         let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else {
             return;
         };
@@ -283,12 +283,12 @@ impl KernelFacts {
         if let Some(link) = self.links.get_mut(&bridge) {
             link.carrier = live;
         }
-        self.doubt_without_carrier(bridge);
+        self.unconfirm_without_carrier(bridge);
     }
 
     /// Marks the addresses of an interface without a carrier as unconfirmed: the kernel keeps them,
     /// but the cable may be plugged into another network next.
-    fn doubt_without_carrier(&mut self, index: LinkIndex) {
+    fn unconfirm_without_carrier(&mut self, index: LinkIndex) {
         if self.has_carrier(index) {
             return;
         }

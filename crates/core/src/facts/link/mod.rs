@@ -343,7 +343,7 @@ impl Links {
     /// forward them before Bramblegate, and no program set `net.ipv4.ip_forward` (as Docker does).
     pub fn is_forwarded_for_us(&self, link: &Link) -> bool {
         !self.is_forwarding_everywhere()
-            && (self.forwarding.was_opened(link) || !self.kernel.is_forwarding(link.index))
+            && (self.forwarding.was_enabled(link) || !self.kernel.is_forwarding(link.index))
     }
 
     /// Returns whether forwarding is on at all these ports. Ports that are down or have no IPv4 are

@@ -10,8 +10,8 @@ use crate::facts::context::Context;
 /// Tracks the uplinks on which Bramblegate enabled forwarding.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forwarding {
-    /// Uplinks on which it was off when they first had that role.
-    opened: BTreeSet<LinkIndex>,
+    /// Uplinks on which it was still off when they got that role.
+    enabled: BTreeSet<LinkIndex>,
     /// Names of ports on which an earlier run enabled it, from the saved state.
     saved: Vec<String>,
 }
@@ -24,18 +24,18 @@ impl Forwarding {
 
     /// Notes the uplinks on which forwarding is still off, as the daemon is about to enable it.
     pub fn refresh(&mut self, context: Context<'_>, kernel: &KernelFacts, roles: &Roles) {
-        self.opened.retain(|index| kernel.link(*index).is_some());
-        if context.puts_back() {
+        self.enabled.retain(|index| kernel.link(*index).is_some());
+        if context.repairs_drift() {
             let off = |index: &LinkIndex| {
                 kernel.netconf(*index).is_some_and(|conf| conf.forwarding == Some(false))
             };
-            self.opened.extend(roles.uplinks.iter().copied().filter(off));
+            self.enabled.extend(roles.uplinks.iter().copied().filter(off));
         }
     }
 
     /// Returns whether Bramblegate enabled forwarding on this port.
-    pub fn was_opened(&self, link: &Link) -> bool {
-        self.opened.contains(&link.index) || self.saved.contains(&link.name)
+    pub fn was_enabled(&self, link: &Link) -> bool {
+        self.enabled.contains(&link.index) || self.saved.contains(&link.name)
     }
 }
 

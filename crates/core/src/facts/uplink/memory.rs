@@ -121,9 +121,9 @@ impl UplinkMemory {
         let before = self.address;
         match primary {
             Some(address) => {
-                self.addressed(link, address, gateway.flatten(), now, &mut transitions)
+                self.set_address(link, address, gateway.flatten(), now, &mut transitions)
             }
-            None if carrier => self.unaddressed(link, now, &mut transitions),
+            None if carrier => self.miss_address(link, now, &mut transitions),
             None => self.forget_address(link, &mut transitions),
         }
         let another = primary.is_some() && primary != before;
@@ -156,8 +156,8 @@ impl UplinkMemory {
         if self.reachability != Some(Reachability::Portal) {
             self.portal = None;
         }
-        let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
-        self.enter(link, state, another, now, &mut transitions);
+        let state = self.derive_state(link, facts, carrier, primary.is_some(), clash, now);
+        self.enter_state(link, state, another, now, &mut transitions);
         transitions
     }
 
@@ -174,7 +174,7 @@ impl UplinkMemory {
         }
     }
 
-    fn addressed(
+    fn set_address(
         &mut self,
         link: &Link,
         address: IpNet,
@@ -196,7 +196,7 @@ impl UplinkMemory {
         }
     }
 
-    fn unaddressed(&mut self, link: &Link, now: Instant, transitions: &mut Vec<Transition>) {
+    fn miss_address(&mut self, link: &Link, now: Instant, transitions: &mut Vec<Transition>) {
         if self.address.is_none() {
             return;
         }
@@ -214,7 +214,7 @@ impl UplinkMemory {
         }
     }
 
-    fn derive(
+    fn derive_state(
         &self,
         link: &Link,
         facts: &KernelFacts,
@@ -262,7 +262,7 @@ impl UplinkMemory {
 
     /// Enters a new state. A renewal keeps `since` and reports nothing; another address resets
     /// `since`.
-    fn enter(
+    fn enter_state(
         &mut self,
         link: &Link,
         state: UplinkState,

@@ -223,7 +223,8 @@ impl Nodes {
     /// Lists rejected boards that are still seen, within the limit.
     pub(super) fn admit_waiting(&mut self, settings: &Settings, now: Instant) {
         let known = |mac: &Mac| self.by_mac(*mac).is_some();
-        let waiting: Vec<Mac> = self.inventory.sightings.here().filter(|mac| !known(mac)).collect();
+        let waiting: Vec<Mac> =
+            self.inventory.sightings.present().filter(|mac| !known(mac)).collect();
         let room = MOST_UNCONFIRMED.saturating_sub(self.unconfirmed(NodeId::default()).count());
         for mac in waiting.into_iter().take(room) {
             self.settle(mac, settings, now);

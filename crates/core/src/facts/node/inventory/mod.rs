@@ -94,8 +94,9 @@ impl Nodes {
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
-        node.mac
-            .is_some_and(|mac| sightings.asks(mac) || node.configured_mac.is_some() && !heard(mac))
+        node.mac.is_some_and(|mac| {
+            sightings.is_client(mac) || node.configured_mac.is_some() && !heard(mac)
+        })
     }
 
     /// Returns the boards at addresses that the settings give to others.
@@ -181,7 +182,7 @@ impl Nodes {
         if anothers && !reachable && is_offered(address, settings) {
             return Vec::new();
         }
-        let before = self.inventory.sightings.see(address, mac, reachable, now);
+        let before = self.inventory.sightings.note_seen(address, mac, reachable, now);
         self.check_owner(address);
         let boards = before.into_iter().chain([mac]);
         boards.filter_map(|board| self.settle(board, settings, now)).collect()
@@ -189,7 +190,7 @@ impl Nodes {
 
     /// Processes the removal of a neighbour entry.
     pub fn unseen(&mut self, address: IpAddr, settings: &Settings, now: Instant) {
-        if let Some(mac) = self.inventory.sightings.lose(address) {
+        if let Some(mac) = self.inventory.sightings.note_gone(address) {
             self.check_owner(address);
             self.settle(mac, settings, now);
         }
@@ -197,7 +198,7 @@ impl Nodes {
 
     /// Processes a lease. Returns the node if it was found by it.
     pub fn leased(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeId> {
-        self.inventory.sightings.give(lease, now);
+        self.inventory.sightings.add_lease(lease, now);
         self.settle(lease.mac, settings, now)
     }
 
@@ -209,7 +210,7 @@ impl Nodes {
         settings: &Settings,
         now: Instant,
     ) -> Option<NodeState> {
-        if !self.inventory.sightings.take_back(lease) {
+        if !self.inventory.sightings.end_lease(lease) {
             return None;
         }
         self.without_lease(lease.mac, settings, now)

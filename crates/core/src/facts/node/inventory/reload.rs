@@ -12,7 +12,7 @@ impl Nodes {
     /// Applies the nodes of new settings. Existing nodes keep their health, including a found one
     /// that is now in the settings.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
-        self.regroup(settings);
+        self.recount_groups(settings);
         let expected: BTreeMap<IpAddr, Option<Mac>> = self
             .iter()
             .filter_map(|node| Some((node.configured_address?, node.configured_mac)))
@@ -85,7 +85,7 @@ impl Nodes {
             owner.and_then(|owner| owner.configured_address.zip(owner.configured_mac))
         {
             if known.mac.is_some_and(|mac| mac != before) {
-                self.inventory.sightings.settled_anew(home);
+                self.inventory.sightings.end_contest(home);
             }
         }
         let found = |node: &&NodeState| node.origin == Origin::Found;
@@ -167,7 +167,7 @@ impl Nodes {
     }
 
     /// Recomputes the counts of the groups.
-    fn regroup(&mut self, settings: &Settings) {
+    fn recount_groups(&mut self, settings: &Settings) {
         self.groups = vec![Counts::default(); settings.groups.len()];
         let members: Vec<_> = self.iter().map(|node| (node.group, node.health)).collect();
         for (group, health) in members {

@@ -14,7 +14,7 @@ pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 
 /// A lease of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct ActiveLease {
     pub address: IpAddr,
     /// Name in the server's lease file.
     pub host_name: Option<String>,
@@ -27,9 +27,9 @@ pub struct Given {
 struct Sighting {
     mac: Mac,
     /// The kernel still has the entry.
-    here: bool,
+    present: bool,
     reachable: bool,
-    /// When `mac` or `here` last changed.
+    /// When `mac` or `present` last changed.
     since: Instant,
     /// The board that had the address before `mac`.
     earlier: Option<Mac>,
@@ -45,15 +45,15 @@ pub struct AddressConflict {
 /// Holds the sightings and leases of all boards.
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
-    leases: BTreeMap<Mac, Given>,
+    leases: BTreeMap<Mac, ActiveLease>,
     /// Boards whose last lease did not expire. Includes those whose lease was revoked by a move of
     /// the cluster, which will request a new one.
-    asking: BTreeSet<Mac>,
+    clients: BTreeSet<Mac>,
     seen: BTreeMap<IpAddr, Sighting>,
     /// Addresses at which each board is seen.
     places: BTreeMap<Mac, BTreeSet<IpAddr>>,
     contests: BTreeMap<IpAddr, AddressConflict>,
-    /// Number of entries in `seen` that are not `here`; at most [`MOST_GONE`].
+    /// Number of entries in `seen` that are not `present`; at most [`MOST_GONE`].
     gone: usize,
 }
 
@@ -61,18 +61,18 @@ pub struct Sightings {
 const MOST_GONE: usize = 1024;
 
 impl Sightings {
-    pub fn lease(&self, mac: Mac) -> Option<&Given> {
+    pub fn lease(&self, mac: Mac) -> Option<&ActiveLease> {
         self.leases.get(&mac)
     }
 
     /// Returns whether a board uses our DHCP server, whether or not it has a lease now.
-    pub fn asks(&self, mac: Mac) -> bool {
-        self.asking.contains(&mac)
+    pub fn is_client(&self, mac: Mac) -> bool {
+        self.clients.contains(&mac)
     }
 
     /// Forgets a board whose node was removed.
     pub fn forget(&mut self, mac: Mac) {
-        self.asking.remove(&mac);
+        self.clients.remove(&mac);
     }
 
     /// Returns all leased addresses.
@@ -87,7 +87,7 @@ impl Sightings {
 
     /// Returns the board that is seen at an address.
     pub fn at(&self, address: IpAddr) -> Option<Mac> {
-        self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
+        self.seen.get(&address).filter(|sighting| sighting.present).map(|sighting| sighting.mac)
     }
 
     /// Returns whether the kernel considers this board reachable.
@@ -102,8 +102,8 @@ impl Sightings {
     }
 
     /// Returns all boards that are seen, in the order of their addresses.
-    pub fn here(&self) -> impl Iterator<Item = Mac> + '_ {
-        self.seen.values().filter(|known| known.here).map(|known| known.mac)
+    pub fn present(&self) -> impl Iterator<Item = Mac> + '_ {
+        self.seen.values().filter(|known| known.present).map(|known| known.mac)
     }
 
     /// Returns until when addresses of `net` are in use: now if a board there is reachable, and
@@ -132,18 +132,24 @@ impl Sightings {
 
     /// Notes that a board is seen at an address. Returns the board that was there before, if it
     /// was another.
-    pub fn see(&mut self, address: IpAddr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
-        let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
+    pub fn note_seen(
+        &mut self,
+        address: IpAddr,
+        mac: Mac,
+        reachable: bool,
+        now: Instant,
+    ) -> Option<Mac> {
+        let fresh = Sighting { mac, present: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
             self.seen.insert(address, fresh);
             self.places.entry(mac).or_default().insert(address);
             return None;
         };
-        self.gone -= usize::from(!known.here).min(self.gone);
+        self.gone -= usize::from(!known.present).min(self.gone);
         let before = known.mac;
         known.reachable = reachable;
         if before == mac {
-            known.here = true;
+            known.present = true;
             self.places.entry(mac).or_default().insert(address);
             return None;
         }
@@ -160,7 +166,7 @@ impl Sightings {
 
     /// Ends a conflict about an address which the settings gave to another board: the settings were
     /// its cause.
-    pub fn settled_anew(&mut self, address: IpAddr) {
+    pub fn end_contest(&mut self, address: IpAddr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
             known.earlier = None;
@@ -168,14 +174,14 @@ impl Sightings {
     }
 
     /// Notes that the neighbour entry of an address was removed. Returns its board.
-    pub fn lose(&mut self, address: IpAddr) -> Option<Mac> {
-        let known = self.seen.get_mut(&address).filter(|known| known.here)?;
-        (known.here, known.reachable) = (false, false);
+    pub fn note_gone(&mut self, address: IpAddr) -> Option<Mac> {
+        let known = self.seen.get_mut(&address).filter(|known| known.present)?;
+        (known.present, known.reachable) = (false, false);
         let mac = known.mac;
         self.leave(mac, address);
         self.gone += 1;
         if self.gone > MOST_GONE {
-            self.seen.retain(|_, known| known.here);
+            self.seen.retain(|_, known| known.present);
             self.gone = 0;
         }
         Some(mac)
@@ -190,22 +196,25 @@ impl Sightings {
         }
     }
 
-    pub fn give(&mut self, lease: &Lease, now: Instant) {
+    pub fn add_lease(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|time| now + time);
         // dnsmasq removes the name from a lease when another client requests the same name; the
         // board still has that host name.
         let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
-        let given =
-            Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
+        let given = ActiveLease {
+            address: lease.address,
+            host_name: lease.host_name.clone().or(before),
+            until,
+        };
         self.leases.insert(lease.mac, given);
-        self.asking.insert(lease.mac);
+        self.clients.insert(lease.mac);
     }
 
     /// Ends a lease. Returns whether it was the current lease of its board.
-    pub fn take_back(&mut self, lease: &Lease) -> bool {
+    pub fn end_lease(&mut self, lease: &Lease) -> bool {
         let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
         if held && lease.valid_for.is_some_and(|left| left.is_zero()) {
-            self.asking.remove(&lease.mac);
+            self.clients.remove(&lease.mac);
         }
         held && self.leases.remove(&lease.mac).is_some()
     }
@@ -213,14 +222,15 @@ impl Sightings {
     /// Removes what has expired. Returns the boards whose leases did.
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
         self.contests.retain(|_, contest| contest.until > now);
-        self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);
-        self.gone = self.seen.values().filter(|known| !known.here).count();
-        let ended = |given: &Given| given.until.is_some_and(|until| until <= now);
+        self.seen
+            .retain(|_, known| known.present || now.saturating_since(known.since) < CONTEST_TIME);
+        self.gone = self.seen.values().filter(|known| !known.present).count();
+        let ended = |given: &ActiveLease| given.until.is_some_and(|until| until <= now);
         let boards: Vec<Mac> =
             self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
         for mac in &boards {
             self.leases.remove(mac);
-            self.asking.remove(mac);
+            self.clients.remove(mac);
         }
         boards
     }

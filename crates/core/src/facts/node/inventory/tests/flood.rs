@@ -79,7 +79,7 @@ fn addresses_outside_the_cluster_are_ignored() {
             second(1),
         );
     }
-    assert_eq!(world.nodes.inventory.sightings.here().count(), 0);
+    assert_eq!(world.nodes.inventory.sightings.present().count(), 0);
 }
 
 #[test]
