@@ -1,4 +1,5 @@
-//! A descriptor that other programs can make readable at any rate, and that is read at a limited one.
+//! A descriptor that other programs can make readable at any rate, and that is read at a limited
+//! one.
 //!
 //! The runtime polls edge-triggered, so each message wakes the process (`epoll(7)`, `EPOLLET`) even
 //! while no task waits for it. This descriptor is registered only while a task waits.

@@ -1,4 +1,5 @@
-//! Packet sockets (packet(7)): receive and send whole frames on one port, with or without addresses.
+//! Packet sockets (packet(7)): receive and send whole frames on one port, with or without
+//! addresses.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -79,9 +80,9 @@ fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
     mac.filter(|_| named).map(|mac| Port { index: link.header.index, mac, carrier_changes })
 }
 
-/// Opens a socket that receives the frames of one port that pass `filter` (classic BPF; empty: all).
-/// It receives none of another port before it is bound, and, except with [`ETHERTYPE_ALL`], none
-/// that this host sends.
+/// Opens a socket that receives the frames of one port that pass `filter` (classic BPF; empty:
+/// all). It receives none of another port before it is bound, and, except with [`ETHERTYPE_ALL`],
+/// none that this host sends.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the port does not exist.
@@ -130,7 +131,8 @@ pub fn index_of(socket: impl AsFd, name: &str) -> io::Result<LinkIndex> {
     Ok(name_to_index(socket, name)?)
 }
 
-/// Returns the Internet checksum (RFC 1071). Adds four bytes at a time and folds the sum at the end.
+/// Returns the Internet checksum (RFC 1071). Adds four bytes at a time and folds the sum at the
+/// end.
 pub fn checksum(bytes: &[u8]) -> u16 {
     let (mut sum, mut rest) = (0_u64, bytes);
     while let Some((word, more)) = rest.split_first_chunk() {

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The receiver of a channel was dropped, so the task that sends ends too.
+/// The other half of a channel was dropped. A task that gets this error ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the other end is gone")]
 pub struct Closed;

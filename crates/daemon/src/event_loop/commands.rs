@@ -50,7 +50,7 @@ impl Daemon {
         let acknowledges = order == Order::Acknowledge;
         let shuts_down = matches!(order, Order::Shutdown(_));
         let mut transitions = Vec::new();
-        self.apply(&Event::Order(order), &mut transitions).await;
+        self.apply(&Event::Order(order), &mut transitions);
         self.publish(&transitions).await;
         if acknowledges {
             self.state.acknowledged.save_for(&operator::lines(&self.facts), reply);

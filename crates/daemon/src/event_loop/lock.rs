@@ -1,8 +1,8 @@
 //! Ensures a single instance by flock(2) on a file in the run-time directory.
 //!
-//! Any user who can open a file can lock it, also read-only. So the file has mode 0600, and one that
-//! other users could open (of an older version) or that is not ours is replaced, unless a daemon
-//! holds its lock.
+//! Any user who can open a file can lock it, also read-only. So the file has mode 0600, and one
+//! that other users could open (of an older version) or that is not ours is replaced, unless a
+//! daemon holds its lock.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

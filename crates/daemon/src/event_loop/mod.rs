@@ -21,7 +21,6 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::clock;
 use crate::config::{OnStop, Settings};
-use crate::decide::alert::acknowledge;
 use crate::decide::{Decider, Desired, link as link_plan};
 use crate::event::{
     ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
@@ -259,7 +258,7 @@ impl Daemon {
                     self.facts.apply(&event, clock::now());
                     return Ok(stop);
                 }
-                if self.apply(&event, &mut transitions).await {
+                if self.apply(&event, &mut transitions) {
                     changed = true;
                     deferrable &= is_untrusted(&event);
                 }
@@ -277,8 +276,8 @@ impl Daemon {
         }
     }
 
-    /// Returns whether publishing now would exceed the rate limit; `publish_at` is then the time at
-    /// which it may happen.
+    /// Returns whether publishing now would exceed the rate limit; `publish_at` is then when it may
+    /// happen.
     fn exceeds_pace(&mut self) -> bool {
         let now = Timer::now();
         let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
@@ -354,7 +353,7 @@ impl Daemon {
     }
 
     /// Applies one event to the facts, or carries it out. Returns whether outputs may change.
-    async fn apply(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
+    fn apply(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
         match event {
             Event::Reload => {
                 self.begin_reload();
@@ -389,15 +388,8 @@ impl Daemon {
             self.unpublished = transitions.to_vec();
             return;
         }
-        let settings = &self.options.settings;
-        let desired = self.decider.decide(settings, &self.facts);
-        if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
-            let acknowledged = self.facts.acknowledged().len();
-            self.facts.apply(&Event::Acknowledgement(standing), clock::now());
-            if self.facts.acknowledged().len() != acknowledged {
-                self.save_acknowledged();
-            }
-        }
+        let desired = self.decider.decide(&self.options.settings, &self.facts);
+        self.drop_ended_acknowledgements(&desired);
         self.facts.note_ordered(link_plan::ordered(&desired));
         let settings = &self.options.settings;
         let before = self.desired.as_ref();

@@ -7,7 +7,7 @@ use super::Daemon;
 use super::state_file::first_few;
 use crate::clock;
 use crate::decide::alert::acknowledge;
-use crate::decide::share;
+use crate::decide::{Desired, share};
 use crate::event::{Acknowledgement, AlertId, Event};
 use crate::facts::{Facts, Transition};
 use crate::files::folder;
@@ -55,6 +55,16 @@ impl Daemon {
             self.save_acknowledged();
         }
         transitions
+    }
+
+    /// Drops the acknowledgements of alerts that have ended.
+    pub(super) fn drop_ended_acknowledgements(&mut self, desired: &Desired) {
+        let Some(standing) = acknowledge::still_standing(&self.facts, desired) else { return };
+        let count = self.facts.acknowledged().len();
+        self.facts.apply(&Event::Acknowledgement(standing), clock::now());
+        if self.facts.acknowledged().len() != count {
+            self.save_acknowledged();
+        }
     }
 
     /// Saves the acknowledged alerts if they changed.

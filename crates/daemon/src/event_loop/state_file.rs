@@ -1,5 +1,5 @@
-//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. Changes in
-//! quick succession are written together, to limit wear on the SD card.
+//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. Changes
+//! in quick succession are written together, to limit wear on the SD card.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -167,8 +167,8 @@ async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     written.map_err(io::Error::other).and_then(|result| result)
 }
 
-/// Reads a state file and skips damaged lines: a worn SD card may return anything. A missing file is
-/// empty.
+/// Reads a state file and skips damaged lines: a worn SD card may return anything. A missing file
+/// is empty.
 fn read(path: &Path) -> Stored {
     let bytes = match folder::read(path) {
         Ok(bytes) => bytes,

@@ -66,10 +66,10 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        if let Some(above) =
-            path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists())
+        if let Some(parent) =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
         {
-            fs::create_dir_all(above)?;
+            fs::create_dir_all(parent)?;
         }
         match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
             Ok(()) => {
@@ -296,8 +296,8 @@ fn in_the_way(path: &Path, why: &str) -> io::Error {
     io::Error::other(format!("{}: {why}", path.display()))
 }
 
-/// Returns whether a symlink may be followed: root or this process's user owns both the link and its
-/// directory.
+/// Returns whether a symlink may be followed: root or this process's user owns both the link and
+/// its directory.
 pub fn is_trusted_link(path: &Path) -> bool {
     let parent =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

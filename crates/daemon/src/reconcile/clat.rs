@@ -1,6 +1,6 @@
-//! The order for `bramblegate-clat`, which translates IPv4 to IPv6 (RFC 6877): a file in the run-time
-//! directory that exists while translation is wanted. The program has its own capabilities, so the
-//! daemon needs no more than three.
+//! The order for `bramblegate-clat`, which translates IPv4 to IPv6 (RFC 6877): a file in the
+//! run-time directory that exists while translation is wanted. The program has its own
+//! capabilities, so the daemon needs no more than three.
 
 use std::io;
 use std::path::{Path, PathBuf};

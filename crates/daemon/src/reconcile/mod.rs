@@ -1,5 +1,6 @@
 //! Reconcilers, one task per output, each on a watch channel. The latest value wins, an equal value
-//! is skipped unless a resync is requested, and a failure is retried with backoff and reported once.
+//! is skipped unless a resync is requested, and a failure is retried with backoff and reported
+//! once.
 
 pub mod clat;
 pub mod dhcp;
@@ -28,8 +29,8 @@ pub trait Reconciler: Send + 'static {
     /// [`apply`](Self::apply) follows.
     fn resync(&mut self) {}
 
-    /// Applies the desired value. Must be idempotent: it is called again with the same value after a
-    /// failure or for a resync.
+    /// Applies the desired value. Must be idempotent: it is called again with the same value after
+    /// a failure or for a resync.
     fn apply(
         &mut self,
         desired: &Self::Desired,

@@ -12,7 +12,7 @@ pub fn ready() {
     report(&[NotifyState::Ready]);
 }
 
-/// Reports the begin of a reload; [`ready`] ends it.
+/// Reports the start of a reload; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => report(&[NotifyState::Reloading, now]),

@@ -1,6 +1,6 @@
-//! Admission control for a socket: a connection limit per user, slots reserved for root, the daemon's
-//! user and the members of its group, and a rate limit per user, so that one who reconnects all the
-//! time delays no other.
+//! Admission control for a socket: a connection limit per user, slots reserved for root, the
+//! daemon's user and the members of its group, and a rate limit per user, so that one who
+//! reconnects all the time delays no other.
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;

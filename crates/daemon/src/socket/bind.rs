@@ -40,8 +40,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Listens at `path` with file mode `mode`. Creates the directory if it is missing, and replaces
-    /// a stale socket.
+    /// Listens at `path` with file mode `mode`. Creates the directory if it is missing, and
+    /// replaces a stale socket.
     ///
     /// # Errors
     /// The socket cannot be created, or a process listens there ([`io::ErrorKind::AddrInUse`]).

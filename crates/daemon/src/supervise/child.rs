@@ -15,8 +15,8 @@ use super::exit_cause::oom_kills;
 
 /// A child process in its own process group.
 ///
-/// The kernel sends it `SIGTERM` when the thread that started it ends (`PR_SET_PDEATHSIG`), so start
-/// it on a thread that lives as long as the daemon. Dropping the value kills the child.
+/// The kernel sends it `SIGTERM` when the thread that started it ends (`PR_SET_PDEATHSIG`), so
+/// start it on a thread that lives as long as the daemon. Dropping the value kills the child.
 #[derive(Debug)]
 pub struct Child {
     child: tokio::process::Child,

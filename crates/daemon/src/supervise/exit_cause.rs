@@ -17,8 +17,8 @@ pub enum ExitCause {
 }
 
 impl ExitCause {
-    /// Classifies `status`. `oom_killed` is true if the kernel killed any process for lack of memory
-    /// since the child started.
+    /// Classifies `status`. `oom_killed` is true if the kernel killed any process for lack of
+    /// memory since the child started.
     pub fn of(status: ExitStatus, oom_killed: bool) -> Self {
         match status.signal().and_then(Signal::from_named_raw) {
             Some(Signal::KILL) if oom_killed => Self::NoMemory,
@@ -27,8 +27,8 @@ impl ExitCause {
         }
     }
 
-    /// Returns a sentence for the journal from the program's `name`, `how` it exited (signal or exit
-    /// code) and the `last` line that it printed.
+    /// Returns a sentence for the journal from the program's `name`, `how` it exited (signal or
+    /// exit code) and the `last` line that it printed.
     pub fn sentence(self, name: &str, how: &str, last: &str) -> String {
         match self {
             Self::Own if last.is_empty() => format!("{name} ended ({how}) and is started again"),

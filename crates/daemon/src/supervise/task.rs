@@ -43,8 +43,7 @@ pub struct Ending {
 }
 
 /// Spawns the task `name`, which is restarted with `backoff` whenever it ends or panics. `ended` is
-/// called after each run, and breaks to stop. A run that returns `Closed` stops the task too: no
-/// receiver is left.
+/// called after each run, and breaks to stop. A run that returns `Closed` stops the task too.
 pub fn spawn_kept<Handled>(
     name: &'static str,
     restart: Restart,

@@ -153,8 +153,8 @@ fn foreground() -> &'static [&'static str] {
     }
 }
 
-/// Forwards dnsmasq's log line by line. Nodes can cause any number of lines, so they are rate-limited
-/// and the surplus is read and dropped. Lines of routine serve as signs of life.
+/// Forwards dnsmasq's log line by line. Nodes can cause any number of lines, so they are
+/// rate-limited and the surplus is read and dropped. Lines of routine serve as signs of life.
 async fn forward_log(
     mut stderr: OneShot<OwnedFd>,
     lines: mpsc::Sender<String>,
@@ -213,13 +213,13 @@ fn take_lines(
     limits: &mut Limits,
     questions: &Questions,
 ) -> Vec<String> {
-    let whole = if is_end || pending.len() >= PIPE {
+    let complete = if is_end || pending.len() >= PIPE {
         pending.len()
     } else {
         pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
     };
     let (mut permitted, mut about_dhcp, now) = (Vec::new(), false, Instant::now());
-    for line in pending.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
+    for line in pending.drain(..complete).as_slice().split(|byte| *byte == b'\n') {
         let line = line.get(..LONGEST).unwrap_or(line).trim_ascii_end();
         about_dhcp = about_dhcp || is_about_dhcp(line);
         if !line.is_empty() && limits.permit(line, now) {

@@ -1,9 +1,9 @@
-//! Leases that outlive a power cut. dnsmasq's lease file is in memory (`$RUNTIME_DIRECTORY`), and is
-//! copied to the disk (`$STATE_DIRECTORY`) atomically and as rarely as possible.
+//! Leases that outlive a power cut. dnsmasq's lease file is in memory (`$RUNTIME_DIRECTORY`), and
+//! is copied to the disk (`$STATE_DIRECTORY`) atomically and as rarely as possible.
 //!
-//! When the cluster moves to another subnet, its old leases are not passed to dnsmasq: it would take
-//! a node that has a lease and broadcasts a request for another address for a client of another
-//! server, and not reply. They become reservations, so that dnsmasq refuses the old address and the
+//! When the cluster moves to another subnet, its old leases are not passed to dnsmasq: a node that
+//! has a lease but broadcasts a request for another address looks like a client of another server,
+//! and gets no reply. They become reservations, so that dnsmasq refuses the old address and the
 //! node gets one with the same host part.
 
 use std::collections::{BTreeMap, BTreeSet};

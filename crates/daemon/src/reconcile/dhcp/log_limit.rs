@@ -1,5 +1,5 @@
-//! Limits the log lines of dnsmasq that nodes can cause, so that they do not fill the journal. Pure:
-//! the current time is an argument.
+//! Limits the log lines of dnsmasq that nodes can cause, so that they do not fill the journal.
+//! Pure: the current time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

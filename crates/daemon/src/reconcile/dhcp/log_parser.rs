@@ -30,7 +30,7 @@ const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "igno
 
 /// State of the parser across restarts of dnsmasq.
 #[derive(Debug, Default)]
-pub struct Listener {
+pub struct LogParser {
     /// The current leases, which were reported: a renewal is no news.
     reported: BTreeMap<Mac, Ipv4Addr>,
     /// Names that dnsmasq did not assign, which it logs for each lease at each reload.
@@ -41,7 +41,7 @@ pub struct Listener {
 /// Limit on `not_given`; above it they are reported again.
 const NOT_GIVEN: usize = 1000;
 
-impl Listener {
+impl LogParser {
     /// Adds leases that need no report.
     pub fn remember(&mut self, leases: &Leases) {
         for entry in &leases.entries {
@@ -76,7 +76,7 @@ impl Listener {
     }
 
     /// Returns the event of a line, if it has one and the rate limit permits it.
-    pub fn hear(&mut self, line: &str) -> Option<Event> {
+    pub fn event(&mut self, line: &str) -> Option<Event> {
         match self.parse(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => self
                 .limiter
@@ -190,8 +190,8 @@ mod tests {
     use super::*;
     use crate::watch::dhcp::leases::file;
 
-    fn heard(listener: &mut Listener, line: &str) -> Option<(ServerLogKind, String)> {
-        match listener.hear(line)? {
+    fn logged(parser: &mut LogParser, line: &str) -> Option<(ServerLogKind, String)> {
+        match parser.event(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => Some((logged.what, logged.text)),
             other => panic!("{other:?}"),
         }
@@ -199,9 +199,9 @@ mod tests {
 
     #[test]
     fn an_address_is_reported_once_and_its_renewals_are_not() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let mut given = |lines: &str| -> Vec<String> {
-            let reported = listener.new_leases(&file::parse(lines.as_bytes()));
+            let reported = parser.new_leases(&file::parse(lines.as_bytes()));
             let text = |event| match event {
                 Event::Dhcp(Dhcp::ServerLog(ServerLog {
                     what: ServerLogKind::Leased,
@@ -221,18 +221,18 @@ mod tests {
         assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "another address is news");
         assert!(given("").is_empty());
         assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "so is one that was given back");
-        assert_eq!(listener.reported.len(), 1, "an ended lease is forgotten");
+        assert_eq!(parser.reported.len(), 1, "an ended lease is forgotten");
     }
 
     #[test]
     fn refusals_and_exhaustion_are_reported_with_their_reason() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
-        let (what, text) = heard(&mut listener, line).unwrap();
+        let (what, text) = logged(&mut parser, line).unwrap();
         assert_eq!(what, ServerLogKind::Refused);
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
-        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else {
+        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = parser.event(line) else {
             panic!("it is not reported")
         };
         assert_eq!(
@@ -244,31 +244,31 @@ mod tests {
 
     #[test]
     fn a_node_does_not_fill_the_journal() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
-        assert_eq!((0..300).filter_map(|_| listener.hear(line)).count(), 1);
+        assert_eq!((0..300).filter_map(|_| parser.event(line)).count(), 1);
     }
 
     #[test]
     fn a_sent_file_is_a_fact() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let reported =
-            listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+            parser.event("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
         let file = "/srv/tftp/boot code.bin".to_owned();
         assert_eq!(
             reported,
             Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file }))
         );
         assert_eq!(
-            listener
-                .hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"),
+            parser
+                .event("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"),
             None
         );
     }
 
     #[test]
     fn routine_is_not_reported_and_complaints_are() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         for line in [
             "dnsmasq[1]: started, version 2.90 cachesize 150",
             "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01",
@@ -276,11 +276,11 @@ mod tests {
             "dnsmasq[1]: read /run/bramblegate/dnsmasq/names - 3 names",
             "",
         ] {
-            assert_eq!(listener.hear(line), None, "{line}");
+            assert_eq!(parser.event(line), None, "{line}");
         }
         let line =
             "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
-        assert_eq!(heard(&mut listener, line).unwrap().0, ServerLogKind::Trouble);
-        assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
+        assert_eq!(logged(&mut parser, line).unwrap().0, ServerLogKind::Trouble);
+        assert_eq!(logged(&mut parser, line), None, "it says so each time it reads its files");
     }
 }

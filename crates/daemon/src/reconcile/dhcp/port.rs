@@ -20,9 +20,9 @@ pub fn try_dns(address: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether dnsmasq's last line shows that another program has the DHCP port (`dhcp-common.c`
-/// of 2.85 to 2.91: "failed to bind DHCP server socket: Address already in use"). dnsmasq binds to
-/// the wildcard address, so that a bind of ours could not show it.
+/// Returns whether dnsmasq's last line shows that another program has the DHCP port
+/// (`dhcp-common.c` of 2.85 to 2.91: "failed to bind DHCP server socket: Address already in use").
+/// dnsmasq binds to the wildcard address, so that a bind of ours could not show it.
 pub fn is_dhcp_taken(line: &str) -> bool {
     line.contains("bind DHCP server socket") && line.contains("in use")
 }

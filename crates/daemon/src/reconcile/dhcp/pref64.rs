@@ -1,6 +1,6 @@
-//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. A router
-//! may spread its options over several advertisements (RFC 4861, section 6.2.3): these contain
-//! PREF64, and all of dnsmasq's options except the prefixes.
+//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. A
+//! router may spread its options over several advertisements (RFC 4861, section 6.2.3): these
+//! contain PREF64, and all of dnsmasq's options except the prefixes.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,6 +1,6 @@
-//! Health check of dnsmasq. It sends a DNS query at intervals, as a node would. Where dnsmasq serves
-//! no names, it checks the process state and requests a signal now and then, to which dnsmasq
-//! responds with a log line.
+//! Health check of dnsmasq. It sends a DNS query at intervals, as a node would. Where dnsmasq
+//! serves no names, it checks the process state and requests a signal now and then, to which
+//! dnsmasq responds with a log line.
 
 use std::convert::Infallible;
 use std::fs;

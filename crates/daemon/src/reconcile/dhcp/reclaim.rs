@@ -1,5 +1,5 @@
-//! Reclaims the addresses that the settings assign to a node: neither another node's lease nor an old
-//! neighbour entry must keep a spare board from taking the place of a dead one.
+//! Reclaims the addresses that the settings assign to a node: neither another node's lease nor an
+//! old neighbour entry must keep a spare board from taking the place of a dead one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,8 @@ use crate::watch::node::{neighbour, neighbour_message};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
-/// DHCPRELEASE (RFC 2132 9.6), and the length of a message up to the magic cookie (RFC 2131 2).
+/// DHCPRELEASE (RFC 2132 9.6), and the length of a message's fixed part with the magic cookie (RFC
+/// 2131 2).
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
 

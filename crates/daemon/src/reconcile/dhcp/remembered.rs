@@ -1,6 +1,6 @@
-//! The last addresses of discovered nodes, which they keep after the end of their leases: the node may
-//! be off for a weekend, or the head for a week. A present node that finds no other address takes
-//! precedence.
+//! The last addresses of discovered nodes, which they keep after the end of their leases: the node
+//! may be off for a weekend, or the head for a week. A present node that finds no other address
+//! takes precedence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,5 +1,5 @@
-//! TFTP transfers, which delay a restart of dnsmasq: a booting node cannot continue one with another
-//! server.
+//! TFTP transfers, which delay a restart of dnsmasq: a booting node cannot continue one with
+//! another server.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,24 +30,24 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Takes a log line, `text` from `part` of dnsmasq. Lines of the start ("TFTP root is …") are no
-    /// transfer.
-    pub fn heard(&mut self, part: &str, text: &str, now: Instant) {
+    /// Takes a log line, `text` from `part` of dnsmasq. Lines of the start ("TFTP root is …") are
+    /// no transfer.
+    pub fn on_line(&mut self, part: &str, text: &str, now: Instant) {
         if part == "tftp" && !text.starts_with("TFTP ") {
             self.active = Some(now);
         }
     }
 
     /// Returns whether a restart of `server`, which sends files from `head`, has to wait; then
-    /// [`Self::look_at`] returns when to check again.
-    pub fn hold_up(&mut self, server: Option<Pid>, head: Ipv4Addr, now: Instant) -> bool {
+    /// [`Self::next_check`] returns when to check again.
+    pub fn delays_restart(&mut self, server: Option<Pid>, head: Ipv4Addr, now: Instant) -> bool {
         if server.is_some_and(|server| sends(server, head)) {
             self.active = Some(now);
         }
         let busy = self.active.is_some_and(|active| now - active < BETWEEN);
         let deadline = self.deadline.unwrap_or(now + LONGEST);
         if !busy || now >= deadline {
-            self.settled();
+            self.restarted();
             return false;
         }
         (self.deadline, self.next_check) = (Some(deadline), Some(now + POLL_INTERVAL));
@@ -55,12 +55,12 @@ impl Transfers {
     }
 
     /// Records that no restart waits any more.
-    pub fn settled(&mut self) {
+    pub fn restarted(&mut self) {
         (self.deadline, self.next_check) = (None, None);
     }
 
     /// Returns when to check again, while a restart waits.
-    pub const fn look_at(&self) -> Option<Instant> {
+    pub const fn next_check(&self) -> Option<Instant> {
         self.next_check
     }
 }
@@ -80,8 +80,8 @@ fn sends(server: Pid, head: Ipv4Addr) -> bool {
     links.any(|link| link.to_str().is_some_and(|link| candidates.contains(link)))
 }
 
-/// Returns the socket of a line of `/proc/net/udp` in the notation of `/proc/PID/fd`, if it may be a
-/// transfer's: `SL: ADDRESS:PORT …`, the address in memory order, the inode in the tenth column.
+/// Returns the socket of a line of `/proc/net/udp` in the notation of `/proc/PID/fd`, if it may be
+/// a transfer's: `SL: ADDRESS:PORT …`, the address in memory order, the inode in the tenth column.
 fn transfer(line: &str, head: Ipv4Addr) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (address, port) = words.get(1)?.split_once(':')?;
@@ -114,17 +114,23 @@ mod tests {
         let head = Ipv4Addr::new(127, 98, 76, 53);
         let mut transfers = Transfers::default();
         let begin = Instant::now();
-        assert!(!transfers.hold_up(None, head, begin), "no node boots");
-        transfers.heard("dhcp", "DHCPACK(eth0)", begin);
-        transfers.heard("tftp", "TFTP root is /srv/tftp", begin);
-        assert!(!transfers.hold_up(None, head, begin), "an address is no file, nor is a folder");
-        transfers.heard("tftp", "sent a to 10.0.0.2", begin);
-        assert!(transfers.hold_up(None, head, begin) && transfers.look_at().is_some());
-        assert!(!transfers.hold_up(None, head, begin + BETWEEN) && transfers.look_at().is_none());
+        assert!(!transfers.delays_restart(None, head, begin), "no node boots");
+        transfers.on_line("dhcp", "DHCPACK(eth0)", begin);
+        transfers.on_line("tftp", "TFTP root is /srv/tftp", begin);
+        assert!(
+            !transfers.delays_restart(None, head, begin),
+            "an address is no file, nor is a folder"
+        );
+        transfers.on_line("tftp", "sent a to 10.0.0.2", begin);
+        assert!(transfers.delays_restart(None, head, begin) && transfers.next_check().is_some());
+        assert!(
+            !transfers.delays_restart(None, head, begin + BETWEEN)
+                && transfers.next_check().is_none()
+        );
         let mut now = begin;
         loop {
-            transfers.heard("tftp", "file a not found for 10.0.0.2", now);
-            if !transfers.hold_up(None, head, now) {
+            transfers.on_line("tftp", "file a not found for 10.0.0.2", now);
+            if !transfers.delays_restart(None, head, now) {
                 break;
             }
             now += POLL_INTERVAL;

@@ -3,9 +3,10 @@
 //! * Those translated to the address of an uplink that lost the default route but kept the address,
 //!   which would leave through the new uplink with the old one's address. (The kernel itself drops
 //!   masqueraded entries when an address or a port is removed.)
-//! * Those of a forwarded port that leads elsewhere now or nowhere: a client that never pauses would
-//!   reach the old node for ever. An open TCP connection is left to end by itself.
-//! * Those that a node opened before its address was masqueraded, which would leave with it for ever.
+//! * Those of a forwarded port that leads elsewhere now or nowhere: a client that never pauses
+//!   would reach the old node for ever. An open TCP connection is left to end by itself.
+//! * Those that a node opened before its address was masqueraded, which would leave with it for
+//!   ever.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -98,8 +99,8 @@ pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
     if ports.is_empty() { Ok(0) } else { delete_matching(|entry| is_forwarded_by(entry, ports)) }
 }
 
-/// Deletes the untranslated entries from these networks to the outside, except open TCP connections.
-/// Returns their number.
+/// Deletes the untranslated entries from these networks to the outside, except open TCP
+/// connections. Returns their number.
 ///
 /// # Errors
 /// As [`delete`].

@@ -30,8 +30,8 @@ const VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
 const VERDICT_CHAIN: u16 = 2;
 
-/// Userdata by which nft recognises an interval without an end element: `NFTNL_UDATA_SET_ELEM_FLAGS`,
-/// four bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (`libnftnl/udata.h`).
+/// Userdata by which nft recognises an interval without an end element:
+/// `NFTNL_UDATA_SET_ELEM_FLAGS`, four bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (`libnftnl/udata.h`).
 pub const OPEN: [u8; 6] = {
     let [a, b, c, d] = 1_u32.to_ne_bytes();
     [1, 4, a, b, c, d]

@@ -29,7 +29,7 @@ const PAGE: u32 = 32 * 1024;
 /// The subject of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// Begin or end of the transaction.
+    /// Start or end of the transaction.
     Batch,
     Removal,
     Table,
@@ -168,8 +168,8 @@ impl Writer {
         }
     }
 
-    /// Joins the pages, numbers the messages from 1, and requests an acknowledgement only of the last
-    /// message before the end: one for each message would overrun the socket, and errors are
+    /// Joins the pages, numbers the messages from 1, and requests an acknowledgement only of the
+    /// last message before the end: one for each message would overrun the socket, and errors are
     /// reported anyway.
     fn finish(mut self) -> Encoded {
         self.labels.push(Label::Batch);

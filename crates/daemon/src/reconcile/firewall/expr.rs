@@ -283,8 +283,8 @@ impl Writer<'_, '_> {
         self.equal(&LOCAL.to_ne_bytes());
     }
 
-    /// Adds the source address to a set. If the set is full, evaluation of this rule ends here, so a
-    /// drop has to be a separate rule.
+    /// Adds the source address to a set. If the set is full, evaluation of this rule ends here, so
+    /// a drop has to be a separate rule.
     fn sample(&mut self, family: Family, set: &str) {
         self.family(family);
         let (offset, length) = address_at(family, Side::Source);
@@ -319,7 +319,8 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// Translates to the map's data: an address, and a port in the next register if the map has one.
+    /// Translates to the map's data: an address, and a port in the next register if the map has
+    /// one.
     fn redirect_by(&mut self, family: Family, lookup: &Lookup) {
         self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, REG)));
         let (protocol, words) = match family {
@@ -358,8 +359,8 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"lookup", values: &values });
     }
 
-    /// Loads fields into consecutive registers, starting after `first` words. Returns their length in
-    /// bytes, where each of several fields is padded to whole words.
+    /// Loads fields into consecutive registers, starting after `first` words. Returns their length
+    /// in bytes, where each of several fields is padded to whole words.
     fn load_fields(&mut self, fields: &[Field], first: u32) -> u32 {
         // The protocol checks come first, since they use the register too.
         fields.iter().for_each(|field| self.protocol_of(*field));
@@ -519,9 +520,9 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Cmp::new(any_or_none, 0u32));
     }
 
-    /// Clamps the MSS: `rt mtu`, in network order, to TCP option 2 (maximum segment size), two bytes
-    /// at offset 2. The kernel uses the smaller MTU of both directions, and never increases the
-    /// option.
+    /// Clamps the MSS: `rt mtu`, in network order, to TCP option 2 (maximum segment size), two
+    /// bytes at offset 2. The kernel uses the smaller MTU of both directions, and never increases
+    /// the option.
     fn clamp_mss(&mut self) {
         let load = [(sys::NFTNL_EXPR_RT_KEY, Value::U32(3)), (sys::NFTNL_EXPR_RT_DREG, REG)];
         let turn = [

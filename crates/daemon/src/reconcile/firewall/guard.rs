@@ -1,10 +1,11 @@
-//! Restores the table immediately after another program removes it, where the kernel does not protect
-//! it.
+//! Restores the table immediately after another program removes it, where the kernel does not
+//! protect it.
 //!
-//! After a deletion the second transaction waits for an RCU grace period, some 15 ms. To be the first,
-//! ours has to be sent within some 50 µs of the kernel's notification (`docs/decisions/haste.md`).
-//! So a dedicated thread waits for notifications with an encoded transaction. The usual path (event,
-//! facts, decision, plan) follows, and finds the table restored.
+//! After a deletion the second transaction waits for an RCU grace period, some 15 ms. To be the
+//! first, ours has to be sent within some 50 µs of the kernel's notification
+//! (`docs/decisions/haste.md`). So a dedicated thread waits for notifications with an encoded
+//! transaction. The usual path (event, facts, decision, plan) follows, and finds the table
+//! restored.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,13 +22,13 @@ use super::transact::transact;
 use crate::decide::firewall::TABLE;
 use crate::watch::firewall::Watcher;
 
-/// Minimum interval between restorations. A program that removes the rules more often is left to the
-/// usual path.
+/// Minimum interval between restorations. A program that removes the rules more often is left to
+/// the usual path.
 const INTERVAL: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
-/// The state that reconciler and guard share. They use the same socket, since the kernel ties
-/// ownership to it.
+/// The state that reconciler and guard share. They use the same socket, so that the kernel's
+/// notifications have the same port ID for both.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     state: Arc<Mutex<State>>,

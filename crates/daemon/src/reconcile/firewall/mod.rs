@@ -1,5 +1,5 @@
-//! The firewall reconciler. Replaces the table in one transaction, over a socket that stays open for
-//! the daemon's life: with the flag `owner` the table belongs to that socket.
+//! The firewall reconciler. Replaces the table in one transaction, over a socket that stays open
+//! for the daemon's life: with the flag `owner` the table belongs to that socket.
 
 pub mod conntrack;
 mod elements;
@@ -96,8 +96,8 @@ impl Reconciler for FirewallReconciler {
         self.touched = true;
     }
 
-    /// Loads the rules. The kernel replies within the system call, after some 0.2 ms, or 10 ms if it
-    /// has to wait for RCU.
+    /// Loads the rules. The kernel replies within the system call, after some 0.2 ms, or 10 ms if
+    /// it has to wait for RCU.
     async fn apply(&mut self, desired: &FirewallPlan) -> Result<Applied, ApplyError> {
         let applied = match self.confirm_restored(desired).or_else(|| self.update(desired)) {
             Some(applied) => applied,
@@ -151,8 +151,9 @@ impl FirewallReconciler {
         self.replace(ruleset, protect)
     }
 
-    /// Loads the rules without their flow table if nothing was loaded before, since a kernel without
-    /// flow tables needs an RCU grace period (some 10 ms) to refuse them. Returns whether it did.
+    /// Loads the rules without their flow table if nothing was loaded before, since a kernel
+    /// without flow tables needs an RCU grace period (some 10 ms) to refuse them. Returns whether
+    /// it did.
     fn load_first(&mut self, ruleset: &Ruleset, protect: bool) -> Result<bool, FirewallError> {
         let first =
             self.loaded.is_none() && self.features.flow_table && ruleset.flow_table.is_some();
@@ -216,8 +217,8 @@ impl FirewallReconciler {
         read_back(state.socket(), loaded.optional, self.adopted).ok().map(|(applied, _)| applied)
     }
 
-    /// Changes only elements of sets, so that rules keep their counters. Returns `None` if the table
-    /// has to be replaced: more differs, another program has changed the table, or the kernel
+    /// Changes only elements of sets, so that rules keep their counters. Returns `None` if the
+    /// table has to be replaced: more differs, another program has changed the table, or the kernel
     /// refused the update.
     fn update(&mut self, desired: &FirewallPlan) -> Option<Applied> {
         let certain = |loaded: &Loaded| loaded.certain && !self.touched;
@@ -277,7 +278,8 @@ impl FirewallReconciler {
 }
 
 impl Drop for FirewallReconciler {
-    /// Closes the socket on another thread: close(2) takes some 15 ms, which would block the runtime.
+    /// Closes the socket on another thread: close(2) takes some 15 ms, which would block the
+    /// runtime.
     fn drop(&mut self) {
         self.guard = None;
         if let Some(shared) = self.shared.take() {
@@ -317,11 +319,11 @@ fn holds(socket: &mut Socket, set: &Set) -> bool {
             .is_ok_and(|present| present == elements::elements(&set.elements, set.interval))
 }
 
-/// Deletes conntrack entries that bypass the new rules: those of forwarded ports that lead elsewhere
-/// now, and those of nodes from before their addresses were masqueraded. Runs after the rules are
-/// loaded, since the next packet would recreate an entry by the old ones, and on another thread,
-/// since the dump of a full table takes long. An entry that cannot be deleted ends after half a
-/// minute without packets.
+/// Deletes conntrack entries that bypass the new rules: those of forwarded ports that lead
+/// elsewhere now, and those of nodes from before their addresses were masqueraded. Runs after the
+/// rules are loaded, since the next packet would recreate an entry by the old ones, and on another
+/// thread, since the dump of a full table takes long. An entry that cannot be deleted ends after
+/// half a minute without packets.
 fn forget_connections(before: Option<&Ruleset>, now: &Ruleset) {
     let current: Vec<ForwardedPort> = now.forwarded(false).collect();
     let previous = before.into_iter().flat_map(|before| before.forwarded(false));
@@ -438,7 +440,8 @@ fn offloads(ruleset: &Ruleset, chain: usize, rule: usize) -> bool {
     rule_at(ruleset, chain, rule).is_some_and(|rule| matches!(rule.action, Action::Offload(_)))
 }
 
-/// Returns whether the kernel lacks the reject expression for the family inet (`nft_expr_type_get`).
+/// Returns whether the kernel lacks the reject expression for the family inet
+/// (`nft_expr_type_get`).
 fn cannot_reject(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::OPNOTSUPP)
 }

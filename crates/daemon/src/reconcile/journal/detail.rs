@@ -15,8 +15,8 @@ use crate::view::journal::{self, Priority};
 /// The environment variable with the filter.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Installs the subscriber if the command line or the environment has a filter. A second call in the
-/// same process changes nothing.
+/// Installs the subscriber if the command line or the environment has a filter. A second call in
+/// the same process changes nothing.
 pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     let of_environment = || std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty());
     let Some(wanted) = options.details.clone().or_else(of_environment) else { return };

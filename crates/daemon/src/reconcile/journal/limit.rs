@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(written, u64::from(KIND_BURST) + 89);
         let window = limit.kinds.values().next().unwrap();
         assert!(window.subjects.len() <= SUBJECTS);
-        assert!(limit.pass(&record("x", None), 100, moment(90)), "a large cluster has more to say");
+        assert!(limit.pass(&record("x", None), 100, moment(90)), "a large cluster has more");
     }
 
     #[test]

@@ -53,8 +53,8 @@ enum Target {
 }
 
 impl Journal {
-    /// Opens the journal if standard error is connected to it (`$JOURNAL_STREAM` holds the device and
-    /// inode: systemd.exec(5)), otherwise standard error.
+    /// Opens the journal if standard error is connected to it (`$JOURNAL_STREAM` holds the device
+    /// and inode: systemd.exec(5)), otherwise standard error.
     pub fn open(options: &LogOptions) -> Self {
         let target = if is_journal_stream() { native_target(Path::new(SOCKET)) } else { None };
         let lines = || Target::Lines { colours: options.colours.unwrap_or_else(colours) };

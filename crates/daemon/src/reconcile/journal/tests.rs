@@ -8,7 +8,7 @@ use super::*;
 use crate::event::Stop;
 use crate::view::journal::stopping;
 
-/// A journal of our own.
+/// A journal's socket.
 pub struct Fake {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -164,7 +164,7 @@ fn without_a_journal_records_are_lines() {
 /// Clear screen, another line, the 8-bit form of an escape sequence, text that runs backwards.
 const RAW: &str = "\u{1b}[2J\nbramblegate: all is well\u{9b}31m\u{202e}x";
 
-/// Whatever others may put into a record, by both ways out.
+/// In the native protocol and in lines.
 #[test]
 fn control_characters_from_outside_are_escaped() {
     use crate::event::{ApplyError, ApplyErrorKind};

@@ -134,9 +134,9 @@ fn restore_order(previous: &Previous) -> Vec<(String, &'static str, u32)> {
     let mut all: Vec<(usize, bool, String, &'static str, u32)> = previous
         .all_ipv6()
         .filter_map(|(port, setting, value)| {
-            let place = SETTINGS.iter().position(|(name, _)| *name == setting)?;
-            let (name, _) = SETTINGS.get(place)?;
-            Some((place, port != ALL, port.to_owned(), *name, value))
+            let index = SETTINGS.iter().position(|(name, _)| *name == setting)?;
+            let (name, _) = SETTINGS.get(index)?;
+            Some((index, port != ALL, port.to_owned(), *name, value))
         })
         .collect();
     all.sort();

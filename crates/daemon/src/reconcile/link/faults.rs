@@ -1,4 +1,5 @@
-//! Collects the errors of all ports into one report: an error of one port does not affect the others.
+//! Collects the errors of all ports into one report: an error of one port does not affect the
+//! others.
 
 use bramblegate_netlink::NetlinkError;
 use ipnet::IpNet;
@@ -45,8 +46,8 @@ impl Faults {
         self.errors.push(fault.into());
     }
 
-    /// Returns whether `port` may get `address`. Otherwise another port would answer the venue's ARP
-    /// requests for it, which is recorded as an error.
+    /// Returns whether `port` may get `address`. Otherwise another port would answer the venue's
+    /// ARP requests for it, which is recorded as an error.
     pub fn permit(&mut self, port: &str, address: IpNet) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
@@ -55,8 +56,8 @@ impl Faults {
         self.exposed.is_empty()
     }
 
-    /// Combines the errors. Those of one kind, absent ports aside, keep that kind, mixed ones become
-    /// `Failed`. `unkept` is the error of saving the previous settings.
+    /// Combines the errors. Those of one kind, absent ports aside, keep that kind, mixed ones
+    /// become `Failed`. `unkept` is the error of saving the previous settings.
     pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
         let mut kinds = self
             .errors

@@ -241,8 +241,8 @@ pub fn opened(state_directory: &Path) -> Vec<String> {
     Previous::open(state_directory).opened()
 }
 
-/// Returns [`Vital::Ipv6`]: the saved IPv6 network of the nodes, and whether all ports forwarded IPv6
-/// before us.
+/// Returns [`Vital::Ipv6`]: the saved IPv6 network of the nodes, and whether all ports forwarded
+/// IPv6 before us.
 pub fn ipv6(state_directory: &Path) -> Vital {
     Vital::Ipv6 {
         kept: unique_local::read(state_directory),
@@ -264,7 +264,7 @@ pub fn ipv6_for(
     let (net, error) = match unique_local::read_or_make(state_directory, current) {
         Ok(net) => (net, None),
         Err((net, error)) => {
-            let path = unique_local::place(state_directory);
+            let path = unique_local::path(state_directory);
             let text = format!(
                 "{} cannot be written: {error}; after a restart the nodes will have another IPv6 \
                  network",

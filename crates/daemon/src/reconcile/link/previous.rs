@@ -98,7 +98,8 @@ pub fn path(state_directory: &Path) -> PathBuf {
 }
 
 impl Previous {
-    /// Reads the record; one that is unreadable or from an earlier boot is replaced by an empty one.
+    /// Reads the record; one that is unreadable or from an earlier boot is replaced by an empty
+    /// one.
     pub fn open(state_directory: &Path) -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()
@@ -291,8 +292,8 @@ impl Previous {
 
     fn write(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.record)?;
-        if let Some(above) = self.path.parent() {
-            Folder::make(above, STATE_MODE)?;
+        if let Some(parent) = self.path.parent() {
+            Folder::make(parent, STATE_MODE)?;
         }
         folder::replace(&self.path, text)
     }
@@ -325,7 +326,7 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// The record lies where the service's user writes, and root puts back what it says.
+    /// The service's user can edit the record, on which root acts.
     #[test]
     fn entries_that_we_never_write_are_not_restored() {
         let held = tempfile::tempdir().unwrap();

@@ -16,13 +16,13 @@ use super::previous::STATE_MODE;
 const UNIQUE_LOCAL: u128 = 0xfd << 120;
 
 /// Returns the path of the file.
-pub fn place(state_directory: &Path) -> PathBuf {
+pub fn path(state_directory: &Path) -> PathBuf {
     state_directory.join("cluster.ipv6")
 }
 
 /// Reads the saved network; `None` if the file is missing or damaged.
 pub fn read(state_directory: &Path) -> Option<Ipv6Net> {
-    let bytes = folder::read(&place(state_directory)).ok()?;
+    let bytes = folder::read(&path(state_directory)).ok()?;
     let net: Ipv6Net = std::str::from_utf8(&bytes).ok()?.trim().parse().ok()?;
     let [first, ..] = net.addr().octets();
     (net.prefix_len() == 64 && net.addr() == net.network() && first == 0xfd).then_some(net)
@@ -44,7 +44,7 @@ pub fn read_or_make(
     let net =
         current.unwrap_or_else(|| Ipv6Net::new_assert(Ipv6Addr::from(UNIQUE_LOCAL | global), 64));
     let written = Folder::make(state_directory, STATE_MODE)
-        .and_then(|_| folder::keep(&place(state_directory), format!("{net}\n")));
+        .and_then(|_| folder::keep(&path(state_directory), format!("{net}\n")));
     written.map(|()| net).map_err(|error| (net, error))
 }
 
@@ -66,7 +66,7 @@ mod tests {
     fn a_damaged_file_is_replaced() {
         let held = tempfile::tempdir().unwrap();
         for damaged in ["", "fd00::/48\n", "fd00::1/64\n", "2001:db8::/64\n", "\u{0}\u{0}"] {
-            std::fs::write(place(held.path()), damaged).unwrap();
+            std::fs::write(path(held.path()), damaged).unwrap();
             assert_eq!(read(held.path()), None, "{damaged:?}");
         }
         let net = read_or_make(held.path(), None).unwrap();

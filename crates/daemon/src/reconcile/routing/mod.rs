@@ -1,5 +1,5 @@
-//! Policy routing: our rules and routes, identified by their protocol number. Those of other programs
-//! are never changed.
+//! Policy routing: our rules and routes, identified by their protocol number. Those of other
+//! programs are never changed.
 //!
 //! Order: add routes, add rules, remove rules, remove routes, so that our rules never point to an
 //! incomplete table.
@@ -200,8 +200,8 @@ fn lacks_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
 }
 
-/// Adds a route, first without `onlink`: with it the kernel refuses a gateway that is our own address
-/// on another port, without it a gateway to which no route leads.
+/// Adds a route, first without `onlink`: with it the kernel refuses a gateway that is our own
+/// address on another port, without it a gateway to which no route leads.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
     let send = |rtnl: &mut Rtnl, route: &Route| {
         rtnl.send(Request::NewRoute, &route_message(route)?, flags)

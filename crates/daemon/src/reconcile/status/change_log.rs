@@ -17,8 +17,8 @@ pub struct ChangeLog {
     current: Option<Snapshot>,
     reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
-    /// The index in `nodes` by the slot of a node's ID. For a slot without a node it is out of range
-    /// or another node's.
+    /// The index in `nodes` by the slot of a node's ID. For a slot without a node it is out of
+    /// range or another node's.
     indices: Vec<u32>,
     /// There are clients; only then unsent changes are recorded.
     read: bool,
@@ -65,7 +65,8 @@ pub enum Piece {
 }
 
 impl ChangeLog {
-    /// Sets the status except the nodes. Returns (this is the first one, there are changes to send).
+    /// Sets the status except the nodes. Returns (this is the first one, there are changes to
+    /// send).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
         let news = self.reported.as_ref().is_none_or(|reported| snapshot.is_news_after(reported));
@@ -221,9 +222,9 @@ impl ChangeLog {
         (Some(crate::api::line(&change)), more)
     }
 
-    /// Returns the next piece of a snapshot, of at most `limit` nodes, so that a slow client uses no
-    /// more memory than a piece. Each node that stays is in the snapshot once; nodes that come and go
-    /// meanwhile are in the following lines. `None` before the first publication.
+    /// Returns the next piece of a snapshot, of at most `limit` nodes, so that a slow client uses
+    /// no more memory than a piece. Each node that stays is in the snapshot once; nodes that come
+    /// and go meanwhile are in the following lines. `None` before the first publication.
     pub fn piece(&self, cursor: &mut Cursor, limit: usize, now: Instant) -> Option<Piece> {
         let current = self.current.as_ref()?;
         let mut text = Vec::new();

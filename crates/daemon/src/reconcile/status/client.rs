@@ -71,8 +71,8 @@ impl Queue {
         self.waiting().closed
     }
 
-    /// Returns the oldest line, which counts towards the limit until the next call. `written` is the
-    /// length of the previous one.
+    /// Returns the oldest line, which counts towards the limit until the next call. `written` is
+    /// the length of the previous one.
     fn next(&self, written: usize) -> Option<Arc<[u8]>> {
         let mut waiting = self.waiting();
         waiting.bytes = waiting.bytes.saturating_sub(written);

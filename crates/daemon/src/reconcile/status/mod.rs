@@ -1,5 +1,5 @@
-//! The status socket: JSON lines for all local users. Input from clients is discarded; no client can
-//! block the daemon or make it grow. While nothing changes, no task wakes.
+//! The status socket: JSON lines for all local users. Input from clients is discarded; no client
+//! can block the daemon or make it grow. While nothing changes, no task wakes.
 
 mod change_log;
 mod client;
@@ -78,8 +78,8 @@ impl Drop for StatusHandle {
     }
 }
 
-/// Creates the socket (mode 0666), and serves it from the first [`StatusHandle::publish`] on. A stale
-/// socket is replaced.
+/// Creates the socket (mode 0666), and serves it from the first [`StatusHandle::publish`] on. A
+/// stale socket is replaced.
 ///
 /// # Errors
 /// As [`Bound::at`].
@@ -139,14 +139,15 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// Publishes one node, appended if it is new. A change of only the round-trip time wakes no task.
+    /// Publishes one node, appended if it is new. A change of only the round-trip time wakes no
+    /// task.
     pub fn node(&self, node: NodeStatus) {
         let news = self.shared.change_log().set_node(node);
         self.shared.wake_if(news);
     }
 
-    /// Publishes round-trip times and losses, which wake no client. The cost of each does not depend
-    /// on the number of nodes.
+    /// Publishes round-trip times and losses, which wake no client. The cost of each does not
+    /// depend on the number of nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut change_log = self.shared.change_log();
         nodes.for_each(|(id, rtt, loss)| change_log.set_round_trip(id, rtt, loss));

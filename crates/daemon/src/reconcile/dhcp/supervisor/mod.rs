@@ -17,7 +17,7 @@ use super::child::{self, Running};
 use super::error::DnsmasqError;
 use super::folder;
 use super::lease_store::LeaseStore;
-use super::log_parser::{self, Listener};
+use super::log_parser::{self, LogParser};
 use super::port;
 use super::pulse::{Pulse, Sign};
 use super::reclaim;
@@ -49,7 +49,7 @@ const PORT_CHECK: Duration = Duration::from_secs(5);
 pub struct Supervisor {
     folder: PathBuf,
     events: mpsc::Sender<Event>,
-    log_parser: Listener,
+    log_parser: LogParser,
     store: LeaseStore,
     leases: Option<Watch>,
     transfers: Transfers,
@@ -114,7 +114,7 @@ impl Supervisor {
             store: LeaseStore::new(folder.join("leases"), state_directory),
             folder,
             events,
-            log_parser: Listener::default(),
+            log_parser: LogParser::default(),
             leases: None,
             transfers: Transfers::default(),
             desired: None,
@@ -196,7 +196,7 @@ impl Supervisor {
             () = reached(self.timer) => Wake::Timer,
             Some(sign) = signs.recv() => Wake::Sign(sign),
             () = reached(self.signal_deadline) => Wake::SignalIgnored,
-            () = reached(self.transfers.look_at()) => Wake::CheckTransfers,
+            () = reached(self.transfers.next_check()) => Wake::CheckTransfers,
             Some(node) = requests.recv() => Wake::Forget(node),
         }
     }
@@ -214,7 +214,7 @@ impl Supervisor {
         };
         let applied = self.applied.as_ref().filter(|_| self.running.is_some());
         if applied.is_some_and(|applied| applied.has_main_of(&desired)) {
-            self.transfers.settled();
+            self.transfers.restarted();
             return self.update(desired).await;
         }
         // Transfers delay a restart only while the server's address and port stay the same.
@@ -223,7 +223,7 @@ impl Supervisor {
             .cloned();
         let (server, head) = (self.running.as_ref().and_then(Running::id), desired.address.addr());
         if let Some(applied) =
-            stays.filter(|_| self.transfers.hold_up(server, head, Instant::now()))
+            stays.filter(|_| self.transfers.delays_restart(server, head, Instant::now()))
         {
             let meanwhile = desired.with_main_of(applied);
             if self.applied.as_ref() != Some(&meanwhile) {
@@ -295,7 +295,7 @@ impl Supervisor {
 
     async fn restart(&mut self) {
         self.end().await;
-        self.transfers.settled();
+        self.transfers.restarted();
         self.timer = None;
         let Some(desired) = self.desired.clone() else { return };
         if let Err(error) = self.start(&desired) {
@@ -348,8 +348,9 @@ impl Supervisor {
         };
         trace!(target: "dnsmasq", "{part}: {text}");
         self.on_response();
-        self.transfers.heard(part, text, Instant::now());
-        // A present node takes precedence over an absent one; it repeats its request within seconds.
+        self.transfers.on_line(part, text, Instant::now());
+        // A present node takes precedence over an absent one; it repeats its request within
+        // seconds.
         if text.contains("no address available") && self.store.let_go() {
             return self.rewrite().await;
         }
@@ -362,7 +363,7 @@ impl Supervisor {
         self.follow_names(text);
         text.clone_into(&mut self.last_line);
         // The last line of a failed start becomes part of the error.
-        if let Some(event) = self.log_parser.hear(line).filter(|_| self.started) {
+        if let Some(event) = self.log_parser.event(line).filter(|_| self.started) {
             self.emit(event);
         }
     }
@@ -392,8 +393,8 @@ impl Supervisor {
             .events
             .send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_line)))
             .await;
-        // A kill by another process is no crash. One by the OOM killer counts as such, since it will
-        // happen again.
+        // A kill by another process is no crash. One by the OOM killer counts as such, since it
+        // will happen again.
         debug!(%how, ?cause, "dnsmasq ended");
         if !killed && self.crashes.ended(Instant::now()) {
             let why = self.last_line.clone();
@@ -495,7 +496,7 @@ impl Supervisor {
     async fn stop(&mut self) {
         self.set_deaf(false).await;
         self.timer = None;
-        self.transfers.settled();
+        self.transfers.restarted();
         if self.running.is_some() {
             self.end().await;
             self.copy_leases().await;

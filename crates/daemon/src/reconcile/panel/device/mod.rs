@@ -142,8 +142,8 @@ impl Reporter {
     }
 }
 
-/// Returns whether two reports are equal, apart from the counters of bytes and bus time, and from the
-/// text of an error of kind `Absent`.
+/// Returns whether two reports are equal, apart from the counters of bytes and bus time, and from
+/// the text of an error of kind `Absent`.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_device_may_not_be_opened_is_reported_when_it_stays_so() {
+    fn a_denied_device_is_reported_only_after_a_second() {
         let error = |kind| ApplyError { kind, message: String::new() };
         let mut retry = Retry::new();
         let mut now = Duration::ZERO;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_counted_and_the_last_count_comes_through_a_full_channel() {
+    fn the_last_error_count_is_reported_after_the_channel_was_full() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
         (0..3).for_each(|_| reporter.count_error());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_reported_once_and_what_finds_no_room_later() {
+    fn equal_reports_are_sent_once_and_pending_ones_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
         let lines = |bytes| {

@@ -64,7 +64,7 @@ pub struct Stage<'a, Settings> {
     pub settings: &'a Settings,
     pub dead_man: &'a DeadMan,
     pub reporter: &'a mut Reporter,
-    /// The begin of the round.
+    /// The start of the round.
     pub now: Duration,
     start: Instant,
 }

@@ -39,9 +39,9 @@ pub fn connector(settings: &Lcd) -> Option<Connector> {
 
 fn oled(settings: &Lcd) -> Option<Connector> {
     let LcdBus::I2c { device, address, .. } = settings.bus.clone() else { return None };
-    let (asked, charset) = (settings.oled?, settings.charset);
+    let (oled_settings, charset) = (settings.oled?, settings.charset);
     Some(Box::new(move || {
-        let (controller, resolution) = (asked.controller, asked.resolution);
+        let (controller, resolution) = (oled_settings.controller, oled_settings.resolution);
         Ok(Box::new(linux::open_oled(&device, address, controller, resolution, charset)?))
     }))
 }
@@ -82,11 +82,11 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
 
 fn oled_emulator(settings: &Lcd) -> Option<Connector> {
     let LcdBus::Emulator { address, log, .. } = settings.bus.clone() else { return None };
-    let (asked, charset) = (settings.oled?, settings.charset);
+    let (oled_settings, charset) = (settings.oled?, settings.charset);
     let script = settings.emulator_script.clone();
     let mut device = Lasting::default();
     Some(Box::new(move || {
-        let (controller, resolution) = (asked.controller, asked.resolution);
+        let (controller, resolution) = (oled_settings.controller, oled_settings.resolution);
         let (panel, _) = device.get(|clock| {
             let faults = faults(script.as_deref(), log.as_deref())?;
             let chip = controller.unwrap_or(Controller::Ssd1306);

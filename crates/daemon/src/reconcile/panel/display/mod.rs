@@ -18,8 +18,8 @@ use player::{DisplayPlayer, Periods};
 /// backlight is on.
 pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
 
-/// Spawns the thread. It reports [`crate::event::Applied::Display`] when the displayed lines change,
-/// and each new error once.
+/// Spawns the thread. It reports [`crate::event::Applied::Display`] when the displayed lines
+/// change, and each new error once.
 pub fn spawn(settings: Lcd, events: mpsc::Sender<Event>) -> DisplayHandle {
     spawn_with(settings, events, Periods::USUAL, connector)
 }

@@ -18,8 +18,8 @@ const HALF_BEAT: Duration = Duration::from_millis(500);
 /// Time-driven actions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Periods {
-    /// Interval at which the controller is initialised again, in case interference has disturbed it.
-    /// Each time wakes the thread half a dozen times, for the bus and for the controller.
+    /// Interval at which the controller is initialised again, in case interference has disturbed
+    /// it. Each time wakes the thread half a dozen times, for the bus and for the controller.
     pub refresh: Duration,
     /// How long without news until an OLED is dimmed, since its pixels age with the emitted light.
     pub dim_after: Duration,
@@ -73,8 +73,8 @@ impl DisplayPlayer {
         }
     }
 
-    /// Writes a frame. Unless it is urgent, first checks whether the display has lost its power, since
-    /// a write destroys the evidence.
+    /// Writes a frame. Unless it is urgent, first checks whether the display has lost its power,
+    /// since a write destroys the evidence.
     fn put(
         &mut self,
         display: &mut dyn CharDisplay,

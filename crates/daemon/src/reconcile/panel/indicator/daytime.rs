@@ -59,7 +59,8 @@ mod tests {
         assert!(!is_night((60, 120), 180));
     }
 
-    /// Returns a slim file, as in Debian's tzdata: without transitions, only with the footer's rule.
+    /// Returns a slim file, as in Debian's tzdata: without transitions, only with the footer's
+    /// rule.
     fn slim(rule: &str) -> Vec<u8> {
         let counts = [0_u32, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat();
         let header = [b"TZif2".as_slice(), &[0; 15], &counts].concat();
@@ -68,8 +69,8 @@ mod tests {
         [block.as_slice(), &block, format!("\n{rule}\n").as_bytes()].concat()
     }
 
-    /// chrony and ntpd leave no mark, but quiet hours must work with them, also on a board without a
-    /// real-time clock.
+    /// chrony and ntpd leave no mark, but quiet hours must work with them, also on a board without
+    /// a real-time clock.
     #[test]
     fn the_local_minute_is_known_once_any_program_has_set_the_clock() {
         let root = tempfile::tempdir().unwrap();

@@ -100,8 +100,8 @@ impl IndicatorPlayer {
     }
 
     /// Returns the time until the next visible change of an LED. Steps without a visible change are
-    /// skipped. They count from the begin of this round, so that its duration does not slow down the
-    /// animation.
+    /// skipped. They count from the start of this round, so that its duration does not slow down
+    /// the animation.
     fn next_change(
         &self,
         signals: &[Signal],
