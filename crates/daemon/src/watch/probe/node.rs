@@ -1,5 +1,5 @@
-//! Runs the nodes' probes: takes answers in, ends rounds, begins others, and reports the results.
-//! The facts decide what a failed round means.
+//! Runs the node probes: receives replies, ends and starts rounds, and reports the results. The
+//! facts decide what a failed round means.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -15,8 +15,7 @@ use crate::event::{self, Event};
 use crate::sync::{Closed, reached};
 use crate::watch::emit;
 
-/// Asks round after round, and reports every node's result of each; those that end together are
-/// reported together.
+/// Probes all nodes in rounds and reports each result; those that end together form one event.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).
@@ -51,8 +50,8 @@ pub async fn run(
             if questions.is_empty() {
                 continue;
             }
-            // Without a cluster port they go unanswered: elsewhere another host may have their
-            // addresses.
+            // Without a cluster port nothing is sent: on other networks another host may have the
+            // address.
             let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
             now = Instant::now();
             if probe.is_denied() {
@@ -78,21 +77,21 @@ pub async fn run(
     }
 }
 
-/// Returns the kinds of probes that are asked for and may not be sent.
+/// Returns the kinds of probes that are in use but denied.
 fn kinds_denied(probes: &[Box<dyn Probe>], scheduler: &ProbeScheduler) -> BTreeSet<&'static str> {
     let kinds = PROBES.iter().zip(probes).enumerate();
     let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && scheduler.asks(*kind));
     BTreeSet::from_iter(denied.map(|(_, (kind, _))| kind.name))
 }
 
-/// Returns what is to be reported when these kinds may not be sent, and `before` was reported.
+/// Returns the events for kinds whose denial has changed since `before`, and updates it.
 fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
     let changed = before.symmetric_difference(&now);
-    let reported = changed
-        .map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
-    let reported = reported.collect();
+    let events = changed
+        .map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) })
+        .collect();
     *before = now;
-    reported
+    events
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_right_is_reported_once_and_so_is_its_return() {
+    fn a_denial_and_its_end_are_reported_once() {
         let mut known = BTreeSet::new();
         let mut report =
             |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());
