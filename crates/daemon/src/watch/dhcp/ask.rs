@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const WANTED: [u8; 7] = [1, 3, 6, 51, 54, 108, 114];
 
 /// Queries on the named interface and returns the offers, one per server. Blocks for at most
-/// [`TIMEOUT`].
+/// `TIMEOUT`.
 ///
 /// # Errors
 /// `CAP_NET_RAW` is missing, or the interface is missing or down.

@@ -13,7 +13,7 @@ const PORT: u16 = 53;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Queries the name server at one of our addresses. Returns whether any reply arrived within
-/// [`TIMEOUT`]; `None` if the query could not be sent, because the address is missing or no server
+/// `TIMEOUT`; `None` if the query could not be sent, because the address is missing or no server
 /// listens there yet.
 pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     // Binding to that address keeps the query on this machine.

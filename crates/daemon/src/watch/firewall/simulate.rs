@@ -19,7 +19,7 @@ use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
 const MAX_DEPTH: usize = 16;
 /// Limit on rules evaluated per packet, so that a looping rule set ends.
 const BUDGET: usize = 100_000;
-/// `NF_IP_PRI_CONNTRACK`: conntrack has run from this priority on, at prerouting and output.
+/// `NF_IP_PRI_CONNTRACK`: conntrack has run after this priority, at prerouting and output.
 pub const CONNTRACK: i32 = -200;
 /// `NF_CT_STATE_INVALID_BIT`: the state of a packet before that.
 const INVALID: u16 = 1;
@@ -197,12 +197,8 @@ impl Trace<'_> {
     fn chain(&mut self, name: &str, depth: usize) -> Ends {
         let mut ends = Ends::default();
         let table = self.table;
-        let rules = table
-            .chains
-            .get(name)
-            .filter(|_| depth < MAX_DEPTH)
-            .map(|chain| chain.rules.as_slice());
-        for rule in rules.unwrap_or_default() {
+        let chain = table.chains.get(name).filter(|_| depth < MAX_DEPTH);
+        for rule in chain.iter().flat_map(|chain| &chain.rules) {
             self.budget = self.budget.saturating_sub(1);
             if self.budget == 0 {
                 ends.accepted = true;
