@@ -32,7 +32,7 @@ use crate::watch::emit;
 use counters::Counts;
 use disturbance::Disturbance;
 pub use disturbance::Watcher;
-use packet::{Place, Port};
+use packet::{Port, Topology};
 
 /// Time without changes before the rules are analysed: other programs change rules in bursts
 /// (Docker writes hundreds).
@@ -122,11 +122,11 @@ pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
 /// Returns the first chain of another program that drops one of the packets, with the remedy.
 fn blocker(
     ruleset: &foreign::Ruleset,
-    place: &Place,
+    topology: &Topology,
     traffic: Traffic,
     packets: &[packet::Packet],
 ) -> Option<Blocker> {
-    let found = simulate::first_drop(ruleset, place, traffic, packets)?;
+    let found = simulate::first_drop(ruleset, topology, traffic, packets)?;
     Some(Blocker {
         table: Some(remedy::table_name(found.name)),
         remedy: remedy::remedy(&found),
@@ -176,7 +176,8 @@ pub fn read_any(bytes: &[u8]) {
     }
     legacy::add(&mut ruleset, legacy::parse_any(bytes));
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
-    let place = Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
+    let topology =
+        Topology { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
     let traffic = vec![
         Traffic::Addresses,
         Traffic::Neighbours,
@@ -184,12 +185,12 @@ pub fn read_any(bytes: &[u8]) {
     ];
     let ipv6_uplinks = vec!["eth1".to_owned()];
     let watch = FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() };
-    judge_at(&watch, &place, &ruleset);
+    judge_at(&watch, &topology, &ruleset);
 }
 
 /// Returns the interfaces that packets pass, with indices looked up by `socket`; `None` without a
 /// cluster port.
-fn place(watch: &FirewallWatch, socket: &Socket) -> Option<Place> {
+fn topology(watch: &FirewallWatch, socket: &Socket) -> Option<Topology> {
     let port = |name: &String| {
         let index = index_of(socket, name).ok();
         Port { name: name.clone(), index, bridge: false }
@@ -199,33 +200,34 @@ fn place(watch: &FirewallWatch, socket: &Socket) -> Option<Place> {
         Some(IpNet::V4(head)) => Some(head),
         _ => None,
     };
-    Some(Place { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
+    Some(Topology { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
 }
 
 fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset, socket: &Socket) -> Blockers {
-    place(watch, socket).map_or_else(Blockers::default, |place| judge_at(watch, &place, ruleset))
+    topology(watch, socket)
+        .map_or_else(Blockers::default, |topology| judge_at(watch, &topology, ruleset))
 }
 
 /// Returns `place` restricted to the uplinks that this kind of traffic uses.
-fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
-    let mut place = place.clone();
+fn topology_for(watch: &FirewallWatch, topology: &Topology, traffic: Traffic) -> Topology {
+    let mut topology = topology.clone();
     let by_egress = matches!(traffic, Traffic::Datagrams | Traffic::Own);
     if let Some(egress) =
         watch.egress.as_ref().filter(|egress| by_egress && watch.uplinks.contains(egress))
     {
-        place.uplinks.retain(|uplink| uplink.name == *egress);
+        topology.uplinks.retain(|uplink| uplink.name == *egress);
     }
     if matches!(traffic, Traffic::VenueIpv6 { .. }) {
-        place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
+        topology.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
     }
-    place
+    topology
 }
 
-fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
+fn judge_at(watch: &FirewallWatch, topology: &Topology, ruleset: &foreign::Ruleset) -> Blockers {
     let mut found = Blockers::default();
-    for uplink in &place.uplinks {
-        let packets = packet::forwarded(place, uplink);
-        let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
+    for uplink in &topology.uplinks {
+        let packets = packet::forwarded(topology, uplink);
+        let Some(blocker) = blocker(ruleset, topology, Traffic::Forwarding, &packets) else {
             continue;
         };
         if watch.egress.as_ref().is_none_or(|egress| *egress == uplink.name) {
@@ -235,8 +237,8 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
         }
     }
     let drop_of = |traffic| {
-        let place = &place_of(watch, place, traffic);
-        let blocker = blocker(ruleset, place, traffic, &packet::packets(place, traffic))?;
+        let topology = &topology_for(watch, topology, traffic);
+        let blocker = blocker(ruleset, topology, traffic, &packet::packets(topology, traffic))?;
         Some((traffic, blocker))
     };
     for traffic in watch.traffic.iter().copied() {

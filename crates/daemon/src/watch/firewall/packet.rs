@@ -99,7 +99,7 @@ enum Known {
 
 /// Holds the interfaces and addresses of the packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Topology {
     pub cluster: Port,
     pub uplinks: Vec<Port>,
     /// The head's IPv4 address in the cluster, with its prefix.
@@ -279,14 +279,14 @@ impl Packet {
 
 /// Returns packets forwarded for the nodes through this uplink: the first of a connection, and the
 /// reply.
-pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
-    forwarded_by(place, uplink, TCP)
+pub fn forwarded(topology: &Topology, uplink: &Port) -> Vec<Packet> {
+    forwarded_by(topology, uplink, TCP)
 }
 
-fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
+fn forwarded_by(topology: &Topology, uplink: &Port, protocol: u8) -> Vec<Packet> {
     use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
-    let node = place.node();
-    let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
+    let node = topology.node();
+    let (cluster, uplink) = (Some(&topology.cluster), Some(uplink));
     let out = |from| Datagram { from, ..Datagram::any(protocol) };
     let back = |to| Datagram { to, ..Datagram::any(protocol) };
     vec![
@@ -356,18 +356,18 @@ fn mdns_by_ipv6(uplink: &Port) -> [Packet; 2] {
 }
 
 /// Returns the packets that a kind of traffic needs.
-pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
-    let each = place.uplinks.iter();
+pub fn packets(topology: &Topology, traffic: Traffic) -> Vec<Packet> {
+    let each = topology.uplinks.iter();
     match traffic {
-        Traffic::Forwarding => each.flat_map(|uplink| forwarded(place, uplink)).collect(),
-        Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::Forwarding => each.flat_map(|uplink| forwarded(topology, uplink)).collect(),
+        Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(topology, uplink, UDP)).collect(),
         Traffic::Own => each.flat_map(own).collect(),
-        Traffic::Addresses => leases(place),
-        Traffic::Names => served_at(place, 53),
-        Traffic::Time => served_at(place, 123),
-        Traffic::BootFiles => boot_files(place),
-        Traffic::Probes => pings(place),
-        Traffic::Neighbours => neighbours(place),
+        Traffic::Addresses => leases(topology),
+        Traffic::Names => served_at(topology, 53),
+        Traffic::Time => served_at(topology, 123),
+        Traffic::BootFiles => boot_files(topology),
+        Traffic::Probes => pings(topology),
+        Traffic::Neighbours => neighbours(topology),
         Traffic::Venue { protocol: ICMP, .. } => each.flat_map(venue_ping).collect(),
         Traffic::Venue { protocol: UDP, port: MDNS } => each.flat_map(mdns).collect(),
         Traffic::VenueIpv6 { protocol: UDP, port: MDNS } => each.flat_map(mdns_by_ipv6).collect(),
@@ -381,12 +381,12 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
         Traffic::Port { to: IpAddr::V6(_), .. } => Vec::new(),
         Traffic::Port { protocol, listen, to: IpAddr::V4(to), port } => {
             let translation = Translation { protocol, listen, to, port };
-            each.flat_map(|uplink| translation.packets(place, uplink)).collect()
+            each.flat_map(|uplink| translation.packets(topology, uplink)).collect()
         }
     }
 }
 
-impl Place {
+impl Topology {
     /// Returns the nodes' addresses, as far as known.
     fn node(&self) -> Known {
         self.head.map_or(Known::Any, Known::Within)
@@ -399,8 +399,8 @@ impl Place {
 }
 
 /// Returns a node's request to this UDP port of the head, and the reply.
-fn served_at(place: &Place, port: u16) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+fn served_at(topology: &Topology, port: u16) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     let question = Datagram::udp(node, None, head, Some(port));
     let answer = Datagram::udp(head, Some(port), node, None);
     vec![
@@ -410,8 +410,8 @@ fn served_at(place: &Place, port: u16) -> Vec<Packet> {
 }
 
 /// Returns the DHCP messages for getting and renewing a lease (RFC 2131, 4.1).
-fn leases(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+fn leases(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     let broadcast = Known::This(Ipv4Addr::BROADCAST);
     let unspecified = Known::This(Ipv4Addr::UNSPECIFIED);
     let discover = Datagram::udp(unspecified, Some(68), broadcast, Some(67));
@@ -427,8 +427,8 @@ fn leases(place: &Place) -> Vec<Packet> {
 
 /// Returns a TFTP read request, and the first data packet, which comes from an ephemeral port
 /// (RFC 1350, 4).
-fn boot_files(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+fn boot_files(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     let question = Datagram::udp(node, None, head, Some(69));
     let data = Datagram::udp(head, None, node, None);
     vec![
@@ -438,8 +438,8 @@ fn boot_files(place: &Place) -> Vec<Packet> {
 }
 
 /// Returns the head's ping to a node, and the reply.
-fn pings(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+fn pings(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     vec![
         Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
         Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
@@ -447,8 +447,8 @@ fn pings(place: &Place) -> Vec<Packet> {
 }
 
 /// Returns ARP requests and replies between nodes and head, in both directions.
-fn neighbours(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+fn neighbours(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     vec![
         Packet::arp(cluster, None, ARP_REQUEST, node, head),
         Packet::arp(None, cluster, ARP_REPLY, head, node),
@@ -487,9 +487,9 @@ struct Translation {
 impl Translation {
     /// Returns the first packet of a connection through this uplink, before and after DNAT, and the
     /// node's reply.
-    fn packets(&self, place: &Place, uplink: &Port) -> [Packet; 3] {
+    fn packets(&self, topology: &Topology, uplink: &Port) -> [Packet; 3] {
         use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
-        let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
+        let (cluster, uplink) = (Some(&topology.cluster), Some(uplink));
         let any = Datagram::any(self.protocol);
         let node = Known::This(self.to);
         let outside = Datagram { destination_port: Some(self.listen), ..any };

@@ -54,7 +54,7 @@ enum What {
 pub fn remedy(found: &Found<'_>) -> String {
     let clauses = clauses(found);
     let has = |prefix: &str| found.table.chains.keys().any(|chain| chain.starts_with(prefix));
-    let theirs = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
+    let is_dropped_by = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
     let built_in =
         ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
     let tables = ["filter", "nat", "mangle", "raw", "security"].contains(&plain_name(found));
@@ -63,12 +63,13 @@ pub fn remedy(found: &Found<'_>) -> String {
     if found.name == &(INET, "firewalld".to_owned()) {
         return firewalld(found, &clauses);
     }
-    if iptables && has(chains_of_ufw) && theirs(chains_of_ufw) {
+    if iptables && has(chains_of_ufw) && is_dropped_by(chains_of_ufw) {
         if let Some(commands) = ufw(found, &clauses) {
             return commands;
         }
     }
-    let docker = iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && theirs("DOCKER");
+    let docker =
+        iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && is_dropped_by("DOCKER");
     let chain = if docker { "DOCKER-USER" } else { found.base_name };
     let commands = clauses.iter().map(|clause| {
         if iptables { clause.iptables(found, chain) } else { clause.insert_by_nft(found) }

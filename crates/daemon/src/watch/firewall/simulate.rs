@@ -10,7 +10,7 @@ use super::expression::{
     META_PROTOCOL, PortRanges, Ports, Verdict, What, XT_UNTRACKED,
 };
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, IPV6, NETDEV, Ruleset, Table, TableName};
-use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, UNTRACKED};
+use super::packet::{Bytes, ESTABLISHED, Packet, Port, Stage, Topology, UNTRACKED};
 use super::value::{EQUAL, Registers, Truth, compare, find, in_range, masked};
 use crate::event::Traffic;
 use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
@@ -46,7 +46,7 @@ pub struct Found<'a> {
 /// Returns the first chain of another program that drops one of the packets.
 pub fn first_drop<'a>(
     ruleset: &'a Ruleset,
-    place: &Place,
+    topology: &Topology,
     traffic: Traffic,
     packets: &'a [Packet],
 ) -> Option<Found<'a>> {
@@ -69,7 +69,7 @@ pub fn first_drop<'a>(
                     by_policy: ends.dropped.is_none(),
                     culprit: ends.dropped.unwrap_or_else(|| base_name.clone()),
                     traffic,
-                    cluster: place.head.map(|head| head.trunc()),
+                    cluster: topology.head.map(|head| head.trunc()),
                     passing: packets.iter().filter_map(at_stage).collect(),
                 });
             }

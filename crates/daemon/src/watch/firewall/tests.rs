@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use super::disturbance::{Disturbance, Watcher};
 use super::expression::{CT_STATE, Expression, META_IIFNAME, META_OIFNAME, Verdict, What};
 use super::foreign::{self, Base, Chain, Element, Key, Ruleset, Table};
-use super::packet::{self, Place, Port};
+use super::packet::{self, Port, Topology};
 use crate::event::{Blocker, Traffic};
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Request, messages};
 
-fn place() -> Place {
+fn topology() -> Topology {
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
     let head = Some("192.168.50.1/24".parse().unwrap());
-    Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head }
+    Topology { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head }
 }
 
 /// Returns the blocker of forwarded traffic.
@@ -21,7 +21,7 @@ fn blocker(ruleset: &Ruleset) -> Option<Blocker> {
 }
 
 fn blocker_of(ruleset: &Ruleset, traffic: Traffic) -> Option<Blocker> {
-    super::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
+    super::blocker(ruleset, &topology(), traffic, &packet::packets(&topology(), traffic))
 }
 
 const INPUT: u32 = 1;

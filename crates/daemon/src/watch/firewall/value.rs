@@ -24,8 +24,8 @@ impl Registers {
 
     /// Loads a value; the kernel pads its last register with zeros. An empty value is one of
     /// unknown length, which makes [`MAX_VALUE`] bytes unknown.
-    pub fn load(&mut self, place: Register, value: &Bytes) {
-        let at = Self::offset(place);
+    pub fn load(&mut self, register: Register, value: &Bytes) {
+        let at = Self::offset(register);
         let length = value.value.len().next_multiple_of(REGISTER);
         match length {
             0 => self.0.set_masked(at, &[0; MAX_VALUE], &[0; MAX_VALUE]),
@@ -37,12 +37,12 @@ impl Registers {
     }
 
     /// Returns `length` bytes starting at a register.
-    pub fn read(&self, place: Register, length: usize) -> Bytes {
-        self.0.part(Self::offset(place), length)
+    pub fn read(&self, register: Register, length: usize) -> Bytes {
+        self.0.part(Self::offset(register), length)
     }
 
-    fn offset(place: Register) -> usize {
-        usize::try_from(place).unwrap_or(usize::MAX).saturating_mul(REGISTER)
+    fn offset(register: Register) -> usize {
+        usize::try_from(register).unwrap_or(usize::MAX).saturating_mul(REGISTER)
     }
 }
 
@@ -148,14 +148,14 @@ pub fn in_range(value: &Bytes, first: &[u8], last: &[u8]) -> Truth {
 /// of the element.
 pub fn find(
     registers: &Registers,
-    place: Register,
+    register: Register,
     elements: &[Element],
 ) -> (Truth, Option<Verdict>) {
     let intervals = elements.iter().any(|element| matches!(element.key, Key::End(_)));
     let found = if intervals {
-        within(registers, place, elements)
+        within(registers, register, elements)
     } else {
-        among(registers, place, elements)
+        among(registers, register, elements)
     };
     let rest = elements.iter().find(|element| element.key == Key::All);
     match (found.0, rest) {
@@ -165,13 +165,17 @@ pub fn find(
 }
 
 /// Looks up in a set of single values, or of ranges of concatenated fields.
-fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
+fn among(
+    registers: &Registers,
+    register: Register,
+    elements: &[Element],
+) -> (Truth, Option<Verdict>) {
     let mut best = Truth::No;
     for element in elements {
         let here = match &element.key {
             Key::At(key) if key.is_empty() => Truth::Maybe,
-            Key::At(key) => compare(&registers.read(place, key.len()), EQUAL, key),
-            Key::Fields(fields) => in_ranges(registers, place, fields),
+            Key::At(key) => compare(&registers.read(register, key.len()), EQUAL, key),
+            Key::Fields(fields) => in_ranges(registers, register, fields),
             Key::Unclear => Truth::Maybe,
             Key::End(_) | Key::All => Truth::No,
         };
@@ -185,8 +189,8 @@ fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth
 }
 
 /// Returns whether each field is within its range; each field starts at a register.
-fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
-    let (mut truth, mut at) = (Truth::Yes, place);
+fn in_ranges(registers: &Registers, register: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
+    let (mut truth, mut at) = (Truth::Yes, register);
     for (first, last) in fields {
         let value = registers.read(at, first.len());
         truth = truth.and(in_range(&value, first, last));
@@ -198,7 +202,7 @@ fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>
 /// Looks up in a set of intervals.
 fn within(
     registers: &Registers,
-    place: Register,
+    register: Register,
     elements: &[Element],
 ) -> (Truth, Option<Verdict>) {
     let mut edges: Vec<(&[u8], bool, Option<&Verdict>)> = Vec::new();
@@ -213,7 +217,7 @@ fn within(
     edges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
     let mut found = (Truth::No, None);
     for (key, begins, verdict) in edges {
-        match compare(&registers.read(place, key.len()), GREATER_OR_EQUAL, key) {
+        match compare(&registers.read(register, key.len()), GREATER_OR_EQUAL, key) {
             Truth::Yes => found = (Truth::from(begins), verdict.filter(|_| begins).cloned()),
             Truth::No => break,
             Truth::Maybe => return (Truth::Maybe, None),

@@ -76,8 +76,8 @@ pub async fn run(
             (reported, tables)
         })
         .await?;
-        let (news, near) = reported.take(&seen, tables, poll.hanging(), &limits);
-        for vital in news {
+        let (changed, near) = reported.take(&seen, tables, poll.hanging(), &limits);
+        for vital in changed {
             emit(&events, Event::Vital(vital)).await?;
         }
         for port in ports.read(&wanted.ports) {
@@ -126,31 +126,31 @@ impl Reported {
         hanging: Vec<&'static str>,
         limits: &VitalLimits,
     ) -> (Vec<Vital>, bool) {
-        let mut news = Vec::new();
+        let mut changed = Vec::new();
         if let Some((count, max)) = changed_usage(&mut self.tables.conntrack, tables.conntrack) {
-            news.push(Vital::Conntrack { count, max });
+            changed.push(Vital::Conntrack { count, max });
         }
         if let Some((count, max)) = changed_usage(&mut self.tables.neighbours, tables.neighbours) {
-            news.push(Vital::Neighbours { count, max });
+            changed.push(Vital::Neighbours { count, max });
         }
         let head = seen.head();
         if self.head != Some(head) {
             self.head = Some(head);
-            news.push(Vital::Head(head));
+            changed.push(Vital::Head(head));
         }
         if self.boot_folder != seen.boot_folder {
             self.boot_folder.clone_from(&seen.boot_folder);
-            news.push(Vital::BootFolder(seen.boot_folder.clone()));
+            changed.push(Vital::BootFolder(seen.boot_folder.clone()));
         }
         if self.boot_files != seen.boot_files {
             self.boot_files.clone_from(&seen.boot_files);
-            news.push(Vital::BootFiles(seen.boot_files.clone()));
+            changed.push(Vital::BootFiles(seen.boot_files.clone()));
         }
         if self.hanging != hanging {
             self.hanging.clone_from(&hanging);
-            news.push(Vital::Hanging(hanging));
+            changed.push(Vital::Hanging(hanging));
         }
-        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
+        (changed, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
     }
 }
 
@@ -222,10 +222,10 @@ mod tests {
         };
         let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());
         let seen = poll.read(&view, &SENSORS).await.unwrap();
-        let (news, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
+        let (changed, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
         assert!(
-            matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
-            "{news:?}"
+            matches!(changed.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
+            "{changed:?}"
         );
         assert_eq!(
             reported.take(&seen, Tables::default(), Vec::new(), &LIMITS),
@@ -233,11 +233,11 @@ mod tests {
         );
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
         let seen = poll.read(&view, &SENSORS).await.unwrap();
-        let (news, near) =
+        let (changed, near) =
             reported.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
         std::fs::remove_dir_all(&view.root).unwrap();
-        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else {
-            panic!("{news:?}")
+        let [Vital::Head(head), Vital::Hanging(hanging)] = changed.as_slice() else {
+            panic!("{changed:?}")
         };
         assert!(head.under_voltage == Some(true) && near);
         assert_eq!(hanging, &["the temperature"]);

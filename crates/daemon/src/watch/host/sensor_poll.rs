@@ -52,24 +52,24 @@ impl SensorPoll {
             hanging.view == *view && matches!(hanging.thread.try_recv(), Err(TryRecvError::Empty))
         });
         let hangs = |sensor: &&Sensor| self.hanging.iter().any(|hanging| hanging.name == sensor.0);
-        let mut rest: Vec<Sensor> =
+        let mut remaining: Vec<Sensor> =
             sensors.iter().filter(|sensor| !hangs(sensor)).rev().copied().collect();
         let mut all = Seen::default();
-        while !rest.is_empty() {
+        while !remaining.is_empty() {
             let stop = Arc::new(AtomicBool::new(false));
-            let mut thread = spawn_reader(view.clone(), rest.clone(), Arc::clone(&stop));
-            while let Some((name, _)) = rest.last() {
+            let mut thread = spawn_reader(view.clone(), remaining.clone(), Arc::clone(&stop));
+            while let Some((name, _)) = remaining.last() {
                 let Ok(reported) = timeout(self.timeout, thread.recv()).await else {
                     // A new thread reads the rest, and this one stops when it returns.
                     stop.store(true, Ordering::Relaxed);
                     self.hanging.push(Hanging { name, thread, view: view.clone() });
-                    rest.pop();
+                    remaining.pop();
                     break;
                 };
                 all.absorb(
                     reported.ok_or_else(|| io::Error::other("a look at the vitals panicked"))?,
                 );
-                rest.pop();
+                remaining.pop();
             }
         }
         Ok(all)

@@ -103,11 +103,11 @@ mod tests {
         }
     }
 
-    fn came(last: u8, seconds: u64) -> Event {
+    fn new(last: u8, seconds: u64) -> Event {
         Event::Address(Change::Present(address(last, seconds)))
     }
 
-    fn went(last: u8) -> Event {
+    fn gone(last: u8) -> Event {
         Event::Address(Change::Gone(address(last, 1)))
     }
 
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn an_address_is_reported_once_with_its_final_state() {
-        assert_eq!(coalesce(vec![came(1, 60), came(2, 9), came(1, 61)]), [came(2, 9), came(1, 61)]);
-        assert_eq!(coalesce(vec![came(1, 60), went(1), came(2, 9)]), [went(1), came(2, 9)]);
+        assert_eq!(coalesce(vec![new(1, 60), new(2, 9), new(1, 61)]), [new(2, 9), new(1, 61)]);
+        assert_eq!(coalesce(vec![new(1, 60), gone(1), new(2, 9)]), [gone(1), new(2, 9)]);
     }
 
     #[test]
     fn a_removal_before_an_appearance_is_kept() {
-        assert_eq!(coalesce(vec![went(1), came(1, 60)]), [went(1), came(1, 60)]);
-        assert_eq!(coalesce(vec![came(1, 60), went(1), came(1, 61), went(1)]), [went(1)]);
+        assert_eq!(coalesce(vec![gone(1), new(1, 60)]), [gone(1), new(1, 60)]);
+        assert_eq!(coalesce(vec![new(1, 60), gone(1), new(1, 61), gone(1)]), [gone(1)]);
     }
 
     #[test]

@@ -156,7 +156,7 @@ async fn dump(
     nexthops: &mut NexthopRoutes,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<Option<Instant>> {
-    let mut whole = true;
+    let mut complete = true;
     nexthops.clear();
     emit(events, Event::Dump(Dump::Begin)).await?;
     for listing in LISTINGS {
@@ -166,7 +166,7 @@ async fn dump(
             nexthops.take(message, &parsed);
             parsed
         })?;
-        whole &= dump.whole;
+        complete &= dump.whole;
         for mut event in dump.items {
             detect_radio(&mut event);
             emit(events, event).await?;
@@ -176,7 +176,7 @@ async fn dump(
         emit(events, event).await?;
     }
     emit(events, Event::Dump(Dump::End)).await?;
-    Ok((!whole).then(|| Instant::now() + DUMP_SPACING))
+    Ok((!complete).then(|| Instant::now() + DUMP_SPACING))
 }
 
 /// Marks a Wi-Fi interface whose name does not begin with `wl`: it has a `phy80211` in sysfs.

@@ -210,8 +210,8 @@ impl Table {
         let moved = std::mem::replace(&mut self.port, port) != port;
         let stays = |known: &Neighbour| !moved && self.known.contains_key(&known.address);
         let gone = before.values().filter(|known| !stays(known)).cloned().map(Change::Gone);
-        let news = self.known.values().filter(|now| moved || before.get(&now.address) != Some(now));
-        gone.chain(news.cloned().map(Change::Present)).collect()
+        let new = self.known.values().filter(|now| moved || before.get(&now.address) != Some(now));
+        gone.chain(new.cloned().map(Change::Present)).collect()
     }
 }
 

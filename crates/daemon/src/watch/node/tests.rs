@@ -30,7 +30,7 @@ fn read(kind: u16, payload: &[u8]) -> Option<Change<Neighbour>> {
     neighbour(&Message { kind, flags: 0, sequence: 0, port: 0, payload }, PORT)
 }
 
-fn there(last: u8, reachable: bool) -> Neighbour {
+fn entry(last: u8, reachable: bool) -> Neighbour {
     Neighbour {
         index: PORT,
         address: "192.168.50.77".parse().unwrap(),
@@ -44,11 +44,11 @@ fn an_entry_reports_hardware_address_and_reachability() {
     let mac = Some([2, 0, 0, 0, 0, 1]);
     assert_eq!(
         read(kind::NEW_NEIGHBOUR, &payload(PORT, REACHABLE, mac)),
-        Some(Change::Present(there(1, true)))
+        Some(Change::Present(entry(1, true)))
     );
     assert_eq!(
         read(kind::NEW_NEIGHBOUR, &payload(PORT, STALE, mac)),
-        Some(Change::Present(there(1, false)))
+        Some(Change::Present(entry(1, false)))
     );
     assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(8, REACHABLE, mac)), None, "another port's");
 }
@@ -59,7 +59,7 @@ fn transient_states_are_ignored_and_a_failed_entry_is_gone() {
     for state in [INCOMPLETE, 0x08, 0x10, 0x40] {
         assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, state, mac)), None, "{state:#x}");
     }
-    let gone = Change::Gone(Neighbour { mac: None, reachable: false, ..there(1, true) });
+    let gone = Change::Gone(Neighbour { mac: None, reachable: false, ..entry(1, true) });
     assert_eq!(read(kind::NEW_NEIGHBOUR, &payload(PORT, FAILED, None)), Some(gone.clone()));
     assert_eq!(read(kind::DEL_NEIGHBOUR, &payload(PORT, STALE, mac)), Some(gone));
 }
@@ -76,46 +76,46 @@ fn a_truncated_message_is_ignored() {
 #[test]
 fn a_repeated_message_is_no_change() {
     let mut table = Table::new(Instant::now());
-    assert!(table.take(&Change::Present(there(1, true))));
-    assert!(!table.take(&Change::Present(there(1, true))));
-    assert!(table.take(&Change::Present(there(2, true))), "another board answers");
-    assert!(table.take(&Change::Gone(there(2, true))));
-    assert!(!table.take(&Change::Gone(there(2, true))));
+    assert!(table.take(&Change::Present(entry(1, true))));
+    assert!(!table.take(&Change::Present(entry(1, true))));
+    assert!(table.take(&Change::Present(entry(2, true))), "another board answers");
+    assert!(table.take(&Change::Gone(entry(2, true))));
+    assert!(!table.take(&Change::Gone(entry(2, true))));
 }
 
 #[test]
 fn a_flood_of_changed_hardware_addresses_hides_no_other_change() {
     let at = |address: u8, last: u8| Neighbour {
         address: IpAddr::from([192, 168, 50, address]),
-        ..there(last, true)
+        ..entry(last, true)
     };
     let mut table = Table::new(Instant::now());
     for address in 1..=201 {
         assert!(table.take(&Change::Present(at(address, 0))));
     }
     let (now, mut passed) = (Instant::now(), 0);
-    let mut hears = |address, last, now| {
+    let mut apply = |address, last, now| {
         let change = Change::Present(at(address, last));
         let passes = !table.is_rate_limited(&change, now);
         (passes && table.take(&change), table.moved.len())
     };
     for round in 1..=100 {
-        passed += (1..=200).filter(|address| hears(*address, round, now).0).count();
+        passed += (1..=200).filter(|address| apply(*address, round, now).0).count();
     }
     assert!(passed <= 200 + MOVE_BURST as usize, "{passed} of 20000");
-    assert!(hears(201, 1, now).0, "the first change of an address");
-    assert!(!hears(201, 2, now).0, "the second");
-    assert!(hears(201, 2, now + RECENT_MOVE).0);
+    assert!(apply(201, 1, now).0, "the first change of an address");
+    assert!(!apply(201, 2, now).0, "the second");
+    assert!(apply(201, 2, now + RECENT_MOVE).0);
 }
 
 #[test]
 fn a_dump_reports_differences_and_another_interface_starts_afresh() {
-    let dumped = |last| BTreeMap::from([(there(last, true).address, there(last, true))]);
+    let dumped = |last| BTreeMap::from([(entry(last, true).address, entry(last, true))]);
     let mut table = Table::new(Instant::now());
-    assert_eq!(table.replace(Some(PLAN), dumped(1)), [Change::Present(there(1, true))]);
+    assert_eq!(table.replace(Some(PLAN), dumped(1)), [Change::Present(entry(1, true))]);
     assert_eq!(table.replace(Some(PLAN), dumped(1)), []);
-    assert_eq!(table.replace(Some(PLAN), dumped(2)), [Change::Present(there(2, true))]);
-    assert_eq!(table.replace(Some(PLAN), BTreeMap::new()), [Change::Gone(there(2, true))]);
+    assert_eq!(table.replace(Some(PLAN), dumped(2)), [Change::Present(entry(2, true))]);
+    assert_eq!(table.replace(Some(PLAN), BTreeMap::new()), [Change::Gone(entry(2, true))]);
     table.replace(Some(PLAN), dumped(1));
-    assert_eq!(table.replace(None, BTreeMap::new()), [Change::Gone(there(1, true))]);
+    assert_eq!(table.replace(None, BTreeMap::new()), [Change::Gone(entry(1, true))]);
 }

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::batch::{RecvBuffer, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
-use super::{Answer, Key, Probe, Question};
+use super::{Key, Probe, Reply, Request};
 use crate::event::{LinkIndex, Mac};
 use crate::packet::{self, ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ETHERTYPE_ARP};
 
@@ -43,9 +43,9 @@ struct Pending {
 
 impl Pending {
     /// Returns the requested address and the pending request.
-    fn of(question: &Question<'_>, at: Duration) -> Option<([u8; 4], Self)> {
-        let IpAddr::V4(node) = question.address else { return None };
-        Some((node.octets(), Self { key: question.key, mac: question.mac, at }))
+    fn of(request: &Request<'_>, at: Duration) -> Option<([u8; 4], Self)> {
+        let IpAddr::V4(node) = request.address else { return None };
+        Some((node.octets(), Self { key: request.key, mac: request.mac, at }))
     }
 }
 
@@ -116,14 +116,14 @@ impl ArpProbe {
 }
 
 impl Probe for ArpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize {
-        let Some(socket) = self.socket(port) else { return questions.len() };
+    fn send(&mut self, requests: &[Request<'_>], port: &str) -> usize {
+        let Some(socket) = self.socket(port) else { return requests.len() };
         let to = packet::address(socket.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         let (mut accepted, mut sent) = (0, Vec::new());
-        for chunk in questions.chunks(SENT_AT_ONCE) {
+        for chunk in requests.chunks(SENT_AT_ONCE) {
             let now = wall();
             let pending: Vec<([u8; 4], Pending)> =
-                chunk.iter().filter_map(|question| Pending::of(question, now)).collect();
+                chunk.iter().filter_map(|request| Pending::of(request, now)).collect();
             accepted += chunk.len() - pending.len();
             let packets: Vec<_> =
                 pending.iter().map(|(node, _)| (request(socket.mac, *node), to.clone())).collect();
@@ -147,7 +147,7 @@ impl Probe for ArpProbe {
         accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
         let Self { socket: Some(socket), received, pending, .. } = self else { return };
         received.read(&socket.inner, |datagram| {
             let Some((node, mac)) = reply(datagram.bytes, socket.mac) else { return };
@@ -157,7 +157,7 @@ impl Probe for ArpProbe {
             if let Some(Pending { key, at, .. }) = request {
                 pending.remove(&node);
                 let rtt = datagram.at.checked_sub(at);
-                answered.push(Answer { key, rtt, from: Some(node.into()) });
+                replies.push(Reply { key, rtt, from: Some(node.into()) });
             }
         });
     }

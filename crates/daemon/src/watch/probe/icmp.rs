@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::batch::{RecvBuffer, SENDER, SENT_AT_ONCE, never_fragment, prepare, send, wall};
 use super::echo::{self, TYPES_V4, TYPES_V6};
-use super::{Answer, Key, Probe, Question, unguessable};
+use super::{Key, Probe, Reply, Request, unguessable};
 use crate::event::NodeId;
 
 /// Socket buffer in bytes, for requests queued during ARP resolution of silent nodes (three seconds
@@ -120,16 +120,16 @@ impl IcmpProbe {
 
     /// Sends requests to nodes of one address family. Returns how many were accepted, and `false`
     /// if the queue was full.
-    fn ask_family(&mut self, questions: &[Question<'_>], ipv6: bool) -> (usize, bool) {
+    fn send_family(&mut self, requests: &[Request<'_>], ipv6: bool) -> (usize, bool) {
         let seal = self.seal.clone();
         // Without a socket none is sent, and so none answered.
-        let Some(socket) = self.socket(ipv6) else { return (questions.len(), true) };
+        let Some(socket) = self.socket(ipv6) else { return (requests.len(), true) };
         let types = if ipv6 { TYPES_V6 } else { TYPES_V4 };
         let (mut accepted, mut sent) = (0, 0);
-        for chunk in questions.chunks(SENT_AT_ONCE) {
+        for chunk in requests.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let datagram = |question: &Question<'_>| {
-                let (key, node) = (question.key, question.address);
+            let datagram = |request: &Request<'_>| {
+                let (key, node) = (request.key, request.address);
                 let content = payload(&seal, node, key, now);
                 let content = content.as_flattened();
                 let message = echo::request(types.0, socket.identifier, key.turn as u16, content);
@@ -161,13 +161,12 @@ impl IcmpProbe {
 }
 
 impl Probe for IcmpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
+    fn send(&mut self, requests: &[Request<'_>], _port: &str) -> usize {
         let mut accepted = 0;
-        for family in
-            questions.chunk_by(|one, next| one.address.is_ipv6() == next.address.is_ipv6())
+        for family in requests.chunk_by(|one, next| one.address.is_ipv6() == next.address.is_ipv6())
         {
-            let ipv6 = family.first().is_some_and(|question| question.address.is_ipv6());
-            let (count, has_room) = self.ask_family(family, ipv6);
+            let ipv6 = family.first().is_some_and(|request| request.address.is_ipv6());
+            let (count, has_room) = self.send_family(family, ipv6);
             accepted += count;
             if !has_room {
                 break;
@@ -176,7 +175,7 @@ impl Probe for IcmpProbe {
         accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
         let seal = &self.seal;
         for (ipv6, socket) in [false, true].into_iter().zip(&self.sockets) {
             let Some(socket) = socket else { continue };
@@ -186,7 +185,7 @@ impl Probe for IcmpProbe {
                     .and_then(|(_, payload)| read(payload, seal, node));
                 let Some((key, sent)) = reply else { return };
                 let rtt = datagram.at.checked_sub(sent);
-                answered.push(Answer { key, rtt, from: Some(node) });
+                replies.push(Reply { key, rtt, from: Some(node) });
             });
         }
     }

@@ -73,7 +73,7 @@ pub struct Key {
 
 /// Holds one request to one node.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct Request<'a> {
     pub key: Key,
     pub address: IpAddr,
     /// [`NodeTarget::mac`]
@@ -85,7 +85,7 @@ pub struct Question<'a> {
 
 /// Holds a reply that shows that the node is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct Reply {
     pub key: Key,
     /// `None` if the wall clock was set back in between.
     pub rtt: Option<Duration>,
@@ -97,10 +97,10 @@ pub struct Answer {
 pub trait Probe: Send {
     /// Sends requests without blocking. Returns how many, from the first on, were accepted; the
     /// others are passed again later. `port` is the cluster interface, for link-layer probes.
-    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
+    fn send(&mut self, requests: &[Request<'_>], port: &str) -> usize;
 
     /// Appends the replies received since the last call, without blocking.
-    fn answers(&mut self, answered: &mut Vec<Answer>);
+    fn receive(&mut self, replies: &mut Vec<Reply>);
 
     /// Returns whether the last requests could not be sent for lack of permission, so that missing
     /// replies say nothing about the nodes.

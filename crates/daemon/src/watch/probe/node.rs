@@ -25,7 +25,7 @@ pub async fn run(
 ) -> io::Result<Infallible> {
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
     let mut scheduler = ProbeScheduler::new(Instant::now());
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let mut denied = BTreeSet::new();
     let mut resolution = Resolution::default();
     plan.mark_changed();
@@ -35,8 +35,8 @@ pub async fn run(
             let wanted = plan.borrow_and_update().clone();
             scheduler.replan(&wanted, now);
         }
-        probes.iter_mut().for_each(|probe| probe.answers(&mut answers));
-        answers.drain(..).for_each(|answer| scheduler.answered(&answer, now));
+        probes.iter_mut().for_each(|probe| probe.receive(&mut replies));
+        replies.drain(..).for_each(|reply| scheduler.answered(&reply, now));
         let mut ended = Vec::new();
         scheduler.settle(now, &mut ended);
         let silent = scheduler.take_silent();
@@ -46,13 +46,13 @@ pub async fn run(
         scheduler.begin(now);
         for (kind, probe) in probes.iter_mut().enumerate() {
             let port = scheduler.plan().port.clone();
-            let (indices, questions) = scheduler.questions(kind);
-            if questions.is_empty() {
+            let (indices, requests) = scheduler.requests(kind);
+            if requests.is_empty() {
                 continue;
             }
             // Without a cluster port nothing is sent: on other networks another host may have the
             // address.
-            let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
+            let taken = port.map_or(requests.len(), |port| probe.send(&requests, &port));
             now = Instant::now();
             if probe.is_denied() {
                 scheduler.denied(&indices, now);

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::{Answer, Probe, Question};
+use super::{Probe, Reply, Request};
 use crate::config::NodeProbe;
 
 /// Maximum number of open sockets for each kind of probe.
@@ -20,7 +20,7 @@ pub type Check = fn(IpAddr, NodeProbe) -> BoxFuture<'static, bool>;
 #[derive(Debug)]
 pub struct Streams {
     check: Check,
-    in_flight: JoinSet<Option<Answer>>,
+    in_flight: JoinSet<Option<Reply>>,
 }
 
 impl Streams {
@@ -30,23 +30,23 @@ impl Streams {
 }
 
 impl Probe for Streams {
-    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
-        let accepted = MAX_IN_FLIGHT.saturating_sub(self.in_flight.len()).min(questions.len());
-        for question in questions.iter().take(accepted) {
-            let check = (self.check)(question.address, question.probe.clone());
-            let (key, within) = (question.key, question.within);
+    fn send(&mut self, requests: &[Request<'_>], _port: &str) -> usize {
+        let accepted = MAX_IN_FLIGHT.saturating_sub(self.in_flight.len()).min(requests.len());
+        for request in requests.iter().take(accepted) {
+            let check = (self.check)(request.address, request.probe.clone());
+            let (key, within) = (request.key, request.within);
             self.in_flight.spawn(async move {
                 let begin = Instant::now();
                 let healthy = timeout(within, check).await.unwrap_or(false);
-                healthy.then(|| Answer { key, rtt: Some(begin.elapsed()), from: None })
+                healthy.then(|| Reply { key, rtt: Some(begin.elapsed()), from: None })
             });
         }
         accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
         while let Some(ended) = self.in_flight.try_join_next() {
-            answered.extend(ended.ok().flatten());
+            replies.extend(ended.ok().flatten());
         }
     }
 }
@@ -70,25 +70,25 @@ mod tests {
         let mut streams = Streams::new(slow);
         let probe = NodeProbe::Tcp(22);
         let key = |slot| Key { node: NodeId { slot, generation: 0 }, turn: 1, probe: 0, nth: 0 };
-        let question = |slot| Question {
+        let request = |slot| Request {
             key: key(slot),
             address: [127, 0, 0, 1].into(),
             mac: None,
             probe: &probe,
             within: Duration::from_secs(1),
         };
-        let questions: Vec<_> = (0..1000).map(question).collect();
-        assert_eq!(streams.ask(&questions, "eth0"), MAX_IN_FLIGHT);
-        assert_eq!(streams.ask(&questions[MAX_IN_FLIGHT..], "eth0"), 0, "no room");
+        let requests: Vec<_> = (0..1000).map(request).collect();
+        assert_eq!(streams.send(&requests, "eth0"), MAX_IN_FLIGHT);
+        assert_eq!(streams.send(&requests[MAX_IN_FLIGHT..], "eth0"), 0, "no room");
         let mut answered = Vec::new();
-        streams.answers(&mut answered);
+        streams.receive(&mut answered);
         assert!(answered.is_empty(), "no node has answered yet");
         tokio::time::sleep(Duration::from_millis(60)).await;
-        streams.answers(&mut answered);
+        streams.receive(&mut answered);
         assert_eq!(answered.len(), MAX_IN_FLIGHT);
         assert!(answered.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
         assert_eq!(
-            streams.ask(&questions[MAX_IN_FLIGHT..], "eth0"),
+            streams.send(&requests[MAX_IN_FLIGHT..], "eth0"),
             MAX_IN_FLIGHT,
             "there is room again"
         );

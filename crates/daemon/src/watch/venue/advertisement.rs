@@ -346,15 +346,15 @@ mod tests {
 
     /// Returns the reported portal, if any, after a router advertises this one.
     fn reported(
-        heard: &mut Routers,
+        routers: &mut Routers,
         from: u16,
         lifetime: u16,
         url: &str,
         now: Instant,
     ) -> Option<Option<String>> {
         // The rate limit is not tested here.
-        heard.paces.clear();
-        heard.muted.clear();
+        routers.paces.clear();
+        routers.muted.clear();
         let mut message = vec![134, 0, 0, 0, 64, 0];
         message.extend(lifetime.to_be_bytes());
         message.extend([0; 8]);
@@ -362,7 +362,7 @@ mod tests {
         message.extend([37, u8::try_from(units).unwrap()]);
         message.extend(url.as_bytes());
         message.resize(16 + units * 8, 0);
-        portal(heard.take(2, router(from), message, now))
+        portal(routers.take(2, router(from), message, now))
     }
 
     fn portal(events: impl IntoIterator<Item = Event>) -> Option<Option<String>> {
@@ -374,35 +374,35 @@ mod tests {
 
     #[test]
     fn a_router_that_floods_is_muted_for_a_while_and_no_other_is() {
-        let (mut heard, now) = (Routers::default(), Instant::now());
+        let (mut routers, now) = (Routers::default(), Instant::now());
         let mut read =
-            |from: u16, at: u64| heard.admits(router(from), now + Duration::from_secs(at));
+            |from: u16, at: u64| routers.admits(router(from), now + Duration::from_secs(at));
         assert_eq!((0..100).filter(|_| read(1, 0)).count(), BURST as usize);
         assert!(read(2, 0), "another router");
         assert!(!read(1, 9) && read(1, 10) && !read(1, 10));
         for number in 100..200 {
             assert!(read(number, 11));
         }
-        assert!(heard.paces.len() <= MAX_ROUTERS && heard.muted.len() <= MAX_ROUTERS);
+        assert!(routers.paces.len() <= MAX_ROUTERS && routers.muted.len() <= MAX_ROUTERS);
     }
 
     #[test]
     fn a_later_router_does_not_replace_the_portal_and_none_outlives_its_router() {
-        let (mut heard, now) = (Routers::default(), Instant::now());
+        let (mut routers, now) = (Routers::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         let (own, others) = ("https://venue.example/", "https://other.example/");
         let is = |url: &str| Some(Some(url.to_owned()));
-        assert_eq!(reported(&mut heard, 9, 60, own, at(0)), is(own));
-        assert_eq!(reported(&mut heard, 1, 90, others, at(1)), None, "a lower address");
+        assert_eq!(reported(&mut routers, 9, 60, own, at(0)), is(own));
+        assert_eq!(reported(&mut routers, 1, 90, others, at(1)), None, "a lower address");
         for number in 100..120 {
-            assert_eq!(reported(&mut heard, number, 20, others, at(2)), None);
+            assert_eq!(reported(&mut routers, number, 20, others, at(2)), None);
         }
-        assert!(heard.portals.len() <= MAX_ROUTERS);
-        assert_eq!(reported(&mut heard, 1, 90, "javascript://x/%0a", at(3)), None);
-        assert_eq!(reported(&mut heard, 1, 90, others, at(4)), None);
-        heard.expire_portals(at(60));
-        assert_eq!(portal(heard.portal_change(2)), is(others), "the first one has ended");
-        heard.expire_portals(at(94));
-        assert_eq!(portal(heard.portal_change(2)), Some(None));
+        assert!(routers.portals.len() <= MAX_ROUTERS);
+        assert_eq!(reported(&mut routers, 1, 90, "javascript://x/%0a", at(3)), None);
+        assert_eq!(reported(&mut routers, 1, 90, others, at(4)), None);
+        routers.expire_portals(at(60));
+        assert_eq!(portal(routers.portal_change(2)), is(others), "the first one has ended");
+        routers.expire_portals(at(94));
+        assert_eq!(portal(routers.portal_change(2)), Some(None));
     }
 }

@@ -103,14 +103,14 @@ pub fn micros(time: Duration) -> u32 {
 }
 
 /// Returns the probes of the node at index `place` of the plan, without duplicates.
-pub fn asks_of(place: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
+pub fn asks_of(position: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
     target.probes.iter().take(MAX_PROBES).zip(0_u8..).filter_map(move |(probe, number)| {
         if target.probes.iter().take(usize::from(number)).any(|known| known == probe) {
             return None;
         }
         let kind = PROBES.iter().position(|kind| (kind.takes)(probe))?;
         Some(Ask {
-            node: place,
+            node: position,
             probe: number,
             kind: u8::try_from(kind).unwrap_or(u8::MAX),
             stage: Stage::Idle,

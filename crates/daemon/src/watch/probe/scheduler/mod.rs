@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::ask::{Ask, Stage, asks_of, micros};
-use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
+use super::{Key, NodeProbePlan, NodeTarget, PROBES, Reply, Request};
 use crate::event::{NodeId, Round};
 
 /// Maximum number of tries of a probe per round.
@@ -40,7 +40,7 @@ pub struct ProbeScheduler {
     /// Index of each node's first probe, and as last element the total.
     firsts: Vec<u32>,
     /// Index of a node in the plan, by the slot of its ID.
-    places: Vec<Option<u32>>,
+    positions: Vec<Option<u32>>,
     /// Probes whose round is in progress, oldest first.
     open: Vec<u32>,
     /// Queue of requests to send, for each kind of probe.
@@ -61,7 +61,7 @@ impl ProbeScheduler {
             plan: NodeProbePlan::default(),
             asks: Vec::new(),
             firsts: vec![0],
-            places: Vec::new(),
+            positions: Vec::new(),
             open: Vec::new(),
             due: vec![VecDeque::new(); PROBES.len()],
             cursor: 0,
@@ -83,23 +83,23 @@ impl ProbeScheduler {
         (self.turn, self.last_tick) = (before.turn, before.last_tick);
         self.plan = plan.clone();
         let mut fresh = Vec::new();
-        for (place, target) in (0_u32..).zip(plan.nodes.iter()) {
+        for (position, target) in (0_u32..).zip(plan.nodes.iter()) {
             match before.known(target) {
                 Some(asks) => {
-                    self.asks.extend(asks.iter().map(|ask| Ask { node: place, ..ask.clone() }))
+                    self.asks.extend(asks.iter().map(|ask| Ask { node: position, ..ask.clone() }))
                 }
                 None => {
-                    fresh.push(place);
-                    self.asks.extend(asks_of(place, target, now));
+                    fresh.push(position);
+                    self.asks.extend(asks_of(position, target, now));
                 }
             }
             self.firsts.push(u32::try_from(self.asks.len()).unwrap_or(u32::MAX));
             let slot = target.node.slot as usize;
-            if self.places.len() <= slot {
-                self.places.resize(slot + 1, None);
+            if self.positions.len() <= slot {
+                self.positions.resize(slot + 1, None);
             }
-            if let Some(known) = self.places.get_mut(slot) {
-                *known = Some(place);
+            if let Some(known) = self.positions.get_mut(slot) {
+                *known = Some(position);
             }
         }
         for (index, ask) in (0_u32..).zip(&self.asks) {
@@ -114,10 +114,11 @@ impl ProbeScheduler {
             self.pass = before.pass;
             // Continue with the first remaining node from the old cursor on.
             let mut rest = before.plan.nodes.iter().skip(before.cursor);
-            self.cursor = rest.find_map(|known| self.place(known.node)).unwrap_or(plan.nodes.len());
+            self.cursor =
+                rest.find_map(|known| self.position(known.node)).unwrap_or(plan.nodes.len());
         }
         if fresh.len() <= TOGETHER {
-            fresh.into_iter().for_each(|place| self.begin_node(place as usize, now));
+            fresh.into_iter().for_each(|position| self.begin_node(position as usize, now));
             if was_empty {
                 self.cursor = plan.nodes.len();
             }
@@ -126,21 +127,21 @@ impl ProbeScheduler {
 
     /// Returns the probes of a node whose target is unchanged.
     fn known(&self, target: &NodeTarget) -> Option<&[Ask]> {
-        let place = self.place(target.node)?;
-        self.plan.nodes.get(place).filter(|known| *known == target)?;
-        self.asks.get(self.span(place))
+        let position = self.position(target.node)?;
+        self.plan.nodes.get(position).filter(|known| *known == target)?;
+        self.asks.get(self.span(position))
     }
 
     /// Returns the index of a node in the plan.
-    fn place(&self, node: NodeId) -> Option<usize> {
-        let place = (*self.places.get(node.slot as usize)?)? as usize;
-        self.plan.nodes.get(place).filter(|known| known.node == node).map(|_| place)
+    fn position(&self, node: NodeId) -> Option<usize> {
+        let position = (*self.positions.get(node.slot as usize)?)? as usize;
+        self.plan.nodes.get(position).filter(|known| known.node == node).map(|_| position)
     }
 
     /// Returns the range of a node's probes in `asks`.
-    fn span(&self, place: usize) -> std::ops::Range<usize> {
-        let at = |place: usize| self.firsts.get(place).map_or(0, |first| *first as usize);
-        at(place)..at(place + 1)
+    fn span(&self, position: usize) -> std::ops::Range<usize> {
+        let at = |position: usize| self.firsts.get(position).map_or(0, |first| *first as usize);
+        at(position)..at(position + 1)
     }
 
     /// Starts the rounds that are due.
@@ -169,14 +170,14 @@ impl ProbeScheduler {
             let limit = self.cursor as u128 + 2 * per_tick;
             usize::try_from((passed + 1).min(limit)).unwrap_or(total).min(total)
         };
-        for place in self.cursor..until {
-            self.begin_node(place, now);
+        for position in self.cursor..until {
+            self.begin_node(position, now);
         }
         self.cursor = self.cursor.max(until);
     }
 
-    fn begin_node(&mut self, place: usize, now: Instant) {
-        let span = self.span(place);
+    fn begin_node(&mut self, position: usize, now: Instant) {
+        let span = self.span(position);
         let Some(asks) = self.asks.get_mut(span.clone()) else { return };
         if asks.iter().any(|ask| ask.stage != Stage::Idle) {
             // The previous round is not over: its requests are still queued.
@@ -192,25 +193,25 @@ impl ProbeScheduler {
     }
 
     /// Processes a reply.
-    pub fn answered(&mut self, answer: &Answer, now: Instant) {
-        let Some(place) = self.place(answer.key.node) else { return };
-        let Some(target) = self.plan.nodes.get(place) else { return };
-        if answer.from.is_some_and(|from| from != target.address) {
+    pub fn answered(&mut self, reply: &Reply, now: Instant) {
+        let Some(position) = self.position(reply.key.node) else { return };
+        let Some(target) = self.plan.nodes.get(position) else { return };
+        if reply.from.is_some_and(|from| from != target.address) {
             return;
         }
-        let span = self.span(place);
+        let span = self.span(position);
         let mut asks = self.asks.get_mut(span).unwrap_or_default().iter_mut();
-        let Some(ask) = asks.find(|ask| ask.probe == answer.key.probe) else { return };
+        let Some(ask) = asks.find(|ask| ask.probe == reply.key.probe) else { return };
         let passed = now.saturating_duration_since(ask.begun);
-        let in_progress = ask.turn == answer.key.turn
+        let in_progress = ask.turn == reply.key.turn
             && matches!(ask.stage, Stage::Due | Stage::Waiting)
             && ask.tries > 0;
         if in_progress {
             // A longer round trip than the round is due to a change of the wall clock.
-            ask.rtt = micros(answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
-            ask.first_lost = answer.key.nth > 0;
+            ask.rtt = micros(reply.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
+            ask.first_lost = reply.key.nth > 0;
             ask.stage = Stage::Answered;
-        } else if let Some(rtt) = answer.rtt.filter(|_| ask.failures > 0) {
+        } else if let Some(rtt) = reply.rtt.filter(|_| ask.failures > 0) {
             // Too late for its round, but it determines the timeout of the next one.
             ask.smoothed = Some(micros(rtt).min(ask.longest(micros(self.plan.timeout))));
         }
@@ -243,9 +244,9 @@ impl ProbeScheduler {
 
     /// Returns the result of a node's round, if all its probes have ended and at least one was
     /// permitted.
-    fn result(&mut self, place: usize) -> Option<Round> {
-        let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
-        let span = self.span(place);
+    fn result(&mut self, position: usize) -> Option<Round> {
+        let NodeTarget { node, address, .. } = *self.plan.nodes.get(position)?;
+        let span = self.span(position);
         let asks = self.asks.get_mut(span)?;
         if !asks
             .iter()
@@ -276,7 +277,7 @@ impl ProbeScheduler {
 
     /// Takes requests from the queue of this kind of probe. Returns their indices, for
     /// [`Self::sent`], as well.
-    pub fn questions(&mut self, kind: usize) -> (Vec<u32>, Vec<Question<'_>>) {
+    pub fn requests(&mut self, kind: usize) -> (Vec<u32>, Vec<Request<'_>>) {
         let longest = self.longest();
         let queued = self.due.get(kind).map_or(0, VecDeque::len);
         let mut indices = Vec::with_capacity(queued.min(BATCH));
@@ -288,19 +289,19 @@ impl ProbeScheduler {
                 indices.push(index);
             }
         }
-        let mut questions = Vec::with_capacity(indices.len());
-        questions.extend(indices.iter().filter_map(|index| self.question(longest, *index)));
-        (indices, questions)
+        let mut requests = Vec::with_capacity(indices.len());
+        requests.extend(indices.iter().filter_map(|index| self.request(longest, *index)));
+        (indices, requests)
     }
 
     /// Returns the request of a probe.
-    fn question(&self, longest: u32, index: u32) -> Option<Question<'_>> {
+    fn request(&self, longest: u32, index: u32) -> Option<Request<'_>> {
         let ask = self.asks.get(index as usize)?;
         let target = self.plan.nodes.get(ask.node as usize)?;
         let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
         let probe = target.probes.get(usize::from(ask.probe))?;
         let within = Duration::from_micros(ask.steps(longest).2.into());
-        Some(Question { key, address: target.address, mac: target.mac, probe, within })
+        Some(Request { key, address: target.address, mac: target.mac, probe, within })
     }
 
     /// Records that the first `taken` of these were sent at `now`, and queues the rest again.

@@ -37,7 +37,7 @@ struct World {
     scheduler: ProbeScheduler,
     begun: Instant,
     now: Instant,
-    in_flight: Vec<(Instant, Answer)>,
+    in_flight: Vec<(Instant, Reply)>,
     /// Requests as (time, slot, number of the try).
     asked: Vec<(Duration, u32, u8)>,
     results: Vec<(Duration, Round)>,
@@ -72,13 +72,13 @@ impl World {
             self.results.extend(ended.into_iter().map(|round| (now - self.begun, round)));
             self.scheduler.begin(now);
             for kind in 0..PROBES.len() {
-                let (indices, questions) = self.scheduler.questions(kind);
-                for question in questions {
-                    let key = question.key;
+                let (indices, requests) = self.scheduler.requests(kind);
+                for request in requests {
+                    let key = request.key;
                     self.asked.push((now - self.begun, key.node.slot, key.nth));
-                    let answered = rtt(key, question.probe);
+                    let answered = rtt(key, request.probe);
                     let answer = |rtt| {
-                        (now + rtt, Answer { key, rtt: Some(rtt), from: Some(question.address) })
+                        (now + rtt, Reply { key, rtt: Some(rtt), from: Some(request.address) })
                     };
                     self.in_flight.extend(answered.map(answer));
                 }
@@ -220,11 +220,9 @@ fn run_denied(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<R
         scheduler.settle(now, &mut results);
         scheduler.begin(now);
         for asked in 0..PROBES.len() {
-            let (indices, questions) = scheduler.questions(asked);
-            let answers: Vec<Answer> = questions
-                .iter()
-                .map(|q| Answer { key: q.key, rtt, from: Some(q.address) })
-                .collect();
+            let (indices, requests) = scheduler.requests(asked);
+            let answers: Vec<Reply> =
+                requests.iter().map(|q| Reply { key: q.key, rtt, from: Some(q.address) }).collect();
             if asked == kind {
                 scheduler.denied(&indices, now);
                 continue;
@@ -266,9 +264,9 @@ fn a_reply_from_another_address_or_round_does_not_count() {
     world.run(ms(1), |_, _| None);
     let key = Key { node: id(0), turn: 1, probe: 0, nth: 0 };
     for answer in [
-        Answer { key, rtt: Some(RTT), from: Some(address(9)) },
-        Answer { key: Key { turn: 7, ..key }, rtt: Some(RTT), from: Some(address(0)) },
-        Answer {
+        Reply { key, rtt: Some(RTT), from: Some(address(9)) },
+        Reply { key: Key { turn: 7, ..key }, rtt: Some(RTT), from: Some(address(0)) },
+        Reply {
             key: Key { node: NodeId { slot: 0, generation: 1 }, ..key },
             rtt: Some(RTT),
             from: Some(address(0)),
@@ -285,7 +283,7 @@ fn setting_the_clock_does_not_affect_round_trips() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1), |_, _| None);
     let key = Key { node: id(0), turn: 1, probe: 0, nth: 0 };
-    let answer = Answer { key, rtt: Some(Duration::from_secs(3600)), from: Some(address(0)) };
+    let answer = Reply { key, rtt: Some(Duration::from_secs(3600)), from: Some(address(0)) };
     world.scheduler.answered(&answer, world.now + ms(2));
     world.run(ms(250), |_, _| None);
     assert!(world.of(0)[0].rtt.unwrap() <= ms(5));
@@ -320,14 +318,14 @@ fn requests_that_were_not_accepted_are_sent_later_and_fail_no_node() {
     let now = Instant::now();
     let mut scheduler = ProbeScheduler::new(now);
     scheduler.replan(&plan(0..10, &[NodeProbe::Tcp(22)]), now);
-    let (indices, questions) = scheduler.questions(2);
-    assert_eq!(questions.len(), 10);
+    let (indices, requests) = scheduler.requests(2);
+    assert_eq!(requests.len(), 10);
     scheduler.sent(2, &indices, 4, now);
     let mut ended = Vec::new();
     scheduler.settle(now + ms(200), &mut ended);
-    let (_, questions) = scheduler.questions(2);
-    let first_tries = questions.iter().filter(|question| question.key.nth == 0).count();
-    assert_eq!((first_tries, questions.len(), ended.len()), (6, 10, 0));
+    let (_, requests) = scheduler.requests(2);
+    let first_tries = requests.iter().filter(|request| request.key.nth == 0).count();
+    assert_eq!((first_tries, requests.len(), ended.len()), (6, 10, 0));
 }
 
 #[test]
@@ -375,7 +373,7 @@ fn a_silent_node_with_denied_probes_is_not_reported_again() {
             world.scheduler.settle(now, &mut Vec::new());
             world.scheduler.begin(now);
             for kind in 0..PROBES.len() {
-                let (indices, _) = world.scheduler.questions(kind);
+                let (indices, _) = world.scheduler.requests(kind);
                 rounds += indices.len();
                 world.scheduler.denied(&indices, now);
             }
