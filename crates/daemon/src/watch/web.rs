@@ -65,8 +65,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_comes_moves_and_goes_is_reported() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().join("run");
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("run");
         let (_plan, seen) = watch::channel(folder.join("port"));
         let (events, mut heard) = mpsc::channel(8);
         let task = tokio::spawn(run(seen, events));
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn invalid_content_is_no_port() {
-        let held = tempfile::tempdir().unwrap();
-        let file = held.path().join("port");
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("port");
         for (text, port) in
             [("80\n", Some(80)), ("0", None), ("65536", None), ("-1", None), ("80 22", None)]
         {

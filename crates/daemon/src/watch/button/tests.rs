@@ -23,8 +23,8 @@ async fn next_event(events: &mut mpsc::Receiver<Event>) -> Event {
 
 #[tokio::test]
 async fn presses_of_each_button_are_reported_through_a_fifo() {
-    let held = tempfile::tempdir().unwrap();
-    let path = held.path().join("file");
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("file");
     let (sender, mut events) = mpsc::channel(8);
     let (plan, seen) = watch::channel(None);
     let source = tokio::spawn(run(sender, seen));

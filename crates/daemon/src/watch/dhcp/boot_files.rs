@@ -89,9 +89,9 @@ mod tests {
 
     #[test]
     fn inaccessible_files_are_found_below_links_without_loops() {
-        let held = tempfile::tempdir().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
         // Not the temporary folder itself, which only its owner may enter.
-        let root = held.path().join("srv");
+        let root = temporary.path().join("srv");
         for file in
             ["boot/overlays/a.dtbo", "boot/kernel8.img", "serial/config.txt", "lost+found/x"]
         {
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn the_scan_of_a_huge_folder_is_limited() {
-        let held = tempfile::tempdir().unwrap();
-        let root = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
         for number in 0..MAX_ENTRIES + 10 {
             fs::write(root.join(number.to_string()), "").unwrap();
         }

@@ -64,8 +64,8 @@ mod tests {
 
     #[test]
     fn a_carrier_change_or_a_damaged_file_voids_the_record() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let (memory, port) =
             (Memory::new(&folder), Port { index: 3, mac: Mac([2; 6]), carrier_changes: 4 });
         assert!(!memory.holds(&port));

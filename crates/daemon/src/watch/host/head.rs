@@ -222,8 +222,8 @@ pub(super) mod tests {
     }
 
     /// Creates the files of a Raspberry Pi 4 in a temporary folder.
-    pub fn tree(name: &str) -> PathBuf {
-        let root = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
+    pub fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("proc/loadavg", "0.31 0.18 0.11 1/213 4711\n"),
             ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 620 kB\n"),
@@ -237,20 +237,16 @@ pub(super) mod tests {
             ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n"),
             ("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n"),
         ] {
-            put(&root, path, text);
+            put(root.path(), path, text);
         }
         root
     }
 
-    fn gone(root: &Path) {
-        fs::remove_dir_all(root).unwrap();
-    }
-
     #[test]
     fn a_healthy_pi_is_read() {
-        let root = tree("well");
-        let head = look(&root);
-        gone(&root);
+        let temporary = tree();
+        let root = temporary.path();
+        let head = look(root);
         assert_eq!((head.temperature, head.load, head.memory), (Some(48), Some(30), Some(62)));
         assert_eq!(
             (head.under_voltage, head.throttled, head.read_only),
@@ -263,7 +259,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_fifo_as_sensor_does_not_block_the_others() {
-        let root = tree("pipe");
+        let temporary = tree();
+        let root = temporary.path();
         let folder = root.join("sys/class/thermal/thermal_zone1");
         fs::create_dir_all(&folder).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -276,36 +273,35 @@ pub(super) mod tests {
         )
         .unwrap();
         let (done, seen) = std::sync::mpsc::channel();
-        let looked = root.clone();
+        let looked = root.to_owned();
         std::thread::spawn(move || done.send(look(&looked)));
         let head = seen.recv_timeout(Duration::from_secs(10));
-        gone(&root);
         assert_eq!(head.expect("it hangs").temperature, Some(48));
     }
 
     #[test]
     fn under_voltage_is_read_from_driver_or_firmware() {
-        let root = tree("volt");
-        put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let by_driver = look(&root);
+        let temporary = tree();
+        let root = temporary.path();
+        put(root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let by_driver = look(root);
         fs::remove_dir_all(root.join("sys/class/hwmon")).unwrap();
-        put(&root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
-        let by_firmware = look(&root);
-        gone(&root);
+        put(root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+        let by_firmware = look(root);
         assert_eq!((by_driver.under_voltage, by_driver.throttled), (Some(true), Some(false)));
         assert_eq!((by_firmware.under_voltage, by_firmware.throttled), (Some(true), Some(true)));
     }
 
     #[test]
     fn the_firmware_of_a_pi_5_is_found() {
-        let root = tree("pi5");
+        let temporary = tree();
+        let root = temporary.path();
         fs::remove_dir_all(root.join("sys/devices/platform/soc")).unwrap();
-        assert_eq!(throttled_file(&root), None);
+        assert_eq!(throttled_file(root), None);
         let file = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
-        put(&root, file, "0\n");
-        let found = throttled_file(&root);
+        put(root, file, "0\n");
+        let found = throttled_file(root);
         let expected = root.join(file);
-        gone(&root);
         assert_eq!(found, Some(expected));
     }
 
@@ -320,26 +316,26 @@ pub(super) mod tests {
 
     #[test]
     fn a_clock_is_set_if_timesyncd_reports_so_or_is_absent() {
-        let root = tree("clock");
+        let temporary = tree();
+        let root = temporary.path();
         let (early, late) = (
             UNIX_EPOCH + Duration::from_secs(EARLIEST - 1),
             UNIX_EPOCH + Duration::from_secs(EARLIEST),
         );
-        assert!(!is_clock_set(&root, early));
-        assert!(is_clock_set(&root, late));
+        assert!(!is_clock_set(root, early));
+        assert!(is_clock_set(root, late));
         fs::create_dir_all(root.join("run/systemd/timesync")).unwrap();
-        assert!(!is_clock_set(&root, late), "timesyncd has not synchronised yet");
-        put(&root, "run/systemd/timesync/synchronized", "");
-        assert!(is_clock_set(&root, late));
-        gone(&root);
+        assert!(!is_clock_set(root, late), "timesyncd has not synchronised yet");
+        put(root, "run/systemd/timesync/synchronized", "");
+        assert!(is_clock_set(root, late));
     }
 
     #[test]
     fn an_unusable_boot_folder_is_reported() {
-        let root = tree("boot");
+        let temporary = tree();
+        let root = temporary.path();
         let why = |path: &str| unusable(&root.join(path));
         let found = (why("sys/class"), why("missing"), why("etc/fstab"));
-        gone(&root);
         assert_eq!(found.0, None);
         assert!(found.1.unwrap().contains("No such file"));
         assert!(found.2.is_some(), "not a directory");

@@ -216,10 +216,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_unchanged_vital_is_reported_once() {
-        let view = View {
-            root: head::tests::tree("reported-once"),
-            boot_folder: Some("/nowhere/at/all".into()),
-        };
+        let root = head::tests::tree();
+        let view = View { root: root.path().into(), boot_folder: Some("/nowhere/at/all".into()) };
         let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());
         let seen = poll.read(&view, &SENSORS).await.unwrap();
         let (changed, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
@@ -235,7 +233,6 @@ mod tests {
         let seen = poll.read(&view, &SENSORS).await.unwrap();
         let (changed, near) =
             reported.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
-        std::fs::remove_dir_all(&view.root).unwrap();
         let [Vital::Head(head), Vital::Hanging(hanging)] = changed.as_slice() else {
             panic!("{changed:?}")
         };

@@ -202,14 +202,14 @@ mod tests {
 
     impl Root {
         fn with(name: &str, files: &[(&str, &str)]) -> Self {
-            let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
-            let root = held.path().to_owned();
+            let temporary = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+            let root = temporary.path().to_owned();
             for (path, text) in files {
                 let path = root.join(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            Self(root, held)
+            Self(root, temporary)
         }
     }
 

@@ -117,7 +117,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hanging_sensor_is_reported_and_skipped_until_it_returns() {
-        let view = View { root: tree("hangs"), boot_folder: None };
+        let root = tree();
+        let view = View { root: root.path().into(), boot_folder: None };
         let mut sensors = SENSORS;
         sensors[1] = ("the stuck one", stuck);
         let mut poll = SensorPoll { timeout: Duration::from_millis(300), ..SensorPoll::default() };
@@ -141,6 +142,5 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(100)).await;
         poll.read(&view, &sensors).await.unwrap();
         assert!(poll.hanging().is_empty(), "it came back");
-        std::fs::remove_dir_all(&view.root).unwrap();
     }
 }

@@ -146,12 +146,10 @@ fn read(root: &Path, path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn root(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
-        let root =
-            std::env::temp_dir().join(format!("bramblegate-clients-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
-            let path = root.join(path);
+            let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
@@ -163,64 +161,47 @@ mod tests {
         let network = |dhcp: &str| format!("[Match]\nName=eth1\n[Network]\nDHCP={dhcp}\n");
         let link = "ADMIN_STATE=configuring\nNETWORK_FILE=/etc/systemd/network/20-wired.network\n";
         let nm = |managed: &str| format!("[device]\nmanaged={managed}\n");
-        let asks = |name: &str, manager: Manager, files: &[(&str, &str)]| {
-            let root = root(name, files);
-            let asks = manager.asks(&root, 7, "eth1");
-            fs::remove_dir_all(&root).unwrap();
-            asks
-        };
+        let asks =
+            |manager: Manager, files: &[(&str, &str)]| manager.asks(root(files).path(), 7, "eth1");
         for (dhcp, expected) in [("yes", true), ("ipv4", true), ("ipv6", false), ("no", false)] {
             let files = [
                 ("run/systemd/netif/links/7", link),
                 ("etc/systemd/network/20-wired.network", &network(dhcp)),
             ];
-            assert_eq!(asks("networkd", Manager::Networkd, &files), expected, "{dhcp}");
+            assert_eq!(asks(Manager::Networkd, &files), expected, "{dhcp}");
         }
         assert!(!asks(
-            "unmanaged",
             Manager::Networkd,
             &[("run/systemd/netif/links/7", "ADMIN_STATE=unmanaged\n")]
         ));
-        assert!(asks(
-            "nm",
-            Manager::NetworkManager,
-            &[("run/NetworkManager/devices/7", &nm("true"))]
-        ));
-        assert!(!asks(
-            "nm2",
-            Manager::NetworkManager,
-            &[("run/NetworkManager/devices/7", &nm("false"))]
-        ));
+        assert!(asks(Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("true"))]));
+        assert!(!asks(Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("false"))]));
         let pid = ("run/dhcpcd/pid", "12\n");
-        assert!(asks("dhcpcd", Manager::Dhcpcd, &[pid]));
+        assert!(asks(Manager::Dhcpcd, &[pid]));
         for conf in [
             "denyinterfaces eth*\n",
             "allowinterfaces wlan0\n",
             "interface eth1\nstatic ip_address=10.0.0.2/24\n",
             "noipv4\n",
         ] {
-            assert!(!asks("dhcpcd2", Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", conf)]), "{conf}");
+            assert!(!asks(Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", conf)]), "{conf}");
         }
         let other = "allowinterfaces eth1\ninterface wlan0\nstatic ip_address=10.0.0.2/24\n";
-        assert!(asks("dhcpcd3", Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", other)]));
-        assert!(!asks("none", Manager::Dhcpcd, &[("etc/dhcpcd.conf", "")]));
+        assert!(asks(Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", other)]));
+        assert!(!asks(Manager::Dhcpcd, &[("etc/dhcpcd.conf", "")]));
     }
 
     #[test]
     fn packet_sockets_are_parsed() {
-        let root = root(
-            "packet",
-            &[(
-                "proc/thread-self/net/packet",
-                "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
+        let root = root(&[(
+            "proc/thread-self/net/packet",
+            "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
              00000000b2b7a0b1 3      3    0003   7     1 0      0      4711  \n\
              00000000b2b7a0b2 3      2    0800   3     1 0      0      4712  \n\
              00000000b2b7a0b3 3      3    888e   7     1 0      0      4713  \n\
              00000000b2b7a0b4 3      3    0003   0     1 0      0      4714  \n",
-            )],
-        );
-        let found = packet_sockets(&root);
-        fs::remove_dir_all(&root).unwrap();
+        )]);
+        let found = packet_sockets(root.path());
         let socket = |index, inode: &str| PacketSocket { index, inode: inode.to_owned() };
         assert_eq!(found, [socket(7, "4711"), socket(3, "4712")]);
     }

@@ -221,8 +221,8 @@ mod tests {
 
     #[test]
     fn upstream_servers_of_a_stub_are_preferred_and_each_uplink_has_its_own() {
-        let held = tempfile::tempdir().unwrap();
-        let root = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
         for (path, text) in [
             ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
             ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),

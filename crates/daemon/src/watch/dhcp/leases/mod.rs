@@ -224,8 +224,8 @@ mod tests {
     // The paused clock does not advance while events are pending, so load cannot fail the test.
     #[tokio::test(start_paused = true)]
     async fn a_cancelled_wait_loses_no_change() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         assert!(timeout(SETTLE, watch.changed()).await.is_err(), "the file was not written");
@@ -242,8 +242,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_file_being_rewritten_loses_no_lease() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         let line = |last: u32| format!("0 b8:27:eb:00:00:0{last} 192.168.50.10{last} * *\n");
@@ -263,8 +263,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_recreated_folder_is_watched_again() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
@@ -276,8 +276,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn changes_in_place_and_replacement_are_reported() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let (sender, mut events) = mpsc::channel(16);
         let task = tokio::spawn(run(sender, path.clone()));
