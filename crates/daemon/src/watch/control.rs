@@ -57,19 +57,19 @@ fn reply(result: Result<(), String>) -> Vec<u8> {
 /// # Errors
 /// The socket cannot be made, or the receiver is gone (`Closed`).
 pub async fn run(
-    mut place: watch::Receiver<PathBuf>,
+    mut plan: watch::Receiver<PathBuf>,
     requests: mpsc::Sender<Request>,
 ) -> io::Result<Infallible> {
     loop {
-        let path = place.borrow_and_update().clone();
-        listen(&path, &mut place, &requests).await?;
+        let path = plan.borrow_and_update().clone();
+        listen(&path, &mut plan, &requests).await?;
     }
 }
 
 /// Serves the socket at `path` until the planned path changes.
 async fn listen(
     path: &Path,
-    place: &mut watch::Receiver<PathBuf>,
+    plan: &mut watch::Receiver<PathBuf>,
     requests: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let mut bound = Bound::at(path, SOCKET_MODE).map_err(|error| {
@@ -91,7 +91,7 @@ async fn listen(
         let accepted = tokio::select! {
             accepted = bound.accept() => accepted,
             () = requests.closed() => return Err(Closed.into()),
-            changed = place.changed() => return changed.map_err(|_| Closed.into()),
+            changed = plan.changed() => return changed.map_err(|_| Closed.into()),
         };
         let stream = match accepted {
             Ok(stream) => stream,

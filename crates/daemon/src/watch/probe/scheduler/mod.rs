@@ -307,11 +307,7 @@ impl ProbeScheduler {
     /// Records that the first `taken` of these were sent at `now`, and queues the rest again.
     pub fn sent(&mut self, kind: usize, indices: &[u32], taken: usize, now: Instant) {
         for index in indices.iter().take(taken) {
-            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
-            if ask.tries == 0 {
-                ask.begun = now;
-                self.open.push(*index);
-            }
+            let Some(ask) = self.open_round(*index, now) else { continue };
             ask.tries += 1;
             ask.stage = Stage::Waiting;
         }
@@ -323,14 +319,20 @@ impl ProbeScheduler {
     /// round.
     pub fn denied(&mut self, indices: &[u32], now: Instant) {
         for index in indices {
-            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
-            if ask.tries == 0 {
-                ask.begun = now;
-                self.open.push(*index);
-            }
+            let Some(ask) = self.open_round(*index, now) else { continue };
             ask.tries = TRIES;
             ask.stage = Stage::Denied;
         }
+    }
+
+    /// Returns a probe; its round begins at `now` if this is the first try.
+    fn open_round(&mut self, index: u32, now: Instant) -> Option<&mut Ask> {
+        let ask = self.asks.get_mut(index as usize)?;
+        if ask.tries == 0 {
+            ask.begun = now;
+            self.open.push(index);
+        }
+        Some(ask)
     }
 
     /// Returns whether any node has this kind of probe.
