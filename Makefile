@@ -96,7 +96,7 @@ lint: toolchain ## format, clippy, printed rules, boards, units, pages
 	@scripts/lint.sh
 
 # BENCH=bus,rules picks some
-bench: toolchain ## figures, side by side with other ways (13 minutes)
+bench: toolchain ## figures, side by side with other ways (half an hour)
 	@scripts/packages.sh bench
 	@scripts/unpacked.sh $(TARGET)/unpacked prometheus-node-exporter
 	$(CARGO) build --locked --release -p bramblegate-web -p bramblegate-snmp -p bramblegate-clat
