@@ -27,6 +27,7 @@ if [ ! -e "$second_boot" ]; then
     step "Docker: what it drops is named, and the remedy helps" docker_beside
     step "Docker: it holds over a restart; the venue stays out" docker_again
     step "Docker: stop and off leave its rules alone" docker_left_alone
+    step "Docker: the guide's lines keep the remedy" docker_remedy_is_kept
     echo "passed=$passed failed=$failed" >"$second_boot"
     sync
     echo "=== REBOOT"

@@ -264,12 +264,24 @@ docker_again() {
 
 docker_left_alone() { stop_and_off container_online; }
 
-# The gateway starts before Docker, and what nftables.service loads begins with `flush ruleset`.
+# The lines of the guide that keep the remedy, as they stand there.
+docker_remedy_is_kept() {
+    sed -n '/docker.service.d$/,/daemon-reload$/p' "$here/tree/docs/guide/troubleshooting.md" | sed 's/sudo //' >/run/typed
+    grep -q daemon-reload /run/typed || fail "the guide has no such lines"
+    bash -ex /run/typed
+    systemctl restart docker.service
+    all_is_well
+    iptables -S DOCKER-USER
+}
+
+# The gateway starts before Docker, and what nftables.service loads begins with `flush ruleset`. Nothing is typed.
 docker_after_reboot() {
     wait_for 60 "the gateway is up" is_active
     wait_for 120 "Docker is up" docker info
     expect "nftables.service" active "$(systemctl is-active nftables.service)"
-    put_right
+    iptables -S FORWARD
+    iptables -S DOCKER-USER
+    all_is_well
     wait_for 60 "the container is online" container_online
     venue ip -6 route add "$(status '.cluster.ipv6.prefix')" via "$head_ipv6"
     only_ssh_is_open
