@@ -178,6 +178,9 @@ play_packages() {
     stop_machines
 }
 
+# What was measured.
+figures() { tr -d '\r' <"$result" | sed -n 's/^=== said: figure: /      /p'; }
+
 # In between there is a reboot.
 play_firewalls() {
     echo "system-test: beside other firewalls"
@@ -185,7 +188,7 @@ play_firewalls() {
     follow END
     count
     stop_machines
-    tr -d '\r' <"$result" | sed -n 's/^=== said: figure: /      /p'
+    figures
 }
 
 # The machine is killed at some moment while its disk is written to, and has to be whole after the next boot. The first boot installs.
@@ -281,6 +284,7 @@ play_machine() {
         sleep 0.5
     done
     stop_machines
+    figures
     if wanted reboot; then
         host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
     fi
