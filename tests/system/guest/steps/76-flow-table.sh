@@ -14,9 +14,9 @@ venue_received() { venue cat /sys/class/net/port/statistics/rx_packets; }
 
 # A UDP connection is assured when it has gone both ways for two seconds (net/netfilter/nf_conntrack_proto_udp.c).
 open_connection() {
-    venue sh -c 'while sleep 0.3; do echo back; done | timeout 5 nc -u -l 203.0.113.80 9000' >/dev/null &
+    venue sh -c 'while sleep 0.3 && echo back; do :; done | timeout 5 nc -u -l 203.0.113.80 9000' >/dev/null &
     sleep 1
-    node sh -c 'while sleep 0.3; do echo out; done | timeout 4 nc -u -p 9001 203.0.113.80 9000' >/dev/null || true
+    node sh -c 'while sleep 0.3 && echo out; do :; done | timeout 4 nc -u -p 9001 203.0.113.80 9000' >/dev/null || true
     wait
 }
 
@@ -108,7 +108,9 @@ flow_table_gain() {
     modprobe pktgen
     write_rule_sets
     systemctl stop bramblegate.service
-    trap 'venue nft delete table netdev sink; kill $(jobs -p) 2>/dev/null; systemctl start bramblegate.service' EXIT
+    trap 'venue nft delete table netdev sink || true; kill $(jobs -p) 2>/dev/null || true; systemctl start bramblegate.service' EXIT
+    # A table that outlives its owner keeps its flags, and the kernel takes none without them in its place.
+    nft delete table inet bramblegate
     nft -f /run/with.nft
     open_connection
     set_up_generator
