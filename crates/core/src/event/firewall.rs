@@ -59,6 +59,8 @@ pub enum Traffic {
     Forwarding,
     /// datagrams among it: UDP, and the answers
     Datagrams,
+    /// what the nodes send by IPv6, and the answers, with the neighbour discovery that it takes
+    ForwardingIpv6,
     /// what the head itself asks of a venue: ARP, names and connections, with the answers
     Own,
     /// ARP between head and nodes

@@ -75,7 +75,7 @@ all_is_well() {
         [ $SECONDS -lt $deadline ] || fail "broken: $left" || return 1
         sleep 0.5
     done
-    wait_for 15 "no alert about other programs' rules" has_no_alert gateway-blocked
+    wait_for 60 "no alert about other programs' rules" has_no_alert gateway-blocked
     expect "named by doctor" "" "$(named_by_doctor)"
 }
 
@@ -83,8 +83,8 @@ named_by_doctor() {
     (bramblegate doctor --json || true) | jq -r '.checks[].findings[] | select(.code == "gateway-blocked" or .code == "uplink-blocked") | .text'
 }
 
-# The commands at the end of the alerts, a line for each alert.
-printed_remedies() { status '.alerts[] | select(.code == "gateway-blocked") | .text' | sed 's/^[^:]*: //'; }
+# The commands at the end of the alerts that name a chain, a line for each. Those that name none are about what was lost up to now.
+printed_remedies() { status '.alerts[] | select(.code == "gateway-blocked") | .text' | sed -n 's/^chain [^:]*: //p'; }
 printed_others() { [ "$(printed_remedies)" != "$1" ]; }
 
 # usage: put_right: what is broken is named, and mended by what is printed. A second round is for what was behind the first.
@@ -164,7 +164,7 @@ only_ssh_is_open() {
 
 # Rules and forwarding of others, without their counters.
 others_rules() {
-    nft -s list ruleset | awk '/^table inet bramblegate / { ours = 1 } !ours { print } /^}/ { ours = 0 }'
+    nft -s list ruleset 2>/dev/null | awk '/^table inet bramblegate / { ours = 1 } !ours { print } /^}/ { ours = 0 }'
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 }
 
@@ -274,6 +274,7 @@ docker_remedy_is_kept() {
     systemctl restart docker.service
     all_is_well
     iptables -S DOCKER-USER
+    expect "rules, each once" 2 "$(iptables -S DOCKER-USER | grep -c eth0)"
 }
 
 # The gateway starts before Docker, and what nftables.service loads begins with `flush ruleset`. Nothing is typed.
@@ -352,7 +353,7 @@ nftables_restart_unprotected() {
         last == "add" && gone { print $1 - gone; gone = 0 }
         { last = "" }' /run/heard | sort -n >/run/away
     [ -s /run/away ] || fail "the table was never away: $(cat /run/heard)"
-    awk '{ time[NR] = $1 } END { printf "figure: without protection our table was away %d times: %.1f ms (median), %.1f ms (longest)\n", NR, time[int((NR + 1) / 2)] / 1000, time[NR] / 1000 }' /run/away
+    awk '{ time[NR] = $1 } END { printf "figure: without protection our table was away %d times, as nft monitor printed it for %.1f ms (median), %.1f ms (longest)\n", NR, time[int((NR + 1) / 2)] / 1000, time[NR] / 1000 }' /run/away
     all_is_well
     rm "$(dirname "$settings")/bramblegate.toml.d/91-protect.toml"
     systemctl reload bramblegate.service

@@ -220,7 +220,7 @@ fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
     {
         place.uplinks.retain(|uplink| uplink.name == *egress);
     }
-    if matches!(traffic, Traffic::VenueIpv6 { .. }) {
+    if matches!(traffic, Traffic::VenueIpv6 { .. } | Traffic::ForwardingIpv6) {
         place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
     }
     place
@@ -246,6 +246,14 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
     for traffic in &promised {
         let place = &place_of(watch, place, *traffic);
         let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
+        // A chain that drops what is forwarded by IPv4 too is reported already.
+        let same = |drop: &Blocker| {
+            found
+                .egress
+                .as_ref()
+                .is_some_and(|by| (&by.table, &by.chain) == (&drop.table, &drop.chain))
+        };
+        let drop = drop.filter(|drop| *traffic != Traffic::ForwardingIpv6 || !same(drop));
         // Where it is dropped by IPv4 that says it all.
         let is_named = drop.is_some();
         found.traffic.extend(drop.map(|drop| (*traffic, drop)));

@@ -302,6 +302,19 @@ fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
     ]
 }
 
+/// Returns what is forwarded for the nodes by IPv6, and how nodes and head find each other.
+fn forwarded_ipv6(place: &Place) -> Vec<Packet> {
+    let each = place.uplinks.iter();
+    let cluster = Some(&place.cluster);
+    let found = [
+        Packet::discovery(cluster, None, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(None, cluster, NEIGHBOUR_ADVERTISEMENT),
+        Packet::discovery(None, cluster, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(cluster, None, NEIGHBOUR_ADVERTISEMENT).reaching(LOCAL),
+    ];
+    each.flat_map(|uplink| forwarded(place, uplink)).map(Packet::by_ipv6).chain(found).collect()
+}
+
 /// Returns what the head itself asks by this uplink, with the answers. Its connections may be to
 /// any port, names are asked for at 53.
 fn own(uplink: &Port) -> Vec<Packet> {
@@ -371,6 +384,7 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
     match traffic {
         Traffic::Forwarding => each.flat_map(|uplink| forwarded(place, uplink)).collect(),
         Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::ForwardingIpv6 => forwarded_ipv6(place),
         Traffic::Own => each.flat_map(own).collect(),
         Traffic::Addresses => leases(place),
         Traffic::Names => served_at(place, 53),

@@ -93,7 +93,10 @@ fn follow(
 
 /// Returns whether it gets through by translation of addresses, which takes connection tracking.
 const fn is_translated(traffic: Traffic) -> bool {
-    matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
+    matches!(
+        traffic,
+        Traffic::Forwarding | Traffic::Datagrams | Traffic::ForwardingIpv6 | Traffic::Port { .. }
+    )
 }
 
 /// Returns where a chain of this family, hooked in like this, sees the packet; `None`: it never
