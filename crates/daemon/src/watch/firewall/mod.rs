@@ -246,14 +246,12 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
     for traffic in &promised {
         let place = &place_of(watch, place, *traffic);
         let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
-        // A chain that drops what is forwarded by IPv4 too is reported already.
-        let same = |drop: &Blocker| {
-            found
-                .egress
-                .as_ref()
-                .is_some_and(|by| (&by.table, &by.chain) == (&drop.table, &drop.chain))
+        // A table that drops what is forwarded by IPv4 is reported already.
+        let again = |drop: &Blocker| {
+            *traffic == Traffic::ForwardingIpv6
+                && found.egress.as_ref().is_some_and(|by| by.table == drop.table)
         };
-        let drop = drop.filter(|drop| *traffic != Traffic::ForwardingIpv6 || !same(drop));
+        let drop = drop.filter(|drop| !again(drop));
         // Where it is dropped by IPv4 that says it all.
         let is_named = drop.is_some();
         found.traffic.extend(drop.map(|drop| (*traffic, drop)));
