@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bramblegate::decide::firewall::{RulesetInput, TABLE, build};
+use bramblegate::decide::firewall::{ClusterIpv6, RulesetInput, TABLE, build};
 use bramblegate::event::{Blocker, Traffic};
 use bramblegate::reconcile::firewall::FirewallReconciler;
 use bramblegate::watch::firewall::{FirewallWatch, blockers_now};
@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         trial("hooks::what_a_port_or_arp_drops_is_named_and_its_remedy_helps", || play(&PORTS)),
         trial("hooks::what_the_nodes_and_the_head_send_is_named_by_kind", || play_kinds(&KINDS)),
         trial("hooks::what_ipv6_rules_drop_is_named_and_its_remedy_helps", ipv6),
+        trial("hooks::what_drops_the_nodes_ipv6_is_named_and_its_remedy_helps", nodes_ipv6),
         trial("hooks::what_drops_mdns_is_named_and_its_remedy_helps", mdns),
         trial("hooks::what_a_bridge_drops_is_named_and_its_remedy_helps", bridge),
     ]
@@ -39,7 +40,10 @@ const fn case(rules: &'static str, dropped: &'static [Traffic]) -> Case {
     Case { rules, dropped }
 }
 
-use Traffic::{Addresses, BootFiles, Datagrams, Forwarding, Names, Neighbours, Own, Probes, Time};
+use Traffic::{
+    Addresses, BootFiles, Datagrams, Forwarding, ForwardingIpv6, Names, Neighbours, Own, Probes,
+    Time,
+};
 const SSH: Traffic = Traffic::Venue { protocol: 6, port: 22 };
 const PING: Traffic = Traffic::Venue { protocol: 1, port: 0 };
 const SSH6: Traffic = Traffic::VenueIpv6 { protocol: 6, port: 22 };
@@ -48,6 +52,7 @@ const MDNS: Traffic = Traffic::Venue { protocol: 17, port: 5353 };
 const MDNS6: Traffic = Traffic::VenueIpv6 { protocol: 17, port: 5353 };
 /// The head's IPv6 address at its uplink.
 const HEAD6: &str = "fd00:99::126";
+const VENUE6: &str = "fd00:99::1";
 const PORT: Traffic = Traffic::Port {
     protocol: 6,
     listen: 2201,
@@ -272,6 +277,38 @@ const BY_IPV6: [Case; 9] = [
     ),
 ];
 
+/// What the nodes send by IPv6, beside their IPv4.
+const NODES_IPV6: [Case; 7] = [
+    case("ip6tables-nft -P FORWARD DROP", &[ForwardingIpv6]),
+    // Docker, where the head had no IPv6 to forward before.
+    case(
+        "ip6tables-nft -N DOCKER-USER; ip6tables-nft -A DOCKER-USER -j RETURN; ip6tables-nft -A FORWARD -j DOCKER-USER
+         ip6tables-nft -A FORWARD -i docker0 -j ACCEPT; ip6tables-nft -P FORWARD DROP",
+        &[ForwardingIpv6],
+    ),
+    case("ip6tables-legacy -A FORWARD -i eth1 -p tcp -j DROP", &[ForwardingIpv6]),
+    case(
+        "nft 'add table inet t; add chain inet t f { type filter hook forward priority 10; policy drop; };
+              add rule inet t f meta nfproto ipv4 accept'",
+        &[ForwardingIpv6],
+    ),
+    case(
+        "nft 'add table inet t; add chain inet t f { type filter hook forward priority 10; policy drop; }'",
+        &[Forwarding, ForwardingIpv6],
+    ),
+    // They do not find the head.
+    case(
+        "nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; };
+              add rule ip6 t i iifname eth0 icmpv6 type nd-neighbor-solicit drop'",
+        &[ForwardingIpv6],
+    ),
+    case(
+        "nft 'add table ip6 t; add chain ip6 t f { type filter hook forward priority 0; };
+              add rule ip6 t f iifname docker0 drop; add rule ip6 t f ip6 saddr fd00:1::/32 drop'",
+        &[],
+    ),
+];
+
 /// A head that serves its node, with real programs.
 struct Serving {
     lab: Lab,
@@ -283,13 +320,13 @@ struct Serving {
 impl Serving {
     /// `port` is the cluster's.
     fn new(lab: Lab, port: &str) -> Self {
+        Self::with(lab, RulesetInput { cluster_port: Some(port.into()), ..home() })
+    }
+
+    fn with(lab: Lab, input: RulesetInput) -> Self {
         let mut reconciler = FirewallReconciler::new();
-        let input = RulesetInput {
-            cluster_port: Some(port.into()),
-            uplinks: vec!["eth1".into()],
-            dead: Vec::new(),
-            ..home()
-        };
+        let input = RulesetInput { uplinks: vec!["eth1".into()], dead: Vec::new(), ..input };
+        let port = input.cluster_port.clone().unwrap();
         load(&mut reconciler, &build(&input), true);
         let folder = PathBuf::from(sh("mktemp -d").trim());
         std::fs::write(folder.join("file"), "boot").unwrap();
@@ -324,7 +361,7 @@ impl Serving {
         echo(UdpSocket::bind("192.168.50.1:123").unwrap());
         greet(TcpListener::bind("0.0.0.0:22").unwrap());
         lab.node.run(|| greet(TcpListener::bind("0.0.0.0:22").unwrap())).join().unwrap();
-        lab.venue.run(|| greet(TcpListener::bind("0.0.0.0:7").unwrap())).join().unwrap();
+        lab.venue.run(|| greet(TcpListener::bind("[::]:7").unwrap())).join().unwrap();
         lab.venue.run(|| echo(UdpSocket::bind("0.0.0.0:53").unwrap())).join().unwrap();
         let serving = Self { lab, _sink: reconciler, dnsmasq, folder };
         for _ in 0..100 {
@@ -341,6 +378,7 @@ impl Serving {
         // Neighbour entries, complete or failed, from under other rules must not count.
         sh("ip neigh flush dev eth1");
         self.lab.venue.sh("ip -6 neigh flush dev eth0");
+        self.lab.node.sh("ip -6 neigh flush dev eth0");
         let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
         tries
             .into_iter()
@@ -391,6 +429,7 @@ impl Serving {
             Traffic::Venue { port, .. } => venue.run(move || greeted(HEAD, port)),
             Traffic::Port { listen, .. } => venue.run(move || greeted(HEAD, listen)),
             Forwarding => node.run(|| greeted(VENUE, 7)),
+            ForwardingIpv6 => node.run(|| greeted(&format!("[{VENUE6}]"), 7)),
             Datagrams => ask("10.99.0.1:53", b"?".to_vec()),
             Own => {
                 let (tcp, udp) =
@@ -408,7 +447,7 @@ impl Serving {
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
         // Where no connection of the nodes gets out, one report covers everything.
         let logged = |traffic: &Traffic| match *traffic {
-            Datagrams => case.dropped.contains(&Forwarding),
+            Datagrams | ForwardingIpv6 => case.dropped.contains(&Forwarding),
             PING6 => case.dropped.contains(&PING),
             SSH6 => case.dropped.contains(&SSH),
             MDNS6 => case.dropped.contains(&MDNS),
@@ -549,6 +588,29 @@ fn ipv6() {
     assert_eq!(serving.failing(&[SSH6, PING6]), []);
     for case in &BY_IPV6 {
         serving.play(&watch, case, &[SSH, PING, SSH6, PING6]);
+    }
+}
+
+/// The nodes' IPv6 is hidden behind the uplink's address, as their IPv4 is.
+fn nodes_ipv6() {
+    let lab = Lab::new();
+    sh(&format!(
+        "ip addr add {HEAD6}/64 dev eth1 nodad; ip addr add fd12::1/64 dev eth0 nodad
+         sysctl -qw net.ipv6.conf.all.forwarding=1"
+    ));
+    lab.venue.sh(&format!("ip addr add {VENUE6}/64 dev eth0 nodad"));
+    lab.node.sh("ip addr add fd12::11/64 dev eth0 nodad; ip route add default via fd12::1");
+    let network = "fd12::/64".parse().unwrap();
+    let given = Some(ClusterIpv6 { network, for_us_alone: true });
+    let serving = Serving::with(lab, RulesetInput { ipv6: given, ..home() });
+    let watch = FirewallWatch {
+        ipv6_uplinks: vec!["eth1".into()],
+        traffic: vec![ForwardingIpv6],
+        ..watch()
+    };
+    assert_eq!(serving.failing(&[Forwarding, ForwardingIpv6]), []);
+    for case in &NODES_IPV6 {
+        serving.play(&watch, case, &[Forwarding, ForwardingIpv6]);
     }
 }
 

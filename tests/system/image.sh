@@ -1,17 +1,18 @@
 #!/bin/bash
-# image.sh DIR [RELEASE]: the guest that `make system-test` boots, made once and kept in DIR:
+# image.sh DIR [RELEASE [PACKAGE...]]: the guest that `make system-test` boots, made once and kept in DIR, with further packages:
 #   vmlinuz  initrd  root.ext4  stamp
 # A minimal Debian with systemd and udev, Debian's own kernel (not the cloud flavour: it lacks vhci_hcd), and a tiny
 # initramfs. Whatever changes this script, kernel.sh or the release makes the image anew.
 set -euo pipefail
 umask 022
 
-out=${1:?usage: image.sh DIR [RELEASE]}
+out=${1:?usage: image.sh DIR [RELEASE [PACKAGE...]]}
 release=${2:-trixie}
+more=("${@:3}")
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/kernel.sh
 . "$here/kernel.sh"
-stamp="$release $(cat "$here/image.sh" "$here/kernel.sh" | sha256sum | cut -c1-16)"
+stamp="$release${more[*]:+ ${more[*]}} $(cat "$here/image.sh" "$here/kernel.sh" | sha256sum | cut -c1-16)"
 
 if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
     exit 0
@@ -35,7 +36,7 @@ echo "system-test: making the guest image ($release) in $out; this happens once 
 kernel_hook linux-image-amd64 >"$work/kernel-hook"
 chmod +x "$work/kernel-hook"
 
-list=$(IFS=,; echo "${packages[*]}")
+list=$(IFS=,; echo "${packages[*]}${more[*]:+,${more[*]}}")
 mmdebstrap --quiet --variant=minbase --format=tar --include="$list" \
     --customize-hook="$work/kernel-hook \"\$1\" '$work'" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -81,7 +82,8 @@ furnish() {
     echo "head" >"$root/etc/hostname"
     : >"$root/etc/fstab"
     # Installed, but only started by the step that is about it.
-    rm -f "$root/etc/systemd/system/multi-user.target.wants/"{snmpd,iperf3,dnsmasq}.service
+    rm -f "$root/etc/systemd/system/multi-user.target.wants/"{snmpd,iperf3,dnsmasq,docker,containerd,firewalld,ufw}.service \
+        "$root/etc/systemd/system/sockets.target.wants/docker.socket"
     for unit in console-getty.service serial-getty@ttyS0.service getty@tty1.service systemd-networkd-wait-online.service \
         apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
         systemd-firstboot.service nfs-blkmap.service rpcbind.service rpcbind.socket; do

@@ -7,6 +7,7 @@
 #   packages-12  the same in Debian 12
 #   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
+#   firewalls    Debian 13 with Docker, firewalld, ufw and nftables.service beside the gateway, and the flow table in use
 #   machine      everything else; what STEP... without a part picks from
 #
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
@@ -27,13 +28,13 @@ parts=()
 steps=()
 for word in "$@"; do
     case $word in
-    packages | packages-12 | stranger | cuts | machine) parts+=("$word") ;;
+    packages | packages-12 | stranger | cuts | firewalls | machine) parts+=("$word") ;;
     *) steps+=("$word") ;;
     esac
 done
 if [ ${#parts[@]} = 0 ]; then
     parts=(machine)
-    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts firewalls machine)
 fi
 wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
@@ -67,6 +68,10 @@ trap 'exit 130' INT TERM
 
 release_of() { if [ "$1" = packages-12 ]; then echo bookworm; else echo trixie; fi; }
 for part in "${parts[@]}"; do
+    if [ "$part" = firewalls ]; then
+        tests/system/image.sh "$cache/trixie-firewalls" trixie docker.io docker-cli iptables firewalld ufw conntrack
+        continue
+    fi
     release=$(release_of "$part")
     tests/system/image.sh "$cache/$release" "$release"
 done
@@ -173,6 +178,19 @@ play_packages() {
     stop_machines
 }
 
+# What was measured.
+figures() { tr -d '\r' <"$result" | sed -n 's/^=== said: figure: /      /p'; }
+
+# In between there is a reboot.
+play_firewalls() {
+    echo "system-test: beside other firewalls"
+    boot firewalls trixie-firewalls firewalls "$cache/trixie-firewalls/root.ext4,snapshot=on"
+    follow END
+    count
+    stop_machines
+    figures
+}
+
 # The machine is killed at some moment while its disk is written to, and has to be whole after the next boot. The first boot installs.
 play_cuts() {
     local number moment
@@ -266,6 +284,7 @@ play_machine() {
         sleep 0.5
     done
     stop_machines
+    figures
     if wanted reboot; then
         host_step "at the reboot the panel says RESTARTING" '^|RESTARTING' "$(pictures REBOOT BEGIN)"
     fi
@@ -287,6 +306,7 @@ lane() {
             packages*) play_packages "$part" ;;
             stranger) play_stranger ;;
             cuts) play_cuts ;;
+            firewalls) play_firewalls ;;
             machine) play_machine ;;
             esac
         ) 2>&1 | sed -u "s/^/$part: /"

@@ -57,6 +57,8 @@ pub enum Traffic {
     Forwarding,
     /// UDP from the nodes through an uplink, with the replies.
     Datagrams,
+    /// From the nodes through an uplink in IPv6, with the replies and the neighbour discovery.
+    ForwardingIpv6,
     /// From the head itself to a venue: ARP, DNS and connections, with the replies.
     Own,
     /// ARP between head and nodes.

@@ -94,9 +94,9 @@ fn dropped_by_chain(dropped: &[&(Traffic, Blocker)]) -> Option<Alert> {
     let what: Vec<String> = dropped.iter().map(|(traffic, _)| traffic::words(*traffic)).collect();
     let mut remedies: Vec<&str> = Vec::new();
     for command in dropped.iter().flat_map(|(_, blocker)| blocker.remedy.split("; ")) {
-        if !remedies.contains(&command) {
-            remedies.push(command);
-        }
+        // What makes the others take effect (`firewall-cmd --reload`) comes after all of them.
+        remedies.retain(|known| *known != command);
+        remedies.push(command);
     }
     let vital = dropped.iter().any(|(traffic, _)| traffic::is_vital(*traffic));
     let severity = if vital { Severity::Fault } else { Severity::Warning };
@@ -202,5 +202,35 @@ fn foreign_sources(
              {cluster}{latest}: find the board (sudo tcpdump -eni {port} ip and not net \
              {cluster}) and give it an address in {cluster}"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedies_of_a_chain_end_with_what_makes_them_take_effect() {
+        let cut = |traffic: Traffic, command: &str| {
+            let remedy = format!("firewall-cmd --permanent {command}; firewall-cmd --reload");
+            let (table, chain) = (Some("inet firewalld".to_owned()), Some("filter_IN".to_owned()));
+            (traffic, Blocker { table, chain, remedy })
+        };
+        let mdns = Traffic::Venue { protocol: 17, port: 5353 };
+        let blocked = [
+            cut(Traffic::Addresses, "--add-interface=eth0"),
+            cut(Traffic::Names, "--add-interface=eth0"),
+            cut(mdns, "--add-port=5353/udp"),
+        ];
+        let mut raised = Vec::new();
+        promised(&blocked, &mut raised);
+        let texts: Vec<&str> = raised.iter().map(|alert| alert.text.as_str()).collect();
+        assert!(
+            matches!(texts.as_slice(), [text] if text.ends_with(
+                ": firewall-cmd --permanent --add-interface=eth0; \
+                 firewall-cmd --permanent --add-port=5353/udp; firewall-cmd --reload"
+            )),
+            "{texts:?}"
+        );
     }
 }

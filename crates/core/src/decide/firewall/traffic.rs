@@ -35,6 +35,7 @@ pub fn promised(
     });
     let served = [
         (true, Traffic::Datagrams),
+        (cluster.ipv6.is_some(), Traffic::ForwardingIpv6),
         (true, Traffic::Own),
         (true, Traffic::Neighbours),
         (dhcp.is_some(), Traffic::Addresses),
@@ -89,6 +90,7 @@ pub fn words(traffic: Traffic) -> String {
     match traffic {
         Traffic::Forwarding => "the nodes' traffic".to_owned(),
         Traffic::Datagrams => "the nodes' datagrams (UDP)".to_owned(),
+        Traffic::ForwardingIpv6 => "the nodes' IPv6 traffic".to_owned(),
         Traffic::Own => {
             "what the head itself asks of the venue (ARP, names, connections)".to_owned()
         }

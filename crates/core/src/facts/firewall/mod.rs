@@ -65,10 +65,7 @@ impl FirewallFacts {
             Firewall::Disturbed { by } => {
                 return self.handle_disturbance(by.as_deref(), context);
             }
-            Firewall::Blocked(blocker) => {
-                self.blocker.clone_from(blocker);
-                self.passed = 0;
-            }
+            Firewall::Blocked(blocker) => self.handle_blocker(blocker.as_ref()),
             Firewall::BlockedSpare(spare) => self.spare.clone_from(spare),
             Firewall::BlockedTraffic(traffic) => self.traffic.clone_from(traffic),
             Firewall::Unheard(unheard) => self.unheard = *unheard,
@@ -92,6 +89,15 @@ impl FirewallFacts {
         let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
         let repair = self.repair_at.into_iter().chain(end);
         repair.chain(self.drops.next_deadline()).filter(|at| *at > now).min()
+    }
+
+    fn handle_blocker(&mut self, blocker: Option<&Blocker>) {
+        // What was lost up to now was lost to the chain before.
+        if self.blocker.is_some() && self.blocker.as_ref() != blocker {
+            (self.counters, self.lost, self.swallowed) = (None, 0, false);
+        }
+        self.blocker = blocker.cloned();
+        self.passed = 0;
     }
 
     fn handle_disturbance(&mut self, by: Option<&str>, context: Context<'_>) -> Option<Transition> {

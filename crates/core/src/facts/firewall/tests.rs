@@ -70,3 +70,17 @@ fn swallowed_packets_are_detected_however_often_the_counters_are_read() {
         assert_eq!(facts.swallowed, swallowed, "{forwarded} {postrouted}");
     }
 }
+
+/// As `firewall-cmd --reload` does it: everything is dropped for a moment.
+#[test]
+fn what_was_lost_to_a_chain_that_is_gone_is_explained() {
+    let blocker = Blocker { table: None, chain: None, remedy: String::new() };
+    let mut facts = FirewallFacts::default();
+    facts.count(5, 5);
+    facts.handle_blocker(Some(&blocker));
+    facts.handle_blocker(None);
+    facts.count(15, 5);
+    assert!(!facts.swallowed, "ten were lost before");
+    facts.count(18, 5);
+    assert!(facts.swallowed, "and three since then");
+}

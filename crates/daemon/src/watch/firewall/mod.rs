@@ -217,7 +217,7 @@ fn topology_for(watch: &FirewallWatch, topology: &Topology, traffic: Traffic) ->
     {
         topology.uplinks.retain(|uplink| uplink.name == *egress);
     }
-    if matches!(traffic, Traffic::VenueIpv6 { .. }) {
+    if matches!(traffic, Traffic::VenueIpv6 { .. } | Traffic::ForwardingIpv6) {
         topology.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
     }
     topology
@@ -246,9 +246,15 @@ fn judge_at(watch: &FirewallWatch, topology: &Topology, ruleset: &foreign::Rules
         if traffic == Traffic::Datagrams && found.egress.is_some() {
             continue;
         }
-        // Likewise IPv6, if IPv4 is dropped.
+        // Nor does a table that drops IPv6, if it is reported for dropping IPv4.
+        let is_reported = |(_, drop): &(Traffic, Blocker)| {
+            traffic == Traffic::ForwardingIpv6
+                && found.egress.as_ref().is_some_and(|by| by.table == drop.table)
+        };
+        let drop = drop_of(traffic).filter(|drop| !is_reported(drop));
+        // Likewise the venue's IPv6, if its IPv4 is dropped.
         let over_ipv6 = || by_ipv6(traffic).filter(|_| !watch.ipv6_uplinks.is_empty());
-        found.traffic.extend(drop_of(traffic).or_else(|| over_ipv6().and_then(drop_of)));
+        found.traffic.extend(drop.or_else(|| over_ipv6().and_then(drop_of)));
     }
     found
 }

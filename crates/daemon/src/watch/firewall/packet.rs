@@ -298,6 +298,20 @@ fn forwarded_by(topology: &Topology, uplink: &Port, protocol: u8) -> Vec<Packet>
     ]
 }
 
+/// Returns what is forwarded for the nodes in IPv6, and how nodes and head find each other.
+fn forwarded_ipv6(topology: &Topology) -> Vec<Packet> {
+    let each = topology.uplinks.iter();
+    let cluster = Some(&topology.cluster);
+    let discovery = [
+        Packet::discovery(cluster, None, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(None, cluster, NEIGHBOUR_ADVERTISEMENT),
+        Packet::discovery(None, cluster, NEIGHBOUR_SOLICITATION),
+        Packet::discovery(cluster, None, NEIGHBOUR_ADVERTISEMENT).reaching(LOCAL),
+    ];
+    let forwarded = each.flat_map(|uplink| forwarded(topology, uplink)).map(Packet::by_ipv6);
+    forwarded.chain(discovery).collect()
+}
+
 /// Returns the head's own traffic through this uplink, with replies: ARP, TCP to any port, and DNS.
 fn own(uplink: &Port) -> Vec<Packet> {
     let uplink = Some(uplink);
@@ -361,6 +375,7 @@ pub fn packets(topology: &Topology, traffic: Traffic) -> Vec<Packet> {
     match traffic {
         Traffic::Forwarding => each.flat_map(|uplink| forwarded(topology, uplink)).collect(),
         Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(topology, uplink, UDP)).collect(),
+        Traffic::ForwardingIpv6 => forwarded_ipv6(topology),
         Traffic::Own => each.flat_map(own).collect(),
         Traffic::Addresses => leases(topology),
         Traffic::Names => served_at(topology, 53),

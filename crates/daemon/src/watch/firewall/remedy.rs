@@ -89,6 +89,11 @@ fn clauses(found: &Found<'_>) -> Vec<Clause> {
     clauses
 }
 
+/// Returns whether it is what the nodes send through the head.
+const fn is_forwarded(traffic: Traffic) -> bool {
+    matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::ForwardingIpv6)
+}
+
 fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     use Stage::{Egress, Forward, Ingress, Output, Postrouting, Prerouting};
     let name = |port: &Option<super::packet::Port>| port.as_ref().map(|port| port.name.clone());
@@ -102,7 +107,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         && (found.base.priority > CONNTRACK || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4 | IPV6);
     let answer = packet.state == ESTABLISHED;
-    let forwarded = matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams);
+    let forwarded = is_forwarded(found.traffic) && packet.protocol != ICMPV6;
     let port =
         |side: &'static str| What::Port(packet.protocol, side, found.traffic.port().unwrap_or(0));
     match (found.traffic, stage) {
@@ -254,9 +259,7 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
 
 /// Returns the commands of ufw, if it can express the clauses.
 fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
-    if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams)
-        && found.base_name == "FORWARD"
-    {
+    if is_forwarded(found.traffic) && found.base_name == "FORWARD" {
         let (_, packet) = found.passing.first()?;
         // The first packet is the outgoing one.
         let (cluster, uplink) = (packet.input.as_ref()?, packet.output.as_ref()?);

@@ -96,7 +96,10 @@ fn follow(
 
 /// Returns whether the traffic needs NAT, and so connection tracking.
 const fn needs_nat(traffic: Traffic) -> bool {
-    matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
+    matches!(
+        traffic,
+        Traffic::Forwarding | Traffic::Datagrams | Traffic::ForwardingIpv6 | Traffic::Port { .. }
+    )
 }
 
 /// Returns the stage at which a base chain of this family sees the packet; `None` if it does not.
