@@ -184,7 +184,7 @@ pub struct Gateway {
     pub enabled: bool,
     pub on_stop: OnStop,
     pub protect: bool,
-    /// Further ports whose networks may reach the head and the nodes.
+    /// Ports without another role, whose networks may reach the head and the nodes.
     pub trust: Vec<PortPattern>,
 }
 
@@ -435,7 +435,7 @@ pub struct Lcd {
     pub backlight: Backlight,
     /// How long one page is shown.
     pub page_time: Duration,
-    /// False: no heartbeat.
+    /// False: no heartbeat, which distracts and distorts measurements.
     pub heartbeat: bool,
     pub emulator_script: Option<PathBuf>,
 }

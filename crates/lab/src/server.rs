@@ -21,7 +21,6 @@ use super::{Error, Result, while_doing};
 pub struct Host {
     /// `02:bb:…`
     pub mac: String,
-    /// Dotted.
     pub address: std::net::Ipv4Addr,
 }
 

@@ -25,7 +25,7 @@ const BUFFER: usize = 4 * 1024 * 1024;
 const DUMP_TRIES: usize = 4;
 /// How long to wait for a reply. Normally it is queued when the send returns.
 const REPLY_TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
-/// `MSG_DONTWAIT`
+/// `linux/socket.h`.
 const MSG_DONTWAIT: i32 = 0x40;
 
 /// The netlink protocol of a socket.

@@ -3,8 +3,7 @@
 //! | report | content after the id |
 //! |---|---|
 //! | 1 | R G B of the first LED |
-//! | 4 | mode: 0 RGB, 1 inverse RGB, 2 WS2812, 3 WS2812 mirrored; stored in EEPROM, so only read
-//! here |
+//! | 4 | mode: 0 RGB, 1 inverse RGB, 2 WS2812, 3 WS2812 mirrored; in EEPROM, so only read here |
 //! | 5 | channel, index, R G B |
 //! | 6, 7, 8, 9 | channel, then 8, 16, 32, 64 times G R B |
 //! | 0x81 | number of LEDs (Flex) |

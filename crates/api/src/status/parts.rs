@@ -278,7 +278,7 @@ pub struct Share {
     pub exported: bool,
     /// Free space for ordinary users; null: not mounted, or not permitted.
     pub free_percent: Option<u8>,
-    /// The disk is mounted.
+    /// The disk is present and mounted.
     pub mounted: bool,
     pub name: Text,
     pub path: Text,

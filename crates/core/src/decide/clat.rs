@@ -85,7 +85,7 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let (uplink, prefix) = uplinks.iter().find_map(|uplink| {
         let index = uplink.link.index;
         let (prefix, _) = facts.venue(index)?.nat64()?;
-        let leads = super::probe::leads_ipv6(facts, index);
+        let leads = facts.kernel().has_default_route(index, false);
         (leads && uplink.link.up && uplink.link.carrier).then_some((uplink, prefix))
     })?;
     Some(Order {

@@ -297,6 +297,7 @@ fn full_names(patterns: &[PortPattern]) -> impl Iterator<Item = &String> {
         _ => None,
     })
 }
+
 /// Returns the network if it is IPv4.
 fn ipv4(net: IpNet) -> Option<ipnet::Ipv4Net> {
     match net {

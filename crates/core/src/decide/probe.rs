@@ -12,7 +12,7 @@ use crate::event::{LinkIndex, NodeProbePlan, NodeTarget, Path, UplinkProbePlan, 
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
 use crate::facts::uplink::{
-    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another, leads_ipv4,
+    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another,
 };
 
 /// Returns a target for every uplink with an address and a default route; an uplink without a route
@@ -68,7 +68,7 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
     }
     let deprecated = ipv4_primary(kernel, index)
         .filter(|_| primary_address.is_some_and(|primary_address| primary_address.is_ipv6()));
-    let leads = is_probed(true) && leads_ipv4(kernel, index);
+    let leads = is_probed(true) && kernel.has_default_route(index, true);
     if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
         let path = Some(Path::Ipv4);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source) });
@@ -83,13 +83,9 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
 
 /// Returns the source address of an uplink's IPv6 traffic, if it has a default route.
 fn ipv6_source(facts: &Facts, index: LinkIndex) -> Option<IpAddr> {
-    ipv6_primary(facts.kernel(), index).filter(|_| leads_ipv6(facts, index)).map(IpAddr::V6)
-}
-
-/// Returns whether an uplink has an IPv6 default route.
-pub(super) fn leads_ipv6(facts: &Facts, index: LinkIndex) -> bool {
-    let mut routes = facts.kernel().default_routes();
-    routes.any(|route| route.index == index && !route.destination.addr().is_ipv4())
+    let kernel = facts.kernel();
+    let source = ipv6_primary(kernel, index).filter(|_| kernel.has_default_route(index, false));
+    source.map(IpAddr::V6)
 }
 
 /// Returns the target for the NAT64 discovery by an uplink's resolvers, if it has IPv6.
@@ -163,7 +159,7 @@ fn targets(settings: &Settings, facts: &Facts) -> Vec<NodeTarget> {
         .collect();
     let ping: Arc<[NodeProbe]> = [NodeProbe::Icmp].into();
     let node_target = |node: &NodeState| {
-        if !facts.nodes().is_asked(node, settings, facts.now()) {
+        if !facts.nodes().is_probed(node, settings, facts.now()) {
             return None;
         }
         let (probes, timeout) = *configured.get(node.name.as_str()).unwrap_or(&(&ping, None));

@@ -1,10 +1,9 @@
 //! Uplinks whose DHCP exchange is watched.
 
+use super::venue::is_plugged;
 use crate::event::ListeningPlan;
 use crate::facts::Facts;
 use crate::facts::uplink::UplinkView;
-
-use super::venue::is_plugged;
 
 /// Returns the uplinks with a carrier and without a usable IPv4 address.
 pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {

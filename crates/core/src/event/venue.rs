@@ -11,7 +11,8 @@ use super::{LinkIndex, Mac, Reachability, UplinkTarget};
 pub enum VenueNews {
     /// The current advertisement of a router (RFC 4861).
     Advertised { index: LinkIndex, router: Ipv6Addr, offer: RouterOffer },
-    /// NAT64 prefixes with which the uplink's resolvers synthesise AAAA records (RFC 7050).
+    /// NAT64 prefixes with which the uplink's resolvers synthesise AAAA records (RFC 7050); empty:
+    /// they synthesise none.
     Synthesised { index: LinkIndex, prefixes: Vec<Prefix> },
     /// Result of a probe of the internet by one path.
     Answers { index: LinkIndex, path: Path, reachability: Reachability },

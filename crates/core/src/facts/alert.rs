@@ -70,8 +70,9 @@ impl Acknowledgements {
         self.index.nodes.get(&code).unwrap_or(NONE)
     }
 
-    /// Returns whether all acknowledged alerts are raised. `all_stand` checks the nodes of a code
-    /// about [`SubjectKind::Nodes`], `stands` any other alert.
+    /// Returns whether all acknowledged alerts are raised, and none that an earlier run saved is
+    /// still awaited. `all_stand` checks the nodes of a code about [`SubjectKind::Nodes`], `stands`
+    /// any other alert.
     pub fn all_stand(
         &self,
         stands: impl Fn(&AlertId) -> bool,

@@ -117,8 +117,9 @@ impl Facts {
         self.acknowledgements.nodes(code)
     }
 
-    /// Returns whether all acknowledged alerts are raised. `all_stand` checks the nodes of a code
-    /// about nodes' health, `stands` any other alert.
+    /// Returns whether all acknowledged alerts are raised, and none that an earlier run saved is
+    /// still awaited. `all_stand` checks the nodes of a code about nodes' health, `stands` any other
+    /// alert.
     pub fn all_acknowledged_stand(
         &self,
         stands: impl Fn(&AlertId) -> bool,
@@ -259,8 +260,8 @@ impl Facts {
     }
 
     /// Returns whether the gateway is ready (READY): the rule set is loaded, forwarding is on, and
-    /// ports and routing were applied once. An address, route or rule that the kernel rejects, or
-    /// that waits for another event, is reported but does not delay READY.
+    /// the reconcilers of ports and routing have each reported once. An address, route or rule that
+    /// the kernel rejects, or that waits for another event, is reported but does not delay READY.
     pub fn stands(&self) -> bool {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)

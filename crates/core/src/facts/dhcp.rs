@@ -198,7 +198,7 @@ impl DhcpFacts {
 
     /// Returns the first client that got no address from an exhausted range, until an address is
     /// free again or it has stopped asking.
-    pub fn want(&self) -> Option<Mac> {
+    pub fn refused(&self) -> Option<Mac> {
         self.refused.map(|client| client.mac)
     }
 }
@@ -361,8 +361,8 @@ mod tests {
         );
     }
 
-    fn wanting(facts: &Facts) -> Option<u8> {
-        facts.dhcp().want().map(|mac| mac.0[5])
+    fn refused(facts: &Facts) -> Option<u8> {
+        facts.dhcp().refused().map(|mac| mac.0[5])
     }
 
     #[test]
@@ -373,13 +373,13 @@ mod tests {
         for (board, last) in [(1, 100), (2, 101)] {
             handle(&mut facts, &Event::Lease(Change::Present(lease(board, last))));
         }
-        assert_eq!(wanting(&facts), None, "a full range alone refuses no client");
+        assert_eq!(refused(&facts), None, "a full range alone refuses no client");
         wants(&mut facts, 3, 2);
         wants(&mut facts, 4, 3);
-        assert_eq!(wanting(&facts), Some(3));
+        assert_eq!(refused(&facts), Some(3));
         let ended = Lease { valid_for: Some(Duration::ZERO), ..lease(2, 101) };
         handle(&mut facts, &Event::Lease(Change::Gone(ended)));
-        assert_eq!(wanting(&facts), None);
+        assert_eq!(refused(&facts), None);
     }
 
     #[test]
@@ -390,14 +390,14 @@ mod tests {
         wants(&mut facts, 3, 62);
         assert!(facts.dhcp().next_deadline().unwrap() > until, "it goes on asking");
         facts.apply(&Event::Tick, until);
-        assert_eq!(wanting(&facts), Some(3));
+        assert_eq!(refused(&facts), Some(3));
         handle(&mut facts, &Event::Lease(Change::Present(lease(3, 150))));
-        assert_eq!(wanting(&facts), None, "it has got one");
+        assert_eq!(refused(&facts), None, "it has got one");
         wants(&mut facts, 4, 70);
         let until = facts.dhcp().next_deadline().unwrap();
         facts.apply(&Event::Tick, until);
         assert_eq!(
-            (wanting(&facts), facts.dhcp().next_deadline()),
+            (refused(&facts), facts.dhcp().next_deadline()),
             (None, None),
             "it asks no more"
         );

@@ -62,7 +62,7 @@ pub enum Transition {
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
     /// The foreign server no longer replies, or the cable was pulled.
     ForeignDhcpGone { server: Ipv4Addr },
-    /// Users acknowledged these alerts.
+    /// Users acknowledged these alerts, each given by its code and its words on the panel.
     Acknowledged { alerts: Vec<String> },
     /// The power button was held long enough.
     PowerOffOrdered,

@@ -132,7 +132,7 @@ pub enum Internet {
     Open,
     /// HTTP is redirected to the venue's portal, all else but DNS is dropped.
     Portal,
-    /// Nothing.
+    /// Nothing: only the router itself replies.
     Dead,
     /// IPv6 only.
     DeadIpv4,

@@ -5,8 +5,7 @@
 //!
 //! | fault | effect |
 //! |---|---|
-//! | `nack [COUNT [BYTES]]` | the next COUNT writes (1) are not acknowledged, after BYTES bytes (0)
-//! |
+//! | `nack [COUNT [BYTES]]` | the next COUNT writes (1) fail (NACK) after BYTES bytes (0) |
 //! | `glitch [NIBBLE]` | a spurious pulse on E latches the data lines, or this hexadecimal digit |
 //! | `unplug` | the device is removed |
 //! | `plug` | it is back, just powered on |

@@ -2,7 +2,7 @@
 //! determines whether commands or data follow until the stop.
 //!
 //! Replaces `display-interface-i2c`, which sends each command in a transaction of its own, splits
-//! data into 16 bytes and discards bus errors.
+//! data into pieces of 16 bytes and discards bus errors.
 
 use display_interface::{DataFormat, DisplayError, WriteOnlyDataCommand};
 use embedded_hal::i2c::I2c;

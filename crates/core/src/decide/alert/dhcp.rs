@@ -32,7 +32,9 @@ pub fn alerts(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
 
 /// Raises that a board requested an address and the range is exhausted.
 fn range_exhausted(settings: &Settings, facts: &Facts, raised: &mut Vec<Alert>) {
-    let Some((mac, dhcp)) = facts.dhcp().want().zip(settings.cluster.dhcp.as_ref()) else { return };
+    let Some((mac, dhcp)) = facts.dhcp().refused().zip(settings.cluster.dhcp.as_ref()) else {
+        return;
+    };
     if verdict(settings, facts) != Verdict::Serve {
         return;
     }

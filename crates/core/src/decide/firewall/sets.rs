@@ -165,7 +165,7 @@ impl Set {
     /// Returns the update from `before` to this set; `None` if more than elements differs, or they
     /// are constant.
     fn update_from(&self, before: &Self) -> Option<SetUpdate> {
-        if !self.differs_in_elements_only(before)
+        if !self.equals_except_elements(before)
             || (self.constant && self.elements != before.elements)
         {
             return None;
@@ -183,8 +183,8 @@ impl Set {
         })
     }
 
-    /// Returns whether only elements differ.
-    fn differs_in_elements_only(&self, other: &Self) -> bool {
+    /// Returns whether the sets are equal in everything except elements.
+    fn equals_except_elements(&self, other: &Self) -> bool {
         let Self { name, key, data, constant, interval, dynamic, timeout, size, elements: _ } =
             self;
         (name, key, data) == (&other.name, &other.key, &other.data)

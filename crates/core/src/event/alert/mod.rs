@@ -208,7 +208,8 @@ impl AlertCode {
         words.replace("{}", &subject.words())
     }
 
-    /// Returns whether it is about nodes, so that it may take as long as they need to start.
+    /// Returns whether it is about nodes: after a start, it may be raised only once they have had the
+    /// time to boot.
     pub fn is_of_nodes(self) -> bool {
         self.name().starts_with("node-")
     }

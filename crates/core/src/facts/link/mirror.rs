@@ -446,7 +446,9 @@ fn apply<T: Clone + Ord>(
 ) -> bool {
     match change {
         Change::Present(object) => {
-            listed.map(|listed| listed.insert(object.clone()));
+            if let Some(listed) = listed {
+                listed.insert(object.clone());
+            }
             set.insert(object.clone())
         }
         Change::Gone(object) => set.remove(object),

@@ -11,7 +11,7 @@ use crate::event::{Instant, NodeId};
 const BEGINS_WITHIN: Duration = Duration::from_secs(120);
 /// A node that replies later than this was powered on later.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Minimum tolerance beyond the usual time; the tolerance is half of the usual time.
+/// Minimum of the tolerance beyond the usual time, which is half of the usual time.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// Holds the boot times measured at earlier starts of the machine.

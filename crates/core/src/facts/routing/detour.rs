@@ -17,7 +17,7 @@ use crate::facts::uplink::{
     BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator,
 };
 
-/// How long probes must fail before an uplink is abandoned; one round of probes takes at least
+/// How long probes must fail before an uplink is abandoned; a round that fails takes at least
 /// 1.5 s.
 const BAD_TIME: Duration = Duration::from_secs(5);
 /// How long probes must succeed before an abandoned uplink is used again.
@@ -163,7 +163,7 @@ struct Quality {
     /// `None`: unknown.
     online: Option<bool>,
     since: Instant,
-    /// Probes have failed since the port exists, and not succeeded for [`RETURN_TIME`] after that.
+    /// A probe has failed, and probes have not succeeded for [`RETURN_TIME`] since.
     was_bad: bool,
 }
 

@@ -10,7 +10,7 @@ use crate::event::NodeId;
 use crate::facts::Facts;
 use crate::facts::node::{Counts, NodeHealth, NodeState, Trouble};
 
-/// What may be wrong with a node that is up, and the alert code.
+/// What may be wrong with a node besides being down, and the alert code.
 const TROUBLES: [(Trouble, AlertCode); 3] = [
     (Trouble::Flapping, AlertCode::NodeFlapping),
     (Trouble::Lossy, AlertCode::NodeDegraded),

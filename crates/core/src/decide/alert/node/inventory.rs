@@ -82,8 +82,8 @@ fn swapped(misplaced: &WrongDevice<'_>) -> Alert {
 
 /// Returns the alerts about addresses that two boards have, up to [`NAMED`].
 fn duplicate_addresses(nodes: &Nodes) -> impl Iterator<Item = Alert> + '_ {
-    nodes.contests().take(NAMED).map(|(address, contest)| {
-        let (one, other) = contest.boards;
+    nodes.address_conflicts().take(NAMED).map(|(address, conflict)| {
+        let (one, other) = conflict.boards;
         let text = format!("two boards have the address {address} ({one} and {other})");
         Alert::new(AlertCode::NodeDuplicateAddress, Subject::Address(address), text)
     })

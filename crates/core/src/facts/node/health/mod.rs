@@ -183,7 +183,7 @@ impl Nodes {
         self.silences
     }
 
-    /// Notes carrier-up of the cluster port, from when on silent nodes may be booting.
+    /// Notes carrier-up of the cluster port: silent nodes may still be booting for a while.
     pub fn note_carrier(&mut self, now: Instant) {
         self.carrier_since = now;
     }

@@ -11,9 +11,9 @@ use super::name;
 use crate::event::{Instant, Mac};
 
 /// How long the name of an otherwise unknown board is stored: it is about to request an address.
-const STRANGERS_TIME: Duration = Duration::from_secs(60);
+const UNKNOWN_NAME_TIME: Duration = Duration::from_secs(60);
 /// Limit on such names, as they can be spoofed.
-const STRANGERS: usize = 512;
+const MAX_UNKNOWN_NAMES: usize = 512;
 
 /// Number of renames that a board may do in a burst.
 const RENAMES: u32 = 3;
@@ -76,7 +76,7 @@ impl AdvertisedNames {
         let Some(name) = name::legal(name) else { return Heard::Known };
         let (is_known, known) = known;
         // Unknown boards never displace known ones.
-        let no_room = !is_known && self.advertised.len() >= known + STRANGERS;
+        let no_room = !is_known && self.advertised.len() >= known + MAX_UNKNOWN_NAMES;
         let heard = match self.advertised.get_mut(&mac) {
             None if no_room => return Heard::NoRoom,
             None => {
@@ -167,7 +167,7 @@ impl AdvertisedNames {
 
     /// Removes what has expired. Returns whether more can expire.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
-        let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
+        let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= UNKNOWN_NAME_TIME;
         self.advertised.retain(|mac, advertised| !over(*mac, advertised.since));
         let ended =
             self.reserved.values().filter(|(_, until)| until.is_some_and(|until| until <= now));

@@ -21,9 +21,9 @@ const FLOOD_TIME: Duration = Duration::from_secs(10);
 
 /// How long a board is probed that is only known from a neighbour entry; without a reply it is
 /// probed again with each sweep, or when it is seen anew.
-const ASKED: Duration = Duration::from_millis(1500);
+const PROBING_TIME: Duration = Duration::from_millis(1500);
 /// Minimum number of rounds of these probes.
-const ASKED_ROUNDS: u32 = 4;
+const PROBING_ROUNDS: u32 = 4;
 
 /// Holds the state of the limits.
 #[derive(Debug, Clone, Default)]
@@ -110,8 +110,8 @@ fn round(count: u64) -> u64 {
 }
 
 /// Returns how long an unconfirmed board is probed.
-pub(super) fn asked_for(settings: &Settings) -> Duration {
-    ASKED.max(settings.health.interval * ASKED_ROUNDS)
+pub(super) fn probing_time(settings: &Settings) -> Duration {
+    PROBING_TIME.max(settings.health.interval * PROBING_ROUNDS)
 }
 
 impl Nodes {
@@ -127,19 +127,19 @@ impl Nodes {
 
     /// Returns whether a node is probed now: a found one that has never replied only for a while
     /// after each sweep or sighting.
-    pub fn is_asked(&self, node: &NodeState, settings: &Settings, now: Instant) -> bool {
+    pub fn is_probed(&self, node: &NodeState, settings: &Settings, now: Instant) -> bool {
         let crowd = &self.inventory.crowd;
         node.origin != Origin::Found
             || node.has_answered()
             || node.mac.is_some_and(|mac| self.has_lease(mac))
-            || now < node.heard.max(crowd.probed_at) + asked_for(settings)
+            || now < node.heard.max(crowd.probed_at) + probing_time(settings)
     }
 
     /// Begins to probe nodes again that have never replied.
     pub(super) fn probe_again(&mut self, settings: &Settings, now: Instant) {
         if self.unconfirmed(NodeId::default()).next().is_some() {
             (self.inventory.crowd.probed_at, self.inventory.crowd.probing_until) =
-                (now, Some(now + asked_for(settings)));
+                (now, Some(now + probing_time(settings)));
             self.topology_version += 1;
         }
     }

@@ -119,8 +119,8 @@ impl Nodes {
     }
 
     /// Returns the addresses that two boards use.
-    pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
-        self.inventory.sightings.contests()
+    pub fn address_conflicts(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
+        self.inventory.sightings.address_conflicts()
     }
 
     /// Returns the nodes in maintenance: names in lower case, hardware addresses of found nodes.
@@ -305,7 +305,8 @@ impl Nodes {
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
         self.evict_surplus(id, settings, now);
-        let _ = self.inventory.crowd.probing_until.get_or_insert(now + crowd::asked_for(settings));
+        let _ =
+            self.inventory.crowd.probing_until.get_or_insert(now + crowd::probing_time(settings));
         Some(id)
     }
 
@@ -359,7 +360,7 @@ impl Nodes {
             .chain(self.inventory.sightings.places(mac));
         // A known node keeps its identity while two boards use one address in turn.
         let clear = |place: &IpAddr| {
-            known.is_none() || self.contests().all(|(contested, _)| contested != *place)
+            known.is_none() || self.address_conflicts().all(|(address, _)| address != *place)
         };
         let places = places.filter(|place| in_cluster(*place, settings)).filter(clear);
         let mut there = places.filter_map(|place| self.by_address(place));

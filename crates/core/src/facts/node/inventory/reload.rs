@@ -85,7 +85,7 @@ impl Nodes {
             owner.and_then(|owner| owner.configured_address.zip(owner.configured_mac))
         {
             if known.mac.is_some_and(|mac| mac != before) {
-                self.inventory.sightings.end_contest(home);
+                self.inventory.sightings.end_conflict(home);
             }
         }
         let found = |node: &&NodeState| node.origin == Origin::Found;

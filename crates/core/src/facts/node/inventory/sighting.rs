@@ -10,7 +10,7 @@ use crate::event::{Instant, Lease, Mac};
 
 /// If two boards use one address in turn within this time, they conflict; the conflict ends this
 /// long after the last turn.
-pub const CONTEST_TIME: Duration = Duration::from_secs(120);
+pub const CONFLICT_TIME: Duration = Duration::from_secs(120);
 
 /// A lease of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Sightings {
     seen: BTreeMap<IpAddr, Sighting>,
     /// Addresses at which each board is seen.
     places: BTreeMap<Mac, BTreeSet<IpAddr>>,
-    contests: BTreeMap<IpAddr, AddressConflict>,
+    address_conflicts: BTreeMap<IpAddr, AddressConflict>,
     /// Number of entries in `seen` that are not `present`; at most [`MOST_GONE`].
     gone: usize,
 }
@@ -121,13 +121,13 @@ impl Sightings {
     }
 
     /// Returns the addresses that two boards use.
-    pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
-        self.contests.iter().map(|(address, contest)| (*address, contest))
+    pub fn address_conflicts(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
+        self.address_conflicts.iter().map(|(address, conflict)| (*address, conflict))
     }
 
     /// Returns whether neither a lease nor a conflict can expire.
     pub fn is_quiet(&self) -> bool {
-        self.contests.is_empty() && self.leases.values().all(|given| given.until.is_none())
+        self.address_conflicts.is_empty() && self.leases.values().all(|given| given.until.is_none())
     }
 
     /// Notes that a board is seen at an address. Returns the board that was there before, if it
@@ -153,11 +153,12 @@ impl Sightings {
             self.places.entry(mac).or_default().insert(address);
             return None;
         }
-        let again = known.earlier == Some(mac) && now.saturating_since(known.since) < CONTEST_TIME;
+        let again = known.earlier == Some(mac) && now.saturating_since(known.since) < CONFLICT_TIME;
         *known = Sighting { earlier: Some(before), ..fresh };
-        if again || self.contests.contains_key(&address) {
+        if again || self.address_conflicts.contains_key(&address) {
             let boards = (before.min(mac), before.max(mac));
-            self.contests.insert(address, AddressConflict { boards, until: now + CONTEST_TIME });
+            self.address_conflicts
+                .insert(address, AddressConflict { boards, until: now + CONFLICT_TIME });
         }
         self.leave(before, address);
         self.places.entry(mac).or_default().insert(address);
@@ -166,8 +167,8 @@ impl Sightings {
 
     /// Ends a conflict about an address which the settings gave to another board: the settings were
     /// its cause.
-    pub fn end_contest(&mut self, address: IpAddr) {
-        self.contests.remove(&address);
+    pub fn end_conflict(&mut self, address: IpAddr) {
+        self.address_conflicts.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
             known.earlier = None;
         }
@@ -221,9 +222,9 @@ impl Sightings {
 
     /// Removes what has expired. Returns the boards whose leases did.
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
-        self.contests.retain(|_, contest| contest.until > now);
+        self.address_conflicts.retain(|_, conflict| conflict.until > now);
         self.seen
-            .retain(|_, known| known.present || now.saturating_since(known.since) < CONTEST_TIME);
+            .retain(|_, known| known.present || now.saturating_since(known.since) < CONFLICT_TIME);
         self.gone = self.seen.values().filter(|known| !known.present).count();
         let ended = |given: &ActiveLease| given.until.is_some_and(|until| until <= now);
         let boards: Vec<Mac> =

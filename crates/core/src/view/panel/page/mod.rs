@@ -106,7 +106,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Returns the pages in turn, below or between the heading.
+    /// Returns the pages in turn, below the heading or alternating with it.
     fn playlist(&self, geometry: Geometry) -> Playlist {
         let heading = self.heading(geometry);
         let rows = heading.first().map_or(0, Vec::len);

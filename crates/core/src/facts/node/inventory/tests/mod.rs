@@ -196,8 +196,8 @@ fn swapped_boards_are_reported_until_they_are_back() {
     world.see(12, 2);
     assert_eq!(world.nodes.misplaced().count(), 0);
     world.see(11, 9);
-    let stranger = world.nodes.misplaced().next().unwrap();
-    assert_eq!((stranger.mac, stranger.node), (board(9), None));
+    let found = world.nodes.misplaced().next().unwrap();
+    assert_eq!((found.mac, found.node), (board(9), None));
     world.lose(11);
     assert_eq!(world.nodes.misplaced().count(), 0);
 }
@@ -207,16 +207,16 @@ fn boards_at_one_address_in_turn_conflict_and_a_replaced_board_does_not() {
     let mut world = World::new("");
     world.see(77, 1);
     world.see(77, 2);
-    assert_eq!(world.nodes.contests().count(), 0, "it may have been replaced");
+    assert_eq!(world.nodes.address_conflicts().count(), 0, "it may have been replaced");
     world.see(77, 1);
     assert_eq!(
-        world.nodes.contests().map(|(address, c)| (address, c.boards)).collect::<Vec<_>>(),
+        world.nodes.address_conflicts().map(|(address, c)| (address, c.boards)).collect::<Vec<_>>(),
         [(at(77), (board(1), board(2)))]
     );
     world.wait(60);
-    assert_eq!(world.nodes.contests().count(), 1);
+    assert_eq!(world.nodes.address_conflicts().count(), 1);
     world.wait(120);
-    assert_eq!(world.nodes.contests().count(), 0, "it is over");
+    assert_eq!(world.nodes.address_conflicts().count(), 0, "it is over");
 }
 
 /// The settings replace a board, and put it back.
@@ -227,11 +227,11 @@ fn boards_to_which_the_settings_give_an_address_in_turn_do_not_conflict() {
         world.settings = settings(&node("rpi1", Some(board_of_settings), Some(11)));
         world.nodes.reload(&world.settings, second(moment));
         world.nodes.seen((at(11), board(board_of_settings), true), &world.settings, second(moment));
-        assert_eq!(world.nodes.contests().count(), 0, "at {moment}");
+        assert_eq!(world.nodes.address_conflicts().count(), 0, "at {moment}");
     }
     world.nodes.seen((at(11), board(1), true), &world.settings, second(9));
     world.nodes.seen((at(11), board(4), true), &world.settings, second(9));
-    assert_eq!(world.nodes.contests().count(), 1, "not by the settings");
+    assert_eq!(world.nodes.address_conflicts().count(), 1, "not by the settings");
 }
 
 #[test]
@@ -244,19 +244,23 @@ fn an_offer_to_several_clients_is_no_conflict() {
         offered(&mut world, 150, board);
     }
     assert_eq!(
-        (world.nodes.contests().count(), world.list()),
+        (world.nodes.address_conflicts().count(), world.list()),
         (0, vec!["node-00-00-01 1 150".to_owned()])
     );
     world.lease(&lease(2, 150, None, None));
     world.see(150, 2);
-    assert_eq!(world.nodes.contests().count(), 0, "one of them has it now");
+    assert_eq!(world.nodes.address_conflicts().count(), 0, "one of them has it now");
     world.see(150, 1);
     world.see(150, 2);
-    assert_eq!(world.nodes.contests().count(), 1, "both talk");
+    assert_eq!(world.nodes.address_conflicts().count(), 1, "both talk");
     for board in [1, 2, 1] {
         offered(&mut world, 20, board);
     }
-    assert_eq!(world.nodes.contests().count(), 2, "outside the range no address is offered");
+    assert_eq!(
+        world.nodes.address_conflicts().count(),
+        2,
+        "outside the range no address is offered"
+    );
 }
 
 #[test]
@@ -325,11 +329,11 @@ fn a_conflicting_board_does_not_become_the_node() {
         world.see(12, 7);
         world.see(12, 2);
     }
-    let stranger = world.nodes.by_name("node-00-00-07").unwrap().id;
+    let found = world.nodes.by_name("node-00-00-07").unwrap().id;
     for _ in 0..3 {
         world.see(12, 7);
         world.see(12, 2);
-        assert_eq!(world.nodes.by_name("node-00-00-07").map(|node| node.id), Some(stranger));
+        assert_eq!(world.nodes.by_name("node-00-00-07").map(|node| node.id), Some(found));
     }
     assert_eq!(world.list(), ["rpi2 2 12", "node-00-00-07 7 80"]);
 }
