@@ -350,7 +350,7 @@ fn switched_off(stage: &mut Stage) {
         seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"))
     };
     stage.until("it is off", 20, off);
-    // Actions that the client takes by itself are not waited for.
+    // Time for what the client does by itself before the remedy.
     std::thread::sleep(Duration::from_secs(3));
     stage.cure("uplink-off");
     let doctor = stage.doctor();

@@ -485,7 +485,7 @@ fn ask(from: &str, to: &str, question: &[u8]) -> bool {
     socket.send_to(question, to).is_ok() && socket.recv_from(&mut [0; 600]).is_ok()
 }
 
-/// Returns a DHCPDISCOVER with the broadcast flag.
+/// Sends a DHCPDISCOVER with the broadcast flag; returns whether an answer comes.
 fn ask_broadcast() -> bool {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0];
     bytes.resize(28, 0);

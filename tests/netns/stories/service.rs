@@ -111,7 +111,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
     })
 }
 
-/// Renews the lease. The client's signal alone is not an answer yet.
+/// Renews the lease and waits for the answer: the signal only makes the client send its request.
 pub fn renew(client: &Client) -> Result<String> {
     let renewals = || {
         let log = fs::read_to_string(&client.log).unwrap_or_default();
