@@ -459,7 +459,7 @@ fn greet(listener: TcpListener) {
     });
 }
 
-/// Returns every datagram.
+/// Sends every datagram back.
 fn echo(socket: UdpSocket) {
     std::thread::spawn(move || {
         let mut bytes = [0; 64];

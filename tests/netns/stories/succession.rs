@@ -298,7 +298,7 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
     })
 }
 
-/// Returns the addresses that the head answers for a name, and the maximum TTL (seconds).
+/// Returns the addresses that the head answers for a name, and the first answer's TTL (seconds).
 fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
     inside("rpi2", move || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
