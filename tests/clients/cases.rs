@@ -534,8 +534,8 @@ fn no_client_but_udhcpc(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// Commands that need a radio, a screen or the internet are not run here: the real tools accept
-/// them. Once per release.
+/// The real tools accept the commands that no other case runs, since they need a radio, a screen or
+/// the internet. Once per release.
 fn forms(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;

@@ -87,7 +87,7 @@ fn node(name: &str, number: u8, last: u8) -> String {
     )
 }
 
-/// Applies new settings and waits until dnsmasq has read them: `mark` is one of their nodes.
+/// Applies new settings and waits until dnsmasq has them: its file of hosts has all their nodes.
 fn settle(world: &mut World, settings: &str) -> Result<()> {
     reload(world, &format!("{SERVE}{settings}"))?;
     until("dnsmasq has the new settings", || {
