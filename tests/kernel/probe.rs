@@ -452,7 +452,8 @@ fn overlap() {
         let (_plan, mut events) = probing(nodes());
         assert_eq!(round(&mut events, 2).await, ["rpi11", "rpi12"]);
     });
-    // Another program's rule diverts all packets to the uplink: a node that no packet reaches is not healthy.
+    // Another program's rule diverts all packets to the uplink: a node that no packet reaches is
+    // not healthy.
     sh("ip route add 192.168.50.0/24 dev uplink table 52; ip rule add pref 100 table 52");
     block_on(async {
         let (_plan, mut events) = probing(nodes());

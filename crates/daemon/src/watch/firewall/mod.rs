@@ -51,8 +51,8 @@ const READINGS_AFTER_CHANGE: u8 = 3;
 /// is gone.
 ///
 /// # Errors
-/// A socket cannot be opened (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is gone
-/// (`Closed`).
+/// A socket cannot be opened (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
+/// gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut watch: watch::Receiver<FirewallWatch>,
