@@ -602,15 +602,15 @@ fn neighbours_have_no_circle() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Returns a circle's members, if there is one: what is left after all entries without imports are
-/// removed repeatedly.
+/// Returns a circle's members, if there is one: what is left after all entries that import none of
+/// the others, or that none of them imports, are removed repeatedly.
 fn circle<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<BTreeSet<&'a str>> {
     let mut left: BTreeSet<&str> = edges.keys().copied().collect();
     loop {
         let imports = |name: &str| edges[name].iter().any(|to| left.contains(to));
         let stays: BTreeSet<&str> = left.iter().copied().filter(|name| imports(name)).collect();
         if stays.len() == left.len() {
-            // Also remove entries that import only those.
+            // Also remove entries that none of the others imports.
             let named = |name: &str| left.iter().any(|from| edges[from].contains(name));
             let stays: BTreeSet<&str> = left.iter().copied().filter(|name| named(name)).collect();
             if stays.len() == left.len() {

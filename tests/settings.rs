@@ -83,8 +83,7 @@ fn printed_settings_are_the_same_settings() {
     }
 }
 
-/// Escapes for man(7): backslash, and a request character at the start of a line; `…` where troff
-/// may lack it.
+/// Escapes backslashes and hyphens for man(7), and replaces `…`, which troff may lack.
 fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...")
 }

@@ -386,8 +386,8 @@ fn rust_files() -> Vec<(PathBuf, String)> {
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// A bare file name (`worker.rs`) is that of a file in a folder, or beside a file, that the same
-/// page names by its path.
+/// Returns whether a bare file name (`worker.rs`) is that of a file in a folder, or beside a file,
+/// that the same page names by its path.
 fn is_beside(name: &str, paths: &[&str]) -> bool {
     let folders = paths.iter().filter(|path| path.contains('/'));
     folders.into_iter().any(|path| {

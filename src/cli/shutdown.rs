@@ -295,7 +295,7 @@ fn write_still_up(words: &str) {
     }
 }
 
-/// Powers the head off, as any power-off does.
+/// Powers the head off through systemd, like any power-off.
 fn power_off() -> ExitCode {
     match Command::new("systemctl").args(["--no-block", "poweroff"]).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

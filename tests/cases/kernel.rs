@@ -19,8 +19,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Returns the next event for `desired` and the rung reconcilers; `None` when everything is
-    /// applied.
+    /// Returns the kernel's next events for `desired` and the rung reconcilers; none when
+    /// everything is applied.
     pub fn obey(&mut self, facts: &Facts, desired: &Desired, rung: &Resyncs) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
         let mut events: Vec<Event> =

@@ -141,7 +141,7 @@ impl Simulation {
         Err("what is desired changes with every obedience".to_owned())
     }
 
-    /// Returns a line per record: priority, message, fields. Of a rule set only the fact of a
+    /// Writes a line per record: priority, message, fields. Of a rule set only the fact of a
     /// change: its text is another output.
     fn write_down(&mut self, records: &[Record]) {
         for record in records {

@@ -350,7 +350,7 @@ fn switched_off(stage: &mut Stage) {
         seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"))
     };
     stage.until("it is off", 20, off);
-    // Actions that the client takes by itself are not waited for.
+    // Time for what the client does by itself before the remedy.
     std::thread::sleep(Duration::from_secs(3));
     stage.cure("uplink-off");
     let doctor = stage.doctor();
@@ -534,8 +534,8 @@ fn no_client_but_udhcpc(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// Commands that need a radio, a screen or the internet are not run here: the real tools accept
-/// them. Once per release.
+/// The real tools accept the commands that no other case runs, since they need a radio, a screen or
+/// the internet. Once per release.
 fn forms(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;

@@ -50,7 +50,7 @@ fn board() {
         let (sender, mut events) = mpsc::channel(16);
         let (_keep, wanted) = watch::channel(plan());
         tokio::spawn(run(wanted, sender));
-        // A board with another address does not reveal it, whatever it asks for.
+        // A board with another address is no conflict, even if it asks for ours.
         far.sh("busybox arping -q -c 2 -w 2 -I far 192.168.50.1");
         assert!(timeout(Duration::from_millis(500), events.recv()).await.is_err());
         // Its own ARP requests for other addresses reveal its address at once.

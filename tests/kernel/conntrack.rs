@@ -21,7 +21,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Returns a connection from `source` that other hosts see as `translated`.
+/// Inserts a connection from `source` that other hosts see as `translated`.
 fn connection(source: &str, port: u16, translated: &str) {
     sh(&format!(
         "conntrack -I -p tcp -s {source} -d 9.9.9.9 --sport {port} --dport 443 -r 9.9.9.9 -q {translated} \
@@ -50,7 +50,7 @@ fn only_entries_of_the_old_address_go() {
     assert_eq!(nothing, Applied::Conntrack { deleted: 0 });
 }
 
-/// Returns a connection from the laptop to the head's port, which a node answers from its own.
+/// Inserts a connection from the laptop to the head's port, which a node answers from its own.
 fn led(protocol: &str, more: &str, listen: u16, node: &str, port: u16) {
     sh(&format!(
         "conntrack -I -p {protocol} -s 10.99.0.20 -d 10.99.0.126 --sport {listen} --dport {listen} -r {node} -q 10.99.0.20 \

@@ -471,7 +471,7 @@ fn overheard() {
     });
 }
 
-/// Returns an OFFER by broadcast, like a server's answer to the transaction with this number.
+/// Sends an OFFER by broadcast, like a server's answer to the transaction with this number.
 fn forge(cable: &Cable, transaction: [u8; 4]) {
     let mut bytes = vec![2, 1, 6, 0];
     bytes.extend(transaction);

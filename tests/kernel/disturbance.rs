@@ -305,7 +305,7 @@ fn counters_are_read_back() {
     );
 }
 
-/// Returns the rules as nft lists them, with those of one chain and comment together.
+/// The rules are the ones that nft lists, with those of one chain and comment together.
 fn each_rule_that_counts_is_read_back() {
     let lab = Lab::new();
     let mut reconciler = FirewallReconciler::new();

@@ -498,7 +498,7 @@ fn greet(listener: TcpListener) {
     });
 }
 
-/// Returns every datagram.
+/// Sends every datagram back.
 fn echo(socket: UdpSocket) {
     std::thread::spawn(move || {
         let mut bytes = [0; 64];
@@ -524,7 +524,7 @@ fn ask(from: &str, to: &str, question: &[u8]) -> bool {
     socket.send_to(question, to).is_ok() && socket.recv_from(&mut [0; 600]).is_ok()
 }
 
-/// Returns a DHCPDISCOVER with the broadcast flag.
+/// Sends a DHCPDISCOVER with the broadcast flag; returns whether an answer comes.
 fn ask_broadcast() -> bool {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0];
     bytes.resize(28, 0);
@@ -572,7 +572,7 @@ fn play_kinds(cases: &[Case]) {
     let serving = Serving::new(Lab::new(), "eth0");
     let watch = FirewallWatch { traffic: vec![Datagrams, Own], ..watch() };
     for case in cases {
-        // Without ARP nothing gets through, and the report about the head's own ARP covers it.
+        // Without ARP nothing gets through, and the report about the head's own packets covers it.
         let arp = case.rules.contains("arp");
         serving.play(&watch, case, if arp { &[Own] } else { &[Forwarding, Datagrams, Own] });
     }
@@ -650,7 +650,7 @@ const MDNS_CASES: [Case; 10] = [
     case("ip6tables-nft -A OUTPUT -d ff02::fb -j DROP", &[MDNS6]),
     case("ip6tables-legacy -A INPUT -p udp --dport 5353 -j DROP", &[MDNS6]),
     case("iptables-legacy -A INPUT -d 224.0.0.0/4 -j DROP", &[MDNS]),
-    // Accepted like by ufw, and what is for other groups and ports.
+    // Rules that accept it, like ufw's, and rules for other groups and ports drop nothing.
     case(
         "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
               add rule inet t i iif lo accept; add rule inet t i ip daddr 224.0.0.251 udp dport 5353 accept;

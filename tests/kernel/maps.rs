@@ -135,7 +135,7 @@ fn greeting(from: &Namespace, address: SocketAddr) -> Option<String> {
     client.join().unwrap()
 }
 
-/// Starts a server that sends its own address, until the namespace ends.
+/// Starts a server that sends its own address to its first 64 clients.
 fn greeter(node: &Namespace, address: &str, port: u16) {
     let address: SocketAddr = SocketAddr::new(address.parse().unwrap(), port);
     let (ready, is_ready) = std::sync::mpsc::channel();

@@ -147,7 +147,8 @@ fn what_claims_a_nodes_address_is_not_refused_in_its_name() {
         "for i in 1 2 3; do nc -s {BORN} -z -w 1 {HEAD} 2201 || true
              echo x | nc -s {BORN} -u -w 1 {HEAD} 5000 || true; done"
     );
-    // The node gets a reset, and learns that a datagram was not delivered.
+    // Returns whether the node gets a reset, and whether it learns that a datagram was not
+    // delivered, when `place` sends in its name.
     let hears = |place: &Namespace| {
         lab.node.sh(&format!(
             "nft 'add table ip t; delete table ip t; add table ip t;

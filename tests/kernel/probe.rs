@@ -347,8 +347,8 @@ fn ipv6() {
     });
 }
 
-/// Answers each ping to 192.168.50.11 as that node, and also as .14 for the next rounds, which was
-/// never pinged.
+/// Sends forged replies of 192.168.50.14, an address without a board, on each ping to .11: for that
+/// round, and for those around it.
 fn forge() {
     let hears = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
     let sends = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
@@ -452,7 +452,8 @@ fn overlap() {
         let (_plan, mut events) = probing(nodes());
         assert_eq!(round(&mut events, 2).await, ["rpi11", "rpi12"]);
     });
-    // Another program's rule drops all packets: a node that no packet reaches is not healthy.
+    // Another program's rule diverts all packets to the uplink: a node that no packet reaches is
+    // not healthy.
     sh("ip route add 192.168.50.0/24 dev uplink table 52; ip rule add pref 100 table 52");
     block_on(async {
         let (_plan, mut events) = probing(nodes());

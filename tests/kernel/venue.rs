@@ -28,7 +28,8 @@ pub fn tests() -> Vec<Trial> {
 /// What the router at the other end has to send: the message, and its hop limit.
 type Order = (String, u32);
 
-/// A router, with fe80::1 and requested further addresses; and what it receives.
+/// Starts a router at fe80::1; returns where to order its advertisements, and where each router
+/// solicitation is reported.
 fn router(here: &str) -> (std::sync::mpsc::Sender<Order>, std::sync::mpsc::Receiver<()>) {
     let (order, orders) = std::sync::mpsc::channel::<Order>();
     let (asked, was_asked) = std::sync::mpsc::channel();

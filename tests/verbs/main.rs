@@ -307,8 +307,8 @@ fn a_program_at_the_socket_that_is_no_daemon_is_distinguished_from_one() {
     }
 }
 
-/// What must not reach a terminal: names of other programs, texts of servers and files are shown
-/// with these escaped.
+/// Returns whether a character must not reach a terminal: names of other programs, and texts of
+/// servers and files, are shown with these escaped.
 fn is_raw(c: char) -> bool {
     let direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     (c.is_control() && !matches!(c, '\n' | '\t')) || direction

@@ -86,7 +86,7 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the end of the program.
+    /// Waits for the end of the program; returns its status and the whole output.
     #[track_caller]
     pub fn end(mut self) -> (ExitStatus, String) {
         let start = Instant::now();

@@ -24,7 +24,7 @@ pub fn is_here() -> bool {
     here
 }
 
-/// The exporter, and its client. Only the exporter's cost counts.
+/// Starts the exporter and its client. Only the exporter's cost counts.
 pub fn start(room: &Room, list: &str) -> Result<(Running, Running)> {
     let modules = write("blackbox.yml", MODULES)?;
     let (config, listen) = (

@@ -14,8 +14,8 @@ const HEADER: usize = 16;
 const ADVERTISEMENT: u8 = 134;
 /// The type of a router solicitation.
 const SOLICITATION: u8 = 133;
-/// The hop limit of neighbour discovery, which no forwarded packet has (RFC 4861, section 6.1.2).
-const NEIGHBOUR: u8 = 255;
+/// Hop limit of a packet that no router has forwarded (RFC 4861, section 6.1.2).
+const MAX_HOP_LIMIT: u8 = 255;
 
 /// Options of neighbour discovery (IANA).
 const SOURCE_LINK_LAYER: u8 = 1;
@@ -144,7 +144,7 @@ impl Advertisement {
         source: Ipv6Addr,
         hop_limit: u8,
     ) -> Result<Self, AdvertisementError> {
-        if hop_limit != NEIGHBOUR {
+        if hop_limit != MAX_HOP_LIMIT {
             return Err(AdvertisementError::Forwarded);
         }
         if !source.is_unicast_link_local() {

@@ -290,7 +290,7 @@ fn an_answer_cached_for_one_sight_is_not_sent_to_another() {
     let anybody = ["--compressed", "--max-time", "0.7", "-H", "Accept: text/html,*/*"];
     let member = [&anybody[..], &["-H", cookie.as_str()]].concat();
     let private = ["rpi", "b8:27", "192.168.50.", "name=\"csrf\""];
-    // Each sight first in turn: the order of requests must not matter.
+    // A member first, then a visitor: the order of requests must not matter.
     for member_first in [true, false, true, false] {
         for path in ["/status.json", "/metrics", "/nodes?group=", "/", "/live", "/events"] {
             for as_member in [member_first, !member_first, member_first] {

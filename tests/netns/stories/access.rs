@@ -105,7 +105,7 @@ impl Planted {
         }
     }
 
-    /// Returns the state of root's files after a verb.
+    /// Checks that root's files are unchanged after a verb.
     fn unharmed(&self, what: &str) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let data = io(what, fs::symlink_metadata(&self.canary))?;

@@ -228,7 +228,7 @@ pub fn forwarded_port_that_leads_nowhere_is_reported() -> Result<()> {
     })
 }
 
-/// Returns the text received from `place` at an address.
+/// Returns what `place` receives from an address.
 fn hears(place: &str, to: &str) -> Result<String> {
     let (_, text) = exec(place, &format!("sleep 0.4 | timeout 3 busybox nc -w 2 {to}"))?;
     Ok(text.trim().to_owned())

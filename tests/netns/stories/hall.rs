@@ -124,7 +124,7 @@ pub fn daemon_dies_and_no_packet_is_lost() -> Result<()> {
             world.start_gateway()?;
             until("it is there again", || is(world, "venue", "v6-only+nat64"))?;
             ensure("the translator too", is(world, "clat.state", "on"))?;
-            // The decision changes what the next lookup finds.
+            // Time for what the new daemon decides after it has found this.
             std::thread::sleep(Duration::from_millis(900));
         }
         let (sent, lost) = pinger.finish()?;

@@ -248,7 +248,7 @@ pub fn control_socket_refuses_strangers_and_rubbish() -> Result<()> {
         let order = "{\"schema\":1,\"order\":\"drain\",\"node\":\"rpi1\"}\\n";
         let stranger = say(order, "setpriv --reuid 65534 --regid 65534 --clear-groups")?;
         ensure("the file's mode keeps a stranger out", !stranger.contains("\"ok\":true"))?;
-        // Even if another user made the file readable for all.
+        // Even if the file's mode is open to all.
         must("head", &format!("chmod 0666 {}", socket.display()))?;
         must("head", &format!("chmod 0755 {HOME}"))?;
         let stranger = say(order, "setpriv --reuid 65534 --regid 65534 --clear-groups")?;

@@ -120,8 +120,8 @@ pub fn nodes_have_addresses_names_and_a_way_out() -> Result<()> {
     })
 }
 
-/// A node probes its router repeatedly (RFC 4861 7.3), and drops one whose advertisement is not
-/// from a router.
+/// A node probes its router repeatedly (RFC 4861 7.3), and drops one whose neighbour advertisement
+/// lacks the router flag.
 fn the_head_says_that_it_is_a_router() -> Result<()> {
     must(
         "rpi1",

@@ -283,7 +283,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
         let amiss = alert(world, "gateway-netboot");
         let _ = std::fs::remove_dir(boot_folder());
         ensure(&format!("nothing is amiss: {amiss:?}"), amiss.is_none())?;
-        // Without the key, iPXE gets what is not iPXE, and never itself again.
+        // Without the key, iPXE is offered another loader or nothing, and never itself again.
         reload(world, &settings(""))?;
         let of = |name: &str, number| -> Result<String> {
             let kind = kinds.iter().find(|kind| kind.name == name);

@@ -16,7 +16,7 @@ const SAME: &str = "raspberrypi";
 /// The name of the second board.
 const OTHER: &str = "node-00-00-02";
 
-/// Checks that a name resolves to an address, and back.
+/// Returns whether a name resolves to an address, and back.
 fn leads(name: &str, address: &str) -> bool {
     look_up("rpi3", &format!("{name}.bramble")).contains(&format!(": {address}\n"))
         && look_up("rpi3", address).contains(&format!("name = {name}.bramble"))

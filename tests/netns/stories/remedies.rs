@@ -129,7 +129,7 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         // The next attempt comes after ten seconds at most.
         let served = || reported().is_none() && is(world, "cluster.dhcp", "serving");
         until("it is over", served).or_else(|_| until("it is over", served))?;
-        // Wait until its end: it reports the lease before it sets the address.
+        // Kept until the end: it reports the lease before it sets the address.
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         until("names too", || look_up("rpi2", "worker.bramble").contains(&address)).map(drop)

@@ -273,7 +273,7 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
             })?;
             until("the status says so", || is(world, "gateway.masquerade", "false"))?;
             ensure("the address is still shown", world.glass().concat().contains("10.99.0.126"))?;
-            // Removed settings are not restored.
+            // What was removed stays removed.
             std::thread::sleep(Duration::from_millis(500));
             same("the head's network", &untouched, &without_link_state(&network_of_head()?))?;
             reload(world, "")?;

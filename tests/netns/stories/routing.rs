@@ -315,7 +315,7 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
     })
 }
 
-/// Sends "hello" on a port of `place` until the world ends.
+/// Starts a server that sends "hello" to the first eight clients at a port of `place`.
 fn greets(place: &'static str, port: u16) -> Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

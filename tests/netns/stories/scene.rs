@@ -147,7 +147,7 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     )))
 }
 
-/// Runs a command at a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
+/// Runs a check at a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
 pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
     let check: Check = check.parse().map_err(|error| Error(format!("{error}")))?;
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))

@@ -34,8 +34,8 @@ pub fn serving(
     })
 }
 
-/// Returns the answer of a node's resolver for a name or an address; does not wait long for a
-/// missing server.
+/// Returns the head's answer to a node for a name or an address; does not wait long for a missing
+/// server.
 pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1"))
         .map(|(_, text)| text)
@@ -111,7 +111,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
     })
 }
 
-/// Renews the lease. The client's signal alone is not an answer yet.
+/// Renews the lease and waits for the answer: the signal only makes the client send its request.
 pub fn renew(client: &Client) -> Result<String> {
     let renewals = || {
         let log = fs::read_to_string(&client.log).unwrap_or_default();

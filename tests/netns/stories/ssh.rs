@@ -52,8 +52,8 @@ pub fn sshd_with(place: &str, port: &str, options: &[&str]) -> Result<Running> {
     Ok(server)
 }
 
-/// Runs the client as typed by pi; it finds included files by this variable, all others by the user
-/// database.
+/// Returns the client's command for pi: it finds included files by this variable, all others by the
+/// user database.
 fn ssh() -> String {
     format!("HOME={HOME}/pi ssh")
 }

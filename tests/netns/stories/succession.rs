@@ -87,7 +87,7 @@ fn node(name: &str, number: u8, last: u8) -> String {
     )
 }
 
-/// Applies new settings and waits until dnsmasq has read them: `mark` is one of their nodes.
+/// Applies new settings and waits until dnsmasq has them: its file of hosts has all their nodes.
 fn settle(world: &mut World, settings: &str) -> Result<()> {
     reload(world, &format!("{SERVE}{settings}"))?;
     until("dnsmasq has the new settings", || {
@@ -298,7 +298,7 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
     })
 }
 
-/// Returns the addresses that the head answers for a name, and the maximum TTL (seconds).
+/// Returns the addresses that the head answers for a name, and the first answer's TTL (seconds).
 fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
     inside("rpi2", move || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;

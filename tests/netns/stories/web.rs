@@ -13,7 +13,7 @@ use super::scene::{PLAIN, ensure, is, online, reload, reported, until};
 /// The head's additional address at the venue.
 const HEAD6: &str = "2001:db8:7::9";
 
-/// Returns what curl(1) gets in a namespace; `None` without a connection.
+/// Returns what curl(1) gets in a namespace; empty without a connection.
 fn fetch(place: &str, url: &str) -> String {
     let line = format!("curl -s -m 2 -g '{url}'");
     exec(place, &line).map(|(_, text)| text).unwrap_or_default()

@@ -27,7 +27,7 @@ pub fn play(what: &str) -> usize {
     }
 }
 
-/// Returns each datagram, from the address that it was sent to.
+/// Sends each datagram back, from the address that it was sent to.
 fn echo(address: IpAddr) -> ! {
     let socket = UdpSocket::bind((address, ECHO)).expect("a port");
     let mut buffer = vec![0; 65536];

@@ -89,7 +89,7 @@ impl Tap {
         self.socket.set_nonblocking(false).unwrap();
     }
 
-    /// Returns the next packet that another host sent.
+    /// Returns the next packet that is not outgoing.
     fn next(&self, wait: Duration) -> Option<Vec<u8>> {
         loop {
             self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).unwrap();

@@ -50,8 +50,9 @@ const READINGS_AFTER_CHANGE: u8 = 3;
 /// Reports disturbances of our table, chains that block traffic, and counters, until the receiver
 /// is gone.
 ///
-/// # Errors A socket cannot be opened (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the
-/// receiver is gone (`Closed`).
+/// # Errors
+/// A socket cannot be opened (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
+/// gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut watch: watch::Receiver<FirewallWatch>,
@@ -208,7 +209,7 @@ fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset, socket: &Socket) -> 
         .map_or_else(Blockers::default, |topology| judge_at(watch, &topology, ruleset))
 }
 
-/// Returns `place` restricted to the uplinks that this kind of traffic uses.
+/// Returns `topology` restricted to the uplinks that this kind of traffic uses.
 fn topology_for(watch: &FirewallWatch, topology: &Topology, traffic: Traffic) -> Topology {
     let mut topology = topology.clone();
     let by_egress = matches!(traffic, Traffic::Datagrams | Traffic::Own);

@@ -46,7 +46,7 @@ const TOTAL_BURST: u32 = 32;
 const RECEIVE_BUFFER: usize = 64 << 10;
 /// Maximum number of messages read in a row.
 const BATCH: usize = 16;
-/// Size of the read buffer in bytes, longer than any ordinary packet (a jumbo frame).
+/// Size of the read buffer, in bytes: a jumbo frame.
 const MAX_MESSAGE: usize = 9216;
 /// Maximum time for which the kernel drops repetitions; less if a lifetime is shorter.
 const QUIET: Duration = Duration::from_secs(600);

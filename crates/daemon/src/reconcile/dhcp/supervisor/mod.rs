@@ -35,7 +35,7 @@ const BACKOFF: Backoff =
     Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(STABLE);
 /// The longest pause after a kill by another process.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
-/// Limit on exits not caused by a kill.
+/// This many exits within this time are a crash loop; kills by another process do not count.
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
 /// Timeout for the line that logs the start, which takes milliseconds.
 const START: Duration = Duration::from_secs(5);

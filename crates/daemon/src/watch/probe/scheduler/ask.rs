@@ -102,7 +102,7 @@ pub fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// Returns the probes of the node at index `place` of the plan, without duplicates.
+/// Returns the probes of the node at index `position` of the plan, without duplicates.
 pub fn asks_of(position: u32, target: &NodeTarget, now: Instant) -> impl Iterator<Item = Ask> {
     target.probes.iter().take(MAX_PROBES).zip(0_u8..).filter_map(move |(probe, number)| {
         if target.probes.iter().take(usize::from(number)).any(|known| known == probe) {
