@@ -118,6 +118,9 @@ pub struct Route {
     pub onlink: bool,
     /// `RTA_PREFSRC`
     pub preferred_source: Option<IpAddr>,
+    /// `RTAX_MTU` of `RTA_METRICS`, in bytes: a limit below the interface's own. Of IPv4 only: the
+    /// kernel changes that of an IPv6 route in place, without an event.
+    pub mtu: Option<u32>,
 }
 
 /// An IPv6 address that an interface answers for without having it (`RTN_ANYCAST`): a program's

@@ -9,8 +9,8 @@ use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressFlags, AddressScope};
 use bramblegate_netlink::packet::link::{InetDevConf, LinkAttribute, LinkFlags, Prop, State};
 use bramblegate_netlink::packet::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteNextHop, RouteNextHopFlags, RouteProtocol,
-    RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteType, RouteVia,
 };
 use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute};
 use bramblegate_netlink::rtnetlink::{self, REPLACED, kind};
@@ -250,6 +250,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
     {
         return None;
     }
+    let ipv4 = header.address_family == AddressFamily::Inet;
     let mut hops = Vec::new();
     let mut destination = None;
     let mut route = Route {
@@ -261,6 +262,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
         protocol: header.protocol.into(),
         onlink: header.flags.contains(RouteFlags::Onlink),
         preferred_source: None,
+        mtu: None,
     };
     for attribute in read.attributes() {
         match attribute {
@@ -270,6 +272,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
             RouteAttribute::Via(via) => route.gateway = ip_of_via(&via),
             RouteAttribute::Priority(metric) => route.metric = metric,
             RouteAttribute::PrefSource(address) => route.preferred_source = ip(&address),
+            RouteAttribute::Metrics(metrics) => route.mtu = mtu_of(&metrics).filter(|_| ipv4),
             RouteAttribute::MultiPath(all) => hops = all,
             RouteAttribute::Table(table) => route.table = table,
             _ => {}
@@ -279,6 +282,14 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
         route.destination = IpNet::new(destination?, header.destination_prefix_length).ok()?;
     }
     (route.table != TABLE_LOCAL).then_some((route, hops))
+}
+
+/// Returns the limit that a route sets to its packets, in bytes.
+fn mtu_of(metrics: &[RouteMetric]) -> Option<u32> {
+    metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })
 }
 
 /// Returns the route by one of its next hops.

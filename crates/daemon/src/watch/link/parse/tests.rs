@@ -133,6 +133,20 @@ fn a_default_route_is_reported_and_a_replacement_asks_for_a_listing() {
     assert_eq!(route.destination.to_string(), "0.0.0.0/0");
 }
 
+/// An IPv6 route's is left out: the kernel changes it in place, and the end of the route would name
+/// another one than its beginning.
+#[test]
+fn the_mtu_of_a_route_is_read_of_ipv4_alone() {
+    let metrics = attribute(8, &[number(2, 1472), number(8, 1432)].concat());
+    let mut body = route_message(1, 254, &[number(4, 7), metrics].concat());
+    for mtu in [Some(1472), None] {
+        let (events, _) = events_of(kind::NEW_ROUTE, 0, &body);
+        let Event::Route(Change::Present(route)) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(route.mtu, mtu);
+        body[0] = 10;
+    }
+}
+
 #[test]
 fn the_table_local_and_unreachable_routes_are_nothing_to_us() {
     assert!(events_of(kind::NEW_ROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());
