@@ -10,7 +10,7 @@ use crate::stage::{Kind, Seen, Stage, sh};
 const SERVER: &str = "2001:db8:64::cb00:7150";
 const ADVERTISED: &str =
     "lifetime=1800 prefix=2001:db8:9::/64 nat64=2001:db8:64::/96@1800 resolver=2001:db8:9::1";
-const PROBED: &str = "[uplink.check]\nmethod = \"http\"\nurl = \"http://203.0.113.80/\"\n";
+const PROBED: &str = "[uplink.check]\nmethod = \"http\"\nurl = \"http://203.0.113.80/generate_204\"\n";
 /// Counts what comes to the venue untranslated.
 const SEEN: &str = "table netdev seen {\nchain ipv4 {\ntype filter hook ingress device lan0 \
                     priority 0\nip daddr 203.0.113.80 counter\n}\n}\n";
@@ -46,9 +46,8 @@ pub fn translator(stage: &mut Stage) {
 /// A venue that speaks IPv6 only, with a NAT64, and a server behind that.
 fn hall(stage: &mut Stage) {
     sh(&format!(
-        "ip -n venue addr flush dev lan0; ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad
+        "ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad
          ip -n venue addr add {SERVER}/128 dev lo nodad; ip -n venue link set lo up
-         ip -n venue addr add 10.99.0.1/24 dev lan0
          ip -n nodes addr add 192.168.50.11/24 dev n0; ip -n nodes route add default via 192.168.50.1"
     ));
     std::fs::write("/run/seen.nft", SEEN).unwrap();
