@@ -244,6 +244,7 @@ spawn_networkmanager() {
         '[ipv4]' method=auto may-fail=true "${@:3}" '[ipv6]' method=auto addr-gen-mode=eui64 >"$profile"
     chmod 600 "$profile"
     # It waits for udev where /sys can be written to.
+    # shellcheck disable=SC2016 # for the other shell
     spawn "$name" env -u LD_LIBRARY_PATH PATH=/usr/sbin:/usr/bin \
         sh -c 'mount -t sysfs -o ro sysfs "$0/sys" && exec chroot "$0" NetworkManager -n' "$root" >/dev/null 2>&1
 }

@@ -13,15 +13,15 @@ debs=(nftables=1.0.6-2+deb12u2 libnftables1=1.0.6-2+deb12u2 libnftnl11=1.2.4-2 l
 
 # Prints what was heard of an element.
 events() {
-    # shellcheck disable=SC2046 # one line
-    echo $(grep " element .*{ $1 " heard | cut -d' ' -f1)
+    grep " element .*{ $1 " heard | cut -d' ' -f1 | paste -sd' ' || true
 }
 
-# shellcheck disable=SC2317 # wait_until calls them
+# shellcheck disable=SC2317 # wait_until calls it
 heard() {
     [[ -n $(events "$1") ]]
 }
 
+# shellcheck disable=SC2317 # answer calls it
 listed() {
     at host nft list set ip t "$1" | grep -q "$2"
 }
