@@ -313,7 +313,7 @@ impl Stage {
                 self.write(
                     "etc/dhcpcd.conf",
                     &format!(
-                        "allowinterfaces {ports}\nnohook resolv.conf, hostname\nnodev\nslaac private\n{heed}{portal}"
+                        "allowinterfaces {ports}\nnohook resolv.conf, hostname\nnodev\nslaac private\noption interface_mtu\n{heed}{portal}"
                     ),
                 );
                 self.write("run/start-dhcpcd", "exec dhcpcd -B\n");

@@ -10,7 +10,8 @@ use crate::stage::{Kind, Seen, Stage, sh};
 const SERVER: &str = "2001:db8:64::cb00:7150";
 const ADVERTISED: &str =
     "lifetime=1800 prefix=2001:db8:9::/64 nat64=2001:db8:64::/96@1800 resolver=2001:db8:9::1";
-const PROBED: &str = "[uplink.check]\nmethod = \"http\"\nurl = \"http://203.0.113.80/generate_204\"\n";
+const PROBED: &str =
+    "[uplink.check]\nmethod = \"http\"\nurl = \"http://203.0.113.80/generate_204\"\n";
 /// Counts what comes to the venue untranslated.
 const SEEN: &str = "table netdev seen {\nchain ipv4 {\ntype filter hook ingress device lan0 \
                     priority 0\nip daddr 203.0.113.80 counter\n}\n}\n";
