@@ -1,4 +1,4 @@
-//! Lists `boards/*.toml`, so that a new board is one new file and nothing else.
+//! Embeds `boards/*.toml`, so that adding a board takes one new file.
 
 use std::error::Error;
 use std::path::PathBuf;

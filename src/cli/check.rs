@@ -1,4 +1,4 @@
-//! `bramblegate check`: are the settings right?
+//! `bramblegate check`: checks the settings.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,8 +32,7 @@ pub struct Args {
     verbosity: Verbosity,
 }
 
-/// Checks the settings and writes what was found. Exits with 0, one line and notes, or with 78 and
-/// every error.
+/// Checks the settings. Exits with 0 after a summary and notes, or with 78 after every error.
 pub fn main(args: Args) -> ExitCode {
     let file = args.file.unwrap_or(args.config.config);
     let merged = match settings::load_or_report(&file) {
@@ -66,9 +65,9 @@ pub fn main(args: Args) -> ExitCode {
             "sudo apt install dnsmasq-base",
         );
     }
-    let key = settings.shutdown.key.as_deref().map(shutdown::key::look);
-    if let Some(Err((wrong, help))) = key.filter(|_| !args.verbosity.quiet) {
-        output::note(&wrong, &help);
+    let key = settings.shutdown.key.as_deref().map(shutdown::key::check_file);
+    if let Some(Err((message, help))) = key.filter(|_| !args.verbosity.quiet) {
+        output::note(&message, &help);
     }
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! `bramblegate completions SHELL`: what a shell completes, as `make install` puts it in place.
+//! `bramblegate completions SHELL`: prints completion scripts, which `make install` installs.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub struct Args {
     pub shell: Shell,
 }
 
-/// Writes the completions of a shell. Exits with 0; with 71 if nothing can be written.
+/// Writes the completions of a shell. Exits with 0; with 71 if they cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let mut cli = visible();
     cli.set_bin_name("bramblegate");
@@ -32,7 +32,7 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(output::deliver(&String::from_utf8_lossy(&script)))
 }
 
-/// Returns the command line without its hidden verbs: a shell offers what help lists.
+/// Returns the command without its hidden verbs: a shell completes what help lists.
 fn visible() -> Command {
     let cli = Cli::command();
     let listed = cli.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();

@@ -1,4 +1,4 @@
-//! Orders to the daemon, by its control socket.
+//! Orders to the daemon over its control socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use super::{exit, settings};
 use crate::api::client::ControlClient;
 use crate::api::control::Order;
 
-/// Where the socket is without settings.
+/// The control socket if the settings cannot be read.
 const DEFAULT_SOCKET: &str = "/run/bramblegate/control.sock";
 
-/// Returns the socket that these settings name.
+/// Returns the control socket of these settings.
 pub fn configured_socket(config: &Path) -> PathBuf {
     settings::load(config)
         .map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.control)
 }
 
-/// Sends one order and returns its answer: carried out, or why not.
+/// Sends one order and returns the daemon's answer: success, or why it refuses.
 ///
 /// # Errors
-/// The socket cannot be reached, or what listens there is no control socket.
+/// The socket cannot be reached, or is not a control socket.
 pub fn send(socket: &Path, order: &Order) -> io::Result<Result<(), String>> {
     ControlClient::connect(socket)?.send(order)
 }
 
-/// Returns what to do about a socket that cannot be reached.
+/// Returns the remedy for a socket that cannot be reached.
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -42,7 +42,7 @@ pub fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the exit code where it is a matter of rights.
+/// Returns the exit code of a missing permission, if that is the error.
 pub fn code(error: &io::Error) -> Option<u8> {
     (error.kind() == io::ErrorKind::PermissionDenied).then_some(exit::NO_PERMISSION)
 }

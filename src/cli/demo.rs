@@ -1,4 +1,5 @@
-//! `bramblegate demo`: starts `bramblegate-lab`, which holds the demo's world and no rights.
+//! `bramblegate demo`: starts `bramblegate-lab`, a separate program without privileges that has the
+//! demo.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -7,15 +8,15 @@ use std::process::{Command, ExitCode};
 
 use super::{exit, output};
 
-/// The program that holds the demo.
+/// The program that has the demo.
 const LAB: &str = "bramblegate-lab";
-/// Where it is installed when it does not lie beside this program; `make install` takes another
-/// place as SYSLIB.
+/// Folder where it is installed if it is not beside this program; SYSLIB changes it for `make
+/// install`.
 const INSTALLED: &str = "/usr/lib/bramblegate";
-/// Names this program to that one, which starts it as the gateway.
+/// Environment variable with the path of this program, which the demo starts as the gateway.
 const PROGRAM: &str = "BRAMBLEGATE_PROGRAM";
 
-/// Where the demo's own `/run` holds this, a verb runs inside it.
+/// Exists only inside the demo, which has its own `/run`.
 pub const MARK: &str = "/run/bramblegate/demo";
 
 const EXAMPLES: &str = "\
@@ -40,7 +41,7 @@ pub fn is_inside() -> bool {
     Path::new(MARK).exists()
 }
 
-/// Becomes the demo. Exit 69 if its program is not installed, else that one's exit code.
+/// Replaces this process by the demo. Exits with 69 if its program is not installed.
 pub fn main(args: Args) -> ExitCode {
     let Some(lab) = program() else {
         output::error(
@@ -64,7 +65,7 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(exit::UNAVAILABLE)
 }
 
-/// Looks beside this program, below its prefix, and where it is installed by default.
+/// Returns the demo's program: beside this one, below its prefix, or in the default folder.
 pub fn program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent);

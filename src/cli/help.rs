@@ -1,15 +1,15 @@
-//! Help as people ask for it: by `help` before any verb, and on terminals of any width.
+//! Help: `help` before any verb, and lines that fit the terminal.
 
 use std::ffi::OsString;
 
 use super::demo;
 
-/// Columns of what is carried over to the next line of an example.
-const CARRIED: usize = 6;
+/// Additional indent of a continued line in an example, columns.
+const CONTINUATION: usize = 6;
 
-/// Returns the command line that answers `help` where clap's own `help` would not: for the demo,
-/// which is a program of its own, and for `help` itself.
-pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
+/// Returns the command line for the forms of `help` that clap does not handle: for the demo, which
+/// is another program, and for `help` itself.
+pub fn rewritten(line: Vec<OsString>) -> Vec<OsString> {
     let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
     let rest = match words.as_slice() {
         [_, "help", "-h" | "--help", ..] => vec!["--help"],
@@ -22,8 +22,8 @@ pub fn asked(line: Vec<OsString>) -> Vec<OsString> {
     line.into_iter().take(1).chain(rest).collect()
 }
 
-/// Returns the text in lines of at most `columns`, broken between words. The description of an
-/// example goes below its command where both do not fit.
+/// Wraps the text into lines of at most `columns`. The description of an example goes below its
+/// command if both do not fit.
 pub fn wrapped(text: &str, columns: usize) -> String {
     text.lines().map(|line| format!("{}\n", folded(line, columns))).collect()
 }
@@ -36,14 +36,14 @@ fn folded(line: &str, columns: usize) -> String {
     let indent = line.len() - body.len();
     match body.split_once("  ") {
         Some((command, meaning)) => {
-            let meaning = filled(meaning.trim_start(), indent + CARRIED, columns);
+            let meaning = filled(meaning.trim_start(), indent + CONTINUATION, columns);
             format!("{}\n{meaning}", &line[..indent + command.len()])
         }
         None => filled(body, indent, columns),
     }
 }
 
-/// Puts as many words into each line as there is room for; a longer word has a line of its own.
+/// Fills lines with words; a longer word has a line of its own.
 fn filled(text: &str, indent: usize, columns: usize) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn help_itself_has_help() {
         let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(asked(line("bramblegate help --help")), line("bramblegate --help"));
-        assert_eq!(asked(line("bramblegate help -h")), line("bramblegate --help"));
+        assert_eq!(rewritten(line("bramblegate help --help")), line("bramblegate --help"));
+        assert_eq!(rewritten(line("bramblegate help -h")), line("bramblegate --help"));
         assert_eq!(
-            asked(line("bramblegate help nodes drain")),
+            rewritten(line("bramblegate help nodes drain")),
             line("bramblegate help nodes drain")
         );
-        assert_eq!(asked(line("bramblegate demo")), line("bramblegate demo"));
+        assert_eq!(rewritten(line("bramblegate demo")), line("bramblegate demo"));
     }
 }

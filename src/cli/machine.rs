@@ -1,9 +1,8 @@
-//! The machine as the verbs that look around see it: files below a root, and other programs'
-//! answers.
+//! The machine as the verbs inspect it: files below a root, and answers of other programs.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,18 +24,18 @@ use crate::watch::host::ntp::{self, TimeAnswer};
 use crate::watch::link;
 use crate::watch::routing;
 
-/// A daemon that does not send its status in this time is not asked again.
+/// Timeout of the daemon's status.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// One that has not written a line after this long hangs.
+/// A daemon that sends no line for this long hangs.
 const SILENCE: Duration = Duration::from_secs(5);
-/// No file that is looked at is longer, bytes.
-const LONGEST: u64 = 16 << 20;
+/// Longest file to read, bytes.
+const MAX_FILE: u64 = 16 << 20;
 
-/// Everything from outside. Reads only, but for [`Machine::write`].
+/// Access to the machine. Only [`Machine::write`] and [`Machine::act`] change anything.
 #[derive(Debug, Clone)]
 pub struct Machine {
     root: PathBuf,
-    /// in tests: command line → standard output, in place of running anything
+    /// In tests: command line → standard output, in place of running programs.
     answers: Option<BTreeMap<String, String>>,
 }
 
@@ -46,12 +45,7 @@ impl Machine {
         Self { root: PathBuf::from("/"), answers: None }
     }
 
-    /// Files below `root`, programs as they are; for tests in namespaces.
-    pub fn below(root: &Path) -> Self {
-        Self { root: root.to_owned(), answers: None }
-    }
-
-    /// Files below `root`, and these answers in place of programs; for tests.
+    /// Returns a machine for tests, with files below `root` and these answers of programs.
     pub fn pretend(root: &Path, answers: &[(&str, &str)]) -> Self {
         let answers = answers
             .iter()
@@ -60,7 +54,7 @@ impl Machine {
         Self { root: root.to_owned(), answers: Some(answers) }
     }
 
-    /// Returns where an absolute path is.
+    /// Maps an absolute path to one below the root.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
@@ -69,8 +63,8 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// Returns whether systemd starts the service with the machine. Of a package that was removed
-    /// and not purged Debian leaves the link, and masks the service.
+    /// Returns whether systemd starts the service at boot. A Debian package that is removed and not
+    /// purged leaves the link, and masks the service.
     pub fn is_enabled(&self, service: &str) -> bool {
         let own = self.path(&format!("/etc/systemd/system/{service}"));
         self.exists(&format!("/etc/systemd/system/multi-user.target.wants/{service}"))
@@ -94,7 +88,7 @@ impl Machine {
     }
 
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        reading::bytes(&self.path(path), LONGEST).ok()
+        reading::bytes(&self.path(path), MAX_FILE).ok()
     }
 
     /// Returns the names in a folder, sorted; none if there is no such folder.
@@ -131,7 +125,7 @@ impl Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Returns the other names that a port goes by (`ip link property add`). In tests the answer to
+    /// Returns the alternative names of a port (`ip link property add`). In tests the answer to
     /// "altnames PORT".
     pub fn alternative_names(&self, port: &str) -> Vec<String> {
         if let Some(answers) = &self.answers {
@@ -150,8 +144,7 @@ impl Machine {
         named.unwrap_or_default()
     }
 
-    /// Returns the addresses of a port that are good beyond this machine. In tests the answer to
-    /// "addresses PORT".
+    /// Returns the addresses of a port but tentative ones. In tests the answer to "addresses PORT".
     pub fn addresses(&self, port: &str) -> Vec<IpNet> {
         if let Some(answers) = &self.answers {
             let addresses = answers.get(&format!("addresses {port}"));
@@ -176,8 +169,8 @@ impl Machine {
         held.collect()
     }
 
-    /// Returns other programs' chains that drop what would be forwarded, where we may see them. In
-    /// tests the answer to "blocker": table, chain and remedy, each on a line.
+    /// Returns other programs' chains that drop forwarded traffic, if we may read them. In tests
+    /// the answer to "blocker": table, chain and remedy, each on a line.
     pub fn blockers(&self, watch: &FirewallWatch) -> Blockers {
         let Some(answers) = &self.answers else {
             return firewall::blockers_now(watch).unwrap_or_default();
@@ -193,7 +186,7 @@ impl Machine {
         Blockers { egress, ..Blockers::default() }
     }
 
-    /// Returns the ports and their addresses. In tests there are none.
+    /// Returns a dump of links, addresses, routes and rules. In tests it is empty.
     pub fn network(&self) -> Vec<Event> {
         if self.answers.is_some() {
             return Vec::new();
@@ -201,7 +194,7 @@ impl Machine {
         link::snapshot().unwrap_or_default()
     }
 
-    /// Returns what our rules have dropped, by their comments, where we may see them. In tests each
+    /// Returns what our rules have dropped, by their comments, if we may read them. In tests each
     /// line of the answer to "drops" is a number and a comment.
     pub fn drops(&self) -> Vec<(String, u64)> {
         let Some(answers) = &self.answers else {
@@ -214,8 +207,8 @@ impl Machine {
             .collect()
     }
 
-    /// Returns the port by which the kernel would send to the internet what comes from `source` by
-    /// `port`, where we may ask it.
+    /// Returns the port through which the kernel would route a packet to the internet that comes
+    /// from `source` through `port`, if we may ask it.
     pub fn egress(&self, port: &str, source: IpAddr) -> Option<String> {
         if self.answers.is_some() {
             return None;
@@ -231,7 +224,7 @@ impl Machine {
         self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(egress))
     }
 
-    /// Returns those of `ways` that the kernel would not go, where we may ask it.
+    /// Returns those of `ways` that the kernel would route differently, if we may ask it.
     pub fn astray(&self, ways: &[Way]) -> Vec<Astray> {
         let ask = |mut requests: Socket| routing::astray(&mut requests, ways);
         if self.answers.is_some() {
@@ -241,7 +234,7 @@ impl Machine {
         }
     }
 
-    /// Returns how the head's own time server answers, where nodes would ask it. In tests the
+    /// Returns how the head's time server answers at the address that nodes use. In tests the
     /// answer to "time".
     pub fn time_answer(&self, address: Ipv4Addr) -> TimeAnswer {
         if let Some(answers) = &self.answers {
@@ -255,18 +248,18 @@ impl Machine {
         runtime.map_or(TimeAnswer::NoAddress, |runtime| runtime.block_on(ntp::ask(address)))
     }
 
-    /// Returns the status of a daemon that runs. In tests the answer to "status".
+    /// Returns the status of a running daemon. In tests the answer to "status".
     pub fn status(&self, socket: &Path) -> Option<Snapshot> {
         if let Some(answers) = &self.answers {
-            // As the socket is read: one parser of a snapshot in the program, not two.
+            // From bytes, as the client of the socket does: this instantiates one parser, not two.
             return serde_json::from_slice(answers.get("status")?.as_bytes()).ok();
         }
         StatusClient::fetch(socket, TIMEOUT).ok().map(|(_, snapshot)| snapshot)
     }
 
-    /// Returns the process of the daemon that holds the lock of its run folder, where we may see
-    /// it. The file alone shows nothing: it outlives a daemon that was killed. In tests the number
-    /// in that file.
+    /// Returns the process that holds the lock of the daemon's run folder, if we may see it. The
+    /// file alone proves nothing: it outlives a daemon that was killed. In tests the number in that
+    /// file.
     pub fn daemon(&self, run_directory: &Path) -> Option<u32> {
         if self.answers.is_some() {
             return self.read(run_directory.join("lock").to_str()?)?.parse().ok();
@@ -290,21 +283,13 @@ impl Machine {
         }
     }
 
-    /// Returns whether a status page answers there, whatever it answers. In tests whether there is
-    /// an answer to "page ADDRESS:PORT".
+    /// Returns whether an HTTP server answers there, with any status. In tests whether there is an
+    /// answer to "page ADDRESS:PORT".
     pub fn page_answers(&self, at: SocketAddr) -> bool {
         if let Some(answers) = &self.answers {
             return answers.contains_key(&format!("page {at}"));
         }
-        let ask = || -> std::io::Result<[u8; 5]> {
-            let mut stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.set_write_timeout(Some(TIMEOUT))?;
-            write!(stream, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
-            let mut begin = [0; 5];
-            stream.read_exact(&mut begin).map(|()| begin)
-        };
-        ask().is_ok_and(|begin| begin == *b"HTTP/")
+        answer_start(at).is_ok_and(|start| start == *b"HTTP/")
     }
 
     /// Runs a program that changes something.
@@ -328,11 +313,10 @@ impl Machine {
         })
     }
 
-    /// Writes a file whole and to the disk, making its folder; an existing one is replaced in one
-    /// step.
+    /// Writes a file atomically and durably, and creates its folder.
     ///
     /// # Errors
-    /// As the file system has it, with the path.
+    /// The file system's error, with the path.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), NotWritten> {
         let target = self.path(path);
         let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
@@ -347,17 +331,27 @@ impl Machine {
         table.lines().skip(1).filter_map(route).collect()
     }
 
-    /// Returns the port of the default route with the smallest metric that is listed first.
+    /// Returns the port of the first default route, which has the smallest metric.
     pub fn default_route(&self) -> Option<String> {
         self.routes().into_iter().find(|(net, _)| net.prefix_len() == 0).map(|(_, port)| port)
     }
 }
 
-/// Why a program that changes something did not do it.
+/// Requests `/healthz`, and returns the first bytes of the answer.
+fn answer_start(at: SocketAddr) -> io::Result<[u8; 5]> {
+    let mut stream = TcpStream::connect_timeout(&at, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n")?;
+    let mut start = [0; 5];
+    stream.read_exact(&mut start).map(|()| start)
+}
+
+/// Why [`Machine::act`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     #[error("{0}: {1}")]
-    NotStarted(String, std::io::Error),
+    NotStarted(String, io::Error),
     #[error("{command}: {errors}")]
     Failed { command: String, errors: String },
 }
@@ -400,10 +394,10 @@ mod tests {
         assert_eq!(route("eth0 x y"), None);
     }
 
-    /// What is planted beside the settings leads nowhere, and what cannot be written leaves no half
-    /// of it.
+    /// A link planted beside the settings is not followed, and a failed write leaves nothing
+    /// behind.
     #[test]
-    fn settings_are_written_whole_or_not_at_all() {
+    fn settings_are_written_atomically() {
         let held = tempfile::tempdir().unwrap();
         let root = held.path().to_owned();
         let machine = Machine::pretend(&root, &[]);

@@ -1,5 +1,4 @@
-//! The verbs of the command line. Each has a room of its own with `Args` and `main(Args) ->
-//! ExitCode`.
+//! The verbs of the command line. Each has a module with `Args` and `main(Args) -> ExitCode`.
 
 pub mod check;
 pub mod completions;
@@ -37,17 +36,17 @@ use clap::{Parser, Subcommand};
 
 /// Exit codes, after sysexits(3).
 pub mod exit {
-    /// the command line is not right
+    /// The command line is wrong.
     pub const USAGE: u8 = 64;
-    /// the kernel lacks something that is needed
+    /// The kernel lacks something that is needed.
     pub const UNAVAILABLE: u8 = 69;
-    /// what is needed at the start cannot be made
+    /// Something that is needed cannot be created.
     pub const CANNOT_CREATE: u8 = 71;
-    /// another instance runs
+    /// Another instance runs.
     pub const TEMPORARY: u8 = 75;
-    /// a capability or right is missing
+    /// A capability or right is missing.
     pub const NO_PERMISSION: u8 = 77;
-    /// the settings are not right
+    /// The settings have errors.
     pub const CONFIG: u8 = 78;
 }
 
@@ -104,13 +103,13 @@ enum Verb {
     Service(service::Verb),
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     if let Some(args) = run::Args::of_service(&line) {
         return run::main(args);
     }
-    let cli = match Cli::try_parse_from(help::asked(line)) {
+    let cli = match Cli::try_parse_from(help::rewritten(line)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -139,7 +138,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes help and version to standard output, what is wrong to standard error.
+/// Writes help and version to standard output, errors to standard error.
 pub fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

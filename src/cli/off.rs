@@ -1,9 +1,9 @@
-//! `bramblegate off`.
+//! `bramblegate off`: removes what the gateway added.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::settings::DEFAULT_FILE;
 use super::{exit, output, run, share_apply};
@@ -12,9 +12,9 @@ use crate::event_loop::{InstanceLock, LockError};
 use crate::reconcile::link::LinkReconciler;
 use crate::reconcile::{dhcp, firewall, routing};
 
-/// How long an owner of the table is waited for, and in what steps.
-const PATIENCE: Duration = Duration::from_secs(1);
-const STEP: Duration = Duration::from_millis(20);
+/// How long to wait for the table's owner to exit, and the poll interval.
+const OWNER_TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const STOP: &str = "stop it first (sudo systemctl stop bramblegate)";
 const EXAMPLES: &str = "\
 Examples:
@@ -41,8 +41,8 @@ pub fn main(args: Args) -> ExitCode {
         );
         return ExitCode::from(exit::NO_PERMISSION);
     }
-    // What is taken away is known without the settings; but who names some means those, and not a
-    // slip of the finger.
+    // The settings are not needed, but if one names a file that is missing, it is probably
+    // misspelt.
     if args.config.config != Path::new(DEFAULT_FILE) && !args.config.config.exists() {
         output::error(
             &format!("off: there is no {}", args.config.config.display()),
@@ -50,14 +50,14 @@ pub fn main(args: Args) -> ExitCode {
         );
         return ExitCode::from(exit::CONFIG);
     }
-    // Held to the end: no daemon starts in between.
+    // Held to the end, so that no daemon starts meanwhile.
     let lock = InstanceLock::take(&run::run_directory());
     if let Err(LockError::Held { pid, .. }) = lock {
         let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         output::error(&format!("off: the daemon runs{who} and would put everything back"), STOP);
         return ExitCode::from(exit::TEMPORARY);
     }
-    // One with folders of its own holds another lock; before anything is taken away.
+    // A daemon with folders of its own holds another lock. Checked before anything is removed.
     if let Some(error) = owner() {
         output::failure("off", &error.message, STOP);
         return ExitCode::from(exit::TEMPORARY);
@@ -82,14 +82,14 @@ pub fn main(args: Args) -> ExitCode {
             "restart the machine: these files are in memory",
         );
     }
-    // A run with folders of its own shares nothing.
+    // A daemon with folders of its own exports nothing.
     if run::run_directory() == Path::new("/run/bramblegate") {
-        if let Err(error) = share_apply::take_back() {
+        if let Err(error) = share_apply::remove() {
             let help = "see what is in the way in /etc/exports.d and /etc/nfs.conf.d";
             output::error(&format!("off: the exports of shared disks: {error}"), help);
         }
     }
-    // Last: nothing is forwarded that is not judged.
+    // Last, so that nothing is forwarded unfiltered.
     errors.extend(firewall::remove().err().map(ApplyError::from));
     for error in &errors {
         output::failure("off", &error.message, "restart the machine: nothing of it outlives that");
@@ -104,15 +104,15 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Returns who lives and owns our table. One that has just died may need a moment to let go of it.
+/// Returns an error if a live process owns our table. One that has just died may own it a moment
+/// longer.
 fn owner() -> Option<ApplyError> {
-    let mut patience = PATIENCE;
+    let deadline = Instant::now() + OWNER_TIMEOUT;
     loop {
         let owner = firewall::owner().map(ApplyError::from);
-        if owner.is_none() || patience.is_zero() {
+        if owner.is_none() || Instant::now() >= deadline {
             return owner;
         }
-        sleep(STEP);
-        patience = patience.saturating_sub(STEP);
+        sleep(POLL_INTERVAL);
     }
 }

@@ -1,7 +1,6 @@
-//! Standard output and standard error, where a closed pipe is no reason to panic, and where names
-//! and words of others are shown and not obeyed. What is drawn with sequences of our own holds only
-//! texts that have passed that filter before: those of the status do so when they come in
-//! (`status::client`).
+//! Standard output and standard error. A closed pipe causes no panic, and control characters in
+//! texts of other programs are escaped. Functions for drawn texts, with escape sequences of our
+//! own, get parts that are escaped already: the client does that with each status it receives.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,13 +12,13 @@ use super::exit;
 use crate::config::with_help;
 use crate::event::{in_words, printable, printable_json};
 
-/// Writes to standard output. Who stops reading wants no more.
+/// Writes to standard output; a closed pipe is ignored.
 pub fn out(text: &str) {
-    let _ = is_read(text);
+    let _ = try_out(text);
 }
 
-/// Writes what a verb is asked for to standard output; the exit code. Who stops reading wants no
-/// more, but half a file on a full disk is not what was wanted: that is reported.
+/// Writes the result of a verb to standard output; returns the exit code. A closed pipe is ignored,
+/// but another error, such as a full disk, is reported: half a file is not the result.
 pub fn deliver(text: &str) -> u8 {
     deliver_drawn(&printable(text))
 }
@@ -29,7 +28,7 @@ pub fn deliver_json(text: &str) -> u8 {
     deliver_drawn(&printable_json(text))
 }
 
-/// Writes a text with sequences of our own as [`deliver`] does one without.
+/// Writes a text with escape sequences of our own as [`deliver`] does one without.
 pub fn deliver_drawn(text: &str) -> u8 {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -53,41 +52,41 @@ pub fn is_open() -> bool {
         || watched.iter().all(|fd| !fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
-/// Writes to standard output. Returns whether it still has a reader.
-pub fn is_read(text: &str) -> bool {
-    is_read_drawn(&printable(text))
+/// Writes to standard output; returns whether it still has a reader.
+pub fn try_out(text: &str) -> bool {
+    try_out_drawn(&printable(text))
 }
 
-/// Writes JSON as [`is_read`] does a text.
-pub fn is_read_json(text: &str) -> bool {
-    is_read_drawn(&printable_json(text))
+/// Writes JSON as [`try_out`] does a text.
+pub fn try_out_json(text: &str) -> bool {
+    try_out_drawn(&printable_json(text))
 }
 
-/// Writes a text with sequences of our own as [`is_read`] does one without.
-pub fn is_read_drawn(text: &str) -> bool {
+/// Writes a text with escape sequences of our own as [`try_out`] does one without.
+pub fn try_out_drawn(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
-/// Writes an error and, on a line below it, what to do about it, to standard error: the shape of
-/// every error of every verb.
-pub fn error(wrong: &str, help: &str) {
-    err(&format!("{}\n", with_help(&format!("error: {wrong}"), help)));
+/// Writes an error and, on the next line, its remedy to standard error: the format of all errors of
+/// all verbs.
+pub fn error(message: &str, help: &str) {
+    err(&format!("{}\n", with_help(&format!("error: {message}"), help)));
 }
 
-/// Writes an [`ApplyError`](crate::event::ApplyError)'s message as [`error`] does, which may carry
-/// its remedy behind a semicolon; `help` is for one that does not.
+/// Writes the message of an [`ApplyError`](crate::event::ApplyError) as [`error`] does. Its remedy
+/// follows the last semicolon; without one, `help` is the remedy.
 pub fn failure(verb: &str, message: &str, help: &str) {
-    let (wrong, help) = message.rsplit_once("; ").unwrap_or((message, help));
-    error(&format!("{verb}: {wrong}"), help);
+    let (message, help) = message.rsplit_once("; ").unwrap_or((message, help));
+    error(&format!("{verb}: {message}"), help);
 }
 
-/// Writes what is worth knowing and does not fail, in the form of [`error`].
+/// Writes a note in the format of [`error`].
 pub fn note(note: &str, help: &str) {
     err(&format!("{}\n", with_help(&format!("note: {note}"), help)));
 }
 
-/// Writes to standard error, without the numbers of errors.
+/// Writes to standard error, without the numbers of OS errors.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(printable(&in_words(text)).as_bytes());
 }
@@ -101,15 +100,15 @@ pub enum Colours {
     Never,
 }
 
-/// What `--color` says, as a number of [`Colours`].
+/// The value of `--color`, as the number of a [`Colours`].
 static WANTED: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
 
-/// Keeps what `--color` says, for all that is printed from now on.
+/// Stores the value of `--color`, for everything printed later.
 pub fn set_colours(wanted: Colours) {
     WANTED.store(wanted as u8, Ordering::Relaxed);
 }
 
-/// Returns what `--color` says: `None` for "auto".
+/// Returns the value of `--color`: `None` for "auto".
 pub fn wanted_colours() -> Option<bool> {
     match WANTED.load(Ordering::Relaxed) {
         wanted if wanted == Colours::Always as u8 => Some(true),
@@ -126,8 +125,8 @@ pub fn colours() -> bool {
     wanted_colours().unwrap_or_else(is_able)
 }
 
-/// Returns how wide the terminal on standard output is, in columns; `None` where that is none, or
-/// does not know its size.
+/// Returns the width of the terminal on standard output, in columns; `None` if there is no
+/// terminal, or its size is unknown.
 pub fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then(|| usize::from(size.ws_col))

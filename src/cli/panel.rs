@@ -1,4 +1,4 @@
-//! `bramblegate panel`.
+//! `bramblegate panel`: shows display and LED in the terminal.
 
 mod glass;
 mod live;
@@ -21,9 +21,9 @@ Examples:
   bramblegate panel --once                 one picture
   bramblegate panel | tee panel.log        a line of text for each change";
 
-/// Distinguishes the process that draws from the one that watches over the terminal.
+/// Environment variable of the process that draws; its parent guards the terminal.
 const DRAWING: &str = "BRAMBLEGATE_PANEL";
-/// The daemon cannot be reached, as for `status`.
+/// Exit code if the daemon cannot be reached, as for `status`.
 const NOT_REACHABLE: u8 = 3;
 
 /// Show display and LED in the terminal, live
@@ -52,7 +52,7 @@ pub fn main(args: Args) -> ExitCode {
     if std::env::var_os(DRAWING).is_some() {
         return finish(&socket, live::run(&socket).map(|()| 0).map_err(Error::from));
     }
-    // Before the screen is taken over: a mistake is reported where it stays to be read.
+    // Before the alternate screen is open, so that the error stays visible.
     if let Err(error) = StatusClient::connect(&socket) {
         return finish(&socket, Err(error));
     }
@@ -70,8 +70,8 @@ fn finish(socket: &Path, result: Result<u8, Error>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let wrong = format!("panel: {}: {error}", socket.display());
-            output::error(&wrong, status::remedy(&error));
+            let message = format!("panel: {}: {error}", socket.display());
+            output::error(&message, status::remedy(&error));
             ExitCode::from(NOT_REACHABLE)
         }
     }

@@ -1,5 +1,5 @@
-//! `bramblegate panel-message`: one last picture when the daemon is gone. For hooks of the service
-//! manager: hidden from help.
+//! `bramblegate panel-message`: shows a last message when the daemon is gone. For hooks of the
+//! service manager: hidden from help.
 
 use std::process::ExitCode;
 
@@ -24,12 +24,12 @@ pub struct Args {
     config: ConfigArg,
 }
 
-/// Shows a message on the panel. Exits with 0 also without a display or LED; with 71 if one that is
-/// there did not do it.
+/// Shows a message on the panel. Exits with 0 also without a display or LED; with 71 if a device
+/// that is there fails.
 pub fn main(args: Args) -> ExitCode {
-    // Without settings the board alone determines what there is.
+    // Without settings, the board alone determines the panel.
     let files = settings::read_files(&args.config.config).0;
-    let Some(merged) = panel_of(&files) else { return ExitCode::SUCCESS };
+    let Some(merged) = panel_settings(&files) else { return ExitCode::SUCCESS };
     let shown = show(&merged.settings.lcd, &args.text);
     let darkened = darken(&merged.settings.led);
     let mut code = ExitCode::SUCCESS;
@@ -55,7 +55,7 @@ fn darken(settings: &Led) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Returns the text by words over the rows; what does not fit is cut.
+/// Distributes the words over rows; the frame cuts what does not fit.
 fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     let mut rows = vec![String::new()];
     for word in text.split_whitespace() {
@@ -74,25 +74,25 @@ fn spread(text: &str, geometry: Geometry) -> Vec<String> {
     rows
 }
 
-/// Returns the settings of the panel, also when others are wrong: that is what the message may be
-/// about. What is at fault is left out in wider and wider circles.
-fn panel_of(files: &[(String, String)]) -> Option<Merged> {
-    let circles: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
-    circles.into_iter().find_map(|tables| {
+/// Returns the settings of the panel also if others are wrong: the message may be about those.
+/// Leaves out more and more tables until the others are valid.
+fn panel_settings(files: &[(String, String)]) -> Option<Merged> {
+    let attempts: [&[&str]; 4] = [&[], &["lcd", "gpio", "led"], &["lcd", "gpio"], &["board"]];
+    attempts.into_iter().find_map(|tables| {
         let reduced: Vec<(String, String)> = if tables.is_empty() {
             files.to_vec()
         } else {
             let least =
                 "uplink.interfaces = [\"uplink\"]\ncluster.interface = \"cluster\"\n".to_owned();
-            let kept = files.iter().map(|(path, text)| (path.clone(), only(text, tables)));
+            let kept = files.iter().map(|(path, text)| (path.clone(), only_tables(text, tables)));
             kept.chain([("least".to_owned(), least)]).collect()
         };
         config::resolve(&reduced, &settings::boards(), settings::compatible().as_deref(), None).ok()
     })
 }
 
-/// Returns the lines of the tables named, with the board's name.
-fn only(text: &str, tables: &[&str]) -> String {
+/// Returns only the lines of these tables, and the name of the board.
+fn only_tables(text: &str, tables: &[&str]) -> String {
     let mut table = "";
     let mut kept = String::new();
     for line in text.lines() {
@@ -121,12 +121,12 @@ mod tests {
                         device = \"blinkstick\"\n";
 
     fn panel(text: &str) -> (LcdBus, LedDevice) {
-        let settings = panel_of(&[("file".to_owned(), text.to_owned())]).unwrap().settings;
+        let settings = panel_settings(&[("file".to_owned(), text.to_owned())]).unwrap().settings;
         (settings.lcd.bus, settings.led.device)
     }
 
     #[test]
-    fn words_are_spread_over_the_rows() {
+    fn words_are_distributed_over_the_rows() {
         let spread = |columns, rows| spread("SAFE TO UNPLUG", Geometry { columns, rows });
         assert_eq!(spread(16, 2), ["SAFE TO UNPLUG"]);
         assert_eq!(spread(8, 2), ["SAFE TO", "UNPLUG"]);

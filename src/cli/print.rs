@@ -1,4 +1,4 @@
-//! `bramblegate print`: what would be applied, by the same pure code.
+//! `bramblegate print`: prints what would be applied, by the same pure code.
 
 mod facts;
 
@@ -84,10 +84,10 @@ impl PrintError {
     }
 }
 
-/// Prints what would be set. Exits with 0; with 78 when the settings or the facts are not right;
-/// with 71 when the kernel gives nothing, or nothing can be written.
+/// Prints what would be applied. Exits with 0; with 78 if the settings or the facts have errors;
+/// with 71 if the kernel cannot be read, or nothing can be written.
 pub fn main(args: Args) -> ExitCode {
-    // The same on each head node.
+    // The same on each head node: no settings are needed.
     if args.what == What::Snmpd {
         return ExitCode::from(output::deliver(snmp::SETTINGS));
     }
@@ -98,9 +98,9 @@ pub fn main(args: Args) -> ExitCode {
     if args.what == What::Settings {
         return ExitCode::from(output::deliver(&merged.to_toml()));
     }
-    // Of facts that were written down there is nothing loaded: the form is worked out.
+    // With facts from a file nothing is loaded: the kernel's form is computed below.
     if args.what == What::Ruleset && args.kernel && args.facts.is_none() {
-        return loaded(&Machine::real());
+        return print_loaded(&Machine::real());
     }
     let facts = match facts_of(&merged.settings, args.facts.as_deref()) {
         Ok(facts) => facts,
@@ -112,8 +112,8 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(output::deliver(&text(&args, &merged.settings, &facts)))
 }
 
-/// Prints the table as the kernel holds it, in nft's words.
-fn loaded(machine: &Machine) -> ExitCode {
+/// Prints the table as the kernel holds it, in the syntax of nft.
+fn print_loaded(machine: &Machine) -> ExitCode {
     match machine.run("nft", &["list", "table", "inet", TABLE]) {
         Some(listing) => {
             output::out(&listing);
@@ -160,7 +160,7 @@ fn machine_events() -> io::Result<Vec<Event>> {
     let root = Path::new("/");
     let mut events = link::snapshot()?;
     events.push(Event::Vital(name::read()));
-    events.push(Event::Vital(opened(&events)));
+    events.push(Event::Vital(forwarding_ports(&events)));
     events.push(Event::Vital(reconcile::link::ipv6(&super::run::state_directory())));
     events.push(Event::Vital(time::read(root)));
     let resolvers = resolvers::read(root).into_iter();
@@ -170,9 +170,9 @@ fn machine_events() -> io::Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Returns the ports on which the daemon switched forwarding on; where we have no right to read its
-/// record, all that are there.
-fn opened(events: &[Event]) -> Vital {
+/// Returns the ports on which the daemon enabled forwarding; all ports if its record cannot be
+/// read.
+fn forwarding_ports(events: &[Event]) -> Vital {
     let directory = super::run::state_directory();
     let record = fs::metadata(reconcile::link::record(&directory));
     if !record.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {

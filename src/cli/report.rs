@@ -22,12 +22,12 @@ Examples:
   sudo bramblegate report --yes -o /tmp/report.tar.gz
   tar -xOzf bramblegate-report.tar.gz | less    read it before you send it";
 
-/// Where it is written by default, and the name of the folder in it.
+/// Default path of the archive, and the name of the folder in it.
 const FILE: &str = "bramblegate-report.tar.gz";
 const FOLDER: &str = "bramblegate-report";
-/// Lines of the journal.
-const LINES: &str = "2000";
-/// Where programs of the system are.
+/// Limit on lines of the journal.
+const JOURNAL_LINES: &str = "2000";
+/// Search path of system programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Write an archive for a bug report, addresses and names masked
@@ -47,23 +47,23 @@ pub struct Args {
 /// One file of the archive.
 struct Entry {
     name: String,
-    /// what it is, for the list
+    /// Description for the list.
     what: String,
     text: String,
 }
 
-/// Writes a report. Exits with 0; with 1 if it is not wanted after all, 64 without a terminal to
-/// ask, 71 if it cannot be written.
+/// Writes a report. Exits with 0; with 1 if the user declines, 64 if there is no terminal to ask
+/// on, 71 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let config = &args.config.config;
-    let mut masks = known(config);
+    let mut masks = private_names(config);
     let mut entries = gather(config);
     entries.iter().filter(|entry| entry.name == "status.json").for_each(|entry| {
         let names = serde_json::from_slice(entry.text.as_bytes())
             .map(|status: Value| names_of_status(&status));
         names.into_iter().flatten().for_each(|name| masks.hide(&name));
     });
-    // Twice: what a later file makes known is masked in the earlier ones too.
+    // In two passes: what becomes known in a later file is masked in earlier ones too.
     entries.iter().for_each(|entry| drop(masks.mask(&entry.text)));
     for entry in &mut entries {
         entry.text = masks.mask(&entry.text);
@@ -105,8 +105,8 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// Returns what is to be masked by its name: nodes, groups, domain, serial numbers, host and user.
-fn known(config: &Path) -> Masks {
+/// Returns the names to mask: nodes, groups, domain, serial numbers, host and user.
+fn private_names(config: &Path) -> Masks {
     let mut masks = Masks::default();
     if let Ok(merged) = settings::load(config) {
         let settings = &merged.settings;
@@ -114,7 +114,7 @@ fn known(config: &Path) -> Masks {
         settings.groups.iter().for_each(|group| masks.hide(&group.name));
         masks.hide(&settings.cluster.domain);
     }
-    // As they stand in the files: settings with errors have names too.
+    // Also from the text of the files: settings with errors have names too.
     for (_, text) in settings::read_files(config).0 {
         names_of_settings(&text).iter().for_each(|name| masks.hide(name));
     }
@@ -128,8 +128,8 @@ fn known(config: &Path) -> Masks {
     masks
 }
 
-/// Returns the values of keys that name something of the owner's, without reading the whole as
-/// TOML: it may be wrong.
+/// Returns the values of keys that are names of the owner's. Does not parse the text as TOML, which
+/// may have errors.
 fn names_of_settings(text: &str) -> Vec<String> {
     const KEYS: [&str; 8] =
         ["name", "domain", "node", "members", "device", "to", "probe_url", "portal_url"];
@@ -147,14 +147,14 @@ fn names_of_settings(text: &str) -> Vec<String> {
             let whole = whole.filter(|whole| is_list || whole.starts_with(['"', '\'']));
             let strings = whole.unwrap_or_default().split(['"', '\'']).skip(1).step_by(2);
             let many = if is_list { usize::MAX } else { 1 };
-            names.extend(strings.take(many).filter_map(|string| secret(key, string)));
+            names.extend(strings.take(many).filter_map(|string| private_part(key, string)));
         }
     }
     names
 }
 
-/// Returns what of a value names something of the owner's.
-fn secret(key: &str, value: &str) -> Option<String> {
+/// Returns the part of a value that is a name of the owner's.
+fn private_part(key: &str, value: &str) -> Option<String> {
     match key {
         "device" => value.split_once("blinkstick:").map(|(_, serial)| serial.to_owned()),
         "to" => value.split(':').next().map(str::to_owned),
@@ -167,7 +167,7 @@ fn secret(key: &str, value: &str) -> Option<String> {
 fn other_host(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', ':']).next().unwrap_or_default();
-    // The default stands in the manual.
+    // The default is in the manual.
     (host != "connectivitycheck.gstatic.com").then(|| host.to_owned())
 }
 
@@ -182,7 +182,7 @@ fn names_of(node: &Value) -> [Option<String>; 2] {
     ["name", "group"].map(|key| node.get(key).and_then(Value::as_str).map(str::to_owned))
 }
 
-/// Reads everything that goes in.
+/// Collects the files of the archive.
 fn gather(config: &Path) -> Vec<Entry> {
     let machine = Machine::real();
     let mut entries = vec![Entry {
@@ -193,23 +193,15 @@ fn gather(config: &Path) -> Vec<Entry> {
     let mut add = |name: &str, what: &str, text: String| {
         entries.push(Entry { name: name.to_owned(), what: what.to_owned(), text });
     };
-    let own = |words: &str| own(words, config);
-    add("status.json", "what the daemon knows", without_glass(&own("status --json")));
+    let own = |words: &str| run_own_verb(words, config);
+    add("status.json", "what the daemon knows", without_address_rows(&own("status --json")));
     add("doctor.txt", "all checks and findings", own("doctor --verbose"));
     add("ruleset.txt", "Bramblegate's rules, as they would be applied", own("print ruleset"));
     add("routes.txt", "Bramblegate's routes", own("print routes"));
     add("dnsmasq.txt", "dnsmasq's settings and nodes", own("print dnsmasq"));
     let root = "is to be had as root only, or the program is not installed\n".to_owned();
     let listing = machine.run("nft", &["list", "ruleset"]);
-    let listing = listing.map(|rules| {
-        if rules.is_empty() {
-            "none
-"
-            .to_owned()
-        } else {
-            rules
-        }
-    });
+    let listing = listing.map(|rules| if rules.is_empty() { "none\n".to_owned() } else { rules });
     add("nft.txt", "all rules (nft list ruleset)", listing.unwrap_or_else(|| root.clone()));
     let (files, faults) = settings::read_files(config);
     for (number, (name, text)) in files.iter().enumerate() {
@@ -219,7 +211,7 @@ fn gather(config: &Path) -> Vec<Entry> {
     if !faults.is_empty() {
         add("settings-errors.txt", "settings that cannot be read", settings::lines(&faults) + "\n");
     }
-    let journal = ["-u", "bramblegate", "-b", "--no-pager", "-n", LINES];
+    let journal = ["-u", "bramblegate", "-b", "--no-pager", "-n", JOURNAL_LINES];
     let journal = machine.run("journalctl", &journal).unwrap_or(root);
     add("journal.txt", "the journal since the machine booted, 2000 lines at most", journal);
     entries
@@ -240,7 +232,7 @@ fn about(machine: &Machine) -> String {
 }
 
 /// Runs a verb of this program, and returns what it prints: output, then errors.
-fn own(words: &str, config: &Path) -> String {
+fn run_own_verb(words: &str, config: &Path) -> String {
     let Ok(program) = std::env::current_exe() else { return String::new() };
     let output = Command::new(program)
         .args(words.split(' '))
@@ -259,9 +251,9 @@ fn own(words: &str, config: &Path) -> String {
     )
 }
 
-/// Returns the status without what stands on the display where that is part of an address: a small
-/// one breaks it over its rows, where no mask would find it.
-fn without_glass(text: &str) -> String {
+/// Returns the status without display rows that are part of an address: a small display breaks it
+/// over rows, in which no mask finds it.
+fn without_address_rows(text: &str) -> String {
     let Ok(mut status) = serde_json::from_slice::<Value>(text.as_bytes()) else {
         return text.to_owned();
     };
@@ -290,7 +282,7 @@ fn listing(entries: &[Entry], masks: &Masks) -> String {
     )
 }
 
-/// Writes a count: "1 node", "3 nodes".
+/// Formats a count: "1 node", "3 nodes".
 fn counted(count: usize, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -298,7 +290,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// Asks whether it is to be written; `None` where standard input has ended.
+/// Asks whether to write the archive; `None` at the end of standard input.
 fn confirmed(path: &Path) -> Option<bool> {
     loop {
         output::err(&format!("Write {}? [yes] ", path.display()));
@@ -314,7 +306,7 @@ fn confirmed(path: &Path) -> Option<bool> {
     }
 }
 
-/// Returns the archive: tar (POSIX.1-1988), compressed by gzip. No time and no user is in it.
+/// Returns the archive: tar in GNU's format, compressed by gzip, without times and users.
 fn archive(entries: &[Entry]) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for entry in entries {
@@ -333,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_settings_that_are_wrong_too() {
+    fn names_are_found_in_invalid_settings_too() {
         let text = "cluster.domain = \"home\"\n[[node]\nname = 'Kitchen'\nnode = [{ name = \"nas\", \
                     mac = \"b8:27:eb:00:00:01\" }]\nmembers = [\"shelf*\", \"nas\"]\n\
                     device = \"blinkstick:BS012345-3.0\"\nto = \"desk:22\"\n\
@@ -346,12 +338,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_a_small_display_breaks_is_left_out() {
+    fn an_address_broken_over_display_rows_is_left_out() {
         let status = r#"{"panel":{"lcd":{"lines":["255.255.","255♥"]}},"uplink":null}"#;
-        let text = without_glass(status);
+        let text = without_address_rows(status);
         assert!(!text.contains("255"), "{text}");
         let status = r#"{"panel":{"lcd":{"lines":["NO CABLE","3/3 up"]}}}"#;
-        assert!(without_glass(status).contains("3/3 up"));
-        assert_eq!(without_glass("no daemon"), "no daemon");
+        assert!(without_address_rows(status).contains("3/3 up"));
+        assert_eq!(without_address_rows("no daemon"), "no daemon");
     }
 }

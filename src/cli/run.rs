@@ -1,4 +1,4 @@
-//! `bramblegate run`.
+//! `bramblegate run`: runs the daemon.
 
 pub mod unset;
 
@@ -44,9 +44,9 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the unit's command line, with the settings' file at most, without `clap`: the daemon
-    /// runs for months, and as long its memory would hold the parser and the definitions of all
-    /// verbs. `None`: another one, or not a right one, which `clap` reads.
+    /// Parses the unit's command line, which has at most a settings file, without `clap`: the
+    /// daemon would keep the parser and the definitions of all verbs in memory. `None` for any
+    /// other command line.
     pub fn of_service(line: &[OsString]) -> Option<Self> {
         let config = match line {
             [_, verb] if verb == "run" => settings::default_file(),
@@ -60,7 +60,7 @@ impl Args {
         Some(Self { config: settings::ConfigArg { config }, quiet: false, verbose: 0 })
     }
 
-    /// Returns how much is logged.
+    /// Returns the options of the log.
     fn log(&self) -> LogOptions {
         let details = match self.verbose {
             0 => None,
@@ -96,7 +96,7 @@ enum RunError {
 }
 
 impl RunError {
-    /// Returns what to do about it; `None` where the error itself has it.
+    /// Returns the remedy; `None` if the error itself has it.
     fn help(&self) -> Option<&'static str> {
         Some(match self {
             Self::Settings(_) => return None,
@@ -122,7 +122,7 @@ impl RunError {
 
     fn exit(&self) -> u8 {
         match self {
-            // The unit tries again after the one and not after the other.
+            // systemd restarts the unit after 71 (a file out of reach), not after 78.
             Self::Settings(faults) if !settings::are_out_of_reach(faults) => exit::CONFIG,
             Self::Lock(LockError::Held { .. }) | Self::Fatal(Fatal::Held(_)) => exit::TEMPORARY,
             Self::NoNetAdmin | Self::Fatal(Fatal::Denied(_)) => exit::NO_PERMISSION,
@@ -146,8 +146,7 @@ fn fatal_text(fatal: &Fatal) -> &str {
     }
 }
 
-/// Runs the daemon. Exits with 0 when it was stopped; with 69, 71, 75, 77 or 78 as `RunError` has
-/// it.
+/// Runs the daemon. Exits with 0 when it was stopped; with 69, 71, 75, 77 or 78 for a `RunError`.
 pub fn main(args: Args) -> ExitCode {
     match start(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -167,71 +166,70 @@ fn start(args: Args) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Runtime)?;
-    // First of all: a signal to stop while it starts stops it cleanly.
+    // First of all, so that a stop signal during the start ends it cleanly.
     let signals = runtime.block_on(async { Signals::catch() }).map_err(RunError::Signals)?;
     let log = args.log();
     let path = args.config.config;
-    // Only the settings are kept: the files they came from may be many times as long.
+    // Only the settings are kept: the text of their files may be many times as long.
     let settings = read_settings(&path).map_err(RunError::Settings)?;
     check_capabilities(&settings)?;
     own_run_folder(&run_directory())?;
     let _lock = InstanceLock::take(&run_directory()).map_err(RunError::Lock)?;
-    // Settings that vanish while the gateway runs by them are an error at a reload: it would open
-    // what they close.
     let is_unset = AtomicBool::new(settings.unset.is_some());
     let options = Options {
         settings: settings.into(),
-        load: Arc::new(move || {
-            let read = if is_unset.load(Ordering::Relaxed) {
-                read_settings(&path)
-            } else {
-                settings::load(&path).map(|merged| merged.settings)
-            };
-            if let Ok(settings) = &read {
-                is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
-            }
-            read.map_err(|faults| {
-                faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; ")
-            })
-        }),
+        load: Arc::new(move || reload(&path, &is_unset)),
         state_directory: state_directory(),
         run_directory: run_directory(),
         log,
     };
     let result = runtime.block_on(event_loop::run(options, signals));
-    // A bus that hangs must not hold the end up.
+    // A bus that hangs must not delay the exit.
     runtime.shutdown_background();
     result.map_err(RunError::Fatal)
 }
 
-/// Returns the settings in a file, or where the head is not set up those that only show.
+/// Returns the settings of a file, or those that only show if the head is not set up.
 fn read_settings(path: &Path) -> Result<Settings, Vec<Fault>> {
-    if unset::is_so(path) {
+    if unset::is_unset(path) {
         return unset::settings();
     }
     settings::load(path).map(|merged| merged.settings)
 }
 
-/// Refuses to run as root out of another user's folder: its owner could give dnsmasq, which
-/// opens its files by their names, others to read.
+/// Reads the settings again. Settings that vanish while the gateway uses them are an error: the state
+/// without settings would open what they close.
+fn reload(path: &Path, is_unset: &AtomicBool) -> Result<Settings, String> {
+    let read = if is_unset.load(Ordering::Relaxed) {
+        read_settings(path)
+    } else {
+        settings::load(path).map(|merged| merged.settings)
+    };
+    if let Ok(settings) = &read {
+        is_unset.store(settings.unset.is_some(), Ordering::Relaxed);
+    }
+    read.map_err(|faults| faults.iter().map(Fault::on_one_line).collect::<Vec<_>>().join("; "))
+}
+
+/// Refuses to run as root with a run folder of another user, who could make dnsmasq, which opens
+/// its files by name, read others.
 fn own_run_folder(folder: &Path) -> Result<(), RunError> {
     if !rustix::process::geteuid().is_root()
         || !Folder::open(folder).is_ok_and(|folder| folder.is_anothers())
     {
         return Ok(());
     }
-    // The service's own folder, while it runs: that is the reason, and the other one only stands
-    // behind it.
+    // It may be the running service's own folder: then its lock is the cause.
     let held = InstanceLock::held(folder).map(RunError::Lock);
     Err(held.unwrap_or_else(|| RunError::AnothersFolder(folder.to_owned())))
 }
 
-/// Returns where the instance lock is: `$RUNTIME_DIRECTORY`.
+/// Returns the folder of the instance lock: `$RUNTIME_DIRECTORY`.
 pub fn run_directory() -> PathBuf {
     directory("RUNTIME_DIRECTORY", "/run/bramblegate")
 }
 
-/// Returns the folder of what outlives the daemon: `$STATE_DIRECTORY`.
+/// Returns the folder of persistent state: `$STATE_DIRECTORY`.
 pub fn state_directory() -> PathBuf {
     directory("STATE_DIRECTORY", "/var/lib/bramblegate")
 }
@@ -242,7 +240,7 @@ fn directory(variable: &str, default: &str) -> PathBuf {
         .map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
-/// Checks that the process may change the network, if the settings want that.
+/// Checks that the process may change the network, if the settings require it.
 fn check_capabilities(settings: &Settings) -> Result<(), RunError> {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if settings.gateway.enabled && !held.contains(CapabilitySet::NET_ADMIN) {
@@ -251,7 +249,7 @@ fn check_capabilities(settings: &Settings) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Returns what to do about a lock that cannot be had.
+/// Returns the message for a lock that could not be taken.
 fn lock_text(error: &LockError) -> String {
     match error {
         LockError::Held { path, pid } => {

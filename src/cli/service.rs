@@ -1,5 +1,5 @@
-//! `start`, `stop`, `restart`, `reload` and `logs`: no verbs of this program, but typed by those
-//! who expect them. Each prints the command that does it.
+//! `start`, `stop`, `restart`, `reload` and `logs`: hidden verbs, each of which prints the command
+//! of systemd to use instead.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ pub enum Verb {
     Logs,
 }
 
-/// Names the command of systemd to use instead. Exits with 64, always: it is not done here.
+/// Prints the command of systemd to use instead. Always exits with 64.
 pub fn main(verb: &Verb) -> ExitCode {
     let (name, command) = match verb {
         Verb::Start => ("start", "sudo systemctl start bramblegate"),

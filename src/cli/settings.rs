@@ -1,4 +1,4 @@
-//! The settings' files for the verbs. The daemon gets [`load`] handed in for its reloads.
+//! Settings for the verbs. The daemon gets [`load`] passed for its reloads.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use super::{exit, output};
 use crate::board::BoardError;
 use crate::config::Merged;
 use crate::files::reading;
+use crate::watch::share::unescaped;
 
 pub use crate::files::settings::{
     COMPATIBLE, DEFAULT_FILE, are_out_of_reach, boards, compatible, default_file, drop_in_text,
@@ -25,17 +26,16 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
-/// Writes why there is no such board to standard error.
+/// Reports a board that cannot be loaded.
 pub fn report_board(verb: &str, error: &BoardError) {
     output::error(&format!("{verb}: {error}"), &error.help());
     error.faults().iter().for_each(|fault| output::err(&format!("{fault}\n")));
 }
 
-/// Reads the settings as [`load`] does; writes the faults to standard error and returns the exit
-/// code.
+/// Reads the settings as [`load`] does, and reports their faults.
 ///
 /// # Errors
-/// 78.
+/// The exit code, 78.
 pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     load(main).map_err(|faults| {
         output::err(&format!("{}\n", lines(&faults)));
@@ -43,7 +43,7 @@ pub fn load_or_report(main: &Path) -> Result<Merged, ExitCode> {
     })
 }
 
-/// A file of the settings that could not be written. What was there before still is.
+/// A file of the settings that could not be written. Its former content is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be written: {error}", .path.display())]
 pub struct NotWritten {
@@ -52,7 +52,7 @@ pub struct NotWritten {
 }
 
 impl NotWritten {
-    /// Returns what helps.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self.error.kind() {
             io::ErrorKind::PermissionDenied => "run it as root, with sudo".to_owned(),
@@ -77,11 +77,11 @@ impl NotWritten {
     }
 }
 
-/// What is mounted where (proc_pid_mountinfo(5)).
+/// The mounts (proc_pid_mountinfo(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Returns the mount point that a path is on, as a word for the shell: the longest that the path
-/// begins with, of equal ones the last, which is on top.
+/// Returns the mount point of a path, as a word for the shell: the longest that matches, of equal
+/// ones the last, which is on top.
 fn mount_of(path: &Path, mounts: &str) -> String {
     let real = path.ancestors().skip(1).find_map(|folder| {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -96,14 +96,7 @@ fn mount_of(path: &Path, mounts: &str) -> String {
     if point.chars().all(plain) { point } else { format!("'{}'", point.replace('\'', r"'\''")) }
 }
 
-/// Returns a path as mountinfo has it, where blanks, tabs, line feeds and backslashes are octal.
-fn unescaped(text: &str) -> PathBuf {
-    let codes = [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")];
-    let plain = codes.iter().fold(text.to_owned(), |text, (code, c)| text.replace(code, c));
-    PathBuf::from(plain)
-}
-
-/// Returns this machine's own host name.
+/// Returns this machine's host name.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -115,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mount_that_a_file_is_on_is_named() {
+    fn the_mount_point_of_a_file_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let etc = root.join("my etc");
@@ -138,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_write_the_settings_learns_what_helps() {
+    fn each_write_error_has_its_remedy() {
         let logged = |errno: rustix::io::Errno| {
             NotWritten { path: "/etc/nodes.toml".into(), error: errno.into() }.help()
         };

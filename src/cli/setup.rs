@@ -21,8 +21,10 @@ use super::{demo, doctor, exit, output};
 use crate::board::Board;
 use crate::config::{self, Fault, PortPattern};
 use crate::facts::link::port::is_glob;
-use questions::{Ask, Refusal, answer_snmp, answer_web, choose, leave_alone, serve, take_out};
-use steps::{Step, install, let_go, replace, snmp, web};
+use questions::{
+    Ask, Refusal, ask_dhcp, ask_interfaces, ask_managers, ask_profiles, ask_snmp, ask_web,
+};
+use steps::{Step, install, release, replace, snmp, web};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,9 +83,9 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Asks, writes the settings and starts the service. Exits with 0; with 64 if it cannot be known
-/// and may not be asked, 69 inside the demo, 71 if the file cannot be written, 77 without root, 78
-/// if the settings of `--from` are wrong.
+/// Asks, writes the settings and starts the service. Exits with 0; with 64 if the interfaces are
+/// unclear and it may not ask, 69 inside the demo, 71 if a file cannot be written, 77 without root,
+/// 78 if the settings have errors.
 pub fn main(args: Args) -> ExitCode {
     if demo::is_inside() {
         output::error(
@@ -131,7 +133,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let code = start(&machine);
     if !args.verbosity.quiet {
-        disturbances(&machine);
+        report_findings(&machine);
     }
     code
 }
@@ -144,7 +146,7 @@ fn report(error: &SetupError) -> ExitCode {
     ExitCode::from(error.exit())
 }
 
-/// Looks, asks, and returns what is to be done.
+/// Detects, asks, and returns the steps.
 fn plan(
     machine: &Machine,
     board: &Board,
@@ -154,21 +156,21 @@ fn plan(
     let ask: &mut Ask<'_> = &mut ask;
     let (mut steps, port) = match &args.from {
         Some(file) => {
-            let (mut steps, port) = taken_from(machine, file)?;
+            let (mut steps, port) = steps_from_file(machine, file)?;
             steps.extend(args.web.then(|| web(machine)).flatten());
             (steps, port)
         }
-        None => chosen(machine, board, device_tree, args, ask)?,
+        None => steps_by_asking(machine, board, device_tree, args, ask)?,
     };
     // A glob may match nothing yet.
     let (managers, profiles) = match port.as_str() {
         "" => (Vec::new(), Vec::new()),
         port => (cluster::managed_by(machine, port), cluster::configured_by(machine, port)),
     };
-    let managers = leave_alone(managers, &port, args, ask)?;
-    let profiles = take_out(profiles, &port, args, ask)?;
-    let with_snmp = answer_snmp(machine, args, ask)?;
-    steps.extend(managers.into_iter().flat_map(|manager| let_go(machine, manager, &port)));
+    let managers = ask_managers(managers, &port, args, ask)?;
+    let profiles = ask_profiles(profiles, &port, args, ask)?;
+    let with_snmp = ask_snmp(machine, args, ask)?;
+    steps.extend(managers.into_iter().flat_map(|manager| release(machine, manager, &port)));
     steps.extend(profiles.iter().flat_map(|profile| steps::take_out(machine, profile, &port)));
     steps.extend(with_snmp.then(|| snmp(machine)).into_iter().flatten());
     let mut seen = Vec::new();
@@ -187,8 +189,8 @@ fn plan(
     Ok(steps)
 }
 
-/// Looks and asks; returns what writes the settings, and the interface to the nodes.
-fn chosen(
+/// Detects and asks; returns the steps that write the settings, and the interface to the nodes.
+fn steps_by_asking(
     machine: &Machine,
     board: &Board,
     device_tree: bool,
@@ -200,17 +202,17 @@ fn chosen(
     if !args.verbosity.quiet {
         proposal.reasons.iter().for_each(|line| output::err(&format!("{line}\n")));
     }
-    choose(machine, &mut proposal, args, ask)?;
-    serve(&mut proposal, args, obstacle(machine), ask)?;
+    ask_interfaces(machine, &mut proposal, args, ask)?;
+    ask_dhcp(&mut proposal, args, obstacle(machine), ask)?;
     let port = proposal.value("cluster.interface").unwrap_or_default().trim_matches('"').to_owned();
-    let with_web = answer_web(machine, &mut proposal, args, ask)?;
+    let with_web = ask_web(machine, &mut proposal, args, ask)?;
     let mut steps = install(machine, &proposal, board)?;
     steps.extend(with_web.then(|| web(machine)).flatten());
     Ok((steps, port))
 }
 
-/// Returns what [`chosen`] does, of settings that are written already.
-fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
+/// Returns what [`steps_by_asking`] does, for settings that are already written.
+fn steps_from_file(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), SetupError> {
     let (files, faults) = settings::read_files(file);
     let (Some((name, text)), []) = (files.into_iter().next(), faults.as_slice()) else {
         return Err(SetupError::Settings(faults));
@@ -220,7 +222,7 @@ fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), Set
     let read = config::resolve(&files, &settings::boards(), compatible.as_deref(), None);
     let settings = read.map_err(SetupError::Settings)?.settings;
     let context = doctor::CheckContext { machine, settings: &settings };
-    // One that is still to come is meant by its name.
+    // An interface that is not there yet is taken by its name.
     let port = context.cluster_port().or(match &settings.cluster.interface {
         PortPattern::Glob(name) if !is_glob(&settings.cluster.interface) => Some(name.clone()),
         _ => None,
@@ -228,7 +230,7 @@ fn taken_from(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String), Set
     Ok((replace(machine, text), port.unwrap_or_default()))
 }
 
-/// Asks on the terminal; Enter takes the proposal. `None`: standard input has ended.
+/// Asks on the terminal; Enter takes the proposal. `None` at the end of standard input.
 fn ask(question: &str, proposal: &str) -> Option<String> {
     output::err(&format!("{question} [{proposal}] "));
     let mut line = String::new();
@@ -244,14 +246,14 @@ fn ask(question: &str, proposal: &str) -> Option<String> {
     }
 }
 
-/// Why no settings were written, or those that were written do not hold.
+/// Why no settings were written, or the written ones are invalid.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
     #[error("there is no terminal to ask on")]
     NoTerminal,
     #[error("it is not clear on this machine which interface leads where")]
     PortsUnknown,
-    #[error("{}", .0.wrong)]
+    #[error("{}", .0.message)]
     Ports(Refusal),
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
@@ -260,7 +262,7 @@ enum SetupError {
 }
 
 impl SetupError {
-    /// Returns what to do about it; `None` where the error itself has it.
+    /// Returns the remedy; `None` if the error itself has it.
     fn help(&self) -> Option<String> {
         match self {
             Self::NoTerminal => Some("use --uplink, --cluster and --yes".to_owned()),
@@ -280,7 +282,7 @@ impl SetupError {
     }
 }
 
-/// Returns what speaks against serving addresses from this machine, and what helps.
+/// Returns an obstacle to serving addresses from this machine, and its remedy.
 fn obstacle(machine: &Machine) -> Option<(String, String)> {
     if let Some((unit, what)) = dhcp::other_servers(machine).first() {
         return Some((
@@ -292,7 +294,7 @@ fn obstacle(machine: &Machine) -> Option<(String, String)> {
     (!machine.has_program("dnsmasq")).then(|| (missing.0.to_owned(), missing.1.to_owned()))
 }
 
-/// Checks what is written and its drop-ins together.
+/// Checks the written settings together with their drop-ins.
 fn check_whole(machine: &Machine) -> Result<(), SetupError> {
     settings::load(&machine.path(DEFAULT_FILE)).map(drop).map_err(SetupError::Settings)
 }
@@ -301,7 +303,7 @@ fn has_systemd(machine: &Machine) -> bool {
     machine.exists("/run/systemd/system")
 }
 
-/// Returns what would be done, step by step.
+/// Describes what would be done, step by step.
 fn dry_run(machine: &Machine, steps: &[Step], no_start: bool) -> String {
     let mut text = "This would be done:\n".to_owned();
     text.extend(steps.iter().map(Step::to_string));
@@ -341,7 +343,7 @@ fn start(machine: &Machine) -> ExitCode {
     }
 }
 
-/// Starts the status page where it is enabled: without settings it was left out.
+/// Starts the status page if it is enabled: without settings it has ended.
 fn start_page(machine: &Machine) {
     let wants = format!("/etc/systemd/system/multi-user.target.wants/{}", super::web::UNIT);
     if !machine.exists(&wants) {
@@ -355,8 +357,8 @@ fn start_page(machine: &Machine) {
     }
 }
 
-/// Reports what `doctor` finds right after.
-fn disturbances(machine: &Machine) {
+/// Reports the findings of `doctor` after the start.
+fn report_findings(machine: &Machine) {
     let Ok(merged) = settings::load(Path::new(DEFAULT_FILE)) else { return };
     let findings = doctor::examine(&doctor::CheckContext { machine, settings: &merged.settings });
     if !findings.is_empty() {

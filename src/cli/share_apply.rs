@@ -1,10 +1,10 @@
-//! `bramblegate share-apply`: brings the NFS server's settings up to date, as root. For
+//! `bramblegate share-apply`: updates the NFS server's settings, as root. For
 //! `bramblegate-share.service`: hidden from help.
 //!
-//! Everything is worked out here, from the settings, which are root's, and from the kernel: the
-//! daemon, which has no such rights, can only have this run again. So what it might be brought to
-//! write is exported to no one. Only two files of our own are written, and the NFS server itself, by
-//! the service manager, reads them: this needs no right to export anything.
+//! All input is the settings, which are root's, and the kernel's state. The daemon, which has no
+//! such rights, can only have this verb run again: what a compromised daemon writes is never
+//! exported. The verb writes only two files of its own, which the NFS server reads through the
+//! service manager, so it needs no right to export.
 
 use std::fs;
 use std::io;
@@ -28,7 +28,8 @@ const EXAMPLES: &str = "\
 Examples:
   sudo systemctl start bramblegate-share    does it in its sandbox";
 
-/// exports(5), nfs.conf(5): folders that the NFS server reads beside the administrator's own files.
+/// Folders that the NFS server reads beside the administrator's own files, and our file in each
+/// (exports(5), nfs.conf(5)).
 const EXPORTS: (&str, &str) = ("etc/exports.d", "bramblegate.exports");
 const SERVER: (&str, &str) = ("etc/nfs.conf.d", "bramblegate.conf");
 const MOUNTS: &str = "proc/self/mountinfo";
@@ -45,9 +46,8 @@ pub struct Args {
     pub root: Option<PathBuf>,
 }
 
-/// Writes the exports and mounts of the settings. Exits with 0; with 71 if a file cannot be written
-/// or the NFS server not be notified, 77 without root, 78 when the settings are not right: what was
-/// exported before still is.
+/// Writes the exports of the settings. Exits with 0; with 71 if a file cannot be written or the NFS
+/// server not be notified, 77 without root, 78 if the settings have errors: the exports then stay.
 pub fn main(args: Args) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         let help = "it is done by: sudo systemctl start bramblegate-share";
@@ -61,7 +61,7 @@ pub fn main(args: Args) -> ExitCode {
     let below = args.root.as_deref().unwrap_or_else(|| Path::new("/"));
     let done = apply(&merged.settings, below).and_then(|change| match args.root {
         Some(_) => Ok(()),
-        None => have_server_read(change),
+        None => notify_server(change),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,41 +73,42 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-/// What the NFS server has to do.
+/// What changed for the NFS server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change {
-    /// some disk is exported
+    /// A disk is exported.
     exports: bool,
-    /// other disks than before, or to others
+    /// The exports differ from those before.
     exports_differ: bool,
-    /// it serves in another way than before
+    /// The server's settings differ from those before.
     server_differs: bool,
 }
 
-/// Writes both files, or takes them away, below `root`.
+/// Writes or removes both files below `root`.
 fn apply(settings: &Settings, root: &Path) -> io::Result<Change> {
     let mounts = reading::text(&Path::new("/").join(MOUNTS))?;
-    let is_there =
-        |share: &&Share| is_itself(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path);
+    let is_there = |share: &&Share| {
+        is_canonical(&share.path) && is_mounted(Path::new("/"), &mounts, &share.path)
+    };
     let shares: Vec<&Share> = settings.shares.iter().filter(is_there).collect();
-    let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel(settings)?) };
+    let networks = if shares.is_empty() { Vec::new() } else { networks(&kernel_facts(settings)?) };
     let exports = exports(&shares, &networks);
     let server = (!settings.shares.is_empty()).then(server);
     Ok(Change {
         exports: exports.is_some(),
-        // Before the exports: a server that starts in between serves in the right way.
-        server_differs: put(root, SERVER, server.as_deref())?,
-        exports_differ: put(root, EXPORTS, exports.as_deref())?,
+        // Before the exports, so that a server that starts in between has its settings.
+        server_differs: sync_file(root, SERVER, server.as_deref())?,
+        exports_differ: sync_file(root, EXPORTS, exports.as_deref())?,
     })
 }
 
-/// Returns whether no part of a path is a link: what is exported is what was looked at.
-fn is_itself(path: &Path) -> bool {
+/// Returns whether no part of a path is a link, so that the exported folder is the checked one.
+fn is_canonical(path: &Path) -> bool {
     path.canonicalize().is_ok_and(|real| real == path)
 }
 
-/// Returns what the kernel has, as the daemon would know it.
-fn kernel(settings: &Settings) -> io::Result<Facts> {
+/// Returns the facts of the kernel's current state.
+fn kernel_facts(settings: &Settings) -> io::Result<Facts> {
     let mut facts = Facts::new(Arc::new(settings.clone()), clock::now());
     for event in link::snapshot()? {
         facts.apply(&event, clock::now());
@@ -115,8 +116,8 @@ fn kernel(settings: &Settings) -> io::Result<Facts> {
     Ok(facts)
 }
 
-/// Brings a file to this text, or takes it away; returns whether it was another.
-fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Result<bool> {
+/// Writes or removes a file; returns whether it differed.
+fn sync_file(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Result<bool> {
     let folder = root.join(folder);
     let held = match reading::text(&folder.join(name)) {
         Ok(held) => Some(held),
@@ -136,20 +137,20 @@ fn put(root: &Path, (folder, name): (&str, &str), text: Option<&str>) -> io::Res
     Ok(true)
 }
 
-/// Takes both files away, and has a server that runs take note.
+/// Removes both files, and notifies a running server.
 ///
 /// # Errors
-/// A file cannot be taken away, or the server not be notified.
-pub fn take_back() -> io::Result<()> {
+/// A file cannot be removed, or the server not be notified.
+pub fn remove() -> io::Result<()> {
     let root = Path::new("/");
-    let server_differs = put(root, SERVER, None)?;
-    let exports_differ = put(root, EXPORTS, None)?;
-    have_server_read(Change { exports: false, exports_differ, server_differs })
+    let server_differs = sync_file(root, SERVER, None)?;
+    let exports_differ = sync_file(root, EXPORTS, None)?;
+    notify_server(Change { exports: false, exports_differ, server_differs })
 }
 
-/// Has the server do what follows, by the service manager: it does not wait for it. A server that
-/// was stopped stays so, unless there is news: who unmounts a disk has to stop it.
-fn have_server_read(change: Change) -> io::Result<()> {
+/// Makes the service manager reload or restart the server, without waiting. A server that was
+/// stopped, as for unmounting a disk, stays stopped unless something changed.
+fn notify_server(change: Change) -> io::Result<()> {
     let verb = match change {
         Change { exports: true, server_differs: true, .. } => "restart",
         Change { exports: true, exports_differ: true, .. } => "reload-or-restart",
@@ -169,16 +170,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_when_it_differs_and_taken_away() {
+    fn a_file_is_written_if_it_differs_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let file = root.join("etc/exports.d/bramblegate.exports");
-        assert!(!put(root, EXPORTS, None).unwrap());
-        assert!(put(root, EXPORTS, Some("a")).unwrap());
-        assert!(!put(root, EXPORTS, Some("a")).unwrap());
+        assert!(!sync_file(root, EXPORTS, None).unwrap());
+        assert!(sync_file(root, EXPORTS, Some("a")).unwrap());
+        assert!(!sync_file(root, EXPORTS, Some("a")).unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
-        assert!(put(root, EXPORTS, Some("b")).unwrap());
-        assert!(put(root, EXPORTS, None).unwrap());
+        assert!(sync_file(root, EXPORTS, Some("b")).unwrap());
+        assert!(sync_file(root, EXPORTS, None).unwrap());
         assert!(!file.exists());
     }
 }

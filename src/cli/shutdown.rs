@@ -1,5 +1,5 @@
-//! `bramblegate shutdown`: the nodes, and then the head, in one go. Run by root, for the daemon's
-//! user is not to hold a key to all nodes.
+//! `bramblegate shutdown`: shuts down the nodes, and then the head. Run by root: the daemon's user
+//! must not hold a key to all nodes.
 
 pub mod key;
 mod node;
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::nodes::known::{Known, snapshot};
+use super::nodes::known::{Inventory, Node, snapshot};
 use super::nodes::{code, report};
 use super::settings::{self, ConfigArg};
 use super::{control, exit, output};
@@ -24,9 +24,9 @@ use crate::config::Settings;
 use node::{Stage, Target};
 use progress::{Progress, Reporter};
 
-/// Bounds the ssh clients that run at once.
-const AT_ONCE: usize = 32;
-/// So often the daemon gets a report.
+/// Limit on concurrent ssh clients.
+const MAX_SSH: usize = 32;
+/// Interval of reports to the daemon.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// In root's folder, for `system-shutdown`: what the display shows in place of SAFE TO UNPLUG.
 const STILL_UP: &str = "/run/bramblegate-shutdown/still-up";
@@ -78,8 +78,8 @@ impl Args {
 /// daemon, 77 without root, 78 where the key is not right.
 pub fn main(args: Args) -> ExitCode {
     if !args.dry_run && !rustix::process::geteuid().is_root() {
-        let wrong = "shutdown: only root may read the key and power off";
-        output::error(wrong, "run it as `sudo bramblegate shutdown`");
+        let message = "shutdown: only root may read the key and power off";
+        output::error(message, "run it as `sudo bramblegate shutdown`");
         return ExitCode::from(exit::NO_PERMISSION);
     }
     let button = args.button;
@@ -91,13 +91,13 @@ pub fn main(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     if button && settings.shutdown.key.is_none() {
-        // The nodes are left alone.
+        // Without a key the nodes are left alone.
         return power_off();
     }
     let code = shut_down(&args, &settings);
     if button && code.is_err() {
-        // The settings want the nodes off, and they are not.
-        keep_off_the_plug("NODES STILL UP");
+        // The settings want the nodes off, but they are not.
+        write_still_up("NODES STILL UP");
     }
     code.unwrap_or_else(|code| code)
 }
@@ -105,7 +105,7 @@ pub fn main(args: Args) -> ExitCode {
 /// Shuts down the nodes and, where asked for, the head; returns the exit code.
 ///
 /// # Errors
-/// The exit code where nothing has happened.
+/// The exit code if nothing was done.
 fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
     let targets = targets(args, settings)?;
     if targets.is_empty() {
@@ -136,16 +136,16 @@ fn shut_down(args: &Args, settings: &Settings) -> Result<ExitCode, ExitCode> {
         return Ok(ExitCode::from(code::REFUSED));
     }
     if let Some(first) = up.first() {
-        keep_off_the_plug(&format!("{first} STILL UP"));
+        write_still_up(&format!("{first} STILL UP"));
     }
     if !args.head() {
         return Ok(ExitCode::SUCCESS);
     }
-    // Shares are released here, before the head that exports them goes.
+    // The nodes have released their shares before the head, which exports them, goes.
     Ok(power_off())
 }
 
-/// Returns the nodes that may be up, once the key is known to be right.
+/// Checks the key, and returns the nodes that may be up.
 fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
     let Some(path) = &settings.shutdown.key else {
         output::error(
@@ -155,32 +155,36 @@ fn targets(args: &Args, settings: &Settings) -> Result<Vec<Target>, ExitCode> {
         );
         return Err(ExitCode::from(exit::CONFIG));
     };
-    key::test(path).map_err(|(wrong, help)| {
-        output::error(&format!("shutdown: {wrong}"), &help);
+    key::check_key(path).map_err(|(message, help)| {
+        output::error(&format!("shutdown: {message}"), &help);
         ExitCode::from(exit::CONFIG)
     })?;
     let status = snapshot(args.socket.clone(), &args.config.config)
         .map_err(|unknown| report("shutdown", &unknown))?;
-    let up = [NodeHealth::Up, NodeHealth::Degraded].map(|health| health.to_string());
-    let down = NodeHealth::Down.to_string();
-    let known = Known::of_status(&status).nodes;
-    let are_named = known.iter().any(super::nodes::known::Node::is_named);
-    let nodes = known
-        .into_iter()
-        .filter(|node| node.health != down && !settings.shutdown.spares(&node.name));
-    let target = |node: super::nodes::known::Node| {
-        let domain = &settings.cluster.domain;
-        Some(Target {
-            alias: format!("{}.{domain}", node.name),
-            address: node.address?,
-            is_up: up.contains(&node.health),
-            counts: node.is_named() || !are_named,
-            name: node.name,
-            user: settings.shutdown.user.clone(),
-            key: path.clone(),
-        })
-    };
-    Ok(nodes.filter_map(target).collect())
+    let known = Inventory::of_status(&status).nodes;
+    let are_named = known.iter().any(Node::is_named);
+    let targets = known.into_iter().filter_map(|node| {
+        let counts = node.is_named() || !are_named;
+        target(settings, path, node, counts)
+    });
+    Ok(targets.collect())
+}
+
+/// Returns a node as a target; `None` if it is down, left alone by the settings, or has no address.
+fn target(settings: &Settings, key: &Path, node: Node, counts: bool) -> Option<Target> {
+    let is = |health: NodeHealth| node.health == health.to_string();
+    if is(NodeHealth::Down) || settings.shutdown.excludes(&node.name) {
+        return None;
+    }
+    Some(Target {
+        alias: format!("{}.{}", node.name, settings.cluster.domain),
+        address: node.address?,
+        is_up: is(NodeHealth::Up) || is(NodeHealth::Degraded),
+        counts,
+        name: node.name,
+        user: settings.shutdown.user.clone(),
+        key: key.to_owned(),
+    })
 }
 
 fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
@@ -201,12 +205,12 @@ fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
     Err(ExitCode::from(code::REFUSED))
 }
 
-/// Warns who is logged in on the head. On a node its own `systemctl poweroff` does.
+/// Warns users who are logged in on the head. On a node its own `systemctl poweroff` does that.
 fn warn(head: bool) {
     let then = if head { ", then this machine" } else { "" };
     let text = format!("bramblegate: the nodes are shut down now{then}");
     let wall = Command::new("wall").arg(text).stdin(Stdio::null()).stderr(Stdio::null()).status();
-    // It is a courtesy: without the program there is no warning.
+    // Best effort: without the program there is no warning.
     let _ = wall;
 }
 
@@ -222,9 +226,9 @@ fn carry_out(
     let mut progress = Progress::new(names, args.head());
     let reporter = Reporter::start(control::configured_socket(&args.config.config));
     let started = Instant::now();
-    let limit = started + settings.shutdown.timeout;
+    let deadline = started + settings.shutdown.timeout;
     let interface = cluster_interface(args);
-    runtime.block_on(watch(targets, interface, limit, &mut progress, &reporter));
+    runtime.block_on(watch(targets, interface, deadline, &mut progress, &reporter));
     let all_off = progress.waiting().next().is_none();
     progress.give_up(args.button || args.all && all_off);
     while !progress.is_reported() {
@@ -238,7 +242,7 @@ fn carry_out(
     Ok(up)
 }
 
-/// Returns the interface at which the cluster is, where the daemon reports it.
+/// Returns the cluster interface that the daemon reports.
 fn cluster_interface(args: &Args) -> Option<String> {
     let status = snapshot(args.socket.clone(), &args.config.config).ok()?;
     status.cluster.interface.map(|name| name.to_string())
@@ -247,43 +251,43 @@ fn cluster_interface(args: &Args) -> Option<String> {
 async fn watch(
     targets: Vec<Target>,
     interface: Option<String>,
-    limit: Instant,
+    deadline: Instant,
     progress: &mut Progress,
     reporter: &Reporter,
 ) {
     let (stages, mut changed) = mpsc::unbounded_channel();
-    let (places, interface) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(interface));
-    // Dropped at the end, which ends what still runs.
+    let (permits, interface) = (Arc::new(Semaphore::new(MAX_SSH)), Arc::new(interface));
+    // Dropped at the end, which aborts what still runs.
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
-        let (stages, places) = (stages.clone(), Arc::clone(&places));
+        let (stages, permits) = (stages.clone(), Arc::clone(&permits));
         let interface = Arc::clone(&interface);
         tasks.spawn(async move {
-            let place = places.acquire().await;
-            let stage = target.ask().await;
-            drop(place);
-            let goes = stage == Stage::Going;
+            let permit = permits.acquire().await;
+            let stage = target.power_off().await;
+            drop(permit);
+            let is_going = stage == Stage::Going;
             let _ = stages.send((index, stage));
-            if goes {
-                target.gone(interface.as_deref()).await;
+            if is_going {
+                target.wait_until_off(interface.as_deref()).await;
                 let _ = stages.send((index, Stage::Off));
             }
         });
     }
     let mut next = Instant::now();
-    while !progress.is_settled() && Instant::now() < limit {
+    while !progress.is_settled() && Instant::now() < deadline {
         tokio::select! {
             Some((index, stage)) = changed.recv() => progress.note(index, stage),
-            () = sleep_until(next.min(limit)) => {
+            () = sleep_until(next.min(deadline)) => {
                 next += INTERVAL;
-                reporter.send(progress.report(limit - Instant::now(), false));
+                reporter.send(progress.report(deadline - Instant::now(), false));
             }
         }
     }
 }
 
-/// Has the display name what is not off when the head is.
-fn keep_off_the_plug(words: &str) {
+/// Makes the display name what is still up when the head is off.
+fn write_still_up(words: &str) {
     let path = Path::new(STILL_UP);
     let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     if let Err(error) = folder.and_then(|()| std::fs::write(path, format!("{words}\n"))) {
@@ -291,7 +295,7 @@ fn keep_off_the_plug(words: &str) {
     }
 }
 
-/// Has the head power off. From here on all is as with any power-off.
+/// Powers the head off, as any power-off does.
 fn power_off() -> ExitCode {
     match Command::new("systemctl").args(["--no-block", "poweroff"]).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `bramblegate ssh-config`.
+//! `bramblegate ssh-config`: prints or installs ssh settings for the nodes.
 
 mod install;
 
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::nodes::known::Known;
+use super::nodes::known::Inventory;
 use super::nodes::{code, report};
 use super::{exit, output, settings};
 use crate::watch::host::name;
@@ -22,7 +22,7 @@ Examples:
   bramblegate ssh-config --direct --user pi > ~/.ssh/bramble
       on the head node itself; Include as above";
 
-/// The port on which an ssh server listens by default.
+/// Default port of ssh.
 const SSH: u16 = 22;
 
 /// Print or install ssh settings for the nodes
@@ -67,11 +67,11 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     }
-    let known = match Known::look(args.socket, &args.config.config) {
-        Ok(known) => known,
+    let inventory = match Inventory::load(args.socket, &args.config.config) {
+        Ok(inventory) => inventory,
         Err(unknown) => return report("ssh-config", &unknown),
     };
-    if known.nodes.iter().all(|node| node.address.is_none()) {
+    if inventory.nodes.iter().all(|node| node.address.is_none()) {
         output::error(
             "ssh-config: no node has an address yet",
             "switch the nodes on; `bramblegate nodes` lists them",
@@ -80,35 +80,37 @@ pub fn main(args: Args) -> ExitCode {
     }
     let domain =
         settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
-    let way = (!args.direct).then(|| args.via.map_or_else(|| way(&known), |via| Way::parse(&via)));
-    let head = way.map(|way| Head { name: head_name(&settings::host_name(), &known), way });
-    let text = text(&known, domain.as_deref(), head.as_ref(), args.user.as_deref());
+    let jump_host = (!args.direct)
+        .then(|| args.via.map_or_else(|| jump_host(&inventory), |via| JumpHost::parse(&via)));
+    let head = jump_host
+        .map(|jump_host| Head { name: head_name(&settings::host_name(), &inventory), jump_host });
+    let text = text(&inventory, domain.as_deref(), head.as_ref(), args.user.as_deref());
     if args.install {
         return install::main(&text, args.dry_run);
     }
     ExitCode::from(output::deliver(&text))
 }
 
-/// Returns whether ssh's settings would take the text for one word.
+/// Returns whether the text is a single word in ssh's settings.
 fn is_word(value: &str) -> bool {
     !value.is_empty()
         && !value.starts_with('-')
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "@.-_:[]%".contains(c))
 }
 
-/// How the head is reached.
+/// How ssh reaches the head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Way {
+struct JumpHost {
     user: Option<String>,
-    /// an address or a name, without brackets
+    /// An address or a name, without brackets.
     host: String,
-    /// where it is not 22
+    /// `None`: 22.
     port: Option<u16>,
 }
 
-impl Way {
-    /// Reads `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes it
-    /// (ssh_config(5)).
+impl JumpHost {
+    /// Parses `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes
+    /// it (ssh_config(5)).
     fn parse(text: &str) -> Self {
         let (user, rest) = text
             .rsplit_once('@')
@@ -124,41 +126,46 @@ impl Way {
     }
 }
 
-/// The head as a host of its own, whose key goes by its name: its address is another at each venue.
+/// The head as a host of its own. Its key is stored by name: its address differs between venues.
 struct Head {
     name: String,
-    way: Way,
+    jump_host: JumpHost,
 }
 
-/// Returns the head's own name, in one word that no node has.
-fn head_name(host_name: &str, known: &Known) -> String {
+/// Returns a name for the head, in one word that no node has.
+fn head_name(host_name: &str, inventory: &Inventory) -> String {
     let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let fine = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let taken = |name: &str| known.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name));
+    let taken =
+        |name: &str| inventory.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name));
     let free = |name: &String| !taken(name);
     let own = Some(label).filter(|label| fine && label != "localhost").filter(free);
     own.unwrap_or_else(|| "bramblegate-head".to_owned())
 }
 
-/// Returns the way to the head.
-fn way(known: &Known) -> Way {
+/// Returns the jump host: as of the current ssh session, else at the address on the panel.
+fn jump_host(inventory: &Inventory) -> JumpHost {
     let variable = |name| std::env::var(name).ok();
-    match variable("SSH_CONNECTION").and_then(|connection| came_by(&connection, &known.held)) {
-        Some((address, port)) => {
-            jump(variable("LOGNAME").filter(|user| is_word(user)).as_deref(), Some(address), port)
-        }
+    match variable("SSH_CONNECTION")
+        .and_then(|connection| session_server(&connection, &inventory.held))
+    {
+        Some((address, port)) => jump_host_at(
+            variable("LOGNAME").filter(|user| is_word(user)).as_deref(),
+            Some(address),
+            port,
+        ),
         None => {
             let ports = name::ssh_ports(Path::new("/"));
             let other = ports.first().filter(|_| !ports.contains(&SSH));
-            jump(None, known.head, other.copied().unwrap_or(SSH))
+            jump_host_at(None, inventory.head, other.copied().unwrap_or(SSH))
         }
     }
 }
 
-/// Address and port by which the calling session is logged in (ssh(1), `SSH_CONNECTION`): what has
-/// just worked. Not where the head holds no such address: the variable may be older than the login
-/// that it is about.
-fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
+/// Returns address and port of the server of the current ssh session (ssh(1), `SSH_CONNECTION`),
+/// which are known to work. `None` if the head does not hold that address: the variable may be
+/// older than the log-in.
+fn session_server(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
     let mut words = connection.split(' ').skip(2);
     let address = words.next()?.parse::<IpAddr>().ok()?.to_canonical();
     let port = words.next()?.parse().ok()?;
@@ -166,9 +173,8 @@ fn came_by(connection: &str, held: &[IpAddr]) -> Option<(IpAddr, u16)> {
         .then_some((address, port))
 }
 
-/// Returns where the head answers: at an address, else by its name as the venue's network may find
-/// it.
-fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
+/// Returns a jump host at an address, else by its name as the venue's network may find it.
+fn jump_host_at(user: Option<&str>, address: Option<IpAddr>, port: u16) -> JumpHost {
     let host = match address {
         Some(address) => address.to_string(),
         None => {
@@ -176,12 +182,17 @@ fn jump(user: Option<&str>, address: Option<IpAddr>, port: u16) -> Way {
             if name.contains('.') { name } else { format!("{name}.local") }
         }
     };
-    Way { user: user.map(str::to_owned), host, port: Some(port).filter(|port| *port != SSH) }
+    JumpHost { user: user.map(str::to_owned), host, port: Some(port).filter(|port| *port != SSH) }
 }
 
-fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&str>) -> String {
+fn text(
+    inventory: &Inventory,
+    domain: Option<&str>,
+    head: Option<&Head>,
+    user: Option<&str>,
+) -> String {
     let mut text = "# The cluster's nodes, by `bramblegate ssh-config`.\n".to_owned();
-    if let Some(Head { name, way: Way { user, host, port } }) = head {
+    if let Some(Head { name, jump_host: JumpHost { user, host, port } }) = head {
         let whole = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"));
         let names = if whole == *name { whole.clone() } else { format!("{name} {whole}") };
         text += &format!(
@@ -194,19 +205,19 @@ fn text(known: &Known, domain: Option<&str>, head: Option<&Head>, user: Option<&
         }
     }
     let jump = head.map(|head| head.name.as_str());
-    for node in &known.nodes {
-        // One that speaks only IPv6 is reached at the address that it made.
+    for node in &inventory.nodes {
+        // A node without IPv4 is reached at its own IPv6 address.
         let Some(address) = node.address.or(node.ipv6.first().copied()) else { continue };
         let whole = domain.map(|domain| format!("{}.{domain}", node.name));
         let mut names: Vec<&str> =
             [Some(node.name.as_str()), whole.as_deref()].into_iter().flatten().collect();
-        // To ssh, unlike DNS, a capital is another letter.
+        // Unlike DNS, ssh distinguishes upper and lower case.
         let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
         if !lower.iter().eq(&names) {
             names.extend(lower.iter().map(String::as_str));
         }
         text += &format!("\nHost {}\n    HostName {address}\n", names.join(" "));
-        // Addresses move with the venue, and every cluster has the same ones: keys go by the name.
+        // Addresses change with the venue and recur in other clusters: keys are stored by name.
         text += &format!("    HostKeyAlias {}\n", whole.as_deref().unwrap_or(&node.name));
         for (key, value) in [("User", user), ("ProxyJump", jump)] {
             text += &value.map(|value| format!("    {key} {value}\n")).unwrap_or_default();
@@ -220,7 +231,7 @@ mod tests {
     use super::*;
     use crate::cli::nodes::known::Node;
 
-    fn known() -> Known {
+    fn inventory() -> Inventory {
         let node = |name: &str, address: Option<&str>| Node {
             name: name.to_owned(),
             mac: None,
@@ -231,14 +242,14 @@ mod tests {
             health: "unknown".to_owned(),
         };
         let nodes = vec![node("rpi1", Some("192.168.50.11")), node("rpi2", None)];
-        Known { nodes, ..Known::default() }
+        Inventory { nodes, ..Inventory::default() }
     }
 
     #[test]
     fn each_node_with_an_address_is_a_host_behind_the_head() {
-        let head = Head { name: "head".into(), way: Way::parse("pi@10.99.0.126:2222") };
+        let head = Head { name: "head".into(), jump_host: JumpHost::parse("pi@10.99.0.126:2222") };
         assert_eq!(
-            text(&known(), Some("bramble"), Some(&head), Some("pi")),
+            text(&inventory(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
              # The way to them. The address is the one of this venue, the key is the same at all.\n\
              Host head head.bramble\n    HostName 10.99.0.126\n    HostKeyAlias head.bramble\n    \
@@ -247,14 +258,14 @@ mod tests {
              rpi1.bramble\n    User pi\n    \
              ProxyJump head\n"
         );
-        assert!(!text(&known(), None, None, None).contains("ProxyJump"));
+        assert!(!text(&inventory(), None, None, None).contains("ProxyJump"));
     }
 
     #[test]
     fn a_node_that_speaks_only_ipv6_is_a_host_too() {
-        let mut known = known();
-        known.nodes[1].ipv6 = vec!["fd12::2".parse().unwrap(), "fd12::3".parse().unwrap()];
-        let text = text(&known, Some("bramble"), None, None);
+        let mut inventory = inventory();
+        inventory.nodes[1].ipv6 = vec!["fd12::2".parse().unwrap(), "fd12::3".parse().unwrap()];
+        let text = text(&inventory, Some("bramble"), None, None);
         assert!(text.contains("Host rpi2 rpi2.bramble\n    HostName fd12::2\n"), "{text}");
     }
 
@@ -267,42 +278,45 @@ mod tests {
             ("", "bramblegate-head"),
             ("a\nProxyCommand x", "bramblegate-head"),
         ] {
-            assert_eq!(head_name(host_name, &known()), name, "{host_name:?}");
+            assert_eq!(head_name(host_name, &inventory()), name, "{host_name:?}");
         }
     }
 
     #[test]
     fn names_with_capitals_are_found_in_both_spellings() {
-        let mut known = known();
-        known.nodes[0].name = "RPI1".into();
+        let mut inventory = inventory();
+        inventory.nodes[0].name = "RPI1".into();
         assert!(
-            text(&known, Some("bramble"), None, None)
+            text(&inventory, Some("bramble"), None, None)
                 .contains("\nHost RPI1 RPI1.bramble rpi1 rpi1.bramble\n")
         );
     }
 
     #[test]
     fn the_way_is_read_as_ssh_reads_it() {
-        let way = |user: Option<&str>, host: &str, port| Way {
+        let jump_host = |user: Option<&str>, host: &str, port| JumpHost {
             user: user.map(str::to_owned),
             host: host.into(),
             port,
         };
         for (text, expected) in [
-            ("rack.local", way(None, "rack.local", None)),
-            ("pi@rack.local:22", way(Some("pi"), "rack.local", None)),
-            ("pi@10.99.0.126:2222", way(Some("pi"), "10.99.0.126", Some(2222))),
-            ("2001:db8::7", way(None, "2001:db8::7", None)),
-            ("pi@[2001:db8::7]:2222", way(Some("pi"), "2001:db8::7", Some(2222))),
-            ("[fe80::1%eth0]", way(None, "fe80::1%eth0", None)),
+            ("rack.local", jump_host(None, "rack.local", None)),
+            ("pi@rack.local:22", jump_host(Some("pi"), "rack.local", None)),
+            ("pi@10.99.0.126:2222", jump_host(Some("pi"), "10.99.0.126", Some(2222))),
+            ("2001:db8::7", jump_host(None, "2001:db8::7", None)),
+            ("pi@[2001:db8::7]:2222", jump_host(Some("pi"), "2001:db8::7", Some(2222))),
+            ("[fe80::1%eth0]", jump_host(None, "fe80::1%eth0", None)),
         ] {
-            assert_eq!(Way::parse(text), expected, "{text}");
+            assert_eq!(JumpHost::parse(text), expected, "{text}");
         }
         assert_eq!(
-            jump(Some("pi"), "2001:db8::7".parse().ok(), 2222),
-            way(Some("pi"), "2001:db8::7", Some(2222))
+            jump_host_at(Some("pi"), "2001:db8::7".parse().ok(), 2222),
+            jump_host(Some("pi"), "2001:db8::7", Some(2222))
         );
-        assert_eq!(jump(None, "10.99.0.126".parse().ok(), 22), way(None, "10.99.0.126", None));
+        assert_eq!(
+            jump_host_at(None, "10.99.0.126".parse().ok(), 22),
+            jump_host(None, "10.99.0.126", None)
+        );
     }
 
     #[test]
@@ -310,7 +324,7 @@ mod tests {
         let held: Vec<IpAddr> =
             ["10.99.0.126", "2001:db8::7"].map(|address| address.parse().unwrap()).into();
         let way = |connection: &str, held: &[IpAddr]| {
-            came_by(connection, held).map(|(host, port)| format!("{host} {port}"))
+            session_server(connection, held).map(|(host, port)| format!("{host} {port}"))
         };
         assert_eq!(
             way("10.99.0.20 45952 10.99.0.126 2222", &held).as_deref(),

@@ -1,4 +1,4 @@
-//! `bramblegate status`.
+//! `bramblegate status`: shows the daemon's state.
 
 #[cfg(test)]
 mod tests;
@@ -26,11 +26,11 @@ Examples:
 The exit status is that of a Nagios plugin: 0 ok (or a notice), 1 warning, 2 fault (critical), \
 3 unknown: the daemon cannot be reached.";
 
-/// Where the daemon's socket is without settings.
+/// The status socket if the settings cannot be read.
 pub const DEFAULT_SOCKET: &str = "/run/bramblegate/status.sock";
-/// A snapshot that takes longer does not come.
+/// Timeout of a snapshot.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// Ages go on also while nothing changes, and a reader that is gone is noticed.
+/// Interval of updates while nothing changes, for ages and to notice that the reader is gone.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Exit codes of this verb; 0 is ok or notice.
@@ -95,20 +95,20 @@ fn acknowledge(socket: Option<PathBuf>, config: &Path) -> ExitCode {
             ExitCode::from(code::WARNING)
         }
         Err(error) => {
-            let wrong = format!("status --acknowledge: {}: {error}", socket.display());
-            output::error(&wrong, control::remedy(&error));
+            let message = format!("status --acknowledge: {}: {error}", socket.display());
+            output::error(&message, control::remedy(&error));
             ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
         }
     }
 }
 
-/// Returns the socket that these settings name.
+/// Returns the status socket of these settings.
 pub fn configured_socket(config: &Path) -> PathBuf {
     let settings = settings::load(config);
     settings.map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |merged| merged.settings.sockets.status)
 }
 
-/// Returns what to do about it.
+/// Returns the remedy.
 pub fn remedy(error: &Error) -> &'static str {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
     match error {
@@ -132,12 +132,12 @@ pub fn remedy(error: &Error) -> &'static str {
     }
 }
 
-/// Returns the exit code for how bad it is.
+/// Returns the exit code of the severity.
 fn severity_code(snapshot: &Snapshot) -> u8 {
     match snapshot.severity.known() {
         Some(Severity::Ok | Severity::Notice) => 0,
         Some(Severity::Warning) => code::WARNING,
-        // An unknown severity of a newer daemon is not to be taken for well.
+        // An unknown severity of a newer daemon counts as a fault.
         Some(Severity::Fault) | None => code::FAULT,
     }
 }
@@ -155,13 +155,13 @@ fn once(socket: &Path, json: bool) -> Result<u8, Error> {
     })
 }
 
-/// Prints every line as it comes.
+/// Prints every line as it arrives.
 fn stream(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     client.set_timeout(Some(REDRAW));
     while output::is_open() {
         if let Some(line) = client.next_line()? {
-            if !output::is_read_json(&format!("{}\n", line.text)) {
+            if !output::try_out_json(&format!("{}\n", line.text)) {
                 break;
             }
         }
@@ -169,8 +169,7 @@ fn stream(socket: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Prints the page, again and again. On a terminal in the same place, else one below the other when
-/// something changed.
+/// Prints the page again and again: in place on a terminal, else after each change.
 fn follow(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
     let terminal = std::io::stdout().is_terminal();
@@ -182,16 +181,16 @@ fn follow(socket: &Path) -> Result<u8, Error> {
         news.into_iter().for_each(|line| view.take(line));
         let Some(snapshot) = view.now().filter(|_| terminal || !is_quiet) else { continue };
         let page = text::page(&snapshot, output::colours(), output::columns());
-        if !output::is_read_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
+        if !output::try_out_drawn(&if terminal { in_place(&page) } else { format!("{page}\n") }) {
             break;
         }
     }
-    // The reader may go before anything has come.
+    // The reader may be gone before the first snapshot.
     Ok(view.snapshot().map_or(0, severity_code))
 }
 
-/// Returns the page with the sequences that draw it in place: home; each line with its rest
-/// cleared; what is below cleared.
+/// Returns the page with the sequences that draw it in place: cursor home, the rest of each line
+/// cleared, then all below.
 fn in_place(page: &str) -> String {
     format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n"))
 }

@@ -1,4 +1,4 @@
-//! The terminal: raw while a verb draws, and as it was afterwards, whatever happens.
+//! The terminal: raw while a verb draws, and restored afterwards in any case.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::Stdio;
@@ -14,21 +14,21 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Ctrl-C in raw mode, where it makes no signal.
+/// Ctrl-C in raw mode, where it sends no signal.
 pub const INTERRUPT: char = '\u{3}';
 /// Ctrl-D.
 pub const END: char = '\u{4}';
 /// Esc.
 pub const ESCAPE: char = '\u{1b}';
 
-/// Starts this program again with `mark` set to our process id in its environment and waits for its
-/// end; then the terminal is as before, even if everything below was killed. Its exit code.
+/// Runs this program again as a child, with `mark` set to our process ID in its environment, and
+/// returns its exit code. Restores the terminal even if the child was killed.
 pub fn guard(mark: &str, variable: Option<(&str, String)>) -> io::Result<u8> {
     let before = tcgetattr(std::io::stdin()).ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match runtime.block_on(watch(mark, variable)) {
-        // It has restored the terminal itself. Twice would put the cursor back to before its last
-        // words.
+        // The child has restored the terminal. A second time would move the cursor before its last
+        // output.
         Ok(End::Exited(code)) => Ok(code),
         Ok(End::Killed(code)) => {
             restore(before.as_ref());
@@ -41,7 +41,7 @@ pub fn guard(mark: &str, variable: Option<(&str, String)>) -> io::Result<u8> {
     }
 }
 
-/// How the other program ended, and the exit code for that.
+/// How the child ended, and the exit code for that.
 enum End {
     Exited(u8),
     Killed(u8),
@@ -71,13 +71,13 @@ async fn watch(mark: &str, variable: Option<(&str, String)>) -> io::Result<End> 
         _ = hangup.recv() => 129,
         _ = quit.recv() => 131,
     };
-    // Killing the maker of the namespaces kills everything in them.
+    // Killing the process that made the namespaces kills everything in them.
     let _ = child.kill().await;
     Ok(End::Killed(signalled))
 }
 
-/// Restores what a process that was killed has left. `crossterm` knows only the mode that it has
-/// changed itself, so the one from before the start is kept here.
+/// Restores the terminal after a child was killed. `crossterm` only knows the mode that it has
+/// changed itself, so the one from before is kept here.
 fn restore(before: Option<&Termios>) {
     if let Some(before) = before {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
@@ -89,7 +89,7 @@ fn restore(before: Option<&Termios>) {
 fn leave() {
     let mut out = io::stdout();
     if out.is_terminal() {
-        // A terminal that is gone needs no restoring.
+        // This fails only if the terminal is gone.
         let _ = execute!(
             out,
             SetAttribute(Attribute::Reset),
@@ -100,18 +100,17 @@ fn leave() {
     }
 }
 
-/// A terminal in raw mode, on its alternate screen; put back when dropped.
+/// A terminal in raw mode, on its alternate screen; restored when dropped.
 #[derive(Debug)]
 pub struct Screen {
     is_raw: bool,
 }
 
 impl Screen {
-    /// Takes the terminal over. Lines that are too long are cut at the edge: wrapped, they would
-    /// push others off the screen.
+    /// Takes over the terminal. Long lines are cut at the edge: wrapped, they would push others off
+    /// the screen.
     pub fn open() -> Self {
-        // Without a keyboard there is nothing to read: another terminal's mode is not ours to
-        // change.
+        // If standard input is not a terminal, its mode is not ours to change.
         let is_raw = io::stdin().is_terminal() && enable_raw_mode().is_ok();
         let _ = execute!(
             io::stdout(),
@@ -123,25 +122,24 @@ impl Screen {
         Self { is_raw }
     }
 
-    /// Replaces what is shown, without flicker. What does not fit on so many rows is left out at
-    /// the end.
+    /// Replaces what is shown, without flicker. Lines beyond `rows` are left out.
     pub fn show(&self, lines: &[String], rows: usize) {
-        // A user who closed the terminal sees nothing of it.
+        // This fails only if the terminal is gone.
         let _ = draw(&mut io::stdout().lock(), lines, rows);
     }
 }
 
-/// Writes lines from the first row on; in one piece, since standard output keeps what is queued
-/// until it is flushed.
+/// Writes lines from the first row on, in one piece: standard output keeps what is queued until it
+/// is flushed.
 fn draw(out: &mut impl Write, lines: &[String], rows: usize) -> io::Result<()> {
     let mut text = Vec::new();
     queue!(text, MoveTo(0, 0))?;
     for (row, line) in lines.iter().take(rows).enumerate() {
-        // No line break after the last one: on a screen just as high it would push the first one
-        // off.
+        // No line break after the last line: on a screen of that height it would push the first
+        // line off.
         let before = if row == 0 { "" } else { "\r\n" };
-        // Cleared before it is written: behind a line just as wide as the screen the cursor stands
-        // on its last character.
+        // Cleared before it is written: after a line as wide as the screen, the cursor is on its
+        // last character.
         queue!(
             text,
             Print(before),
@@ -164,7 +162,7 @@ impl Drop for Screen {
     }
 }
 
-/// Returns the keys typed from now on; none where there is no keyboard.
+/// Returns the keys typed from now on; none without a keyboard.
 pub fn keys() -> Receiver<char> {
     let (sender, receiver) = channel();
     if io::stdin().is_terminal() {

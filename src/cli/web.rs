@@ -1,5 +1,5 @@
-//! `bramblegate web password`: sets the password of the status page. The hash is made by
-//! `bramblegate-web`: the program with rights has no need of it.
+//! `bramblegate web password`: sets the password of the status page. `bramblegate-web` makes the
+//! hash: this program, which has privileges, does not need that code.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Read, Write};
@@ -16,16 +16,16 @@ use crate::files::reading;
 
 /// The program that serves the page.
 pub const PROGRAM: &str = "bramblegate-web";
-/// Its unit, and where packages and `make install` put that.
+/// Its unit, and the path of that in packages and by `make install`.
 pub const UNIT: &str = "bramblegate-web.service";
 pub const UNIT_FILE: &str = "/usr/lib/systemd/system/bramblegate-web.service";
-/// Its password's hash.
+/// The file of the password's hash.
 pub const FILE: &str = "/etc/bramblegate/web.password";
-/// Whose members may read it.
+/// The group that may read the hash.
 const GROUP: &str = "bramblegate";
-/// No password is read further, bytes.
-const LONGEST: u64 = 1024;
-/// Read and written by root, read by the group.
+/// Longest input that is read, bytes.
+const MAX_INPUT: u64 = 1024;
+/// Mode of the file: written by root, read by the group.
 const MODE: u32 = 0o640;
 
 const EXAMPLES: &str = "\
@@ -72,7 +72,7 @@ enum WebError {
     NotRead(io::Error),
     #[error("the two passwords differ, nothing was changed")]
     Differ,
-    /// what the page's program finds wrong with it
+    /// The page's program rejects it.
     #[error("{0}")]
     NotTaken(String),
     #[error("there is no group {GROUP}, which may read the password")]
@@ -101,8 +101,8 @@ impl WebError {
     }
 }
 
-/// Switches the page or sets its password. Exits with 0 when it is set; with 1 when it was not
-/// taken, 69 without the program or its group, 71 or 77 when it cannot be written.
+/// Sets or removes the password. Exits with 0; with 1 if it was not accepted, 69 without the
+/// program or its group, 71 or 77 if it cannot be written.
 pub fn main(args: Args) -> ExitCode {
     let Action::Password(password) = args.action;
     let done = if password.remove { remove(&password.file) } else { set(&password.file) };
@@ -131,55 +131,55 @@ fn set(file: &Path) -> Result<&'static str, WebError> {
     let program = program().ok_or(WebError::NoProgram)?;
     let group =
         if file == Path::new(FILE) { Some(group(GROUP).ok_or(WebError::NoGroup)?) } else { None };
-    let password = ask()?;
+    let password = ask_password()?;
     let made = hash(&program, &password).map_err(WebError::NotRead)?;
     let hash = made.map_err(WebError::NotTaken)?;
     write(file, &hash, group).map_err(|error| NotWritten { path: file.to_owned(), error })?;
     Ok("The password is set. It counts from the next log-in on.\n")
 }
 
-/// Returns the program that serves the page: the one beside this.
+/// Returns the program that serves the page, beside this one.
 fn program() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     Some(own.parent()?.join(PROGRAM)).filter(|path| path.is_file())
 }
 
-/// Asks twice on a terminal; else reads a line.
-fn ask() -> Result<Vec<u8>, WebError> {
+/// Asks twice on a terminal; else reads standard input to its end.
+fn ask_password() -> Result<Vec<u8>, WebError> {
     if !io::stdin().is_terminal() {
         let mut text = Vec::new();
-        io::stdin().take(LONGEST + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
+        io::stdin().take(MAX_INPUT + 1).read_to_end(&mut text).map_err(WebError::NotRead)?;
         return Ok(text);
     }
-    let password = hidden("New password for the status page: ").map_err(WebError::NotRead)?;
-    let again = hidden("Again: ").map_err(WebError::NotRead)?;
+    let password = read_hidden("New password for the status page: ").map_err(WebError::NotRead)?;
+    let again = read_hidden("Again: ").map_err(WebError::NotRead)?;
     if password == again { Ok(password) } else { Err(WebError::Differ) }
 }
 
-/// Reads a line of the terminal, which does not show it.
-fn hidden(prompt: &str) -> io::Result<Vec<u8>> {
+/// Reads a line from the terminal without echo.
+fn read_hidden(prompt: &str) -> io::Result<Vec<u8>> {
     let mut stdin = io::stdin();
     let before = tcgetattr(&stdin)?;
     let mut quiet = before.clone();
-    // Byte by byte, control characters too: the terminal is put back whatever is typed.
+    // Byte by byte, control characters too, so that the terminal is restored whatever is typed.
     quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
     output::err(prompt);
-    let line = line(&mut stdin);
+    let line = read_line(&mut stdin);
     let restored = tcsetattr(&stdin, OptionalActions::Now, &before);
     output::err("\n");
     restored?;
     line
 }
 
-/// Reads to the end of a line, with what a terminal's own editor does.
-fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
+/// Reads a line, with the editing keys of a terminal.
+fn read_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
     const ERASE: [u8; 2] = [8, 127];
     const KILL: u8 = 21;
     let (mut line, mut byte) = (Vec::new(), [0]);
-    while line.len() as u64 <= LONGEST {
+    while line.len() as u64 <= MAX_INPUT {
         if from.read(&mut byte)? == 0 {
             break;
         }
@@ -188,7 +188,7 @@ fn line(from: &mut impl Read) -> io::Result<Vec<u8>> {
             [INTERRUPT] => return Err(io::ErrorKind::Interrupted.into()),
             [KILL] => line.clear(),
             [byte] if ERASE.contains(&byte) => {
-                // A character is a byte and those that go on from it (RFC 3629).
+                // A character in UTF-8 is a byte and its continuation bytes (RFC 3629).
                 while line.pop().is_some_and(|last: u8| last & 0xc0 == 0x80) {}
             }
             [byte] => line.push(byte),
@@ -215,14 +215,14 @@ fn hash(program: &Path, password: &[u8]) -> io::Result<Result<Vec<u8>, String>> 
     Ok(Err(why.strip_prefix("bramblegate-web: ").unwrap_or(why).to_owned()))
 }
 
-/// Returns the number of a group (group(5)).
+/// Returns the ID of a group (group(5)).
 fn group(name: &str) -> Option<Gid> {
     let text = reading::text(Path::new("/etc/group")).ok()?;
     let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
     line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
 }
 
-/// Writes the file whole, or leaves the old one; no other user ever can read it.
+/// Writes the file atomically; other users can never read it.
 fn write(file: &Path, hash: &[u8], group: Option<Gid>) -> io::Result<()> {
     let new = file.with_extension("new");
     let _ = std::fs::remove_file(&new);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_line_is_edited_as_a_terminal_does_it() {
-        let read = |text: &str| line(&mut text.as_bytes());
+        let read = |text: &str| read_line(&mut text.as_bytes());
         assert_eq!(read("words\nmore").unwrap(), b"words");
         assert_eq!(read("wordß\u{7f}s\r").unwrap(), b"words");
         assert_eq!(read("no\u{15}words").unwrap(), b"words");

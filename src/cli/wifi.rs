@@ -1,5 +1,5 @@
-//! `bramblegate wifi`: joins a wireless network through NetworkManager, or says how it is done here.
-//! The password is asked for by `nmcli --ask`: it never passes through this program.
+//! `bramblegate wifi`: joins a wireless network through NetworkManager, or prints how to do it
+//! without. `nmcli --ask` asks for the password: it never passes through this program.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -15,15 +15,15 @@ Examples:
   sudo bramblegate wifi \"Conference WiFi\"  join one; asks for its password";
 
 /// Longest name of a network, octets (IEEE 802.11, 9.4.2.2).
-const LONGEST: usize = 32;
-/// What helps where NetworkManager's program does not do its part.
+const MAX_SSID: usize = 32;
+/// Remedy if NetworkManager's program fails.
 const NO_NMCLI: &str = "check that NetworkManager runs, and that nmcli is installed";
-/// What helps where NetworkManager does not take the interface for a wireless one.
+/// Remedy if NetworkManager does not treat the interface as wireless.
 const NO_LIST: &str = "check that NetworkManager runs, and that wpasupplicant is installed";
-/// What helps where a network was not joined.
+/// Remedy if a network was not joined.
 const NOT_JOINED: &str =
     "check the name and the password; without a name, the networks in reach are listed";
-/// The same for a user whom polkit may refuse.
+/// The same for a user that polkit may refuse.
 const NOT_ROOT: &str = "try it with sudo, and check the name and the password; without a name, the \
                         networks in reach are listed";
 
@@ -39,11 +39,10 @@ pub struct Args {
     pub interface: Option<String>,
 }
 
-/// Joins a network or lists those in reach. Exits with 0 joined or listed; with 1 if it was not
-/// joined, 64 for what is no name of a network, 69 without an interface or where NetworkManager
-/// does not manage it.
+/// Joins a network or lists those in reach. Exits with 0 if joined or listed; with 1 if not joined,
+/// 64 if the name is invalid, 69 without an interface or if NetworkManager does not manage it.
 pub fn main(args: Args) -> ExitCode {
-    if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > LONGEST) {
+    if args.ssid.as_ref().is_some_and(|ssid| ssid.is_empty() || ssid.len() > MAX_SSID) {
         output::error(
             "wifi: this is not the name of a network",
             "give a name of 1 to 32 octets; without one, the networks are listed",
@@ -53,17 +52,17 @@ pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let interface = match interface(&machine, args.interface.as_deref()) {
         Ok(interface) => interface,
-        Err((wrong, help)) => {
-            output::error(&format!("wifi: {wrong}"), &help);
+        Err((message, help)) => {
+            output::error(&format!("wifi: {message}"), &help);
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
     let manages = cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager);
-    // One that starts with the machine counts as the manager before it runs.
+    // `managed_by` also names one that is enabled and does not run yet.
     if !manages || !runs(&machine) {
         output::error(
             &format!("wifi: NetworkManager does not manage {interface}"),
-            &elsewhere(&machine, &interface, args.ssid.as_deref()),
+            &manual_command(&machine, &interface, args.ssid.as_deref()),
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
@@ -76,7 +75,7 @@ pub fn main(args: Args) -> ExitCode {
 /// Returns the wireless interface: the one that is named, else the only one.
 ///
 /// # Errors
-/// What is wrong, and what helps.
+/// Message and remedy.
 fn interface(machine: &Machine, named: Option<&str>) -> Result<String, (String, String)> {
     let mut all = machine.list("/sys/class/net");
     all.retain(|name: &String| is_wireless(machine, name));
@@ -100,13 +99,13 @@ fn interface(machine: &Machine, named: Option<&str>) -> Result<String, (String, 
     }
 }
 
-/// Returns whether an interface is one of Wi-Fi.
+/// Returns whether an interface is wireless.
 fn is_wireless(machine: &Machine, name: &str) -> bool {
     let folder = format!("/sys/class/net/{name}");
     machine.exists(&format!("{folder}/wireless")) || machine.exists(&format!("{folder}/phy80211"))
 }
 
-/// Joins a network. Terminal and password are between nmcli(1) and the user.
+/// Joins a network. nmcli(1) itself asks for the password on the terminal.
 fn join(interface: &str, ssid: &str) -> ExitCode {
     let joined = Command::new("nmcli")
         .args(["--ask", "device", "wifi", "connect", ssid, "ifname", interface])
@@ -131,7 +130,7 @@ fn join(interface: &str, ssid: &str) -> ExitCode {
 fn list(interface: &str) -> ExitCode {
     let fields = ["-t", "-f", "IN-USE,SIGNAL,SECURITY,SSID", "device", "wifi", "list", "ifname"];
     let arguments: Vec<&str> = fields.into_iter().chain([interface]).collect();
-    // What nmcli finds wrong it writes itself.
+    // nmcli reports errors itself.
     let listed = Command::new("nmcli").args(&arguments).stderr(Stdio::inherit()).output();
     match listed {
         Ok(listed) if listed.status.success() => {
@@ -139,8 +138,8 @@ fn list(interface: &str) -> ExitCode {
             ExitCode::from(output::deliver(&table(&networks(&text))))
         }
         _ => {
-            let wrong = format!("wifi: nmcli does not list the networks of {interface}");
-            output::error(&wrong, NO_LIST);
+            let message = format!("wifi: nmcli does not list the networks of {interface}");
+            output::error(&message, NO_LIST);
             ExitCode::FAILURE
         }
     }
@@ -155,8 +154,9 @@ struct Network {
     ssid: String,
 }
 
-/// Reads what nmcli lists: fields between colons, in which a colon and a backslash are escaped by a
-/// backslash (nmcli(1), --escape). Of several stations of one network the first is the strongest.
+/// Parses a list of nmcli: fields between colons, in which a colon and a backslash are escaped by a
+/// backslash (nmcli(1), --escape). Of several access points of one network the first is the
+/// strongest.
 fn networks(text: &str) -> Vec<Network> {
     let mut all: Vec<Network> = Vec::new();
     for line in text.lines() {
@@ -171,7 +171,7 @@ fn networks(text: &str) -> Vec<Network> {
             }
         }
         let [in_use, signal, security, ssid] = fields.as_slice() else { continue };
-        // One that hides its name cannot be joined by it from a list.
+        // A hidden network has no name to join by.
         if ssid.is_empty() || all.iter().any(|network| network.ssid == *ssid) {
             continue;
         }
@@ -201,11 +201,11 @@ fn runs(machine: &Machine) -> bool {
     state.is_some_and(|state| state.trim() == "running")
 }
 
-/// Returns how a network is joined where NetworkManager does not manage the interface.
-fn elsewhere(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
-    // As one word of a shell, whatever is in it.
+/// Returns how to join a network if NetworkManager does not manage the interface.
+fn manual_command(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
+    // Quoted as one word of a shell.
     let ssid = format!("'{}'", ssid.unwrap_or("SSID").replace('\'', "'\\''"));
-    // wpa_supplicant is NetworkManager's too; by itself it works by a file.
+    // NetworkManager uses wpa_supplicant too; by itself that has a settings file.
     let own = format!("/etc/wpa_supplicant/wpa_supplicant-{interface}.conf");
     let common = "/etc/wpa_supplicant/wpa_supplicant.conf".to_owned();
     let by_file = [own, common].into_iter().find(|file| machine.is_file(file));
@@ -282,7 +282,7 @@ mod tests {
     fn without_network_manager_the_command_is_printed_as_one_word_of_a_shell() {
         let held = tempfile::tempdir().unwrap();
         let machine = Machine::pretend(held.path(), &[]);
-        let printed = |ssid| elsewhere(&machine, "wlan0", ssid);
+        let printed = |ssid| manual_command(&machine, "wlan0", ssid);
         assert_eq!(printed(None), "run `sudo apt install network-manager`");
         machine.write("/usr/bin/wpa_passphrase", b"").unwrap();
         assert_eq!(printed(None), "run `sudo apt install network-manager`", "it has no file");
@@ -290,7 +290,7 @@ mod tests {
         assert!(printed(None).contains("does not run"), "{}", printed(None));
         let answers = [("nmcli -t -f RUNNING general", "running\n")];
         let running = Machine::pretend(held.path(), &answers);
-        let text = elsewhere(&running, "wlan0", None);
+        let text = manual_command(&running, "wlan0", None);
         assert_eq!(text, "run `sudo nmcli device set wlan0 managed yes`, then try again");
         machine.write("/etc/wpa_supplicant/wpa_supplicant.conf", b"").unwrap();
         let text = printed(Some("Bob's; rm -rf /"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// How a client is started and set.
+/// How a client is started and configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Dhcpcd,
@@ -24,15 +24,15 @@ pub struct Client {
     pub name: &'static str,
     pub kind: Kind,
     pub release: &'static str,
-    /// it can be set to heed option 108
+    /// It can be configured to honour option 108.
     pub heeds_108: bool,
-    /// it can be set to ask for option 114, and keeps or tells what it says
+    /// It can be configured to request option 114, and records or reports its value.
     pub asks_114: bool,
-    /// it can translate IPv4 to IPv6 itself
+    /// It can translate IPv4 to IPv6 itself.
     pub translates: bool,
 }
 
-/// All of them: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42, 1.52 and 1.58.
+/// All clients: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42, 1.52 and 1.58.
 pub const CLIENTS: &[Client] = &[
     Client {
         name: "dhcpcd-12",
@@ -92,7 +92,7 @@ pub const CLIENTS: &[Client] = &[
     },
 ];
 
-/// A process that ends with the value.
+/// A process; dropping this ends it.
 pub struct Running(Child);
 
 impl Drop for Running {
@@ -104,18 +104,18 @@ impl Drop for Running {
 
 pub struct Stage {
     pub client: &'static Client,
-    /// the client looks after the cluster's port as well
+    /// The client manages the cluster interface too.
     pub everywhere: bool,
-    /// the client translates IPv4 to IPv6 where a venue needs it
+    /// The client translates IPv4 to IPv6 if the venue requires it.
     pub translates: bool,
     root: PathBuf,
     running: Vec<(String, Running)>,
 }
 
-/// Our translator's program.
+/// The translator's program.
 const TRANSLATOR: &str = "bramblegate-clat";
 
-/// The vitals are those of the machine that this is played on, however busy: no part of the story.
+/// The vitals are those of the machine that runs the test, however busy: not part of the story.
 const SETTINGS: &str = r#"
 board = "emulated"
 uplink.interfaces = ["eth1"]
@@ -129,8 +129,8 @@ vitals.disk_free_below = "off"
 vitals.pressure = "off"
 "#;
 
-/// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the
-/// stage.
+/// Replacements for `systemctl` and `sudo` without a service manager: the stage starts what a
+/// remedy restarts.
 const SYSTEMCTL: &str = "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 </dev/null >/run/restarted.log 2>&1 & }\nexit 0\n";
 
 pub fn sh(script: &str) -> String {
@@ -205,12 +205,12 @@ impl Stage {
             .arg(&self.root)
             .args(["sh", "-c", line])
             .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        // networkctl and others do nothing in a chroot, unless an option orders it.
+        // networkctl and other tools do nothing in a chroot, unless an option orders it.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }
 
-    /// Runs a line of shell in the head: whether it went well, and what it said.
+    /// Runs a line of shell in the head; returns whether it succeeded, and its output.
     pub fn run(&self, line: &str) -> (bool, String) {
         let output = self.inside(line).stdin(Stdio::null()).output().unwrap();
         (
@@ -224,7 +224,7 @@ impl Stage {
         self.running.retain(|(known, _)| known != name);
     }
 
-    /// A server with leases as short as wanted, of the subnet `10.NET.0.0/24`.
+    /// Starts a server with leases as short as wanted, in the subnet `10.NET.0.0/24`.
     pub fn udhcpd(&mut self, net: u8, lease: u32) {
         self.stop("server");
         sh(&format!(
@@ -239,7 +239,7 @@ impl Stage {
         self.spawn("server", &mut command);
     }
 
-    /// dnsmasq with these options; each is a word.
+    /// Starts dnsmasq with these options; each is a word.
     pub fn dnsmasq(&mut self, options: &str) {
         self.stop("server");
         let mut command = Command::new("ip");
@@ -264,7 +264,7 @@ impl Stage {
         self.spawn("server", &mut command);
     }
 
-    /// An IPv6 prefix is advertised, beside what the options say.
+    /// Advertises an IPv6 prefix, besides the options.
     pub fn router(&mut self, options: &str) {
         sh("ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad");
         self.dnsmasq(&format!(
@@ -272,12 +272,12 @@ impl Stage {
         ));
     }
 
-    /// Starts the case's client; `heed` makes it heed option 108, `portal` ask for option 114.
+    /// Starts the case's client; `heed` makes it honour option 108, `portal` request option 114.
     pub fn start_client(&mut self, heed: bool, portal: bool) {
         self.start(self.client.kind, heed, portal);
     }
 
-    /// Starts the case's client, and has it ask for a prefix where it can.
+    /// Starts the case's client, and has it request a prefix if it can.
     pub fn start_delegated(&mut self) {
         let text = match self.client.kind {
             Kind::NetworkManager => return self.start_client(false, false),
@@ -296,7 +296,7 @@ impl Stage {
             self.spawn("dhcpcd", &mut command);
         } else {
             self.write("etc/systemd/network/20-eth1.network", text);
-            // A DUID is made of it.
+            // A DUID is derived from it.
             self.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
             self.bus();
             let mut command = self.inside("exec /lib/systemd/systemd-networkd");
@@ -333,7 +333,7 @@ impl Stage {
             }
             Kind::NetworkManager => {
                 let heed = if heed { "dhcp-ipv6-only-preferred=1\n" } else { "" };
-                // "auto": the file has the number.
+                // "auto": a keyfile accepts only the number.
                 let clat = if self.translates { "clat=1\n" } else { "" };
                 let text = format!(
                     "[connection]\nid=eth1\nuuid=6f3e3c0e-0000-4000-8000-000000000001\ntype=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=auto\nmay-fail=true\n{heed}{clat}[ipv6]\nmethod=auto\nmay-fail=true\naddr-gen-mode=eui64\n"
@@ -343,7 +343,7 @@ impl Stage {
                     "chmod 600 {}",
                     self.path("etc/NetworkManager/system-connections/eth1.nmconnection").display()
                 ));
-                // Somebody has named ports here before us.
+                // The interfaces were renamed before.
                 let left_alone = if self.everywhere { "docker0" } else { "eth0" };
                 self.write(
                     "etc/NetworkManager/conf.d/10-test.conf",
@@ -358,7 +358,7 @@ impl Stage {
         }
     }
 
-    /// A message bus of the head's own.
+    /// Starts a message bus for the head.
     fn bus(&mut self) {
         if !self.running.iter().any(|(name, _)| name == "dbus") {
             let mut command = self.inside("exec dbus-daemon --system --nofork --nopidfile");
@@ -375,7 +375,7 @@ impl Stage {
         self.spawn("bramblegate", &mut command);
     }
 
-    /// Starts our translator, which follows the gateway's orders.
+    /// Starts `bramblegate-clat`, which follows the gateway's orders.
     pub fn start_translator(&mut self) {
         let built = Path::new(env!("CARGO_BIN_EXE_bramblegate")).with_file_name(TRANSLATOR);
         fs::copy(&built, self.path("usr/bin").join(TRANSLATOR)).unwrap();
@@ -385,14 +385,14 @@ impl Stage {
         self.spawn(TRANSLATOR, &mut command);
     }
 
-    /// Starts a small server of the lab's in the venue.
+    /// Starts one of the lab's servers in the venue.
     pub fn helper(&mut self, name: &str, words: &[&str]) {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", "venue"]).arg(std::env::current_exe().unwrap()).args(words);
         self.spawn(name, &mut command);
     }
 
-    /// Has what was started by this name end by itself.
+    /// Stops the process of this name by SIGTERM.
     pub fn terminate(&mut self, name: &str) {
         for (_, running) in self.running.iter_mut().filter(|(known, _)| known == name) {
             let process = Pid::from_child(&running.0);
@@ -407,7 +407,7 @@ impl Stage {
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    /// Waits until the status is so, and returns it.
+    /// Waits until the status matches, and returns it.
     pub fn until(&self, what: &str, within: u64, holds: impl Fn(&Seen) -> bool) -> Seen {
         let begin = Instant::now();
         let mut last = None;
@@ -425,12 +425,12 @@ impl Stage {
         panic!("not within {within} s: {what}; {:#}", last.map_or(Value::Null, |seen| seen.0));
     }
 
-    /// What `doctor` says.
+    /// Returns the output of `doctor`.
     pub fn doctor(&self) -> String {
         self.run("bramblegate doctor").1
     }
 
-    /// Does the first command of the remedy of a finding, as it is printed.
+    /// Runs the first command of a finding's remedy, as printed.
     pub fn cure(&self, code: &str) {
         let doctor = self.doctor();
         let mut lines = doctor.lines();
@@ -444,14 +444,14 @@ impl Stage {
         println!("done: {command}");
     }
 
-    /// The IPv4 addresses of the uplink as the kernel has them.
+    /// Returns the uplink's IPv4 addresses in the kernel.
     pub fn held(&self) -> String {
         sh(
             "ip -4 -br addr show dev eth1; ip -4 addr show dev eth1 | grep -o deprecated | head -1; true",
         )
     }
 
-    /// The whole state, for a failed case.
+    /// Returns the whole state, for a failed case.
     pub fn story(&self) -> String {
         let mut text = sh("ip addr show dev eth1; ip route; ip -6 route; cat /proc/net/packet");
         text += &self.doctor();
@@ -477,7 +477,7 @@ impl Seen {
         }
     }
 
-    /// All rows of the glass together, without the heart.
+    /// Returns all rows of the display together, without the heart.
     pub fn glass(&self) -> String {
         let rows =
             self.0.pointer("/panel/lcd/lines").and_then(Value::as_array).into_iter().flatten();

@@ -1,22 +1,21 @@
 //! NetworkManager's own translator of IPv4 to IPv6 (464XLAT, `ipv4.clat`) in a venue of IPv6 only:
-//! used while it works, replaced at once when its program ends, and out of the way when IPv4 comes.
+//! used while it works, replaced at once when NetworkManager ends, and gone when IPv4 is available.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::stage::{Kind, Seen, Stage, sh};
 
-/// Behind the venue's NAT64: 203.0.113.80. The server has the translated address itself.
+/// 203.0.113.80 behind the venue's NAT64: the server holds the translated address itself.
 const SERVER: &str = "2001:db8:64::cb00:7150";
 const ADVERTISED: &str =
     "lifetime=1800 prefix=2001:db8:9::/64 nat64=2001:db8:64::/96@1800 resolver=2001:db8:9::1";
 const PROBED: &str =
     "[uplink.check]\nmethod = \"http\"\nurl = \"http://203.0.113.80/generate_204\"\n";
-/// Counts what comes to the venue untranslated.
+/// Counts untranslated packets in the venue.
 const SEEN: &str = "table netdev seen {\nchain ipv4 {\ntype filter hook ingress device lan0 \
                     priority 0\nip daddr 203.0.113.80 counter\n}\n}\n";
-/// The translator's program has this long, from the end of NetworkManager's to the nodes' first
-/// answer.
+/// Limit on the time from the end of NetworkManager to the first reply to a node.
 const REPLACED: Duration = Duration::from_secs(3);
 
 pub fn translator(stage: &mut Stage) {
@@ -44,7 +43,7 @@ pub fn translator(stage: &mut Stage) {
     assert_eq!(stage.run("ip link show clat0").0, false, "nothing is to be translated");
 }
 
-/// A venue that speaks IPv6 only, with a NAT64, and a server behind that.
+/// Sets up a venue of IPv6 only with a NAT64, and a server behind it.
 fn hall(stage: &mut Stage) {
     sh(&format!(
         "ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad
@@ -56,13 +55,13 @@ fn hall(stage: &mut Stage) {
     stage.helper("web", &["venue-serve", "web", &format!("[{SERVER}]:80")]);
 }
 
-/// Whether the server answers a node.
+/// Returns whether the server replies to a node.
 fn is_answered() -> bool {
     let ping = "ip netns exec nodes ping -c 1 -W 1 203.0.113.80 >/dev/null && echo yes || true";
     sh(ping).contains("yes")
 }
 
-/// NetworkManager translates, for the nodes too, and ours stays out of the way.
+/// Waits until NetworkManager translates, for the nodes too, and ours does not.
 fn works(stage: &Stage) {
     let is_used = |seen: &Seen| seen.text("/clat/by") == "eth1" && seen.text("/clat/state") == "on";
     let seen = stage.until("NetworkManager translates", 40, |seen| {
@@ -79,12 +78,12 @@ fn works(stage: &Stage) {
         assert!(begin.elapsed() < Duration::from_secs(10), "{}", sh("ip -br link; ip route"));
         sleep(Duration::from_millis(100));
     }
-    // Its route has an MTU below the port's: what leaves by our copy of the route is as short.
+    // Its route has an MTU below the interface's; so has the gateway's copy of the route.
     let way = sh("ip route get 203.0.113.80 from 192.0.0.5");
     assert!(way.contains(" table 51") && way.contains(" mtu 1472"), "{way}");
 }
 
-/// Ours takes over, and nothing leaves untranslated.
+/// Waits until ours has taken over; no packet leaves untranslated.
 fn is_replaced(stage: &Stage) {
     let begin = Instant::now();
     let held = "nft list chain inet bramblegate left_over >/dev/null 2>&1 && echo yes || true";

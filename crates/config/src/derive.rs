@@ -1,5 +1,5 @@
-//! Values that no file sets: the defaults of the table of keys, the board's, and those worked out
-//! from others.
+//! Values that no file sets: the defaults of the key table, the board's values, and values derived
+//! from other settings.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ use crate::board::Board;
 use bramblegate_panel::oled::ADDRESSES;
 use bramblegate_panel::{Charset, Resolution};
 
-/// Returns the table's own defaults as a TOML text.
+/// Returns the defaults of the key table as TOML.
 pub(super) fn defaults() -> String {
     let presets = keys::all().filter_map(|key| match key.default {
         Preset::Toml(value) => Some(format!("{} = {value}\n", key.path)),
@@ -23,7 +23,7 @@ pub(super) fn defaults() -> String {
     presets.collect()
 }
 
-/// Returns the board's values as a TOML text of settings.
+/// Returns the board's values as TOML settings.
 pub(super) fn board(board: &Board) -> String {
     let lcd = &board.lcd;
     let charset = if lcd.charset == Charset::A02 { "A02" } else { "A00" };
@@ -40,25 +40,15 @@ pub(super) fn board(board: &Board) -> String {
         text += &format!("led.kernel = {}\n", quote(kernel));
     }
     if let Some(gpio) = &board.gpio {
-        let pins = &gpio.pins;
         text += &format!("gpio.chip = {}\n", quote(&gpio.chip));
-        let named = [
-            ("rs", pins.rs),
-            ("e", pins.e),
-            ("d4", pins.d4),
-            ("d5", pins.d5),
-            ("d6", pins.d6),
-            ("d7", pins.d7),
-        ];
-        for (name, line) in named.into_iter().chain(pins.backlight.map(|line| ("backlight", line)))
-        {
+        for (name, line) in gpio.pins.named() {
             text += &format!("lcd.pins.{name} = {line}\n");
         }
     }
     text
 }
 
-/// Fills in what follows from the rest.
+/// Fills in the values that are derived from others.
 pub(super) fn complete(tree: &mut Table, board: &Board, ports: Option<&Ports>) {
     let chosen = tree.get("board").map_or_else(Origin::default, |item| item.at);
     tree.set("board", Item { value: Value::Text(board.name.clone()), at: chosen });
@@ -119,16 +109,16 @@ fn preset(table: &mut Table, path: &str, value: Value) {
     }
 }
 
-/// Fills in what an OLED lacks. The board's values are those of a backpack with an HD44780: where
-/// the settings mean an OLED, it has its own.
+/// Fills in the defaults of an OLED. They replace the board's values, which are for an HD44780 on a
+/// backpack.
 fn complete_oled(tree: &mut Table) {
-    let pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
-    let meant = match tree.text("lcd.driver") {
-        Some("auto") => pixels,
+    let has_pixels = tree.text("lcd.size").is_some_and(|size| Resolution::named(size).is_some());
+    let is_oled = match tree.text("lcd.driver") {
+        Some("auto") => has_pixels,
         Some("ssd1306" | "sh1106") => true,
         _ => false,
     };
-    if !meant {
+    if !is_oled {
         return;
     }
     let [address, _] = ADDRESSES;
@@ -143,7 +133,7 @@ fn complete_oled(tree: &mut Table) {
     }
 }
 
-/// Fills in the ports where there is nothing to ask: one wired port and one other port.
+/// Fills in the ports of a machine with one wired port and one other port.
 fn complete_ports(tree: &mut Table, ports: &Ports) {
     let ([wired], [other]) = (ports.wired.as_slice(), ports.other.as_slice()) else { return };
     if tree.get("cluster.interface").is_none() && tree.get("uplink.interfaces").is_none() {
@@ -152,7 +142,7 @@ fn complete_ports(tree: &mut Table, ports: &Ports) {
     }
 }
 
-/// Returns the head's address in two other private networks, its last two numbers kept.
+/// Returns the head's address in two other private networks, with its last two octets kept.
 fn fallback_addresses(head: Ipv4Net) -> Vec<Ipv4Net> {
     if head.prefix_len() < 16 {
         return Vec::new();
@@ -168,8 +158,8 @@ pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// Hosts 100 to 199, in a small subnet the upper half; without the head in it. `None` if there is
-/// no such range.
+/// Returns the default DHCP range: hosts 100 to 199, or the upper half of a subnet smaller than a
+/// /24, without the head's address. `None` if no address is left.
 fn range(head: Ipv4Net) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let network = u32::from(head.network());
     let size = u32::from(head.broadcast()).wrapping_sub(network);

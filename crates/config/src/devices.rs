@@ -1,15 +1,15 @@
-//! Grammars of `[lcd]`, `[led]` and paths.
+//! Parsers of `[lcd]`, `[led]` and paths.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fault::Complaint;
-use super::grammar::{Parsed, duration};
+use super::fault::ValueError;
+use super::grammar::{Parsed, duration, number};
 use super::tree::Scalar;
 use super::{Backlight, GpioPins};
 use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
-/// `lcd.bus` before its other keys are looked at.
+/// `lcd.bus`, before it is combined with the other keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bus {
     I2c(PathBuf),
@@ -30,14 +30,14 @@ pub(super) fn bus(text: &str) -> Parsed<Bus> {
         "gpio" => Ok(Bus::Gpio),
         "off" => Ok(Bus::Off),
         _ => emulator(text).map(Bus::Emulator).ok_or_else(|| {
-            let right = "write an I2C bus such as \"/dev/i2c-1\", or \"gpio\", \"emulator\", \
+            let remedy = "write an I2C bus such as \"/dev/i2c-1\", or \"gpio\", \"emulator\", \
                          \"emulator:FILE\" or \"off\"";
-            Complaint::new(format!("{text:?} is not a bus of a display"), right)
+            ValueError::new(format!("{text:?} is not a bus of a display"), remedy)
         }),
     }
 }
 
-/// Reads "emulator" or "emulator:FILE".
+/// Parses "emulator" or "emulator:FILE".
 fn emulator(text: &str) -> Option<Option<PathBuf>> {
     match text.strip_prefix("emulator")? {
         "" => Some(None),
@@ -48,7 +48,7 @@ fn emulator(text: &str) -> Option<Option<PathBuf>> {
     }
 }
 
-/// `led.device`; the fallback of "auto" is another key.
+/// `led.device`. The fallback of "auto" is a key of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Light {
     Auto,
@@ -59,9 +59,9 @@ pub(super) enum Light {
 }
 
 pub(super) fn light(text: &str) -> Parsed<Light> {
-    let right = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \
+    let remedy = "write \"auto\", \"blinkstick\", \"blinkstick:SERIAL\", \"sysfs:NAME\", \
                  \"emulator\", \"emulator:FILE\" or \"off\"";
-    let bad = || Complaint::new(format!("{text:?} is not an LED"), right);
+    let bad = || ValueError::new(format!("{text:?} is not an LED"), remedy);
     match text {
         "auto" => Ok(Light::Auto),
         "off" => Ok(Light::Off),
@@ -72,9 +72,9 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
             {
                 Ok(Light::BlinkStick(Some(serial.to_owned())))
             }
-            Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs).map_err(|complaint| {
-                let right = "write a name in /sys/class/leds such as \"sysfs:ACT\"";
-                Complaint::new(complaint.wrong, right)
+            Some(("sysfs", name)) => kernel_led(name).map(Light::Sysfs).map_err(|error| {
+                let remedy = "write a name in /sys/class/leds such as \"sysfs:ACT\"";
+                ValueError::new(error.message, remedy)
             }),
             _ => emulator(text).map(Light::Emulator).ok_or_else(bad),
         },
@@ -84,8 +84,8 @@ pub(super) fn light(text: &str) -> Parsed<Light> {
 /// Parses a name in `/sys/class/leds`.
 pub(super) fn kernel_led(name: &str) -> Parsed<String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        let right = "write a name in /sys/class/leds such as \"ACT\"";
-        return Err(Complaint::new(format!("{name:?} is not the name of a kernel LED"), right));
+        let remedy = "write a name in /sys/class/leds such as \"ACT\"";
+        return Err(ValueError::new(format!("{name:?} is not the name of a kernel LED"), remedy));
     }
     Ok(name.to_owned())
 }
@@ -93,7 +93,7 @@ pub(super) fn kernel_led(name: &str) -> Parsed<String> {
 /// `lcd.driver`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Driver {
-    /// by `lcd.size`
+    /// Chosen by `lcd.size`.
     Auto,
     Hd44780,
     Oled(Controller),
@@ -102,18 +102,18 @@ pub(super) enum Driver {
 /// `lcd.size`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
-    /// characters of an HD44780
+    /// Characters of an HD44780.
     Characters(Geometry),
-    /// pixels of an OLED
+    /// Pixels of an OLED.
     Pixels(Resolution),
 }
 
-/// Parses pixels, "128x64", or columns and rows: "16x2", "16X2", "16*2", or "1602" as packages have
-/// it.
+/// Parses pixels ("128x64"), or columns and rows: "16x2", "16X2", "16*2", or "1602" as printed on
+/// packages.
 pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
     let text = match value {
         Scalar::Text(text) => text.to_owned(),
-        Scalar::Integer(number) => format!("{number:04}"),
+        Scalar::Integer(integer) => format!("{integer:04}"),
     };
     if let Some(resolution) = Resolution::named(&text) {
         return Ok(Size::Pixels(resolution));
@@ -123,18 +123,15 @@ pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
         None if text.len() == 4 => text.split_at_checked(2),
         None => None,
     };
-    let number = |part: &str| {
-        let part = part.trim();
-        part.parse::<u8>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let size = parts.and_then(|(columns, rows)| Some((number(columns)?, number(rows)?)));
+    let size =
+        parts.and_then(|(columns, rows)| Some((number(columns.trim())?, number(rows.trim())?)));
     let mut all = Geometry::ALL.into_iter();
     let geometry = size.and_then(|size| all.find(|known| (known.columns, known.rows) == size));
     geometry.map(Size::Characters).ok_or_else(|| {
         let characters = Geometry::ALL.iter().map(|size| format!("\"{size}\""));
         let pixels = Resolution::ALL.map(|size| format!("\"{}\"", size.name()));
         let sizes: Vec<String> = characters.chain(pixels).collect();
-        Complaint::new(
+        ValueError::new(
             format!("{text:?} is not the size of a display"),
             format!("write one of {}", sizes.join(", ")),
         )
@@ -144,7 +141,7 @@ pub(super) fn size(value: Scalar<'_>) -> Parsed<Size> {
 pub(super) fn wiring(text: &str) -> Parsed<Wiring> {
     Wiring::named(text).ok_or_else(|| {
         let names = Wiring::names().collect::<Vec<_>>().join("\", \"");
-        Complaint::new(
+        ValueError::new(
             format!("{text:?} is not a known wiring"),
             format!(
                 "write one of \"{names}\"; `bramblegate detect --try ADDRESS` shows which is right"
@@ -162,19 +159,19 @@ pub(super) fn expander(value: Scalar<'_>) -> Parsed<u8> {
     if let Some(address @ (0x20..=0x27 | 0x38..=0x3f)) = number {
         return Ok(address);
     }
-    // Who writes 27 has read 0x27 on a data sheet or a sketch.
+    // 27 is most likely the 0x27 of a datasheet or an Arduino sketch.
     let meant = u8::from_str_radix(shown.trim_matches('"'), 16).ok();
-    let right = match meant {
+    let remedy = match meant {
         Some(meant @ (0x20..=0x27 | 0x38..=0x3f)) => format!("did you mean {meant:#04x}?"),
         _ => "write an address from 0x20 to 0x27 (PCF8574) or from 0x38 to 0x3f (PCF8574A)"
             .to_owned(),
     };
-    // TOML does not keep how a number was written.
+    // The TOML parser does not keep the base of a number, so both are shown.
     let shown = match value {
         Scalar::Integer(number @ 0..) => format!("{number} ({number:#04x})"),
         _ => shown,
     };
-    Err(Complaint::new(format!("{shown} is not the address of an expander"), right))
+    Err(ValueError::new(format!("{shown} is not the address of an expander"), remedy))
 }
 
 fn hexadecimal(text: &str) -> Option<u8> {
@@ -188,7 +185,7 @@ pub(super) fn backlight(text: &str) -> Parsed<Backlight> {
         "off" => Ok(Backlight::Off),
         _ => match duration(text) {
             Ok(after) if !after.is_zero() => Ok(Backlight::After(after)),
-            _ => Err(Complaint::new(
+            _ => Err(ValueError::new(
                 format!("{text:?} is not a setting of the backlight"),
                 "write \"on\", \"off\" or a duration such as \"5m\"",
             )),
@@ -202,7 +199,7 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
         "off" => Ok(None),
         _ => match duration(text) {
             Ok(after) if !after.is_zero() => Ok(Some(after)),
-            _ => Err(Complaint::new(
+            _ => Err(ValueError::new(
                 format!("{text:?} is neither \"off\" nor a duration"),
                 "write a duration such as \"10m\", or \"off\"",
             )),
@@ -210,16 +207,16 @@ pub(super) fn duration_or_off(text: &str) -> Parsed<Option<Duration>> {
     }
 }
 
-/// Reads the path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
+/// Parses the path of a Unix socket; `sun_path` of unix(7) has 108 bytes with its NUL.
 pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
     if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is not the absolute path of a socket"),
             "write one such as \"/run/bramblegate/bramblegate.sock\"",
         ));
     }
     if text.len() > 107 {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is too long for a socket"),
             "write a path of at most 107 bytes",
         ));
@@ -229,27 +226,27 @@ pub(super) fn socket(text: &str) -> Parsed<PathBuf> {
 
 pub(super) fn file(text: &str) -> Parsed<PathBuf> {
     if text.is_empty() || text.contains('\0') {
-        return Err(Complaint::new(format!("{text:?} is not a path"), "write the path of a file"));
+        return Err(ValueError::new(format!("{text:?} is not a path"), "write the path of a file"));
     }
     Ok(PathBuf::from(text))
 }
 
-/// Reads any text but the empty one.
+/// Parses a text that is not empty.
 pub(super) fn name(text: &str) -> Parsed<String> {
     if text.is_empty() {
-        Err(Complaint::new("the string is empty", "write a name"))
+        Err(ValueError::new("the string is empty", "write a name"))
     } else {
         Ok(text.to_owned())
     }
 }
 
-/// dnsmasq reads no longer lines (its `MAXDNAME`), and there stands more than the path in one.
-const LONGEST_FOLDER: usize = 1000;
+/// Longest path, bytes: dnsmasq limits a whole line of its settings (`MAXDNAME`).
+const MAX_FOLDER: usize = 1000;
 
-/// Parses a folder's absolute path, as dnsmasq's file of settings can have it: it knows quotes, a
-/// comma ends a value, and a `#` behind a blank begins a comment.
+/// Parses a folder's absolute path that dnsmasq's settings can hold: quotes are syntax there, a
+/// comma ends a value, and a `#` after a blank begins a comment.
 pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
-    let wrong = if !text.starts_with('/') {
+    let message = if !text.starts_with('/') {
         "is not an absolute path".to_owned()
     } else if let Some(bad) = text.chars().find(|c| c.is_control() || matches!(c, '"' | ',')) {
         format!("holds {bad:?}, with which dnsmasq would take it for another folder")
@@ -257,51 +254,51 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
         "has a blank at its end or before a '#', with which dnsmasq would take it for another \
          folder"
             .to_owned()
-    } else if text.len() > LONGEST_FOLDER {
-        format!("is longer than the {LONGEST_FOLDER} bytes that dnsmasq reads")
+    } else if text.len() > MAX_FOLDER {
+        format!("is longer than the {MAX_FOLDER} bytes that dnsmasq reads")
     } else {
         return Ok(PathBuf::from(text));
     };
-    Err(Complaint::new(
-        format!("{text:?} {wrong}"),
+    Err(ValueError::new(
+        format!("{text:?} {message}"),
         "write a path such as \"/srv/tftp\", which may be a link to the folder",
     ))
 }
 
-/// Parses what firmware is to load: a file below the folder that is served, or a URL.
+/// Parses the file that firmware loads: below the TFTP root, or a URL.
 pub(super) fn boot_file(text: &str) -> Parsed<String> {
-    let right =
+    let remedy =
         "write a file below cluster.netboot.root such as \"grubx64.efi\", or an http:// URL";
-    loadable(text, &["http://"], right)
+    loadable(text, &["http://"], remedy)
 }
 
-/// Parses what iPXE is to start: as [`boot_file`], by one of the protocols that it knows.
+/// Parses the file that iPXE starts: as [`boot_file`], with the URL schemes of iPXE.
 pub(super) fn loader_file(text: &str) -> Parsed<String> {
-    let right = "write a file below cluster.netboot.root such as \"boot.ipxe\", or a URL with \
+    let remedy = "write a file below cluster.netboot.root such as \"boot.ipxe\", or a URL with \
                  http://, https:// or tftp://";
-    loadable(text, &["http://", "https://", "tftp://"], right)
+    loadable(text, &["http://", "https://", "tftp://"], remedy)
 }
 
-fn loadable(text: &str, schemes: &[&str], right: &str) -> Parsed<String> {
+fn loadable(text: &str, schemes: &[&str], remedy: &str) -> Parsed<String> {
     let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',' && byte != b'"');
     let below = !text.starts_with('/') && !text.split('/').any(|part| part == "..");
     let named = |scheme: &str| {
         text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
     };
     let url = schemes.iter().any(|scheme| named(scheme));
-    // 128 bytes are the field `file` of a DHCP message (RFC 2131, 2), its final NUL included.
+    // The field `file` of a DHCP message has 128 bytes with its final NUL (RFC 2131, 2).
     if clean && !text.is_empty() && text.len() < 128 && (url || below && !text.contains(':')) {
         return Ok(text.to_owned());
     }
-    Err(Complaint::new(format!("{text:?} cannot be loaded"), right))
+    Err(ValueError::new(format!("{text:?} cannot be loaded"), remedy))
 }
 
 /// `gpio.chip`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum GpioChip {
-    /// that of the board's pin header, where the board is known
+    /// The chip of the board's pin header, if the board is known.
     Auto,
-    /// by its label
+    /// A chip, by its label.
     Label(String),
     Emulator(PathBuf),
     Off,
@@ -310,7 +307,7 @@ pub(super) enum GpioChip {
 pub(super) fn gpio_chip(text: &str) -> Parsed<GpioChip> {
     let number = text.trim_start_matches("/dev/").strip_prefix("gpiochip");
     if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is a number that may change with the kernel"),
             "write \"auto\", or the label that gpiodetect shows in brackets such as \
              \"pinctrl-bcm2711\"",
@@ -327,11 +324,15 @@ pub(super) fn gpio_chip(text: &str) -> Parsed<GpioChip> {
 }
 
 impl GpioPins {
-    /// Returns the pin on this line, if it is one of them.
-    pub fn name_of(&self, line: u32) -> Option<&'static str> {
+    /// Returns the lines of the pins, with their names in the settings.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&'static str, u32)> {
         let Self { rs, e, d4, d5, d6, d7, backlight } = *self;
         let pins = [("rs", rs), ("e", e), ("d4", d4), ("d5", d5), ("d6", d6), ("d7", d7)];
-        let backlight = backlight.map(|line| ("backlight", line));
-        pins.into_iter().chain(backlight).find(|(_, taken)| *taken == line).map(|(name, _)| name)
+        pins.into_iter().chain(backlight.map(|line| ("backlight", line)))
+    }
+
+    /// Returns the name of the pin on this line, if there is one.
+    pub fn name_of(&self, line: u32) -> Option<&'static str> {
+        self.named().find(|(_, pin)| *pin == line).map(|(name, _)| name)
     }
 }

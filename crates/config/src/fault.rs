@@ -1,4 +1,4 @@
-//! What is wrong with the settings, where, and what would be right.
+//! Errors in settings: what is wrong, where, and how to correct it.
 
 use std::fmt;
 
@@ -7,90 +7,90 @@ use crate::printable_line;
 /// One error in a settings file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// as it was named to the loader, mostly a path
+    /// Name given by the caller, usually a path.
     pub file: String,
-    /// from 1; 1 for what is wrong with the file as a whole
+    /// From 1; also 1 for an error of the whole file.
     pub line: u32,
-    /// in characters, from 1
+    /// In characters, from 1.
     pub column: u32,
-    /// what is wrong
+    /// What is wrong.
     pub message: String,
-    /// what would be right
+    /// How to correct it.
     pub remedy: String,
 }
 
 impl Fault {
-    /// Returns the place and what is wrong there, on one line: `FILE:LINE:COLUMN: WRONG`.
+    /// Returns position and message on one line: `FILE:LINE:COLUMN: MESSAGE`.
     pub fn headline(&self) -> String {
-        printable_line(&self.placed("")).into_owned()
+        printable_line(&self.with_position("")).into_owned()
     }
 
-    /// Returns the two lines of a note: nothing is wrong, but something is worth knowing.
+    /// Returns it as a note of two lines, for what is not an error.
     pub fn as_note(&self) -> String {
         self.two_lines("note: ")
     }
 
     /// Returns everything on one line, for the journal.
     pub fn on_one_line(&self) -> String {
-        let whole = format!("{}; help: {}", self.placed("error: "), self.remedy);
+        let whole = format!("{}; help: {}", self.with_position("error: "), self.remedy);
         printable_line(&whole).into_owned()
     }
 
     fn two_lines(&self, kind: &str) -> String {
-        with_help(&self.placed(kind), &self.remedy)
+        with_help(&self.with_position(kind), &self.remedy)
     }
 
-    fn placed(&self, kind: &str) -> String {
+    fn with_position(&self, kind: &str) -> String {
         let Self { file, line, column, message, .. } = self;
         format!("{file}:{line}:{column}: {kind}{message}")
     }
 }
 
-/// Returns a message and, on a line below it, what to do.
+/// Returns a message and, on the next line, its remedy.
 pub fn with_help(message: &str, help: &str) -> String {
-    // Either may quote a file, which may hold anything: neither breaks out of its line.
+    // Both may quote a file with any content, which must not break out of its line.
     format!("{}\n    help: {}", printable_line(message), printable_line(help))
 }
 
 impl fmt::Display for Fault {
-    /// Writes `FILE:LINE:COLUMN: error: what is wrong`, and below it `help: what would be right`.
+    /// Writes `FILE:LINE:COLUMN: error: MESSAGE`, and below it `help: REMEDY`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.two_lines("error: "))
     }
 }
 
-/// What is wrong with one value and what would be right; the place is added by who reads the file.
+/// What is wrong with one value, and how to correct it. The reader of the file adds the position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Complaint {
-    pub wrong: String,
-    pub right: String,
+pub struct ValueError {
+    pub message: String,
+    pub remedy: String,
 }
 
-impl Complaint {
-    pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { wrong: wrong.into(), right: right.into() }
+impl ValueError {
+    pub(super) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: remedy.into() }
     }
 }
 
 /// Where a value was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Origin {
-    /// index into [`Sources`]
+    /// Index into [`Sources`].
     pub source: usize,
     pub line: u32,
     pub column: u32,
-    /// the former name by which the file gives the key; see [`Key::was`](super::keys::Key::was)
+    /// The former name that the file uses for the key; see [`Key::was`](super::keys::Key::was).
     pub was: Option<&'static str>,
 }
 
-/// Names of what settings come from; the first two are not files.
+/// Names of the sources of settings; the first two are not files.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sources(pub Vec<String>);
 
 impl Sources {
     pub const DEFAULT: usize = 0;
     pub const BOARD: usize = 1;
-    /// index of the main file
+    /// Index of the main file.
     pub const MAIN: usize = 2;
 
     pub fn name(&self, source: usize) -> &str {
@@ -112,7 +112,7 @@ impl Sources {
         }
     }
 
-    /// Returns "bramblegate.toml:3:9", or the bare name of what is not a file.
+    /// Returns "bramblegate.toml:3:9", or only the name of a source that is not a file.
     pub fn place(&self, at: Origin) -> String {
         match at.source {
             Self::DEFAULT | Self::BOARD => self.name(at.source).to_owned(),

@@ -1,21 +1,21 @@
-//! One file: TOML to a tree, every key and value checked by the table of keys. All faults are
-//! reported, not just the first.
+//! Parses one file: TOML to a tree, with every key and value checked against the key table. All
+//! faults are reported, not only the first.
 
 use std::collections::HashMap;
 
 use toml_span::value::{Key as TomlKey, Table as TomlTable, Value as TomlValue, ValueInner};
 
-use super::fault::{Complaint, Fault, Origin, Sources};
+use super::fault::{Fault, Origin, Sources, ValueError};
 use super::keys::{self, Key, Kind};
 use super::lines::Lines;
 use super::print::quote;
 use super::suggest::{self, Suggestion};
 use super::syntax;
 use super::tree::{Item, Table, Value};
-use super::value::{self, article};
+use super::value::{self, with_article};
 
-/// Reads one file. Adds what was wrong to `faults`; it is left out of the tree, or stands there as
-/// [`Value::Faulty`]. `None`: it is not TOML, so what it was meant to hold is unknown.
+/// Parses one file and appends its faults to `faults`. A wrong value is left out of the tree, or is
+/// [`Value::Faulty`] in it. `None` if the file is not TOML.
 pub(super) fn parse(
     sources: &Sources,
     source: usize,
@@ -35,8 +35,8 @@ pub(super) fn parse(
             _ => None,
         },
         Err(error) => {
-            let (at, Complaint { wrong, right }) = syntax::complaint(&error, &reader.lines);
-            reader.complain(reader.lines.origin(source, at), wrong, right);
+            let (at, ValueError { message, remedy }) = syntax::value_error(&error, &reader.lines);
+            reader.report(reader.lines.origin(source, at), message, remedy);
             None
         }
     }
@@ -46,17 +46,17 @@ struct Reader<'a> {
     sources: &'a Sources,
     source: usize,
     lines: Lines<'a>,
-    /// given by former names in other tables than their own
+    /// Items given by a former name in another table than the key's own.
     moved: Vec<(&'static Key, Item)>,
     faults: &'a mut Vec<Fault>,
 }
 
 impl Reader<'_> {
-    fn complain(&mut self, at: Origin, wrong: impl Into<String>, right: impl Into<String>) {
-        self.faults.push(self.sources.fault(at, wrong, right));
+    fn report(&mut self, at: Origin, message: impl Into<String>, remedy: impl Into<String>) {
+        self.faults.push(self.sources.fault(at, message, remedy));
     }
 
-    /// Returns where a value begins; the parser's place of a text is behind its quote.
+    /// Returns where a value begins. The parser's span of a string begins after its quote.
     fn at(&self, value: &TomlValue<'_>) -> Origin {
         let start = value.span.start;
         let before = start.checked_sub(1).and_then(|index| self.lines.text.as_bytes().get(index));
@@ -73,14 +73,14 @@ impl Reader<'_> {
         for (key, value) in entries {
             let inner =
                 if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
-            // A quoted "led.device" is one name with a dot in it, and not a key of the table.
+            // A quoted "led.device" is one name with a dot in it, not a path.
             let dotted = key.name.contains('.');
             let item = if let Some(known) = keys::find(&inner).filter(|_| !dotted) {
                 self.value(known, known.path, value)
             } else if let Some((known, was)) = keys::find_former(&inner).filter(|_| !dotted) {
                 former.push(self.former(known, was, value));
                 continue;
-            } else if path.is_empty() && keys::known_by(&inner).is_some() {
+            } else if path.is_empty() && keys::identity_key(&inner).is_some() {
                 self.array_of_tables(&inner, value)
             } else if keys::is_table(&inner) && !dotted {
                 self.inner_table(&inner, value)
@@ -101,7 +101,7 @@ impl Reader<'_> {
         read
     }
 
-    /// Returns the value of a key that is given by a former name, and the key that it is for.
+    /// Reads a value given by a former name; returns it with the key that it sets.
     fn former(
         &mut self,
         key: &'static Key,
@@ -110,7 +110,7 @@ impl Reader<'_> {
     ) -> (&'static Key, Item) {
         let mut item = self.value(key, was, value);
         item.at.was = Some(was);
-        // Other devices may use the chip all the same.
+        // Turns off only the buttons: other devices may use the chip.
         if was == "buttons.chip" && item.text() == Some("off") {
             item.value = Value::Bool(false);
             return (&keys::BUTTONS_ENABLED, item);
@@ -118,7 +118,7 @@ impl Reader<'_> {
         (key, item)
     }
 
-    /// Puts what a former name gives at its key's own path, below `table`.
+    /// Stores an item given by a former name at its key's path, relative to `table`.
     fn rename(&mut self, table: &mut Table, path: &str, key: &Key, item: Item) {
         let was = item.at.was.unwrap_or_default();
         match table.get(path) {
@@ -126,7 +126,7 @@ impl Reader<'_> {
             Some(held) if held.at.was.is_some() && held.value == item.value => {}
             Some(held) => {
                 let other = held.at.was.unwrap_or(key.path);
-                self.complain(
+                self.report(
                     item.at,
                     format!("{was} is set, and {other} as well"),
                     format!("keep {} only: {was} is its former name", key.path),
@@ -135,8 +135,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reports a name that is not known, and notes what it probably stands for: that is not
-    /// missing.
+    /// Reports an unknown name, and marks the key that was probably meant as faulty, so that it is
+    /// not reported as missing too.
     fn unknown(
         &mut self,
         path: &str,
@@ -151,7 +151,7 @@ impl Reader<'_> {
         let what = if is_table { "table" } else { "key" };
         let text = |name: &str| siblings.get(name).and_then(TomlValue::as_str).map(str::to_owned);
         let Suggestion { remedy, meant } = suggest::suggest(path, &key.name, is_table, &text);
-        self.complain(at, format!("unknown {what} \"{}\"{place}", key.name.escape_debug()), remedy);
+        self.report(at, format!("unknown {what} \"{}\"{place}", key.name.escape_debug()), remedy);
         if let Some(meant) = meant {
             read.entries.entry(meant).or_insert(Item { value: Value::Faulty, at });
         }
@@ -159,26 +159,25 @@ impl Reader<'_> {
 
     fn inner_table(&mut self, path: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
-        let value = match (value.as_ref(), keys::switch_of(path)) {
-            (ValueInner::Table(table), _) => Value::Table(self.table(path, table, at)),
-            (ValueInner::Boolean(on), Some(switch)) => {
+        let value = match (value.as_ref(), keys::enabled_key(path), keys::mode_key(path)) {
+            (ValueInner::Table(table), ..) => Value::Table(self.table(path, table, at)),
+            (ValueInner::Boolean(on), Some(switch), _) => {
                 let mut table = Table { at, ..Table::default() };
                 table.set(switch.name(), Item { value: Value::Bool(*on), at });
                 Value::Table(table)
             }
-            (ValueInner::String(_), None) if keys::mode_of(path).is_some() => {
+            (ValueInner::String(_), None, Some(mode)) => {
                 let mut table = Table { at, ..Table::default() };
-                if let Some(mode) = keys::mode_of(path) {
-                    table.set(mode.name(), self.value(mode, path, value));
-                }
+                table.set(mode.name(), self.value(mode, path, value));
                 Value::Table(table)
             }
-            (other, switch) => {
-                let wrong = format!("{path} is a table, this is {}", article(other.type_str()));
+            (other, switch, _) => {
+                let message =
+                    format!("{path} is a table, this is {}", with_article(other.type_str()));
                 let or = if switch.is_some() { "write true or false, or " } else { "write " };
-                self.complain(
+                self.report(
                     at,
-                    wrong,
+                    message,
                     format!("{or}[{path}] on a line of its own with its keys below"),
                 );
                 Value::Faulty
@@ -189,7 +188,7 @@ impl Reader<'_> {
 
     fn array_of_tables(&mut self, path: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
-        let key = keys::known_by(path).unwrap_or("name");
+        let key = keys::identity_key(path).unwrap_or("name");
         let ValueInner::Array(elements) = value.as_ref() else {
             self.no_array(path, key, value, at);
             return Item { value: Value::Faulty, at };
@@ -206,7 +205,7 @@ impl Reader<'_> {
                     (_, "name") => "name = \"rpi1\"",
                     _ => "listen = 2201",
                 };
-                self.complain(
+                self.report(
                     at,
                     format!("this {path} has no {key}"),
                     format!("add one, such as {example}"),
@@ -218,7 +217,7 @@ impl Reader<'_> {
             if let Some(first) = seen.get(&name) {
                 let place = self.sources.place(*first);
                 let called = if key == "name" { "named" } else { "with listen =" };
-                self.complain(
+                self.report(
                     name_at,
                     format!("there are two {path}s {called} \"{name}\""),
                     format!("rename or join them; the first is at {place}"),
@@ -245,25 +244,25 @@ impl Reader<'_> {
             } else {
                 "listen = 2201".to_owned()
             };
-            self.complain(
+            self.report(
                 at,
                 format!("[{path}.{}] is a table, {path}s are an array of tables", name.name),
                 format!("write [[{path}]] with {below} below it"),
             );
         }
         if named.is_empty() {
-            self.complain(
+            self.report(
                 at,
                 format!(
                     "this is {}, {path}s are an array of tables",
-                    article(value.as_ref().type_str())
+                    with_article(value.as_ref().type_str())
                 ),
                 format!("write [[{path}]] with two brackets"),
             );
         }
     }
 
-    /// Checks a value of a key. `written`: the key as the file names it.
+    /// Checks the value of a key; `written` is the name in the file.
     fn value(&mut self, key: &Key, written: &str, value: &TomlValue<'_>) -> Item {
         let at = self.at(value);
         let before = self.faults.len();
@@ -272,8 +271,8 @@ impl Reader<'_> {
             (_, Kind::List { .. }) => Err(value::wrong_type(key, value.as_ref())),
             _ => value::single(key, value.as_ref()),
         };
-        let read = read.map_err(|complaint| {
-            self.complain(at, format!("{written}: {}", complaint.wrong), complaint.right)
+        let read = read.map_err(|error| {
+            self.report(at, format!("{written}: {}", error.message), error.remedy)
         });
         let faulty = self.faults.len() > before;
         Item { value: read.ok().filter(|_| !faulty).unwrap_or(Value::Faulty), at }
@@ -285,12 +284,12 @@ impl Reader<'_> {
         written: &str,
         elements: &[TomlValue<'_>],
         at: Origin,
-    ) -> Result<Value, Complaint> {
+    ) -> Result<Value, ValueError> {
         let Kind::List { form, empty, check, .. } = &key.kind else {
             return Ok(Value::Faulty);
         };
         if elements.is_empty() && !empty {
-            self.complain(
+            self.report(
                 at,
                 format!("{written}: the array is empty"),
                 format!("write {form}; one or more"),
@@ -300,10 +299,10 @@ impl Reader<'_> {
         for element in elements {
             let at = self.at(element);
             let (value, result) = value::element(form, check, element.as_ref());
-            if let Err(complaint) = result {
-                self.complain(at, format!("{written}: {}", complaint.wrong), complaint.right);
+            if let Err(error) = result {
+                self.report(at, format!("{written}: {}", error.message), error.remedy);
             } else if items.iter().any(|item| item.value == value) {
-                self.complain(
+                self.report(
                     at,
                     format!("{written}: this is in the array twice"),
                     "keep one of them",

@@ -1,21 +1,21 @@
-//! The small grammars of single values: durations, port patterns, what is allowed, probes,
-//! addresses.
+//! Parsers of single values: durations, port patterns, allowed services, probes, addresses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::fault::Complaint;
+use super::fault::ValueError;
 use super::tree::Scalar;
 use super::{
     Allow, HttpExpectation, Ipv6Prefix, NodeProbe, PortPattern, Threshold, Transport, WebAddress,
 };
 use crate::Mac;
 
-pub(super) type Parsed<T> = Result<T, Complaint>;
+pub(super) type Parsed<T> = Result<T, ValueError>;
 
-/// `uplink.check.method`, before its other keys are looked at.
+/// `uplink.check.method`, before it is combined with the other keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeMethod {
     Http,
@@ -23,11 +23,11 @@ pub(super) enum ProbeMethod {
     Off,
 }
 
-/// `IFNAMSIZ` of linux/if.h is for the main name; alternative names go up to `ALTIFNAMSIZ`, both
-/// with the final NUL.
-const LONGEST_PORT_NAME: usize = 127;
+/// Longest alternative name, bytes: `ALTIFNAMSIZ` of linux/if.h without the final NUL. `IFNAMSIZ`
+/// limits the main name.
+const MAX_PORT_NAME: usize = 127;
 
-/// Parses an integer and one of ms s m h d.
+/// Parses an integer with one of the units ms, s, m, h and d.
 pub(super) fn duration(text: &str) -> Parsed<Duration> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -44,7 +44,7 @@ pub(super) fn duration(text: &str) -> Parsed<Duration> {
         .and_then(|number| number.checked_mul(milliseconds))
         .map(Duration::from_millis)
         .ok_or_else(|| {
-            Complaint::new(
+            ValueError::new(
                 format!("{text:?} is not a duration"),
                 "write an integer and one of the units ms, s, m, h and d, such as \"90s\"",
             )
@@ -69,8 +69,8 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
     {
         return mac(rest).map(PortPattern::Mac);
     }
-    let bad = |wrong: &str, right: &str| {
-        Err(Complaint::new(format!("{text:?} {wrong}"), right.to_owned()))
+    let bad = |message: &str, remedy: &str| {
+        Err(ValueError::new(format!("{text:?} {message}"), remedy.to_owned()))
     };
     if text == "lo" {
         return bad(
@@ -78,7 +78,7 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
             "write an interface that leads out of the machine, such as \"eth1\"",
         );
     }
-    if text.is_empty() || text.len() > LONGEST_PORT_NAME || matches!(text, "." | "..") {
+    if text.is_empty() || text.len() > MAX_PORT_NAME || matches!(text, "." | "..") {
         return bad(
             "is not the name of an interface",
             "write a name such as \"eth1\"; names have at most 15 characters, alternative names at most \
@@ -100,17 +100,17 @@ pub(super) fn port_pattern(text: &str) -> Parsed<PortPattern> {
 
 /// Parses a hardware address with colons or dashes, or without either.
 pub(super) fn mac(text: &str) -> Parsed<Mac> {
-    let right = "write six pairs of hexadecimal digits, such as \"b8:27:eb:00:00:01\"";
+    let remedy = "write six pairs of hexadecimal digits, such as \"b8:27:eb:00:00:01\"";
     let mac: Mac = with_colons(text)
         .parse()
-        .map_err(|()| Complaint::new(format!("{text:?} is not a hardware address"), right))?;
+        .map_err(|()| ValueError::new(format!("{text:?} is not a hardware address"), remedy))?;
     match mac.0 {
-        [first, ..] if first & 1 == 1 => Err(Complaint::new(
+        [first, ..] if first & 1 == 1 => Err(ValueError::new(
             format!("{text:?} is a group address, not that of one interface"),
-            right,
+            remedy,
         )),
         [0, 0, 0, 0, 0, 0] => {
-            Err(Complaint::new(format!("{text:?} is not the address of an interface"), right))
+            Err(ValueError::new(format!("{text:?} is not the address of an interface"), remedy))
         }
         _ => Ok(mac),
     }
@@ -121,19 +121,16 @@ fn with_colons(text: &str) -> String {
         let digits: Vec<char> = text.chars().collect();
         return digits.chunks(2).map(String::from_iter).collect::<Vec<_>>().join(":");
     }
-    // Not a mixture of both.
+    // Colons and dashes must not be mixed.
     if text.contains(':') { text.to_owned() } else { text.replace('-', ":") }
 }
 
-/// Reads one entry of `uplink.allow`.
+/// Parses one entry of `uplink.allow`.
 pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
-    let right = "write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080 or \
+    let remedy = "write \"ssh\", \"icmp\", \"mdns\", \"web\", \"http\", \"https\", a TCP port such as 8080 or \
                  \"tcp:8000-8010\", or \"udp:51820\"";
     match value {
-        Scalar::Integer(number) => match u16::try_from(number) {
-            Ok(port) if port > 0 => Ok(Allow::Tcp(port, port)),
-            _ => Err(not_a_port(number)),
-        },
+        Scalar::Integer(number) => integer_port(number).map(|port| Allow::Tcp(port, port)),
         Scalar::Text("ssh") => Ok(Allow::Ssh),
         Scalar::Text("icmp" | "ping") => Ok(Allow::Icmp),
         Scalar::Text("mdns") => Ok(Allow::Mdns),
@@ -148,13 +145,16 @@ pub(super) fn allow(value: Scalar<'_>) -> Parsed<Allow> {
                     Transport::Udp => Allow::Udp(first, last),
                 })
             });
-            parsed.ok_or_else(|| Complaint::new(format!("{text:?} cannot be allowed"), right))
+            parsed.ok_or_else(|| ValueError::new(format!("{text:?} cannot be allowed"), remedy))
         }
     }
 }
 
-pub(super) fn not_a_port(number: i64) -> Complaint {
-    Complaint::new(format!("{number} is not a port"), "write a port from 1 to 65535")
+/// Converts an integer to a port.
+pub(super) fn integer_port(number: i64) -> Parsed<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
+        ValueError::new(format!("{number} is not a port"), "write a port from 1 to 65535")
+    })
 }
 
 /// Splits "tcp:22", "tcp/22", "22/tcp" and "22" into transport and ports.
@@ -183,20 +183,24 @@ fn port_range(text: &str) -> Option<(u16, u16)> {
 }
 
 pub(super) fn port(text: &str) -> Option<u16> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
+    number(text).filter(|port| *port > 0)
 }
 
-/// Reads one entry of `node.probe`.
+/// Parses an integer of digits alone, without a sign.
+pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Parses one entry of `node.probe`.
 pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
-    let right = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
-    let bad = || Complaint::new(format!("{text:?} is not a probe"), right);
+    let remedy = "write \"icmp\", \"arp\", \"tcp:22\" or \"http://:80/healthz\"";
+    let bad = || ValueError::new(format!("{text:?} is not a probe"), remedy);
     match text {
         "icmp" | "ping" => return Ok(NodeProbe::Icmp),
         "arp" => return Ok(NodeProbe::Arp),
         "off" => {
-            let right = "write the probes without \"off\"";
-            return Err(Complaint::new("\"off\" is one of several", right));
+            let remedy = "write the probes without \"off\"";
+            return Err(ValueError::new("\"off\" is one of several", remedy));
         }
         _ => {}
     }
@@ -204,7 +208,7 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
         return port(rest).map(NodeProbe::Tcp).ok_or_else(bad);
     }
     if text.starts_with("https:") {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is https, probes do not use TLS"),
             "write \"http://:80/healthz\" or \"tcp:443\"",
         ));
@@ -214,7 +218,7 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
         rest.split_once(' ').map_or((rest, None), |(rest, expect)| (rest, Some(expect)));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if !authority.is_empty() && !authority.starts_with(':') {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} names a host"),
             "write it without the host, which is the node, such as \"http://:80/healthz\"",
         ));
@@ -227,45 +231,42 @@ pub(super) fn node_probe(text: &str) -> Parsed<NodeProbe> {
     Ok(NodeProbe::Http { port, path, expect })
 }
 
-/// Returns a path with query, as it can be asked for: what RFC 3986 wants percent-encoded most of
-/// all is not let through.
+/// Returns a path with query as a request sends it, "/" for an empty one. `None` if a character has
+/// to be percent-encoded (RFC 3986).
 fn url_path(path: &str) -> Option<String> {
     let clean = path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '<' | '>' | '`'));
     clean.then(|| if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
-/// Reads one entry of `web.listen`.
+/// Parses one entry of `web.listen`.
 pub(super) fn web_address(value: Scalar<'_>) -> Parsed<WebAddress> {
-    let right = "write a port such as 80, \"192.168.50.1:80\" or \"[fd00::1]:80\"";
+    let remedy = "write a port such as 80, \"192.168.50.1:80\" or \"[fd00::1]:80\"";
     match value {
-        Scalar::Integer(number) => match u16::try_from(number) {
-            Ok(port) if port > 0 => Ok(WebAddress::Port(port)),
-            _ => Err(not_a_port(number)),
-        },
+        Scalar::Integer(number) => integer_port(number).map(WebAddress::Port),
         Scalar::Text(text) => {
             let at = || text.parse().ok().filter(|at: &SocketAddr| at.port() > 0);
             let parsed = port(text).map(WebAddress::Port).or_else(|| at().map(WebAddress::At));
-            let wrong = || Complaint::new(format!("{text:?} is not a port to listen on"), right);
-            parsed.ok_or_else(wrong)
+            let error = || ValueError::new(format!("{text:?} is not a port to listen on"), remedy);
+            parsed.ok_or_else(error)
         }
     }
 }
 
-/// Reads a network of either family; an address alone is the network of it.
+/// Parses an IPv4 or IPv6 network; an address alone is a network of one host.
 pub(super) fn network(text: &str) -> Parsed<IpNet> {
     let net = text.parse().ok().or_else(|| text.parse().ok().map(|ip: IpAddr| ip.into()));
-    let wrong = || {
-        let right = "write a network such as \"10.1.2.0/24\" or \"fd00:1::/64\"";
-        Complaint::new(format!("{text:?} is not a network"), right)
+    let error = || {
+        let remedy = "write a network such as \"10.1.2.0/24\" or \"fd00:1::/64\"";
+        ValueError::new(format!("{text:?} is not a network"), remedy)
     };
-    net.as_ref().map(IpNet::trunc).ok_or_else(wrong)
+    net.as_ref().map(IpNet::trunc).ok_or_else(error)
 }
 
-/// Reads `shutdown.user`: what `useradd` takes, and nothing that `ssh` would take for an option.
+/// Parses `shutdown.user`: a name that `useradd` accepts and `ssh` does not take for an option.
 pub(super) fn user(text: &str) -> Parsed<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if text.is_empty() || text.len() > 32 || text.starts_with('-') || !text.chars().all(fits) {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is not the name of a user"),
             "write a name such as \"pi\"",
         ));
@@ -273,11 +274,11 @@ pub(super) fn user(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// Reads `shutdown.key`: the absolute path of a file, without what `ssh` would replace.
+/// Parses `shutdown.key`: the absolute path of a file, without characters that `ssh` expands.
 pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     let is_file = text.starts_with('/') && !text.ends_with('/');
     if !is_file || text.contains(['\0', '%', '$', '"']) {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} is not the absolute path of a key"),
             "write one such as \"/etc/bramblegate/shutdown_key\"",
         ));
@@ -285,41 +286,41 @@ pub(super) fn key_file(text: &str) -> Parsed<std::path::PathBuf> {
     Ok(text.into())
 }
 
-/// Reads one entry of `web.heads`: the URL of a head's page, without the slash at its end.
+/// Parses one entry of `web.heads`: the URL of a head's page. The result has no final slash.
 pub(super) fn web_head(text: &str) -> Parsed<String> {
-    let right = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";
+    let remedy = "write a URL such as \"http://rack2.local\" or \"http://rack2.local:8080\"";
     let (host, port, path) = http_url(text)
-        .map_err(|_| Complaint::new(format!("{text:?} is not an http URL"), right))?;
+        .map_err(|_| ValueError::new(format!("{text:?} is not an http URL"), remedy))?;
     if !matches!(path.as_str(), "" | "/") {
-        return Err(Complaint::new(format!("{text:?} has a path"), right));
+        return Err(ValueError::new(format!("{text:?} has a path"), remedy));
     }
     let host =
         if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
     Ok(if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") })
 }
 
-/// Reads one entry of `web.names`: a whole name, in small letters and without the dot at its end.
+/// Parses one entry of `web.names`: a DNS name. The result is in lower case, without a final dot.
 pub(super) fn web_name(text: &str) -> Parsed<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.parse::<IpAddr>().is_ok() {
-        let right = "leave it out: the page answers to every address";
-        return Err(Complaint::new(format!("{text:?} is an address"), right));
+        let remedy = "leave it out: the page answers to every address";
+        return Err(ValueError::new(format!("{text:?} is an address"), remedy));
     }
-    if domain_name(name) {
+    if is_domain_name(name) {
         return Ok(name.to_ascii_lowercase());
     }
-    let right = "write a name alone, such as \"rack1.example.org\": no http://, no port";
-    Err(Complaint::new(format!("{text:?} is not a name"), right))
+    let remedy = "write a name alone, such as \"rack1.example.org\": no http://, no port";
+    Err(ValueError::new(format!("{text:?} is not a name"), remedy))
 }
 
-/// Reads `uplink.check.url`: host, port, path with query.
+/// Parses `uplink.check.url` into host, port, and path with query.
 pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
-    let right = "write a URL such as \"http://example.org/generate_204\"";
-    let bad = |wrong: &str| Complaint::new(format!("{text:?} {wrong}"), right);
+    let remedy = "write a URL such as \"http://example.org/generate_204\"";
+    let bad = |message: &str| ValueError::new(format!("{text:?} {message}"), remedy);
     if text.get(..6).is_some_and(|head| head.eq_ignore_ascii_case("https:")) {
-        let wrong =
+        let message =
             format!("{text:?} is https, but the clock may be wrong before there is a network");
-        return Err(Complaint::new(wrong, right));
+        return Err(ValueError::new(message, remedy));
     }
     let rest = text.strip_prefix("http://").ok_or_else(|| bad("is not an http URL"))?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -338,7 +339,7 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     let port = port_text
         .map_or(Some(80), port)
         .ok_or_else(|| bad("has no port 1 to 65535 after its colon"))?;
-    let is_host = host.parse::<IpAddr>().is_ok() || domain_name(host);
+    let is_host = host.parse::<IpAddr>().is_ok() || is_domain_name(host);
     if !is_host {
         return Err(bad("has no host name"));
     }
@@ -348,17 +349,17 @@ pub(super) fn http_url(text: &str) -> Parsed<(String, u16, String)> {
     Ok((host.to_owned(), port, path))
 }
 
-/// Reads `uplink.check.expect`.
+/// Parses `uplink.check.expect`.
 pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     match value {
         Scalar::Integer(status) => match u16::try_from(status) {
             Ok(status @ 200..=599) => Ok(HttpExpectation::Status(status)),
-            _ => Err(Complaint::new(
+            _ => Err(ValueError::new(
                 format!("{status} is not an HTTP status"),
                 "write a status from 200 to 599 such as 204, or a string of the body",
             )),
         },
-        Scalar::Text("") => Err(Complaint::new(
+        Scalar::Text("") => Err(ValueError::new(
             "an empty string is in every body",
             "write a string of the expected body, or a status such as 204",
         )),
@@ -366,50 +367,51 @@ pub(super) fn expectation(value: Scalar<'_>) -> Parsed<HttpExpectation> {
     }
 }
 
-/// Reads `health.red_below`.
+/// Parses `health.red_below`.
 pub(super) fn threshold(value: Scalar<'_>) -> Parsed<Threshold> {
-    let right = "write a count of nodes such as 3, or a share such as \"80%\"";
+    let remedy = "write a count of nodes such as 3, or a share such as \"80%\"";
     match value {
         Scalar::Integer(count) => u32::try_from(count)
             .map(Threshold::Count)
-            .map_err(|_| Complaint::new(format!("{count} is not a count"), right)),
+            .map_err(|_| ValueError::new(format!("{count} is not a count"), remedy)),
         Scalar::Text(text) => {
             let percent = text.strip_suffix('%').and_then(|share| share.parse::<u8>().ok());
             let percent = percent.filter(|percent| *percent <= 100 && !text.starts_with('+'));
             percent.map(Threshold::Percent).ok_or_else(|| {
-                Complaint::new(format!("{text:?} is not a share of the nodes"), right)
+                ValueError::new(format!("{text:?} is not a share of the nodes"), remedy)
             })
         }
     }
 }
 
-/// Reads `led.quiet_hours`: minutes after midnight.
+/// Parses `led.quiet_hours` into minutes after midnight; `None` for "off".
 pub(super) fn quiet_hours(text: &str) -> Parsed<Option<(u16, u16)>> {
     if text == "off" {
         return Ok(None);
     }
     let bad = || {
-        Complaint::new(
+        ValueError::new(
             format!("{text:?} is not a time range"),
             "write a time range such as \"22:00-07:00\", or \"off\"",
         )
     };
-    let clock = |text: &str| -> Option<u16> {
-        let (hours, minutes) = text.split_once(':')?;
-        let two = |part: &str, end: u16| {
-            let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
-            part.parse::<u16>().ok().filter(|number| digits && *number < end)
-        };
-        Some(two(hours, 24)? * 60 + two(minutes, 60)?)
-    };
     let (from, to) = text.split_once('-').ok_or_else(bad)?;
-    let (from, to) = (clock(from).ok_or_else(bad)?, clock(to).ok_or_else(bad)?);
+    let (from, to) = (time_of_day(from).ok_or_else(bad)?, time_of_day(to).ok_or_else(bad)?);
     if from == to { Err(bad()) } else { Ok(Some((from, to))) }
+}
+
+/// Parses "HH:MM" into minutes after midnight.
+fn time_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let two_digits = |text: &str, end: u16| {
+        number::<u16>(text).filter(|number| text.len() == 2 && *number < end)
+    };
+    Some(two_digits(hours, 24)? * 60 + two_digits(minutes, 60)?)
 }
 
 pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
     text.parse().map_err(|_| {
-        Complaint::new(
+        ValueError::new(
             format!("{text:?} is not an IPv4 address"),
             "write one such as \"192.168.50.11\"",
         )
@@ -418,23 +420,23 @@ pub(super) fn ipv4(text: &str) -> Parsed<Ipv4Addr> {
 
 pub(super) fn ip(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| {
-        Complaint::new(
+        ValueError::new(
             format!("{text:?} is not an IP address"),
             "write one such as \"9.9.9.9\", not a host name",
         )
     })
 }
 
-/// Reads one of `cluster.fallback_addresses`.
+/// Parses one entry of `cluster.fallback_addresses`.
 pub(super) fn fallback_address(text: &str) -> Parsed<Ipv4Net> {
-    // The usual example is the usual cluster.address.
-    cidr(text).map_err(|complaint| {
-        let right = complaint.right.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
-        Complaint { right, ..complaint }
+    // The example in [`cidr`]'s remedy is the default cluster.address.
+    cidr(text).map_err(|error| {
+        let remedy = error.remedy.replace("\"192.168.50.1/24\"", "\"10.213.50.1/24\"");
+        ValueError { remedy, ..error }
     })
 }
 
-/// Reads `cluster.ipv6.prefix`. Nodes make their own addresses in a /64 only (RFC 4862 5.5.3).
+/// Parses `cluster.ipv6.prefix`. SLAAC works in a /64 only (RFC 4862 5.5.3).
 pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     if text == "auto" {
         return Ok(Ipv6Prefix::Auto);
@@ -442,15 +444,16 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     if text == "unique-local" {
         return Ok(Ipv6Prefix::UniqueLocal);
     }
-    let right = "write \"auto\", \"unique-local\", or a network of your own such as \
+    let remedy = "write \"auto\", \"unique-local\", or a network of your own such as \
                  \"fd12:3456:789a:1::/64\"";
-    let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
+    let bad =
+        |message: &str, remedy: String| Err(ValueError::new(format!("{text:?} {message}"), remedy));
     let Ok(net) = text.parse::<Ipv6Net>() else {
-        return bad("is not an IPv6 network", right.to_owned());
+        return bad("is not an IPv6 network", remedy.to_owned());
     };
     if net.prefix_len() != 64 {
-        let right = format!("write \"{}/64\"", net.network());
-        return bad("is not a /64, and nodes make their own addresses in a /64 only", right);
+        let remedy = format!("write \"{}/64\"", net.network());
+        return bad("is not a /64, and nodes make their own addresses in a /64 only", remedy);
     }
     if net.addr() != net.network() {
         return bad("has a host part", format!("write \"{}\"", net.trunc()));
@@ -458,18 +461,19 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     // Unique local or global (RFC 4291 2.4, RFC 4193 3.1).
     let [first, ..] = net.network().octets();
     if first & 0xfe != 0xfc && first & 0xe0 != 0x20 {
-        return bad("is not a network that nodes can have", right.to_owned());
+        return bad("is not a network that nodes can have", remedy.to_owned());
     }
     Ok(Ipv6Prefix::Given(net))
 }
 
-/// Parses the head's address in a cluster's subnet, host part kept.
+/// Parses the head's address with the prefix length of the cluster's subnet; keeps the host part.
 pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
-    let right = "write an address and its prefix length, such as \"192.168.50.1/24\"";
+    let remedy = "write an address and its prefix length, such as \"192.168.50.1/24\"";
     let net: Ipv4Net = text.parse().map_err(|_| {
-        Complaint::new(format!("{text:?} is not an IPv4 address with a prefix length"), right)
+        ValueError::new(format!("{text:?} is not an IPv4 address with a prefix length"), remedy)
     })?;
-    let bad = |wrong: &str, right: String| Err(Complaint::new(format!("{text:?} {wrong}"), right));
+    let bad =
+        |message: &str, remedy: String| Err(ValueError::new(format!("{text:?} {message}"), remedy));
     if net.to_string() != text {
         return bad(
             "has leading zeros, which some programs read as octal",
@@ -483,17 +487,12 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
             format!("write a prefix length between 8 and 30, such as \"{}/24\"", net.addr()),
         );
     }
+    let [first, ..] = address.octets();
     if address.is_loopback()
         || address.is_multicast()
         || address.is_link_local()
-        || address.octets().first() == Some(&0)
+        || matches!(first, 0 | 240..)
     {
-        return bad(
-            "is reserved for other purposes",
-            "write an address of a private subnet, such as \"192.168.50.1/24\"".to_owned(),
-        );
-    }
-    if address.octets().first().is_some_and(|first| *first >= 240) {
         return bad(
             "is reserved for other purposes",
             "write an address of a private subnet, such as \"192.168.50.1/24\"".to_owned(),
@@ -514,17 +513,17 @@ pub(super) fn cidr(text: &str) -> Parsed<Ipv4Net> {
     Ok(net)
 }
 
-/// Reads `cluster.dhcp.range`.
+/// Parses `cluster.dhcp.range`.
 pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
-    let right = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
+    let remedy = "write the first and the last address, such as \"192.168.50.100-192.168.50.199\"";
     let parts = text
         .split_once('-')
         .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
     let (first, last): (Ipv4Addr, Ipv4Addr) = parts.ok_or_else(|| {
-        Complaint::new(format!("{text:?} is not a range of IPv4 addresses"), right)
+        ValueError::new(format!("{text:?} is not a range of IPv4 addresses"), remedy)
     })?;
     if first > last {
-        return Err(Complaint::new(
+        return Err(ValueError::new(
             format!("{text:?} ends before it begins"),
             format!("write \"{last}-{first}\""),
         ));
@@ -534,17 +533,17 @@ pub(super) fn range(text: &str) -> Parsed<(Ipv4Addr, Ipv4Addr)> {
 
 /// Parses a host name of one label (RFC 1123, 2.1).
 pub(super) fn host_name(text: &str) -> Parsed<String> {
-    if label(text) {
+    if is_label(text) {
         return Ok(text.to_owned());
     }
-    Err(Complaint::new(
+    Err(ValueError::new(
         format!("{text:?} is not a host name"),
         "write at most 63 letters, digits and '-', with no '-' at either end, such as \"rpi1\"",
     ))
 }
 
-/// Parses a node's name: a host name that dnsmasq takes for nothing else. A word of digits, or of
-/// digits and a unit, is a lease time to it, and two words are orders (dnsmasq(8), `dhcp-host`).
+/// Parses a node's name: a host name that has no other meaning in dnsmasq's `dhcp-host`, where
+/// digits, or digits and a unit, are a lease time, and two words are keywords (dnsmasq(8)).
 pub(super) fn node_name(text: &str) -> Parsed<String> {
     let name = host_name(text)?;
     let lower = name.to_ascii_lowercase();
@@ -560,7 +559,7 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
         }
         _ => return Ok(name),
     };
-    Err(Complaint::new(
+    Err(ValueError::new(
         format!("{text:?} cannot be the name of a node: it is {other}"),
         format!("put a letter before it, such as \"n{text}\""),
     ))
@@ -568,23 +567,23 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
 
 /// Parses a domain (RFC 1035, 2.3.1), without its final dot.
 pub(super) fn domain(text: &str) -> Parsed<String> {
-    if let Some(whose) = domain_of_others(&text.to_ascii_lowercase()) {
-        return Err(Complaint::new(
+    if let Some(whose) = reserved_domain(&text.to_ascii_lowercase()) {
+        return Err(ValueError::new(
             format!("{text:?} {whose}"),
             "choose another domain such as \"bramble\" or \"home.arpa\"",
         ));
     }
-    if domain_name(text) {
+    if is_domain_name(text) {
         return Ok(text.to_owned());
     }
-    Err(Complaint::new(
+    Err(ValueError::new(
         format!("{text:?} is not a domain"),
         "write labels of letters, digits and '-' with dots between them, such as \"bramble\"",
     ))
 }
 
-/// Returns what resolvers never ask a name server of the cluster.
-fn domain_of_others(lower: &str) -> Option<&'static str> {
+/// Returns why resolvers never query the head for names in a domain; `None` if they do.
+fn reserved_domain(lower: &str) -> Option<&'static str> {
     let within = |domain: &str| {
         lower.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
@@ -594,16 +593,16 @@ fn domain_of_others(lower: &str) -> Option<&'static str> {
     if within("localhost") {
         return Some("is every machine's name for itself (RFC 6761)");
     }
-    // But for the one that is meant for homes (RFC 8375).
+    // home.arpa is for home networks (RFC 8375).
     (within("arpa") && !within("home.arpa"))
         .then_some("is where addresses are looked up (RFC 3172)")
 }
 
-fn domain_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(label)
+fn is_domain_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn label(text: &str) -> bool {
+fn is_label(text: &str) -> bool {
     let clean = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     clean && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -1,4 +1,4 @@
-//! Groups, the nodes that they make by rule, and the ports that lead to nodes.
+//! Groups, the nodes that they generate, and forwarded ports.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use super::tree::{Item, Table, Value};
 use super::validate::Check;
 use super::{Cluster, Forward, ForwardTarget, Group, Node, Transport, grammar, keys, merge};
 
-/// More nodes than this are a slip of the finger.
-const MOST_NODES: usize = 65_536;
+/// Limit on generated nodes; more is taken for a typing error.
+const MAX_NODES: usize = 65_536;
 
-/// One group with its number, and the table that made it.
+/// One group: its number, and the `[[group]]` table that defines it.
 struct Numbered<'t> {
     name: String,
     number: u32,
@@ -18,8 +18,8 @@ struct Numbered<'t> {
 }
 
 impl Check<'_> {
-    /// Returns all groups, and the tables of all nodes: those that groups make, with what
-    /// `[[node]]` says of them, and the others.
+    /// Returns all groups, and the tables of all nodes: the generated ones, each merged with its
+    /// `[[node]]`, and then the other `[[node]]`s.
     pub fn groups(&mut self) -> (Vec<Group>, Vec<Table>) {
         let tree = self.tree;
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
@@ -32,15 +32,11 @@ impl Check<'_> {
                 let name =
                     if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
                 if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
-                    let right = format!(
+                    let remedy = format!(
                         "give each its own name or numbers; the first is at {}",
                         self.sources.place(other)
                     );
-                    self.complain(
-                        table.at,
-                        format!("there are two groups named \"{name}\""),
-                        right,
-                    );
+                    self.report(table.at, format!("there are two groups named \"{name}\""), remedy);
                     break;
                 }
                 numbered.push(Numbered { name, number, table });
@@ -51,13 +47,13 @@ impl Check<'_> {
         for group in &numbered {
             self.slots(group, &mut nodes, &mut named);
         }
-        let written = written(tree.tables("node"), &nodes);
-        merge::merge_by("name", &mut nodes, written);
+        let explicit = explicit_nodes(tree.tables("node"), &nodes);
+        merge::merge_by("name", &mut nodes, explicit);
         (numbered.iter().map(group).collect(), nodes)
     }
 
-    /// Adds a table for each slot of a group. `named`: where the names of those before come from,
-    /// in lower case.
+    /// Adds a table for each slot of a group. `named` has the lower-case names so far, each with
+    /// the position of its rule.
     fn slots(
         &mut self,
         group: &Numbered<'_>,
@@ -68,12 +64,12 @@ impl Check<'_> {
         let slots = keys::GROUP_NODES.of(group.table);
         let (Some((first, last)), Some(address)) = (slots, &address) else {
             if slots.is_some() && group.table.get("node_address").is_none() {
-                let right =
+                let remedy =
                     "add the rule for them, such as node_address = \"10.21.{group}.{slot}\"";
-                self.complain(
+                self.report(
                     keys::GROUP_NODES.place(group.table),
                     format!("group \"{}\" has nodes but no node_address", group.name),
-                    right,
+                    remedy,
                 );
             }
             return;
@@ -85,67 +81,64 @@ impl Check<'_> {
                 || format!("{}-{slot}", group.name),
                 |name| name.fill(group.number, slot),
             );
-            if nodes.len() >= MOST_NODES {
-                self.complain(
+            if nodes.len() >= MAX_NODES {
+                self.report(
                     keys::GROUP_NODES.place(group.table),
                     "the groups make too many nodes",
-                    format!("write numbers that make at most {MOST_NODES} nodes"),
+                    format!("write numbers that make at most {MAX_NODES} nodes"),
                 );
                 return;
             }
             if grammar::ipv4(&text).is_err() {
-                let wrong = format!(
+                let message = format!(
                     "slot {slot} of group \"{}\" would have the address {text}",
                     group.name
                 );
-                self.complain(
+                self.report(
                     keys::GROUP_NODE_ADDRESS.place(group.table),
-                    wrong,
+                    message,
                     "change the rule or the numbers so that none exceeds 255",
                 );
                 return;
             }
-            if let Err(complaint) = grammar::node_name(&name) {
-                let wrong = format!("slot {slot} of group \"{}\": {}", group.name, complaint.wrong);
-                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, complaint.right);
+            if let Err(error) = grammar::node_name(&name) {
+                let message = format!("slot {slot} of group \"{}\": {}", group.name, error.message);
+                self.report(keys::GROUP_NODE_NAME.place(group.table), message, error.remedy);
                 return;
             }
-            // Two nodes of one name would be one node with two addresses.
+            // Two nodes of one name would merge into one with two addresses.
             if let Some(other) =
                 named.insert(name.to_ascii_lowercase(), keys::GROUP_NODE_NAME.place(group.table))
             {
-                let wrong = format!(
+                let message = format!(
                     "slot {slot} of group \"{}\" would be a second node named \"{name}\"",
                     group.name
                 );
                 let place = self.sources.place(other);
-                let right = format!(
+                let remedy = format!(
                     "give each its own, such as node_name = \"r{{group}}-{{slot}}\"; the first is made \
                      at {place}"
                 );
-                self.complain(keys::GROUP_NODE_NAME.place(group.table), wrong, right);
+                self.report(keys::GROUP_NODE_NAME.place(group.table), message, remedy);
                 return;
             }
             nodes.push(node_table(group, name, text));
         }
     }
 
-    /// Returns where nodes belong that name their group, or that a group's members name.
+    /// Returns the index of a node's group: the one that it names, else the first whose members
+    /// match.
     pub fn membership(&mut self, table: &Table, name: &str, groups: &[Group]) -> Option<usize> {
         if let Some(wanted) = table.text("group") {
             let found = groups.iter().position(|group| group.name.eq_ignore_ascii_case(wanted));
             if found.is_none() {
                 let at = keys::NODE_GROUP.place(table);
-                let right = if groups.is_empty() {
+                let remedy = if groups.is_empty() {
                     format!("add a [[group]] with name = \"{wanted}\"")
                 } else {
-                    format!("write one of {}", shortened(groups))
+                    format!("write one of {}", first_names(groups))
                 };
-                self.complain(
-                    at,
-                    format!("node \"{name}\": there is no group \"{wanted}\""),
-                    right,
-                );
+                self.report(at, format!("node \"{name}\": there is no group \"{wanted}\""), remedy);
             }
             return found;
         }
@@ -160,26 +153,26 @@ impl Check<'_> {
             let Some((transport, listen)) = keys::FORWARD_LISTEN.of(table) else { continue };
             if let Some(first) = seen.insert((transport, listen), keys::FORWARD_LISTEN.place(table))
             {
-                let right = format!("keep one; the first is at {}", self.sources.place(first));
-                self.complain(
+                let remedy = format!("keep one; the first is at {}", self.sources.place(first));
+                self.report(
                     keys::FORWARD_LISTEN.place(table),
                     format!("port {listen} is forwarded twice"),
-                    right,
+                    remedy,
                 );
             }
             if table.get("to").is_none() {
-                let right = "add the node, such as to = \"rpi1:22\"";
-                self.complain(table.at, format!("the forwarded port {listen} has no node"), right);
+                let remedy = "add the node, such as to = \"rpi1:22\"";
+                self.report(table.at, format!("the forwarded port {listen} has no node"), remedy);
             }
             let Some((to, port)) = keys::FORWARD_TO.of(table) else { continue };
             match (&to, cluster) {
                 (ForwardTarget::Node(name), _) => {
                     if !nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name)) {
-                        let right = "write the name of a node in the settings, or its address";
-                        self.complain(
+                        let remedy = "write the name of a node in the settings, or its address";
+                        self.report(
                             keys::FORWARD_TO.place(table),
                             format!("there is no node \"{name}\""),
-                            right,
+                            remedy,
                         );
                     }
                 }
@@ -195,14 +188,14 @@ impl Check<'_> {
 }
 
 impl Group {
-    /// Returns whether one of its members' globs means this name.
+    /// Returns whether one of its members' globs matches this name.
     pub fn takes(&self, name: &str) -> bool {
-        means(&self.members, name)
+        matches_any(&self.members, name)
     }
 }
 
-/// Returns whether one of these globs means a name, in upper or lower case.
-pub fn means(globs: &[String], name: &str) -> bool {
+/// Returns whether one of these globs matches a name, ignoring case.
+pub fn matches_any(globs: &[String], name: &str) -> bool {
     let folded = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::new() };
     let mut globs = globs.iter().filter_map(|text| glob::Pattern::new(text).ok());
     globs.any(|glob| glob.matches_with(name, folded))
@@ -216,9 +209,9 @@ fn group(numbered: &Numbered<'_>) -> Group {
     }
 }
 
-/// Returns what `[[node]]` says; of a node in a slot not the default probe: the group's
-/// counts.
-fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
+/// Returns the `[[node]]` tables. Those of nodes in slots lose the default probe, so that the
+/// group's applies.
+fn explicit_nodes(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     let slots: HashSet<String> =
         in_slots.iter().filter_map(|table| table.identity("name")).collect();
     let mut tables = tables.to_vec();
@@ -231,7 +224,7 @@ fn written(tables: &[Table], in_slots: &[Table]) -> Vec<Table> {
     tables
 }
 
-/// Returns the table that would be written by hand; faults in it point to the group.
+/// Returns the `[[node]]` table of a slot; faults in it point to the group.
 fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     let at = keys::GROUP_NODE_ADDRESS.place(group.table);
     let mut table = Table { at, ..Table::default() };
@@ -251,8 +244,8 @@ fn node_table(group: &Numbered<'_>, name: String, address: String) -> Table {
     table
 }
 
-/// Returns the first names, for a message.
-fn shortened(groups: &[Group]) -> String {
+/// Returns the first eight names, for a message.
+fn first_names(groups: &[Group]) -> String {
     let names: Vec<String> =
         groups.iter().take(8).map(|group| format!("\"{}\"", group.name)).collect();
     let more = if groups.len() > names.len() { ", …" } else { "" };

@@ -1,12 +1,11 @@
-//! Settings and boards: valid by construction, and every error with file, line and column. Knows
-//! the panel's vocabulary and escapes what it prints as the crate `bramblegate-api` does; nothing
-//! else of this workspace.
+//! Settings and boards: valid by construction, and every error with file, line and column. Of this
+//! workspace it uses only `bramblegate-panel` (sizes, wirings, character sets) and
+//! `bramblegate-api` (escaping of output).
 //!
-//! Texts pass through four steps, each a module: a fragment for each file, checked key by key
-//! against the one table of keys ([`keys`]); fragments merged, the last one wins; what is missing
-//! filled in from the [`board`] and from other settings; then what only the whole can show (an
-//! address outside its subnet, a name given twice). All faults are collected, none ends the
-//! reading.
+//! Texts pass through four steps, each a module: each file is parsed into a fragment and checked
+//! against the key table ([`keys`]); fragments are merged, the last one wins; missing values are
+//! filled in from the [`board`] and from other settings; the whole is validated (an address outside
+//! its subnet, a duplicate name). All faults are collected.
 //!
 //! Begin with [`read`] and [`Settings`]. To add a key, begin with [`keys`].
 //!
@@ -63,7 +62,7 @@ use bramblegate_panel::{Controller, Geometry, Resolution, Wiring};
 
 pub use bramblegate_api::printable::{printable, printable_json, printable_line};
 
-pub use fault::{Complaint, Fault, with_help};
+pub use fault::{Fault, ValueError, with_help};
 pub use grammar::show_duration;
 pub use load::{
     Merged, Ports, board_name, faults, heads_name_remedy, is_heads_name, load, read, resolve,
@@ -75,12 +74,12 @@ pub use print::quote;
 /// All settings of the daemon, merged from the board, the main file and its drop-ins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// the board's name, as in `boards/`; never "auto": that has been resolved
+    /// The board's name as in `boards/`, never "auto".
     pub board: String,
     pub uplink: Uplink,
     pub gateway: Gateway,
     pub cluster: Cluster,
-    /// those of `[[node]]` and those that groups make
+    /// Nodes of `[[node]]`, and nodes that groups generate.
     pub nodes: Vec<Node>,
     pub groups: Vec<Group>,
     pub forwards: Vec<Forward>,
@@ -94,24 +93,23 @@ pub struct Settings {
     pub web: Web,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
-    /// nothing was set up, and why: these are for showing alone. No file says that
+    /// Why the head is not set up: such settings only show the state. No file can set this.
     pub unset: Option<Unset>,
 }
 
 /// Why a head is not set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unset {
-    /// there is no settings file
+    /// There is no settings file.
     NoFile,
-    /// there is one on the boot partition, which was not taken over; for this reason, with what
-    /// helps
+    /// A file on the boot partition was not taken over: the reason, with its remedy.
     BootFile(String),
 }
 
 /// `[uplink]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Uplink {
-    /// in order of preference; never empty
+    /// In order of preference; never empty.
     pub interfaces: Vec<PortPattern>,
     pub probe: UplinkProbe,
     pub allow: Vec<Allow>,
@@ -121,9 +119,9 @@ pub struct Uplink {
 /// `uplink.clat`: whether IPv4 is translated to IPv6 on the head (RFC 6877).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clat {
-    /// where the venue needs it
+    /// Where the venue has a NAT64 and no uplink has IPv4.
     Auto,
-    /// wherever the venue has a NAT64
+    /// Wherever the venue has a NAT64.
     On,
     Off,
 }
@@ -132,7 +130,7 @@ pub enum Clat {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PortPattern {
     /// `* ? […]`, matched with current and alternative names; a plain name is a glob without
-    /// wildcards
+    /// wildcards.
     Glob(String),
     /// `mac:aa:bb:cc:dd:ee:ff`
     Mac(Mac),
@@ -147,36 +145,36 @@ pub enum UplinkProbe {
         path: String,
         expect: HttpExpectation,
     },
-    /// ICMP echo to this host
+    /// ICMP echo to this host.
     Ping {
         host: IpAddr,
     },
     Off,
 }
 
-/// What answer says that the internet is there, or that a node is well.
+/// The HTTP answer that makes a probe succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HttpExpectation {
-    /// this status code
+    /// This status code.
     Status(u16),
-    /// status 200 and this text in the body
+    /// Status 200 and this text in the body.
     Body(String),
 }
 
-/// One thing that the venue may reach on the head itself.
+/// A service on the head that the venue may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Allow {
-    /// TCP 22 and what sshd listens on
+    /// TCP 22, and the ports that sshd listens on.
     Ssh,
-    /// ICMP and ICMPv6 echo requests
+    /// ICMP and ICMPv6 echo requests.
     Icmp,
-    /// UDP 5353
+    /// UDP 5353.
     Mdns,
-    /// the TCP port at which the status page is
+    /// The TCP port of the status page.
     Web,
-    /// inclusive port range
+    /// Inclusive port range.
     Tcp(u16, u16),
-    /// inclusive port range
+    /// Inclusive port range.
     Udp(u16, u16),
 }
 
@@ -186,16 +184,16 @@ pub struct Gateway {
     pub enabled: bool,
     pub on_stop: OnStop,
     pub protect: bool,
-    /// ports without a role whose networks may reach the head and the nodes
+    /// Further ports whose networks may reach the head and the nodes.
     pub trust: Vec<PortPattern>,
 }
 
 /// `gateway.on_stop`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStop {
-    /// NAT outlives the daemon
+    /// NAT stays when the daemon stops.
     Keep,
-    /// everything is put back
+    /// The daemon removes everything when it stops.
     Remove,
 }
 
@@ -203,17 +201,17 @@ pub enum OnStop {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     pub interface: PortPattern,
-    /// the head's own address in the cluster, host part kept
+    /// The head's own address in the cluster, with its host part.
     pub address: Ipv4Net,
     pub fallback_addresses: Vec<Ipv4Net>,
     pub domain: String,
     pub dhcp: Option<Dhcp>,
     pub dns: Option<Dns>,
-    /// the nodes' IPv6 network; `None`: they get no IPv6
+    /// The nodes' IPv6 network; `None`: they get no IPv6.
     pub ipv6: Option<Ipv6Prefix>,
-    /// router advertisements name the venue's NAT64 prefix (RFC 8781)
+    /// Router advertisements name the venue's NAT64 prefix (RFC 8781).
     pub pref64: bool,
-    /// a node that asks for it is sent option 108: it may do without IPv4 (RFC 8925)
+    /// A node that asks for option 108 gets it: it may do without IPv4 (RFC 8925).
     pub ipv6_only_preferred: bool,
     pub netboot: Option<Netboot>,
 }
@@ -237,7 +235,7 @@ impl Dhcp {
 /// `cluster.dhcp.ntp`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeServer {
-    /// the head where it serves time, else whom it asks itself
+    /// The head if it serves time, otherwise the servers that it uses.
     Auto,
     Off,
     At(Ipv4Addr),
@@ -246,18 +244,19 @@ pub enum TimeServer {
 /// `[cluster.dns]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
-    /// for when the venue names no resolver
+    /// Used if the venue offers no resolver.
     pub fallback_servers: Vec<IpAddr>,
 }
 
 /// `cluster.ipv6.prefix`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ipv6Prefix {
-    /// a unique local one (RFC 4193), made once and kept, and beside it one that the venue delegated
+    /// A unique local prefix (RFC 4193), generated once and kept, and also one that the venue
+    /// delegated.
     Auto,
-    /// the unique local one alone
+    /// Only the unique local prefix.
     UniqueLocal,
-    /// a /64 without host part
+    /// A /64 without host part.
     Given(Ipv6Net),
 }
 
@@ -265,25 +264,25 @@ pub enum Ipv6Prefix {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netboot {
     pub root: PathBuf,
-    /// each node sees only the folder of its own hardware address
+    /// Each node sees only the folder of its own hardware address.
     pub folder_per_mac: bool,
     pub bios: Option<String>,
     pub uefi_x86: Option<String>,
     pub uefi_arm64: Option<String>,
-    /// what iPXE starts, on any machine
+    /// The file that iPXE starts, on any machine.
     pub ipxe: Option<String>,
 }
 
-/// `[[group]]`; one for each of its numbers
+/// `[[group]]`; one for each of its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     pub name: String,
-    /// globs of names
+    /// Globs of node names.
     pub members: Vec<String>,
     pub red_below: Option<Threshold>,
 }
 
-/// `[[forward]]`: a port of the head on its uplinks that leads to a node
+/// `[[forward]]`: a port of the head on its uplinks that leads to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
     pub transport: Transport,
@@ -295,7 +294,7 @@ pub struct Forward {
 /// Where a forwarded port leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardTarget {
-    /// by name: where it has its address now
+    /// By name, at its current address.
     Node(String),
     Address(Ipv4Addr),
 }
@@ -306,7 +305,7 @@ pub enum Transport {
     Udp,
 }
 
-/// `[[share]]`: a disk of the head that the nodes may use
+/// `[[share]]`: a disk of the head that the nodes may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     pub name: String,
@@ -322,7 +321,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// Returns the word of the settings, which is that of exports(5) as well.
+    /// Returns the word in the settings, which exports(5) uses too.
     pub const fn word(self) -> &'static str {
         match self {
             Self::ReadWrite => "rw",
@@ -340,11 +339,11 @@ pub struct Node {
     pub name: String,
     pub mac: Option<Mac>,
     pub address: Option<Ipv4Addr>,
-    /// empty: not probed; one list for all nodes that are asked the same
+    /// Empty: not probed. Nodes with equal probes share one list.
     pub probes: Arc<[NodeProbe]>,
-    /// the longest wait for its answers, in place of [`Health::timeout`]
+    /// Longest wait for its answers, in place of [`Health::timeout`].
     pub timeout: Option<Duration>,
-    /// place in [`Settings::groups`]
+    /// Index into [`Settings::groups`].
     pub group: Option<usize>,
 }
 
@@ -357,7 +356,7 @@ pub enum NodeProbe {
     Http {
         port: u16,
         path: String,
-        /// `None`: any status of 2xx or 3xx
+        /// `None`: any status of 2xx or 3xx.
         expect: Option<HttpExpectation>,
     },
 }
@@ -366,55 +365,55 @@ pub enum NodeProbe {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     pub interval: Duration,
-    /// consecutive lost rounds after which a node is down
+    /// Consecutive lost rounds after which a node is down.
     pub down_after: u32,
-    /// consecutive answered rounds after which a node is up again
+    /// Consecutive answered rounds after which a node is up again.
     pub up_after: u32,
-    /// how long a node that has not answered yet may take to boot before it is down
+    /// How long a node that has not answered yet may take to boot before it is down.
     pub boot_grace: Duration,
-    /// with fewer nodes up it is a fault
+    /// Fewer nodes up are a fault.
     pub red_below: Threshold,
-    /// the longest wait for one answer
+    /// The longest wait for one answer.
     pub timeout: Duration,
-    /// smoothed round trips above this are degraded
+    /// A longer smoothed round-trip time is degraded.
     pub degraded_rtt: Option<Duration>,
-    /// a larger share (percent) of lost first tries is degraded
+    /// A larger share of lost first tries is degraded, percent.
     pub degraded_loss: Option<u8>,
-    /// so many changes between up and down within `flap_window` are flapping
+    /// Changes between up and down within `flap_window` that make a node flapping.
     pub flap_changes: u32,
     pub flap_window: Duration,
 }
 
-/// `[vitals]`: from when on the head itself is not well; shares in percent
+/// `[vitals]`: thresholds of warnings about the head; shares in percent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VitalLimits {
-    /// degrees Celsius
+    /// Degrees Celsius.
     pub temperature_above: i32,
-    /// less available
+    /// Available memory.
     pub memory_free_below: Option<u8>,
-    /// less space or inodes free
+    /// Free space or inodes of the root file system.
     pub disk_free_below: Option<u8>,
-    /// tasks waited longer
+    /// Share of the last minute in which tasks waited.
     pub pressure: Option<u8>,
 }
 
-/// `[buttons]`, where there are any
+/// `[buttons]`, if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buttons {
     pub chip: ButtonChip,
-    /// line offsets
+    /// Line offsets.
     pub next: Option<u32>,
     pub acknowledge: Option<u32>,
     pub power: Option<u32>,
     pub active_low: bool,
 }
 
-/// `gpio.chip`, for the buttons
+/// `gpio.chip`, for the buttons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ButtonChip {
-    /// a GPIO chip by its label
+    /// A GPIO chip by its label.
     Gpio(String),
-    /// a file in the chip's place, for demo and tests
+    /// A FIFO in place of the chip, for demo and tests.
     Emulator(PathBuf),
 }
 
@@ -425,18 +424,18 @@ pub enum Threshold {
     Percent(u8),
 }
 
-/// `[lcd]`, after the board's values were filled in
+/// `[lcd]`, after the board's values were filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lcd {
     pub bus: LcdBus,
-    /// `None`: an HD44780
+    /// `None`: an HD44780.
     pub oled: Option<LcdOled>,
     pub geometry: Geometry,
     pub charset: bramblegate_panel::Charset,
     pub backlight: Backlight,
-    /// how long one page stands
+    /// How long one page is shown.
     pub page_time: Duration,
-    /// false: no heartbeat (for measurements and for the easily distracted)
+    /// False: no heartbeat.
     pub heartbeat: bool,
     pub emulator_script: Option<PathBuf>,
 }
@@ -444,26 +443,26 @@ pub struct Lcd {
 /// An OLED: `lcd.driver` and `lcd.size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LcdOled {
-    /// `None`: by what the display answers
+    /// `None`: detected by the display's answer.
     pub controller: Option<Controller>,
     pub resolution: Resolution,
 }
 
-/// `lcd.bus` with what belongs to each
+/// `lcd.bus` with the values that each bus needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LcdBus {
-    /// a PCF8574 backpack; `device` is `/dev/i2c-N`
+    /// A PCF8574 backpack; `device` is `/dev/i2c-N`.
     I2c {
         device: PathBuf,
         address: u8,
         wiring: Wiring,
     },
-    /// the HD44780's pins on a GPIO chip found by label; `pins`: RS, E, D4..D7, optional backlight
+    /// The HD44780's pins on a GPIO chip found by label; `pins`: RS, E, D4..D7, optional backlight.
     Gpio {
         chip: String,
         pins: GpioPins,
     },
-    /// the chips' emulators; transactions also written to `log`
+    /// Emulated chips; `log` receives each transaction.
     Emulator {
         address: u8,
         wiring: Wiring,
@@ -472,7 +471,7 @@ pub enum LcdBus {
     Off,
 }
 
-/// Line offsets on the GPIO chip.
+/// Line offsets on the GPIO chip (BCM numbers on a Raspberry Pi).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpioPins {
     pub rs: u32,
@@ -489,7 +488,7 @@ pub struct GpioPins {
 pub enum Backlight {
     On,
     Off,
-    /// dark after this long without news
+    /// Off after this time without news.
     After(Duration),
 }
 
@@ -497,12 +496,12 @@ pub enum Backlight {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Led {
     pub device: LedDevice,
-    /// 0.0 to 1.0
+    /// 0.0 to 1.0.
     pub brightness: f32,
     pub dim_after: Option<Duration>,
-    /// minutes after midnight, local time: (from, to)
+    /// Minutes after midnight, local time: (from, to).
     pub quiet_hours: Option<(u16, u16)>,
-    /// false: colours stand still (for measurements)
+    /// False: colours do not change over time (for measurements).
     pub animate: bool,
     pub emulator_script: Option<PathBuf>,
 }
@@ -510,7 +509,7 @@ pub struct Led {
 /// `led.device`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedDevice {
-    /// the first BlinkStick, else a kernel LED the board names
+    /// The first BlinkStick, else a kernel LED the board names.
     Auto {
         fallback: Option<String>,
     },
@@ -537,40 +536,41 @@ pub struct Sockets {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Web {
     pub enabled: bool,
-    /// in the order in which they are tried; never empty
+    /// In the order in which they are tried; never empty.
     pub listen: Vec<WebAddress>,
     pub public: Public,
-    /// beside the head itself; the cluster's subnet where nothing is written
+    /// Networks with access to orders, besides the head itself; by default the cluster's subnet.
     pub admin_from: Vec<IpNet>,
-    /// URLs of other heads' pages, without a path
+    /// URLs of other heads' pages, without a path.
     pub heads: Vec<String>,
-    /// by which the page may be called, beside those that it knows by itself
+    /// Further names that the page answers to.
     pub names: Vec<String>,
-    /// where the page's process writes its port
+    /// File in which the page's process writes its port.
     pub port_file: PathBuf,
 }
 
-/// The port where the page is if none of `web.listen` is free.
-pub const WEB_PORT_ELSE: u16 = 8080;
+/// The port of the page if none of `web.listen` is free.
+pub const WEB_FALLBACK_PORT: u16 = 8080;
 
 impl Web {
-    /// Returns the places to try, in their order.
+    /// Returns the addresses to try, in order.
     pub fn places(&self) -> impl Iterator<Item = WebAddress> + '_ {
         let listed = self.listen.iter().copied();
-        let other = WebAddress::Port(WEB_PORT_ELSE);
+        let other = WebAddress::Port(WEB_FALLBACK_PORT);
         listed.chain((!self.listen.contains(&other)).then_some(other))
     }
 
-    /// Returns whether the page can be at a port: another one is not believed of its process.
+    /// Returns whether the page may be at a port. Any other port that its process reports is not
+    /// trusted.
     pub fn may_listen(&self, port: u16) -> bool {
         self.enabled && self.places().any(|place| place.port() == port)
     }
 }
 
-/// One entry of `web.listen`
+/// One entry of `web.listen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebAddress {
-    /// at all addresses
+    /// On all addresses.
     Port(u16),
     At(SocketAddr),
 }
@@ -588,7 +588,7 @@ impl WebAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Public {
     Full,
-    /// no names and addresses of nodes
+    /// Without names and addresses of nodes.
     Summary,
     Off,
 }
@@ -603,16 +603,16 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shutdown {
     pub user: String,
-    /// without it the nodes are not shut down
+    /// `None`: the nodes are not shut down.
     pub key: Option<PathBuf>,
     pub timeout: Duration,
-    /// names and globs of what is left alone
+    /// Names and globs of devices to leave alone.
     pub except: Vec<String>,
 }
 
 impl Shutdown {
     /// Returns whether a device of this name is left alone.
-    pub fn spares(&self, name: &str) -> bool {
-        group::means(&self.except, name)
+    pub fn excludes(&self, name: &str) -> bool {
+        group::matches_any(&self.except, name)
     }
 }

@@ -1,9 +1,10 @@
-//! From texts to settings: fragments, layers, checks.
+//! Loads settings: parses files, merges them, fills in defaults, validates.
 
 use super::fault::{Fault, Sources};
 use super::tree::Table;
 use super::{Settings, derive, fragment, keys, merge, suggest, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
+
 /// Settings, and where each of them was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
@@ -13,42 +14,31 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Returns the fault of a node that has the head's own name: a query for it in the cluster
-    /// would find the node. For those who know on which machine they are.
+    /// Returns the fault of a node with the host name of the head: a query for that name in the
+    /// cluster would return the node. [`read`] does not know the host name.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
-        let named = |table: &&Table| {
-            table.text("name").is_some_and(|name| name.eq_ignore_ascii_case(&node.name))
+        let find = |array: &str, matches: &dyn Fn(&str) -> bool| {
+            self.tree.tables(array).iter().find(|table| table.text("name").is_some_and(matches))
         };
-        let written = self.tree.tables("node").iter().find(named);
-        // One that a group makes.
+        let own = find("node", &|name| name.eq_ignore_ascii_case(&node.name));
         let group = node.group.and_then(|group| self.settings.groups.get(group));
-        let makes = |table: &&Table| {
-            group.zip(table.text("name")).is_some_and(|(g, name)| g.name.starts_with(name))
-        };
-        let made = || {
-            self.tree
-                .tables("group")
-                .iter()
-                .find(makes)
-                .map(|table| keys::GROUP_NODE_NAME.place(table))
-        };
-        let at = written
+        let group = group.and_then(|group| find("group", &|name| group.name.starts_with(name)));
+        let at = own
             .map(|table| keys::NODE_NAME.place(table))
-            .or_else(made)
-            .unwrap_or_else(validate::beginning);
-        let wrong = format!("node \"{}\" has the name of this head node itself", node.name);
-        Some(self.sources.fault(at, wrong, heads_name_remedy(&node.name)))
+            .or_else(|| group.map(|table| keys::GROUP_NODE_NAME.place(table)))
+            .unwrap_or_else(validate::file_start);
+        let message = format!("node \"{}\" has the name of this head node itself", node.name);
+        Some(self.sources.fault(at, message, heads_name_remedy(&node.name)))
     }
 }
 
-/// Returns whether a node's name is that of the machine with this host name; its domain does not
-/// count.
+/// Returns whether a node's name is a machine's host name, ignoring case and domain.
 pub fn is_heads_name(name: &str, host_name: &str) -> bool {
     name.eq_ignore_ascii_case(host_name.split('.').next().unwrap_or_default())
 }
 
-/// Returns what helps then.
+/// Returns the remedy for such a node.
 pub fn heads_name_remedy(name: &str) -> String {
     format!(
         "give the node another name such as \"{name}-node\", or rename the head node with `sudo \
@@ -56,16 +46,16 @@ pub fn heads_name_remedy(name: &str) -> String {
     )
 }
 
-/// The machine's network ports, for those who do not name any: see [`read`].
+/// The machine's network ports, from which [`read`] can fill in interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ports {
-    /// built-in ports with a socket for a cable
+    /// Built-in Ethernet ports.
     pub wired: Vec<String>,
-    /// all others that could be an uplink: radio, USB
+    /// Other ports that can be an uplink: Wi-Fi, USB.
     pub other: Vec<String>,
 }
 
-/// Settings from `files`: (name, text) of the main file, then its drop-ins in their order.
+/// Returns the settings from `files`: (name, text) of the main file, then its drop-ins in order.
 ///
 /// # Errors
 /// Every fault that was found, in the order of the files.
@@ -99,7 +89,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
             None => complete = false,
         }
     }
-    // Without one of the files it is unknown what is missing or does not go together.
+    // If a file cannot be parsed, missing and inconsistent settings cannot be determined.
     let settings = if complete {
         derive::complete(&mut tree, board, ports);
         validate::settings(&tree, &sources, &mut faults)
@@ -108,7 +98,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
     };
     match settings {
         Some(settings) if faults.is_empty() => Ok(Merged { settings, tree, sources }),
-        _ => Err(in_order(faults, &sources)),
+        _ => Err(sorted(faults, &sources)),
     }
 }
 
@@ -116,7 +106,7 @@ pub fn read<P: AsRef<str>, T: AsRef<str>>(
 /// `compatible` property.
 ///
 /// # Errors
-/// Every fault that was found; a board that cannot be had is the first.
+/// Every fault that was found, that of the board first.
 pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     files: &[(P, T)],
     boards: &Boards,
@@ -126,7 +116,7 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     match boards.resolve(&board_name(files), compatible) {
         Ok(board) => read(files, &board, ports),
         Err(error) => {
-            // the other faults are reported as well
+            // Also report the faults of the settings, checked with the fallback board.
             let fallback = boards.named(FALLBACK).ok();
             let others = fallback
                 .and_then(|fallback| read(files, &fallback, ports).err())
@@ -137,30 +127,30 @@ pub fn resolve<P: AsRef<str>, T: AsRef<str>>(
     }
 }
 
-/// Returns the faults that each file has by itself: for when one of them cannot be had, so that
-/// the whole is unknown.
+/// Returns the faults that each file has by itself, for when another file cannot be read and so the
+/// whole cannot be validated.
 pub fn faults<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Vec<Fault> {
     let sources = sources(files, "");
     let mut faults = Vec::new();
     for (index, (_, text)) in files.iter().enumerate() {
         fragment::parse(&sources, Sources::MAIN + index, text.as_ref(), &mut faults);
     }
-    in_order(faults, &sources)
+    sorted(faults, &sources)
 }
 
-/// Returns what `board` says in `files`, "auto" where nothing (or nothing good) stands there.
+/// Returns the value of `board` in `files`; "auto" if it is missing or wrong.
 pub fn board_name<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> String {
-    let (tree, _) = lenient(files);
+    let (tree, _) = merge_leniently(files);
     tree.text("board").unwrap_or("auto").to_owned()
 }
 
-/// Returns a board that cannot be had, as a fault of the line that names it.
+/// Returns the fault for a board that cannot be loaded, at the line that names it.
 fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardError) -> Fault {
-    let (tree, sources) = lenient(files);
-    let at = tree.get("board").map_or_else(validate::beginning, |item| item.at);
+    let (tree, sources) = merge_leniently(files);
+    let at = tree.get("board").map_or_else(validate::file_start, |item| item.at);
     match error {
         BoardError::Unknown { name, known } => {
-            let right = suggest::board(name, known).map_or_else(
+            let remedy = suggest::board(name, known).map_or_else(
                 || {
                     let known: Vec<String> =
                         known.iter().map(|name| super::print::quote(name)).collect();
@@ -168,7 +158,7 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
                 },
                 |known| format!("did you mean \"{known}\"?"),
             );
-            sources.fault(at, format!("board: there is no board {name:?}"), right)
+            sources.fault(at, format!("board: there is no board {name:?}"), remedy)
         }
         BoardError::Invalid { .. } => {
             sources.fault(at, format!("board: {error}"), "correct them, or name another board")
@@ -176,7 +166,7 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
     }
 }
 
-fn lenient<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
+fn merge_leniently<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> (Table, Sources) {
     let sources = sources(files, "");
     let mut tree = Table::default();
     for (index, (_, text)) in files.iter().enumerate() {
@@ -192,21 +182,21 @@ fn sources<P: AsRef<str>, T>(files: &[(P, T)], board: &str) -> Sources {
     Sources(own.into_iter().chain(files.iter().map(|(name, _)| name.as_ref().to_owned())).collect())
 }
 
-/// One rule may be wrong for thousands of nodes: so many faults of one place are reported.
-const MOST_OF_A_PLACE: usize = 4;
+/// Limit on faults per position: one rule may be wrong for thousands of nodes.
+const MAX_PER_POSITION: usize = 4;
 
-fn in_order(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
+fn sorted(mut faults: Vec<Fault>, sources: &Sources) -> Vec<Fault> {
     let rank =
         |fault: &Fault| sources.0.iter().position(|name| *name == fault.file).unwrap_or(usize::MAX);
     faults.sort_by_key(|fault| (rank(fault), fault.line, fault.column));
     faults.dedup();
     let same = |a: &Fault, b: &Fault| (&a.file, a.line, a.column) == (&b.file, b.line, b.column);
-    faults.chunk_by(same).flat_map(few).collect()
+    faults.chunk_by(same).flat_map(truncated).collect()
 }
 
-/// Returns the first faults of one place, and how many more there are.
-fn few(faults: &[Fault]) -> Vec<Fault> {
-    let (first, more) = faults.split_at(faults.len().min(MOST_OF_A_PLACE));
+/// Returns the first faults of one position, and a count of the others.
+fn truncated(faults: &[Fault]) -> Vec<Fault> {
+    let (first, more) = faults.split_at(faults.len().min(MAX_PER_POSITION));
     let rest = more.first().map(|fault| {
         let message = format!("and {} more errors here", more.len());
         Fault { message, remedy: "correct those above first".to_owned(), ..fault.clone() }

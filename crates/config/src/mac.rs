@@ -16,7 +16,7 @@ impl fmt::Display for Mac {
 
 impl FromStr for Mac {
     type Err = ();
-    /// Reads six pairs of hexadecimal digits with colons; upper and lower case.
+    /// Parses six pairs of hexadecimal digits, in upper or lower case, with colons.
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');

@@ -1,20 +1,20 @@
-//! Layers: a later one wins. Tables merge, scalars and lists replace, `[[node]]` and `[[group]]`
-//! merge by name, `[[share]]` too, `[[forward]]` by the port that it listens on.
+//! Merges layers; the later one wins. Tables merge; scalars and lists are replaced. `[[node]]`,
+//! `[[group]]` and `[[share]]` merge by name, `[[forward]]` by the port that it listens on.
 
 use std::collections::HashMap;
 
 use super::keys;
 use super::tree::{Item, Table, Value};
 
-/// Puts `above` over `below`.
+/// Merges `above` into `below`; `above` wins.
 pub(super) fn merge(below: &mut Table, above: Table) {
     if !above.entries.is_empty() {
         below.at = above.at;
     }
-    below.is_doubtful |= above.is_doubtful;
+    below.is_incomplete |= above.is_incomplete;
     for (name, item) in above.entries {
         match below.entries.get_mut(&name) {
-            Some(held) => merge_item(keys::known_by(&name).unwrap_or("name"), held, item),
+            Some(held) => merge_item(keys::identity_key(&name).unwrap_or("name"), held, item),
             None => {
                 below.entries.insert(name, item);
             }
@@ -26,8 +26,8 @@ fn merge_item(key: &str, below: &mut Item, above: Item) {
     match (&mut below.value, above.value) {
         (Value::Table(held), Value::Table(table)) => merge(held, table),
         (Value::Tables(held), Value::Tables(tables)) => merge_by(key, held, tables),
-        // What is wrong does not hide what was right below it.
-        (Value::Table(held), Value::Faulty) => held.is_doubtful = true,
+        // A faulty value does not hide a valid one below it.
+        (Value::Table(held), Value::Faulty) => held.is_incomplete = true,
         (Value::Tables(_), Value::Faulty) => {}
         (held, value) => {
             *held = value;
@@ -36,7 +36,7 @@ fn merge_item(key: &str, below: &mut Item, above: Item) {
     }
 }
 
-/// Tables that are known by the same value of `key` become one.
+/// Merges tables with the same value of `key`.
 pub(super) fn merge_by(key: &str, below: &mut Vec<Table>, above: Vec<Table>) {
     let mut places: HashMap<String, usize> = below
         .iter()

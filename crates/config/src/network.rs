@@ -1,4 +1,4 @@
-//! Addresses and ports that cannot stand together.
+//! Checks addresses and ports against each other, and builds the nodes.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,11 +16,11 @@ use super::{Cluster, Dhcp, Gateway, Group, Node, NodeProbe, PortPattern, Uplink}
 use crate::Mac;
 
 impl Check<'_> {
-    /// Checks that no uplink is the cluster interface as well.
+    /// Checks that no uplink is also the cluster interface.
     pub fn ports(&mut self, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in uplink.interfaces.iter().enumerate() {
             if *pattern == cluster.interface {
-                self.complain(
+                self.report(
                     self.element(&keys::UPLINK_INTERFACES, index),
                     format!("uplink.interfaces: \"{pattern}\" is the cluster interface as well"),
                     "change this or cluster.interface: one interface leads to the venue, another \
@@ -30,10 +30,10 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that a port of which everything is taken has no role beside.
+    /// Checks that no trusted port is also the cluster interface or an uplink.
     pub fn trust(&mut self, gateway: &Gateway, uplink: &Uplink, cluster: &Cluster) {
         for (index, pattern) in gateway.trust.iter().enumerate() {
-            let (what, right) = if *pattern == cluster.interface {
+            let (what, remedy) = if *pattern == cluster.interface {
                 ("the cluster interface", "remove it: the nodes may reach the head node anyway")
             } else if uplink.interfaces.contains(pattern) {
                 (
@@ -44,12 +44,12 @@ impl Check<'_> {
             } else {
                 continue;
             };
-            let wrong = format!("gateway.trust: \"{pattern}\" is {what} as well");
-            self.complain(self.element(&keys::GATEWAY_TRUST, index), wrong, right);
+            let message = format!("gateway.trust: \"{pattern}\" is {what} as well");
+            self.report(self.element(&keys::GATEWAY_TRUST, index), message, remedy);
         }
     }
 
-    /// Returns where the element of a list stands.
+    /// Returns the position of an element of a list.
     fn element(&self, key: &Key, index: usize) -> Origin {
         let item = self.tree.get(key.path).and_then(|item| item.list()?.get(index));
         item.map_or_else(|| self.place(key), |item| item.at)
@@ -66,35 +66,35 @@ impl Check<'_> {
             let at = self.element(&keys::CLUSTER_FALLBACK_ADDRESSES, index);
             let before = addresses.iter().take(index).find(|other| overlap(**other, *net));
             if net.prefix_len() != head.prefix_len() {
-                let right =
+                let remedy =
                     format!("write \"{}/{}\": host parts are kept", net.addr(), head.prefix_len());
-                self.complain(
+                self.report(
                     at,
                     format!("{path}: {net} has another prefix length than cluster.address {head}"),
-                    right,
+                    remedy,
                 );
             } else if overlap(*net, head) {
-                let wrong = format!("{path}: {net} overlaps cluster.address {head}");
-                self.complain(
+                let message = format!("{path}: {net} overlaps cluster.address {head}");
+                self.report(
                     at,
-                    wrong,
+                    message,
                     "choose another subnet, such as one of 10.213.0.0/16 or 172.30.0.0/16",
                 );
             } else if let Some(other) = before {
-                self.complain(
+                self.report(
                     at,
                     format!("{path}: {net} overlaps {other} before it"),
                     "choose subnets that do not overlap",
                 );
             } else if keep_host(net.addr(), head) != head.addr()
-                && dhcp.is_some_and(|dhcp| within(dhcp, keep_host(net.addr(), head)))
+                && dhcp.is_some_and(|dhcp| is_in_range(dhcp, keep_host(net.addr(), head)))
             {
-                let wrong = format!(
+                let message = format!(
                     "{path}: the head node's host part in {net} is within cluster.dhcp.range"
                 );
-                self.complain(
+                self.report(
                     at,
-                    wrong,
+                    message,
                     format!("write \"{}\": host parts are kept", moved_to(head, *net)),
                 );
             }
@@ -104,28 +104,22 @@ impl Check<'_> {
     pub fn dhcp_range(&mut self, head: Ipv4Net, dhcp: &Dhcp) {
         let at = self.place(&keys::CLUSTER_DHCP_RANGE);
         let path = keys::CLUSTER_DHCP_RANGE.path;
-        let right = format!("write hosts of {}, which are {}", head.trunc(), hosts(head));
+        let remedy = format!("write hosts of {}, which are {}", head.trunc(), host_range(head));
         for end in [dhcp.first, dhcp.last] {
-            if !head.contains(&end) {
-                self.complain(
-                    at,
-                    format!("{path}: {end} is outside the cluster's subnet"),
-                    right.clone(),
-                );
-                return;
-            }
-            if end == head.network() || end == head.broadcast() {
-                self.complain(
-                    at,
-                    format!("{path}: {end} is not a host of the cluster's subnet"),
-                    right.clone(),
-                );
-                return;
-            }
+            let problem = if !head.contains(&end) {
+                "is outside the cluster's subnet"
+            } else if end == head.network() || end == head.broadcast() {
+                "is not a host of the cluster's subnet"
+            } else {
+                continue;
+            };
+            self.report(at, format!("{path}: {end} {problem}"), remedy);
+            return;
         }
-        if within(dhcp, head.addr()) {
-            let wrong = format!("{path}: the head node's address {} is in the range", head.addr());
-            self.complain(at, wrong, "begin the range after it, or end it before");
+        if is_in_range(dhcp, head.addr()) {
+            let message =
+                format!("{path}: the head node's address {} is in the range", head.addr());
+            self.report(at, message, "begin the range after it, or end it before");
         }
     }
 
@@ -150,9 +144,9 @@ impl Check<'_> {
         let mac = keys::NODE_MAC.of(table);
         let address = keys::NODE_ADDRESS.of(table);
         if table.get("mac").is_none() && table.get("address").is_none() {
-            let wrong =
+            let message =
                 format!("node \"{name}\" has neither mac nor address, so it cannot be found");
-            self.complain(keys::NODE_NAME.place(table), wrong, "add mac or address, or both");
+            self.report(keys::NODE_NAME.place(table), message, "add mac or address, or both");
         }
         if let Some(address) = address {
             if let Some(cluster) = cluster {
@@ -161,11 +155,11 @@ impl Check<'_> {
             if let Some((other, first)) =
                 seen.addresses.insert(address, (name.clone(), keys::NODE_ADDRESS.place(table)))
             {
-                let wrong =
+                let message =
                     format!("node \"{name}\": {address} is the address of \"{other}\" as well");
-                self.complain(
+                self.report(
                     keys::NODE_ADDRESS.place(table),
-                    wrong,
+                    message,
                     format!("give each its own; the other one is at {}", self.sources.place(first)),
                 );
             }
@@ -173,50 +167,50 @@ impl Check<'_> {
         if let Some((other, first)) =
             mac.and_then(|mac| seen.macs.insert(mac, (name.clone(), keys::NODE_MAC.place(table))))
         {
-            let wrong = format!("node \"{name}\" has the hardware address of \"{other}\"");
-            self.complain(
+            let message = format!("node \"{name}\" has the hardware address of \"{other}\"");
+            self.report(
                 keys::NODE_MAC.place(table),
-                wrong,
+                message,
                 format!("give each its own; the other one is at {}", self.sources.place(first)),
             );
         }
         let group = self.membership(table, &name, groups);
-        let probes = seen.share(keys::NODE_PROBE.of(table)?);
+        let probes = seen.intern(keys::NODE_PROBE.of(table)?);
         let timeout = keys::NODE_TIMEOUT.of(table);
         Some(Node { name, mac, address, probes, timeout, group })
     }
 
     fn node_address(&mut self, at: Origin, name: &str, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
-        let right = format!("choose one of {}", hosts(head));
+        let remedy = format!("choose one of {}", host_range(head));
         if !head.contains(&address) {
-            let wrong = format!(
+            let message = format!(
                 "node \"{name}\": {address} is outside the cluster's subnet {}",
                 head.trunc()
             );
-            self.complain(at, wrong, right);
+            self.report(at, message, remedy);
         } else if address == head.addr() {
-            self.complain(
+            self.report(
                 at,
                 format!("node \"{name}\": {address} is the head node's own address"),
                 "choose another address",
             );
         } else if address == head.network() || address == head.broadcast() {
-            self.complain(
+            self.report(
                 at,
                 format!("node \"{name}\": {address} is not a host of the cluster's subnet"),
-                right,
+                remedy,
             );
         } else if let Some(net) =
             cluster.fallback_addresses.iter().find(|net| keep_host(net.addr(), head) == address)
         {
-            let wrong = format!(
+            let message = format!(
                 "node \"{name}\": if the cluster moves to {net}, {address} keeps its host part, \
                  which is the head node's there"
             );
-            self.complain(
+            self.report(
                 at,
-                wrong,
+                message,
                 format!(
                     "choose another address, or write \"{}\" in cluster.fallback_addresses",
                     moved_to(head, *net)
@@ -225,13 +219,14 @@ impl Check<'_> {
         }
     }
 
-    /// Checks an address that a forwarded port leads to: a node's, wherever the cluster is.
+    /// Checks the address that a port is forwarded to: a host of the cluster's subnet or of a
+    /// fallback subnet, and not the head.
     pub fn target(&mut self, at: Origin, address: Ipv4Addr, cluster: &Cluster) {
         let head = cluster.address;
         let net = std::iter::once(&head)
             .chain(&cluster.fallback_addresses)
             .find(|net| net.contains(&address));
-        let wrong = match net {
+        let message = match net {
             None => format!("{address} is outside the cluster's subnet {}", head.trunc()),
             Some(net) if keep_host(head.addr(), *net) == address => {
                 format!("{address} is the head node's own address")
@@ -241,7 +236,11 @@ impl Check<'_> {
             }
             Some(_) => return,
         };
-        self.complain(at, wrong, format!("write the name of a node, or one of {}", hosts(head)));
+        self.report(
+            at,
+            message,
+            format!("write the name of a node, or one of {}", host_range(head)),
+        );
     }
 }
 
@@ -253,8 +252,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Shares one list among all that are asked the same: ten thousand of them would be a megabyte.
-    fn share(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
+    /// Returns one shared list for equal probes: ten thousand separate ones would take a megabyte.
+    fn intern(&mut self, probes: Vec<NodeProbe>) -> Arc<[NodeProbe]> {
         if let Some(known) = self.probes.get(probes.as_slice()) {
             return Arc::clone(known);
         }
@@ -264,23 +263,23 @@ impl Seen {
     }
 }
 
-fn within(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
+fn is_in_range(dhcp: &Dhcp, address: Ipv4Addr) -> bool {
     (dhcp.first..=dhcp.last).contains(&address)
 }
 
-/// Returns `address` with its host part in the subnet of `net`. Only what DHCPv4 gives away moves
-/// along with the cluster.
+/// Returns `address` with its host part in the subnet of `net`. Only addresses of DHCPv4 move with
+/// the cluster.
 pub fn keep_host(address: Ipv4Addr, net: Ipv4Net) -> Ipv4Addr {
     net.network() | (address & net.hostmask())
 }
 
-/// Returns the head with its host part in another subnet, as text.
+/// Returns the head's address with its host part in another subnet, as text.
 fn moved_to(head: Ipv4Net, net: Ipv4Net) -> String {
     format!("{}/{}", keep_host(head.addr(), net), net.prefix_len())
 }
 
-/// Writes the range of hosts: "192.168.50.1 to 192.168.50.254".
-fn hosts(net: Ipv4Net) -> String {
+/// Formats the range of hosts: "192.168.50.1 to 192.168.50.254".
+fn host_range(net: Ipv4Net) -> String {
     let first = Ipv4Addr::from(u32::from(net.network()).saturating_add(1));
     let last = Ipv4Addr::from(u32::from(net.broadcast()).saturating_sub(1));
     format!("{first} to {last}")

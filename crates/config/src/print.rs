@@ -1,5 +1,5 @@
-//! Merged settings as TOML, each value with a comment that says where it was written. Read again,
-//! they are the same.
+//! Prints merged settings as TOML, each value with its source in a comment. The output parses to
+//! the same settings.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ impl Merged {
         let mut section = "";
         for key in keys::all() {
             let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-            if keys::known_by(table).is_some() {
+            if keys::identity_key(table).is_some() {
                 if section != table {
                     self.array(&mut text, table);
                 }
@@ -32,7 +32,7 @@ impl Merged {
         text
     }
 
-    /// Returns the value in force of a key, as TOML.
+    /// Returns the effective value of a key, as TOML.
     pub fn value(&self, path: &str) -> Option<String> {
         let name = path.rsplit('.').next().unwrap_or(path);
         self.tree.get(path).map(|item| show(&item.value, name))
@@ -59,7 +59,7 @@ impl Merged {
         let _ = writeln!(text, "{assignment:<40} # {}", self.origin(table, item.at));
     }
 
-    /// Returns where a value of a table was written, and by which former name.
+    /// Returns the source of a value, and the former name if the file uses one.
     fn origin(&self, table: &str, at: Origin) -> String {
         let place = self.sources.place(at);
         let place = place.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
@@ -68,21 +68,21 @@ impl Merged {
         format!("{place} (written as {})", short.unwrap_or(was))
     }
 
-    /// Returns a note for each key in force that a file gives by its former name.
+    /// Returns a note for each effective value that a file gives by a former name.
     pub fn notes(&self) -> Vec<Fault> {
         let mut notes = Vec::new();
         for key in keys::all().filter(|key| !key.was.is_empty()) {
             let item = match key.path.split_once('.') {
-                Some((table, name)) if keys::known_by(table).is_some() => {
+                Some((table, name)) if keys::identity_key(table).is_some() => {
                     self.tree.tables(table).iter().filter_map(|table| table.get(name)).collect()
                 }
                 _ => Vec::from_iter(self.tree.get(key.path)),
             };
             for (at, was) in item.iter().filter_map(|item| Some((item.at, item.at.was?))) {
                 let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-                let right = format!("write {name} in [{table}]; the former name stays valid");
-                let wrong = format!("{was} is now called {}", key.path);
-                notes.push(self.sources.fault(at, wrong, right));
+                let remedy = format!("write {name} in [{table}]; the former name stays valid");
+                let message = format!("{was} is now called {}", key.path);
+                notes.push(self.sources.fault(at, message, remedy));
             }
         }
         notes.sort();

@@ -1,17 +1,17 @@
-//! "Did you mean …?"
+//! Suggestions for unknown names: "Did you mean …?"
 
 use super::keys;
 use super::print::quote;
 
-/// What to do about a name that is not known.
+/// The remedy for an unknown name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suggestion {
     pub remedy: String,
-    /// what was probably meant, in the same table
+    /// The name that was probably meant, in the same table.
     pub meant: Option<String>,
 }
 
-/// Ends of a range, as they are called where they are two keys.
+/// Names of the ends of a range in other programs, where these are two keys.
 const ENDS: [(&str, &str); 4] = [
     ("start", "end"),
     ("first", "last"),
@@ -19,8 +19,8 @@ const ENDS: [(&str, &str); 4] = [
     ("start_address", "end_address"),
 ];
 
-/// Returns what to do about a key or table that is not known in `table`. `text` gives the strings
-/// beside it.
+/// Returns the remedy for a key or table that `table` does not have. `text` returns the strings of
+/// its siblings.
 pub(super) fn suggest(
     table: &str,
     unknown: &str,
@@ -39,9 +39,9 @@ pub(super) fn suggest(
             meant: Some("range".to_owned()),
         };
     }
-    if let Some(name) = near(table, &lower) {
+    if let Some(name) = closest(table, &lower) {
         let path = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
-        let shown = if is_table && keys::known_by(&path).is_some() {
+        let shown = if is_table && keys::identity_key(&path).is_some() {
             format!("[[{path}]]")
         } else if is_table && keys::is_table(&path) {
             format!("[{path}]")
@@ -55,7 +55,7 @@ pub(super) fn suggest(
     }
     let remedy = if let Some(home) = inner_table(&lower).filter(|_| is_table) {
         format!("did you mean [{home}]?")
-    } else if let Some(home) = elsewhere(&lower) {
+    } else if let Some(home) = only_table_with(&lower) {
         format!("it belongs in [{home}]")
     } else {
         format!("the names here are {}", keys::names_in(table).join(", "))
@@ -63,9 +63,9 @@ pub(super) fn suggest(
     Suggestion { remedy, meant: None }
 }
 
-/// Returns the board that was probably meant: people write "pi4", "rpi4" or "RaspberryPi 4B".
+/// Returns the board that was probably meant by a name such as "pi4", "rpi4" or "RaspberryPi 4B".
 pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
-    let mut wanted = squeezed(unknown);
+    let mut wanted = normalized(unknown);
     for (short, long) in [("rpi", "raspberrypi"), ("pi", "raspberrypi"), ("cm", "computemodule")] {
         if let Some(rest) = wanted.strip_prefix(short) {
             wanted = format!("{long}{rest}");
@@ -73,12 +73,12 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
         }
     }
     let model = wanted.trim_end_matches("b").trim_end_matches("model").to_owned();
-    let distance = |name: &String| strsim::levenshtein(&model, &squeezed(name));
+    let distance = |name: &String| strsim::levenshtein(&model, &normalized(name));
     let mut near: Vec<_> = known.iter().map(|name| (distance(name), name)).collect();
     near.sort();
     match near.as_slice() {
         [(0, name), ..] => Some(name),
-        // Another digit is another board, and not a slip.
+        // Another digit means another board, not a typing error.
         [(first @ 1..=2, name), (second, _), ..] if first < second && !ends_in_digit(&model) => {
             Some(name)
         }
@@ -86,8 +86,8 @@ pub(super) fn board<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
     }
 }
 
-/// Returns letters and digits of a name, in lower case.
-fn squeezed(name: &str) -> String {
+/// Returns only the letters and digits of a name, in lower case.
+fn normalized(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
@@ -95,28 +95,28 @@ fn ends_in_digit(text: &str) -> bool {
     text.ends_with(|c: char| c.is_ascii_digit())
 }
 
-/// Returns the name in the table that is nearest to an unknown one, if it is near enough.
-fn near(table: &str, unknown: &str) -> Option<&'static str> {
+/// Returns the name in the table that is closest to an unknown one, if it is close enough.
+fn closest(table: &str, unknown: &str) -> Option<&'static str> {
     let names = keys::names_in(table);
     let (distance, name) =
         names.iter().map(|name| (strsim::levenshtein(unknown, name), *name)).min()?;
     let close = distance <= 2.max(name.len() / 3) && distance < name.len();
     let part = unknown.len() >= 4
         && (name.starts_with(unknown) || unknown.starts_with(name) && name.len() >= 4);
-    // A short word is another short word by chance: "dns" and "led".
+    // Short names such as "dns" and "led" are close to each other by chance.
     let exact_elsewhere = table.is_empty() && inner_table(unknown).is_some();
     ((close && !exact_elsewhere) || part).then_some(name)
 }
 
-/// Returns the path of the one table of this name within another.
+/// Returns the path of the first table of this name within another.
 fn inner_table(name: &str) -> Option<&'static str> {
     let tables = keys::all().filter_map(|key| key.path.rsplit_once('.')).map(|(home, _)| home);
     let mut tables = tables.filter(|home| home.rsplit_once('.').is_some_and(|(_, n)| n == name));
     tables.next()
 }
 
-/// Returns the one table that has a key of this name.
-fn elsewhere(name: &str) -> Option<&'static str> {
+/// Returns the only table that has a key of this name.
+fn only_table_with(name: &str) -> Option<&'static str> {
     let mut homes = keys::all()
         .filter_map(|key| key.path.rsplit_once('.'))
         .filter(|(home, last)| *last == name && *home != "lcd.pins");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_is_put_right() {
+    fn a_typing_error_gets_a_suggestion() {
         assert_eq!(remedy("uplink", "interfacs"), "did you mean \"interfaces\"?");
         assert_eq!(remedy("", "upling"), "did you mean \"uplink\"?");
         assert_eq!(remedy("gateway", "on-stop"), "did you mean \"on_stop\"?");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_found_where_it_belongs() {
+    fn a_misplaced_table_gets_its_place() {
         for (unknown, wanted) in [
             ("dhcp", "did you mean [cluster.dhcp]?"),
             ("dns", "did you mean [cluster.dns]?"),

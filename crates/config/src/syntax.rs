@@ -1,23 +1,23 @@
-//! What the TOML parser complains of, in plain words.
+//! Plain messages for the errors of the TOML parser.
 
 use toml_span::ErrorKind;
 
-use super::fault::Complaint;
+use super::fault::ValueError;
 use super::lines::Lines;
 use super::print::quote;
 
 /// Quotes that word processors and web pages put in place of `"` and `'`.
 const TYPOGRAPHIC: [char; 9] = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
 
-/// Returns the offset and the complaint. The parser stops at its first.
-pub(super) fn complaint(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, Complaint) {
+/// Returns offset and message of the parser's error; it stops at the first.
+pub(super) fn value_error(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, ValueError) {
     let start = error.span.start;
     if let Some((at, found)) = typographic_quote(error, lines) {
-        let wrong = format!("{found} is a typographic quote");
-        return (at, Complaint::new(wrong, "use straight quotes (\")"));
+        let message = format!("{found} is a typographic quote");
+        return (at, ValueError::new(message, "use straight quotes (\")"));
     }
     let line = |span: &toml_span::Span| lines.position(span.start).0;
-    let (wrong, right) = match &error.kind {
+    let (message, remedy) = match &error.kind {
         ErrorKind::DuplicateKey { key, first } => (
             format!("\"{key}\" is set a second time"),
             format!("keep one of them, the first is on line {}", line(first)),
@@ -45,10 +45,10 @@ pub(super) fn complaint(error: &toml_span::Error, lines: &Lines<'_>) -> (usize, 
             (format!("this is not TOML: {error}"), "see https://toml.io for the syntax".to_owned())
         }
     };
-    (start, Complaint { wrong, right })
+    (start, ValueError { message, remedy })
 }
 
-/// Returns the first typographic quote of the line that the parser stopped in.
+/// Returns the first typographic quote of the line in which the parser stopped.
 fn typographic_quote(error: &toml_span::Error, lines: &Lines<'_>) -> Option<(usize, char)> {
     if matches!(error.kind, ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. }) {
         return None;

@@ -1,9 +1,9 @@
-//! A TOML document as the loader keeps it: every value knows where it was written.
+//! A TOML document as the loader keeps it: every value with its position.
 
 use super::fault::Origin;
 use std::collections::BTreeMap;
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Item {
     pub value: Value,
@@ -18,19 +18,19 @@ pub(super) enum Value {
     Bool(bool),
     List(Vec<Item>),
     Table(Table),
-    /// `[[node]]`, `[[group]]`, `[[forward]]`
+    /// `[[node]]`, `[[group]]`, `[[forward]]`.
     Tables(Vec<Table>),
-    /// was wrong and has been reported; stands here so that it is not missed as well
+    /// A wrong value that was reported; kept so that the key is not reported as missing too.
     Faulty,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Table {
-    /// of its header or brace
+    /// Position of its header or brace.
     pub at: Origin,
     pub entries: BTreeMap<String, Item>,
-    /// a table of this name was wrong as a whole, so something may seem to be missing here
-    pub is_doubtful: bool,
+    /// A table of this name was faulty as a whole, so entries may be missing.
+    pub is_incomplete: bool,
 }
 
 impl Table {
@@ -45,19 +45,19 @@ impl Table {
         }
     }
 
-    /// Returns whether something is written at a dotted path, be it right or wrong. What stands in
-    /// a table that was wrong as a whole counts as written.
+    /// Returns whether a dotted path is set, to a valid or a faulty value. Everything in a table
+    /// that was faulty as a whole counts as set.
     pub fn is_written(&self, path: &str) -> bool {
         let (name, rest) =
             path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         match (self.entries.get(name).map(|item| &item.value), rest) {
-            (None, _) => self.is_doubtful,
+            (None, _) => self.is_incomplete,
             (Some(Value::Table(table)), Some(rest)) => table.is_written(rest),
             (Some(value), rest) => rest.is_none() || *value == Value::Faulty,
         }
     }
 
-    /// Puts an item at a dotted path, making the tables on the way.
+    /// Sets an item at a dotted path, creating the tables on the way.
     pub fn set(&mut self, path: &str, item: Item) {
         let Some((name, rest)) = path.split_once('.') else {
             self.entries.insert(path.to_owned(), item);
@@ -84,8 +84,8 @@ impl Table {
         self.get(path).and_then(Item::text)
     }
 
-    /// Returns by what one of many tables is known: the value of this key; upper and lower case are
-    /// one, as in host names.
+    /// Returns the identity of an element of an array of tables: the value of this key in lower
+    /// case, as host names ignore case.
     pub fn identity(&self, key: &str) -> Option<String> {
         Some(match self.get(key)?.scalar()? {
             Scalar::Text(text) => text.to_ascii_lowercase(),
@@ -112,7 +112,7 @@ impl Item {
     }
 }
 
-/// A text or an integer: what most grammars take.
+/// A text or an integer, as most parsers accept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scalar<'a> {
     Text(&'a str),

@@ -1,4 +1,4 @@
-//! The merged tree to settings that are valid by construction.
+//! Converts the merged tree into settings that are valid by construction.
 
 use super::devices::{Bus, Driver, GpioChip, Light, Size};
 use super::fault::{Fault, Origin, Sources};
@@ -9,7 +9,7 @@ use super::*;
 use bramblegate_panel::oled;
 use std::collections::BTreeMap;
 
-/// Returns the settings, or `None` with the reasons in `faults` (behind those found before).
+/// Returns the settings, or `None` after appending the reasons to `faults`.
 pub(super) fn settings(
     tree: &Table,
     sources: &Sources,
@@ -37,9 +37,9 @@ pub(super) fn settings(
     let led = check.led();
     let (status, control) = (check.get(&keys::SOCKETS_STATUS), check.get(&keys::SOCKETS_CONTROL));
     if let (Some(Some(buttons)), Some(lcd)) = (&buttons, &lcd) {
-        check.lines_apart(buttons, lcd);
+        check.check_lines_disjoint(buttons, lcd);
     }
-    check.sockets_apart(status.as_ref(), control.as_ref());
+    check.check_sockets_distinct(status.as_ref(), control.as_ref());
     let web = check.web(cluster.as_ref());
     let metrics = check.get(&keys::METRICS_NODES_MAX);
     let shutdown = check.shutdown();
@@ -65,12 +65,12 @@ pub(super) fn settings(
     })
 }
 
-/// Returns where a thing is missed that has no better place.
-pub(super) fn beginning() -> Origin {
+/// Returns the start of the main file, for faults without a better position.
+pub(super) fn file_start() -> Origin {
     Origin { source: Sources::MAIN, line: 1, column: 1, was: None }
 }
 
-/// What to do where a GPIO chip is needed and the board names none.
+/// Remedy if a GPIO chip is needed and the board names none.
 const CHIP_REMEDY: &str = "write the label that gpiodetect shows in brackets, such as chip = \
                            \"pinctrl-bcm2711\" in [gpio]";
 
@@ -81,16 +81,16 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    pub fn complain(&mut self, at: Origin, wrong: impl Into<String>, right: impl Into<String>) {
-        self.faults.push(self.sources.fault(at, wrong, right));
+    pub fn report(&mut self, at: Origin, message: impl Into<String>, remedy: impl Into<String>) {
+        self.faults.push(self.sources.fault(at, message, remedy));
     }
 
-    /// Returns a key's value; what was wrong was reported when its file was read.
+    /// Returns a key's value; `None` if it is missing, or wrong and reported already.
     fn get<T>(&self, key: &Typed<T>) -> Option<T> {
         key.get(self.tree)
     }
 
-    /// Returns where a key's value stands, else its table, else the main file's first line.
+    /// Returns the position of a key's value, else of its table, else the start of the main file.
     pub fn place(&self, key: &Key) -> Origin {
         let written = |at: &Origin| at.source >= Sources::MAIN;
         if let Some(at) = self.tree.get(key.path).map(|item| item.at).filter(written) {
@@ -100,29 +100,29 @@ impl Check<'_> {
         let at = table.and_then(|item| {
             if let Value::Table(table) = &item.value { Some(table.at) } else { None }
         });
-        at.filter(written).unwrap_or_else(beginning)
+        at.filter(written).unwrap_or_else(file_start)
     }
 
-    /// Returns whether a file or a default gives the key, be the value right or wrong.
+    /// Returns whether a file or a default sets the key, to a valid or a faulty value.
     fn is_set(&self, key: &Key) -> bool {
         self.tree.is_written(key.path)
     }
 
-    /// Reports a missing key, but not one that was wrong.
+    /// Reports a missing key, unless its value was faulty.
     fn require(&mut self, key: &Key, remedy: &str) {
         if !self.is_set(key) {
-            self.complain(self.place(key), format!("{} is missing", key.path), remedy);
+            self.report(self.place(key), format!("{} is missing", key.path), remedy);
         }
     }
 
-    /// Returns whether a table is on: its `enabled`, where another of its keys may be "off" too.
-    /// Reports where the two contradict each other. `instead`: what switches the other one on.
+    /// Returns whether a table is enabled, by its `enabled` and by another key, which is "off" if
+    /// `off`. Reports a contradiction; `instead` is the assignment that enables the other key.
     fn is_on(&mut self, enabled: &Typed<bool>, off: bool, instead: &str) -> bool {
         let switched = self.get(enabled);
         if switched == Some(true) && off {
             let (table, _) = enabled.path.rsplit_once('.').unwrap_or_default();
             let (other, _) = instead.split_once(' ').unwrap_or_default();
-            self.complain(
+            self.report(
                 self.place(enabled),
                 format!("{} is true, but {table}.{other} is \"off\"", enabled.path),
                 format!("write {instead} in [{table}], or enabled = false"),
@@ -208,22 +208,22 @@ impl Check<'_> {
         Some(dhcp)
     }
 
-    /// Reads the settings of names. `Some(None)`: names are not resolved.
+    /// Returns the settings of DNS; `Some(None)` if names are not resolved.
     fn dns(&self) -> Option<Option<Dns>> {
         let fallback_servers = self.get(&keys::CLUSTER_DNS_FALLBACK_SERVERS)?;
         Some(self.get(&keys::CLUSTER_DNS_ENABLED)?.then_some(Dns { fallback_servers }))
     }
 
-    /// Reads the settings of IPv6. `served`: the nodes get addresses of IPv4.
+    /// Returns the nodes' IPv6 prefix; `served` is whether DHCP is enabled.
     fn ipv6(&mut self, served: bool) -> Option<Ipv6Prefix> {
         self.get(&keys::CLUSTER_IPV6_MODE).filter(|on| *on)?;
         if !served {
-            // Whether another router announces itself there is found out with the DHCP server.
-            let right = "add [cluster.dhcp], or write ipv6 = \"off\" in [cluster]";
-            self.complain(
+            // Another router in the cluster is detected together with another DHCP server.
+            let remedy = "add [cluster.dhcp], or write ipv6 = \"off\" in [cluster]";
+            self.report(
                 self.place(&keys::CLUSTER_IPV6_MODE),
                 "cluster.ipv6 needs cluster.dhcp",
-                right,
+                remedy,
             );
         }
         self.get(&keys::CLUSTER_IPV6_PREFIX)
@@ -232,11 +232,11 @@ impl Check<'_> {
     fn netboot(&mut self) -> Option<Netboot> {
         self.get(&keys::CLUSTER_NETBOOT_ENABLED).filter(|enabled| *enabled)?;
         if self.tree.get("cluster.dhcp").is_none() {
-            let right = "add [cluster.dhcp]: DHCP gives a node the server that it boots from";
-            self.complain(
+            let remedy = "add [cluster.dhcp]: DHCP gives a node the server that it boots from";
+            self.report(
                 self.place(&keys::CLUSTER_NETBOOT_ENABLED),
                 "cluster.netboot needs cluster.dhcp",
-                right,
+                remedy,
             );
         }
         Some(Netboot {
@@ -273,7 +273,7 @@ impl Check<'_> {
         })
     }
 
-    /// Reads the buttons. `Some(None)`: there are none.
+    /// Returns the buttons; `Some(None)` if there are none.
     fn buttons(&mut self) -> Option<Option<Buttons>> {
         let enabled = self.get(&keys::BUTTONS_ENABLED);
         let lines = [&keys::BUTTONS_NEXT, &keys::BUTTONS_ACKNOWLEDGE, &keys::BUTTONS_POWER];
@@ -285,8 +285,8 @@ impl Check<'_> {
             let chip = chip.filter(|at| at.was == Some("buttons.chip"));
             let at = enabled.and_then(|_| Some(self.tree.get(keys::BUTTONS_ENABLED.path)?.at));
             if let Some(at) = at.or(chip) {
-                let right = "add the line of at least one, such as next = 5 in [buttons]";
-                self.complain(at, "buttons are enabled, but none has a line", right);
+                let remedy = "add the line of at least one, such as next = 5 in [buttons]";
+                self.report(at, "buttons are enabled, but none has a line", remedy);
             }
             return Some(None);
         };
@@ -295,12 +295,12 @@ impl Check<'_> {
             GpioChip::Emulator(file) => ButtonChip::Emulator(file),
             GpioChip::Off => return Some(None),
             GpioChip::Auto => {
-                let wrong = format!("{} needs a GPIO chip, and the board has none", first.path);
-                self.complain(self.place(first), wrong, CHIP_REMEDY);
+                let message = format!("{} needs a GPIO chip, and the board has none", first.path);
+                self.report(self.place(first), message, CHIP_REMEDY);
                 return None;
             }
         };
-        self.lines_differ(&lines);
+        self.check_lines_unique(&lines);
         Some(Some(Buttons {
             chip,
             next: self.get(&keys::BUTTONS_NEXT),
@@ -310,13 +310,13 @@ impl Check<'_> {
         }))
     }
 
-    /// Reports that two of these keys name the same line of a GPIO chip.
-    fn lines_differ(&mut self, keys: &[&Typed<u32>]) {
+    /// Reports keys that name the same line of a GPIO chip.
+    fn check_lines_unique(&mut self, keys: &[&Typed<u32>]) {
         let mut used = BTreeMap::new();
         for key in keys {
             let name = key.name();
             if let Some(other) = self.get(key).and_then(|line| used.insert(line, name)) {
-                self.complain(
+                self.report(
                     self.place(key),
                     format!("{}: {other} and {name} are on the same line", key.path),
                     "give each its own line",
@@ -325,8 +325,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that no line of a GPIO chip is both a button's and the display's, or two buttons'.
-    fn lines_apart(&mut self, buttons: &Buttons, lcd: &Lcd) {
+    /// Checks that no line of a GPIO chip is both a button's and the display's.
+    fn check_lines_disjoint(&mut self, buttons: &Buttons, lcd: &Lcd) {
         let (ButtonChip::Gpio(label), LcdBus::Gpio { chip, pins }) = (&buttons.chip, &lcd.bus)
         else {
             return;
@@ -342,13 +342,13 @@ impl Check<'_> {
             let Some((line, pin)) = line.and_then(|line| Some((line, pins.name_of(line)?))) else {
                 continue;
             };
-            let wrong = format!(
+            let message = format!(
                 "{}: line {line} is {pin} of the display with lcd.bus = \"gpio\"",
                 key.path
             );
-            self.complain(
+            self.report(
                 self.place(key),
-                wrong,
+                message,
                 "choose another line for the button, or for the display in lcd.pins",
             );
         }
@@ -376,7 +376,7 @@ impl Check<'_> {
         })
     }
 
-    fn sockets_apart(&mut self, status: Option<&PathBuf>, control: Option<&PathBuf>) {
+    fn check_sockets_distinct(&mut self, status: Option<&PathBuf>, control: Option<&PathBuf>) {
         if status.is_none() || status != control {
             return;
         }
@@ -384,12 +384,12 @@ impl Check<'_> {
         let is_written =
             |key: &Key| self.tree.get(key.path).is_some_and(|item| item.at.source >= Sources::MAIN);
         let key = if is_written(status) && !is_written(control) { status } else { control };
-        let right = "give each its own path, such as \"/run/bramblegate/status.sock\" and \
+        let remedy = "give each its own path, such as \"/run/bramblegate/status.sock\" and \
                      \"/run/bramblegate/control.sock\"";
-        self.complain(
+        self.report(
             self.place(key),
             format!("{}: both sockets have the same path", key.path),
-            right,
+            remedy,
         );
     }
 
@@ -422,7 +422,7 @@ impl Check<'_> {
         })
     }
 
-    /// Returns the OLED that driver and size mean, if they do.
+    /// Returns the OLED that driver and size select; `Some(None)` for an HD44780.
     fn oled(&mut self, bus: &LcdBus, pixels: Option<Resolution>) -> Option<Option<LcdOled>> {
         let driver = self.get(&keys::LCD_DRIVER)?;
         let (controller, resolution) = match (driver, pixels) {
@@ -430,16 +430,16 @@ impl Check<'_> {
             (Driver::Auto, Some(resolution)) => (None, resolution),
             (Driver::Oled(controller), Some(resolution)) => (Some(controller), resolution),
             (Driver::Hd44780, Some(resolution)) => {
-                let wrong = format!("lcd.size: no HD44780 has {} characters", resolution.name());
-                let right = "leave lcd.driver out for an OLED, or write columns and rows \
+                let message = format!("lcd.size: no HD44780 has {} characters", resolution.name());
+                let remedy = "leave lcd.driver out for an OLED, or write columns and rows \
                              of characters, such as \"16x2\"";
-                self.complain(self.place(&keys::LCD_SIZE), wrong, right);
+                self.report(self.place(&keys::LCD_SIZE), message, remedy);
                 return None;
             }
             (Driver::Oled(controller), None) => {
-                let wrong = format!("lcd.size: an OLED with {} counts pixels", controller.name());
-                let right = "write \"128x32\" or \"128x64\"";
-                self.complain(self.place(&keys::LCD_SIZE), wrong, right);
+                let message = format!("lcd.size: an OLED with {} counts pixels", controller.name());
+                let remedy = "write \"128x32\" or \"128x64\"";
+                self.report(self.place(&keys::LCD_SIZE), message, remedy);
                 return None;
             }
         };
@@ -447,14 +447,14 @@ impl Check<'_> {
             LcdBus::I2c { address, .. } | LcdBus::Emulator { address, .. }
                 if !oled::ADDRESSES.contains(address) =>
             {
-                let wrong = format!("lcd.address: no OLED has the address {address:#04x}");
-                self.complain(self.place(&keys::LCD_ADDRESS), wrong, "write 0x3c or 0x3d");
+                let message = format!("lcd.address: no OLED has the address {address:#04x}");
+                self.report(self.place(&keys::LCD_ADDRESS), message, "write 0x3c or 0x3d");
                 None
             }
             LcdBus::Gpio { .. } => {
-                let wrong = "lcd.bus: an OLED is not driven by GPIO lines";
-                let right = "write \"/dev/i2c-1\" (any number)";
-                self.complain(self.place(&keys::LCD_BUS), wrong, right);
+                let message = "lcd.bus: an OLED is not driven by GPIO lines";
+                let remedy = "write \"/dev/i2c-1\" (any number)";
+                self.report(self.place(&keys::LCD_BUS), message, remedy);
                 None
             }
             _ => Some(Some(LcdOled { controller, resolution })),
@@ -479,20 +479,20 @@ impl Check<'_> {
             .map(|key| key.path.trim_start_matches("lcd."))
             .collect();
         if !missing.is_empty() {
-            let wrong = format!(
+            let message = format!(
                 "lcd.bus = \"gpio\" lacks {}, and the board has no pins of its own",
                 missing.join(", ")
             );
-            self.complain(
+            self.report(
                 at,
-                wrong,
+                message,
                 "write the lines in [lcd], such as pins = { rs = 25, e = 24, d4 = 23, d5 = 17, d6 \
                  = 18, d7 = 22 }",
             );
         }
-        self.lines_differ(&pins);
+        self.check_lines_unique(&pins);
         let GpioChip::Label(chip) = self.get(&keys::GPIO_CHIP)? else {
-            self.complain(at, "lcd.bus = \"gpio\" needs the label of a GPIO chip", CHIP_REMEDY);
+            self.report(at, "lcd.bus = \"gpio\" needs the label of a GPIO chip", CHIP_REMEDY);
             return None;
         };
         let pins = GpioPins {

@@ -1,18 +1,17 @@
-//! One value of a file, checked by its key: its type, its bounds, its grammar.
+//! Checks one value of a file against its key: type, bounds, syntax.
 
 use std::time::Duration;
 
 use toml_span::value::{Value as TomlValue, ValueInner};
 
-use super::fault::Complaint;
+use super::fault::ValueError;
 use super::grammar;
 use super::keys::{Check, Key, Kind, Preset};
 use super::print::quote;
 use super::tree::{Scalar, Value};
 
-/// Returns a single value as the tree keeps it. Arrays are read element by element: see
-/// [`elements`].
-pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, Complaint> {
+/// Converts a single value for the tree. Arrays are read element by element: see [`elements`].
+pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, ValueError> {
     match (&key.kind, value) {
         (Kind::Bool, ValueInner::Boolean(truth)) => Ok(Value::Bool(*truth)),
         (Kind::Integer { min, max, .. }, ValueInner::Integer(number)) => {
@@ -27,20 +26,20 @@ pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, Complai
             float(key, *number as f64, *min, *max)
         }
         (Kind::Duration(min, max), ValueInner::String(text)) => {
-            let right = || format!("write {}", duration_words(key, *min, *max));
+            let remedy = || format!("write {}", duration_words(key, *min, *max));
             let duration = grammar::duration(text)
-                .map_err(|complaint| Complaint::new(complaint.wrong, right()))?;
+                .map_err(|error| ValueError::new(error.message, remedy()))?;
             if (*min..=*max).contains(&duration) {
                 return Ok(Value::Text(text.to_string()));
             }
             let what = if duration < *min { "short" } else { "long" };
-            Err(Complaint::new(format!("{text:?} is too {what}"), right()))
+            Err(ValueError::new(format!("{text:?} is too {what}"), remedy()))
         }
         (Kind::Choice(choices), ValueInner::String(text)) => {
             if choices.contains(&text.as_ref()) {
                 return Ok(Value::Text(text.to_string()));
             }
-            Err(Complaint::new(
+            Err(ValueError::new(
                 format!("{text:?} is not known"),
                 format!("write {}", key.kind.words()),
             ))
@@ -56,8 +55,7 @@ pub(super) fn single(key: &Key, value: &ValueInner<'_>) -> Result<Value, Complai
     }
 }
 
-/// Returns the elements of an array, or the one that stands alone in its place. `None`: it is
-/// neither.
+/// Returns the elements of an array, or a single value as an array of one; `None` if it is neither.
 pub(super) fn elements<'t, 'a>(key: &Key, value: &'t TomlValue<'a>) -> Option<&'t [TomlValue<'a>]> {
     let Kind::List { off, check, .. } = &key.kind else { return None };
     match (value.as_ref(), check) {
@@ -70,33 +68,33 @@ pub(super) fn elements<'t, 'a>(key: &Key, value: &'t TomlValue<'a>) -> Option<&'
     }
 }
 
-/// Returns a value of an array, and what is wrong with it.
+/// Returns an element of an array, and its error if it has one.
 pub(super) fn element(
     form: &str,
     check: &Check,
     value: &ValueInner<'_>,
-) -> (Value, Result<(), Complaint>) {
+) -> (Value, Result<(), ValueError>) {
     match (value, check) {
         (ValueInner::String(text), _) => (Value::Text(text.to_string()), check.text(text)),
         (ValueInner::Integer(number), Check::Scalar(check)) => {
             (Value::Integer(*number), check(Scalar::Integer(*number)))
         }
         (other, _) => {
-            let wrong = format!("{} in the array", article(other.type_str()));
-            (Value::Faulty, Err(Complaint::new(wrong, format!("write {form}"))))
+            let message = format!("{} in the array", with_article(other.type_str()));
+            (Value::Faulty, Err(ValueError::new(message, format!("write {form}"))))
         }
     }
 }
 
-/// Joins the two ends of a range to what its grammar reads.
-fn pair(key: &Key, check: &Check, ends: &[TomlValue<'_>]) -> Result<Value, Complaint> {
+/// Joins an array of two ends to "FIRST-LAST".
+fn pair(key: &Key, check: &Check, ends: &[TomlValue<'_>]) -> Result<Value, ValueError> {
     let [first, last] = ends else {
-        let wrong = format!("the array has {} elements", ends.len());
-        return Err(Complaint::new(wrong, format!("write {}", key.kind.words())));
+        let message = format!("the array has {} elements", ends.len());
+        return Err(ValueError::new(message, format!("write {}", key.kind.words())));
     };
     let (Some(first), Some(last)) = (end_text(first), end_text(last)) else {
-        let wrong = "the array holds more than strings and integers";
-        return Err(Complaint::new(wrong, format!("write {}", key.kind.words())));
+        let message = "the array holds more than strings and integers";
+        return Err(ValueError::new(message, format!("write {}", key.kind.words())));
     };
     let joined = format!("{first}-{last}");
     check.text(&joined).map(|()| Value::Text(joined))
@@ -111,23 +109,23 @@ fn end_text(end: &TomlValue<'_>) -> Option<String> {
     }
 }
 
-fn float(key: &Key, number: f64, min: f64, max: f64) -> Result<Value, Complaint> {
+fn float(key: &Key, number: f64, min: f64, max: f64) -> Result<Value, ValueError> {
     if (min..=max).contains(&number) {
         return Ok(Value::Number(number));
     }
     Err(out_of_bounds(key, &number))
 }
 
-fn out_of_bounds(key: &Key, number: &dyn std::fmt::Display) -> Complaint {
-    let wrong = format!("{number} is out of bounds");
-    Complaint::new(wrong, format!("write {}", key.kind.words()))
+fn out_of_bounds(key: &Key, number: &dyn std::fmt::Display) -> ValueError {
+    let message = format!("{number} is out of bounds");
+    ValueError::new(message, format!("write {}", key.kind.words()))
 }
 
-/// Returns the complaint about a value of the wrong type, with what to write in its place.
-pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> Complaint {
-    let right = match (&key.kind, found) {
+/// Returns the error for a value of the wrong type, with its remedy.
+pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> ValueError {
+    let remedy = match (&key.kind, found) {
         (Kind::Duration(min, max), ValueInner::Integer(number)) => {
-            return Complaint::new(
+            return ValueError::new(
                 format!("{number} has no unit"),
                 with_unit(key, *number, *min, *max),
             );
@@ -148,13 +146,16 @@ pub(super) fn wrong_type(key: &Key, found: &ValueInner<'_>) -> Complaint {
         }
         (kind, _) => kind.words(),
     };
-    Complaint::new(format!("this is {}", article(found.type_str())), format!("write {right}"))
+    ValueError::new(
+        format!("this is {}", with_article(found.type_str())),
+        format!("write {remedy}"),
+    )
 }
 
-/// Returns what to write in place of a bare number: the same number with its unit, if it is within
-/// the bounds.
+/// Returns the remedy for a bare number: the number with the default's unit, if it is within the
+/// bounds.
 fn with_unit(key: &Key, number: i64, min: Duration, max: Duration) -> String {
-    // Someone who writes 300 for a key whose default is "300ms" means milliseconds.
+    // 300 for a key whose default is "300ms" means milliseconds.
     let default = default(key).unwrap_or("1s");
     let unit = default.trim_matches('"').trim_start_matches(|c: char| c.is_ascii_digit());
     let meant = format!("{number}{unit}");
@@ -183,7 +184,7 @@ fn default(key: &Key) -> Option<&'static str> {
 }
 
 /// Returns a TOML type with its article.
-pub(super) fn article(kind: &str) -> String {
+pub(super) fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {kind}")
 }

@@ -25,8 +25,8 @@ pub fn query(id: u16, host: &str, ipv6: bool) -> Option<Vec<u8>> {
     packet.build_bytes_vec().ok()
 }
 
-/// Returns the addresses in the reply to the query with this id; `None` if it is not that reply, or
-/// reports an error.
+/// Returns the addresses in the reply to the query with this id; `None` if it is not that reply,
+/// reports an error, or was truncated before the first address (RFC 2181, section 9).
 pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
     let packet = Packet::parse(answer).ok()?;
     if packet.id() != id
@@ -41,7 +41,8 @@ pub fn addresses(answer: &[u8], id: u16) -> Option<Vec<IpAddr>> {
         RData::AAAA(aaaa) => Some(IpAddr::V6(Ipv6Addr::from(aaaa.address))),
         _ => None,
     });
-    Some(found.collect())
+    let found: Vec<IpAddr> = found.collect();
+    (!found.is_empty() || !packet.has_flags(PacketFlag::TRUNCATION)).then_some(found)
 }
 
 #[cfg(test)]
@@ -110,6 +111,20 @@ mod tests {
             None,
             "our own question reflected"
         );
+    }
+
+    /// A resolver that sends nothing but the question asks for TCP: "no address" is not its answer.
+    #[test]
+    fn a_reply_that_lacks_its_records_is_rejected() {
+        let question = query(7, HOST, false).unwrap();
+        let mut packet = Packet::new_reply(7);
+        packet.questions = Packet::parse(&question).unwrap().questions;
+        assert_eq!(addresses(&packet.build_bytes_vec().unwrap(), 7), Some(Vec::new()));
+        packet.set_flags(PacketFlag::TRUNCATION);
+        assert_eq!(addresses(&packet.build_bytes_vec().unwrap(), 7), None);
+        let mut some = reply(7, RCODE::NoError);
+        some[2] |= 0x02;
+        assert_eq!(addresses(&some, 7).map(|found| found.len()), Some(2), "what came counts");
     }
 
     #[test]

@@ -93,6 +93,8 @@ impl Listener {
             self.take(enough)?;
         }
         while self.batch.is_empty() {
+            // Nothing is queued: an idle listener holds no memory for datagrams.
+            self.batch = Vec::new();
             let registration = match self.registration.take() {
                 Some(registration) => registration,
                 None => register(&self.socket)?,
@@ -166,6 +168,7 @@ mod tests {
             assert_eq!(sequences(listener.receive().await.unwrap()), [4, 5]);
             let waits = tokio::time::timeout(Duration::from_millis(20), listener.receive()).await;
             assert!(waits.is_err(), "there is nothing more");
+            assert_eq!(listener.batch.capacity(), 0, "an idle listener holds no memory");
             send(port, 6);
             send(port, 7);
             assert_eq!(sequences(listener.next().await.unwrap()), [6]);

@@ -62,6 +62,7 @@ pub struct Socket {
     sequence: u32,
     /// A request did not complete: the rest of its reply has to be drained before the next.
     is_incomplete: bool,
+    /// The datagram that was read last; without capacity while the socket is idle.
     buffer: Vec<u8>,
 }
 
@@ -134,8 +135,11 @@ impl Socket {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let received = self.receive_into(&mut buffer);
-        self.buffer = buffer;
-        Ok(received?.then_some(&self.buffer))
+        if received? {
+            self.buffer = buffer;
+            return Ok(Some(&self.buffer));
+        }
+        Ok(None)
     }
 
     /// Appends the next datagram to `buffer`. Returns `false` if none is queued.
@@ -171,15 +175,23 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let sequence = self.sequence;
         self.send(&request.bytes(sequence))?;
-        loop {
-            for message in messages(self.receive_reply()?).filter(|m| m.sequence == sequence) {
-                if let Some(outcome) = message.outcome() {
-                    self.is_incomplete = false;
-                    return outcome;
+        let outcome = loop {
+            let mut messages = messages(self.receive_reply()?).filter(|m| m.sequence == sequence);
+            let last = messages.find_map(|message| {
+                let outcome = message.outcome();
+                if outcome.is_none() {
+                    each(&message);
                 }
-                each(&message);
+                outcome
+            });
+            if let Some(outcome) = last {
+                break outcome;
             }
-        }
+        };
+        self.is_incomplete = false;
+        // A daemon has a dozen sockets, most of them idle.
+        self.buffer = Vec::new();
+        outcome
     }
 
     /// Executes a dump `request` (see [`Request::dump`]); `read` parses each message. A dump that a
@@ -264,6 +276,15 @@ mod tests {
         let error = socket.request(&absent, |_| {}).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::NODEV));
         assert!(socket.dump(&Listing::Addresses.request(), |_| Some(())).unwrap().whole);
+    }
+
+    #[test]
+    fn an_idle_socket_holds_no_memory_for_datagrams() {
+        let mut socket = Socket::open(Protocol::Route, &[]).unwrap();
+        assert!(socket.dump(&Listing::Links.request(), |_| Some(())).unwrap().whole);
+        assert_eq!(socket.buffer.capacity(), 0, "after a dump");
+        socket.drain();
+        assert_eq!(socket.buffer.capacity(), 0, "with nothing queued");
     }
 
     #[test]

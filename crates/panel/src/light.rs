@@ -32,7 +32,7 @@ pub fn pulse_widths(colour: Colour, level: f32, brightness: f32) -> Colour {
 
 /// Returns the linear light of an sRGB value, both in 0–1 (IEC 61966-2-1).
 fn srgb_to_linear(value: f32) -> f32 {
-    if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    if value <= 0.040_45 { value / 12.92 } else { libm::powf((value + 0.055) / 1.055, 2.4) }
 }
 
 fn quantise(value: f32) -> u8 {

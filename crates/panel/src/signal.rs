@@ -137,7 +137,7 @@ pub fn level(pattern: Pattern, elapsed: Duration) -> f32 {
 
 /// Returns `(1 - cos 2πx) / 2`: one breath as `round` goes from 0 to 1.
 fn breath(round: f32) -> f32 {
-    0.5 - 0.5 * (std::f32::consts::TAU * round).cos()
+    0.5 - 0.5 * libm::cosf(std::f32::consts::TAU * round)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From what was found to settings, with the reasons. Pure.
+//! Derives settings from the hardware that was found, with reasons. Pure.
 
 use ipnet::Ipv4Net;
 
@@ -9,11 +9,11 @@ use crate::panel::{Controller, Resolution, oled};
 /// Values for a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// (key, TOML value) of what was decided
+    /// (key, TOML value) of each decision.
     pub values: Vec<(&'static str, String)>,
-    /// one line for each decision, for users
+    /// One line for each decision, for users.
     pub reasons: Vec<String>,
-    /// both ports are there and nothing was guessed
+    /// Both ports are there and nothing was guessed.
     pub certain: bool,
 }
 
@@ -22,7 +22,7 @@ impl Proposal {
         self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
     }
 
-    /// Decides a key, in place of what was decided before.
+    /// Sets a key, in place of an earlier value.
     pub fn set(&mut self, key: &'static str, value: String) {
         self.values.retain(|(name, _)| *name != key);
         self.values.push((key, value));
@@ -33,7 +33,7 @@ impl Proposal {
     }
 }
 
-/// Returns the settings for what was found.
+/// Returns the proposed settings for what was found.
 pub fn decide(found: &Found, board: &Board) -> Proposal {
     let mut proposal = Proposal { values: Vec::new(), reasons: Vec::new(), certain: true };
     proposal.set("board", text("auto"));
@@ -56,7 +56,7 @@ pub fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| text(name)).collect::<Vec<_>>().join(", "))
 }
 
-/// Works out which port leads to the nodes, and which ones to the venue.
+/// Decides which port leads to the nodes, and which ones to the venue.
 fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     for port in &found.ports {
         let carrier = match port.carrier {
@@ -86,7 +86,11 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     let others: Vec<&Port> = found.ports.iter().filter(|port| Some(*port) != cluster).collect();
     let name = match cluster {
         Some(port) => {
-            proposal.note(format!("cluster: {}, {}", port.name, why(port, found, board)));
+            proposal.note(format!(
+                "cluster: {}, {}",
+                port.name,
+                cluster_reason(port, found, board)
+            ));
             port.name.clone()
         }
         None => {
@@ -99,7 +103,7 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
                 .iter()
                 .find(|name| !taken(name))
                 .cloned()
-                .unwrap_or_else(|| spare(&others));
+                .unwrap_or_else(|| unused_name(&others));
             proposal.note(format!(
                 "cluster: no wired interface is left for the nodes; {name} is written \
                  until you change it"
@@ -131,22 +135,22 @@ fn ports(found: &Found, board: &Board, proposal: &mut Proposal) {
     proposal.set("cluster.interface", text(&name));
 }
 
-/// Returns a name that is no port's.
-fn spare(ports: &[&Port]) -> String {
+/// Returns an interface name that is not in use.
+fn unused_name(ports: &[&Port]) -> String {
     let free = (0..)
         .map(|number| format!("eth{number}"))
         .find(|name| ports.iter().all(|port| port.name != *name));
     free.unwrap_or_else(|| "eth0".to_owned())
 }
 
-/// Returns the port for the nodes: the board's own, else a wired one that is not the way to the
-/// internet.
+/// Returns the port for the nodes: the board's own, else a wired one without the default route.
 fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
     let cabled = || found.ports.iter().filter(|port| port.kind != PortKind::Wireless);
     let way_out = |port: &&Port| found.default_route.as_ref() == Some(&port.name);
     let free: Vec<&Port> = cabled().filter(|port| !way_out(port)).collect();
     if free.is_empty() {
-        // the only cabled port: for the nodes, if the radio can lead to the venue
+        // The only cabled port has the default route: Wi-Fi can be the uplink, or the board names
+        // the port.
         let radio = found.ports.iter().any(|port| port.kind == PortKind::Wireless);
         let known = |port: &&Port| board.ports.cluster.contains(&port.name);
         return cabled().find(|port| radio || known(port));
@@ -159,7 +163,7 @@ fn cluster_port<'a>(found: &'a Found, board: &Board) -> Option<&'a Port> {
         .copied()
 }
 
-fn why(port: &Port, found: &Found, board: &Board) -> String {
+fn cluster_reason(port: &Port, found: &Found, board: &Board) -> String {
     if found.default_route.as_ref() == Some(&port.name) {
         return "the only interface for a cable. It is the way to the internet now, so move that \
                 cable first"
@@ -171,12 +175,17 @@ fn why(port: &Port, found: &Found, board: &Board) -> String {
     "an interface for a cable that is not the way to the internet".to_owned()
 }
 
-/// Returns the usual subnet, or another where a port uses it already.
+/// Proposes the default subnet, or another if a port uses that already.
 fn subnet(found: &Found, proposal: &mut Proposal) {
     let candidates = ["192.168.50.1/24", "10.213.50.1/24", "172.30.50.1/24"];
-    let taken = candidates.iter().copied().find_map(|candidate| clash(found, proposal, candidate));
-    let free =
-        candidates.iter().copied().find(|candidate| clash(found, proposal, candidate).is_none());
+    let taken = candidates
+        .iter()
+        .copied()
+        .find_map(|candidate| overlapping_subnet(found, proposal, candidate));
+    let free = candidates
+        .iter()
+        .copied()
+        .find(|candidate| overlapping_subnet(found, proposal, candidate).is_none());
     let chosen = free.unwrap_or("192.168.50.1/24");
     if let Some((net, port)) = taken.filter(|_| free != Some("192.168.50.1/24")) {
         proposal.note(format!("cluster: {port} uses {net}, so the cluster is {chosen}"));
@@ -185,7 +194,11 @@ fn subnet(found: &Found, proposal: &mut Proposal) {
 }
 
 /// Returns a subnet of another port that overlaps the candidate.
-fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net, String)> {
+fn overlapping_subnet(
+    found: &Found,
+    proposal: &Proposal,
+    candidate: &str,
+) -> Option<(Ipv4Net, String)> {
     let net: Ipv4Net = candidate.parse().ok()?;
     let cluster = proposal.value("cluster.interface").map(str::to_owned);
     let overlaps =
@@ -199,7 +212,7 @@ fn clash(found: &Found, proposal: &Proposal, candidate: &str) -> Option<(Ipv4Net
 
 fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     let mut first = None;
-    for bus in &found.busses {
+    for bus in &found.buses {
         for (address, text, remedy) in &bus.held {
             proposal.note(format!("{text}: {remedy}"));
             first.get_or_insert((bus.device.clone(), *address, None));
@@ -217,7 +230,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
                         "{} ({}): {address:#04x} answers {byte:#04x}: {}",
                         bus.device,
                         bus.name,
-                        kind(*address, *byte)
+                        chip_description(*address, *byte)
                     ));
                     first.get_or_insert((bus.device.clone(), *address, oled(*address, *byte)));
                 }
@@ -245,7 +258,7 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
         proposal.set("lcd.bus", text(&device));
         proposal.set("lcd.address", format!("{address:#04x}"));
     } else {
-        let remedy = if found.busses.is_empty() && board.lcd.bus.starts_with("/dev/") {
+        let remedy = if found.buses.is_empty() && board.lcd.bus.starts_with("/dev/") {
             "; I2C is switched off: add dtparam=i2c_arm=on to /boot/firmware/config.txt, or use \
              raspi-config"
         } else {
@@ -258,8 +271,8 @@ fn panel(found: &Found, board: &Board, proposal: &mut Proposal) {
     }
 }
 
-/// Returns what may answer so.
-fn kind(address: u8, answer: u8) -> String {
+/// Describes the chips that may give this answer.
+fn chip_description(address: u8, answer: u8) -> String {
     let may_be_oled = oled::ADDRESSES.contains(&address);
     match oled(address, answer) {
         Some((controller, _)) => format!(
@@ -272,7 +285,7 @@ fn kind(address: u8, answer: u8) -> String {
     }
 }
 
-/// Returns the OLED that answers so, as far as answers show it.
+/// Returns the OLED that this answer indicates, if it does.
 fn oled(address: u8, answer: u8) -> Option<(Controller, Resolution)> {
     let controller =
         Controller::by_status(answer).filter(|_| oled::ADDRESSES.contains(&address))?;

@@ -1,4 +1,4 @@
-//! What is there. Devices are only read.
+//! Detects hardware and interfaces. Devices are only read.
 
 use std::path::Path;
 
@@ -10,39 +10,38 @@ use crate::cli::machine::Machine;
 use crate::panel::claimed::{self, DetachedStick};
 use crate::panel::pcf8574::ADDRESSES;
 
-/// What was found.
+/// The hardware and interfaces of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
-    /// the machine has a device tree
+    /// The machine has a device tree.
     pub device_tree: bool,
-    /// I²C busses that a panel may hang on
-    pub busses: Vec<Bus>,
-    /// serial numbers of BlinkSticks
+    /// I²C buses that may have a panel.
+    pub buses: Vec<Bus>,
+    /// Serial numbers of BlinkSticks.
     pub sticks: Vec<String>,
-    /// BlinkSticks that a program has detached from the kernel
+    /// BlinkSticks that a program has detached from the kernel's driver.
     pub detached: Vec<DetachedStick>,
-    /// names in `/sys/class/leds`
+    /// Names in `/sys/class/leds`.
     pub leds: Vec<String>,
     pub ports: Vec<Port>,
-    /// the port of the IPv4 default route
+    /// The port of the IPv4 default route.
     pub default_route: Option<String>,
-    /// subnets in use on a port
+    /// Subnets in use, each with its port.
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
 
-/// Addresses of expanders and OLEDs that answered a read and the byte they gave, or why the bus
-/// could not be read.
+/// Addresses that answered a read, each with the byte read; or why the bus cannot be read.
 pub type Answers = Result<Vec<(u8, u8)>, String>;
 
 /// An I²C bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bus {
-    /// "/dev/i2c-1"
+    /// "/dev/i2c-1".
     pub device: String,
-    /// the adapter's name
+    /// The adapter's name.
     pub name: String,
     pub answers: Answers,
-    /// addresses that a driver of the kernel holds, what to say of each, and to do
+    /// Addresses held by a kernel driver, each with text and remedy.
     pub held: Vec<(u8, String, String)>,
 }
 
@@ -52,20 +51,20 @@ pub struct Port {
     pub name: String,
     pub kind: PortKind,
     pub mac: String,
-    /// `None`: it is switched off, so it is unknown
+    /// `None`: unknown, because the interface is down.
     pub carrier: Option<bool>,
-    /// the bridge or bond that it is a port of
+    /// The bridge or bond that it is a port of.
     pub master: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PortKind {
-    /// a socket for a cable
+    /// A built-in socket for a cable.
     Wired,
-    /// the same on an adapter
+    /// A socket on a USB adapter.
     Usb,
     Wireless,
-    /// no hardware: veth and the like; only looked at where there is nothing else
+    /// No hardware, such as veth; only used if there is nothing else.
     Virtual,
 }
 
@@ -80,14 +79,14 @@ impl PortKind {
     }
 }
 
-/// Looks at everything.
+/// Detects everything.
 pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     let default_route = machine.default_route();
     let subnets = machine.routes().into_iter().filter(|(net, _)| net.prefix_len() > 0).collect();
-    let busses = i2c_busses(machine);
+    let buses = i2c_buses(machine);
     Found {
         device_tree,
-        busses,
+        buses,
         sticks: sticks(),
         detached: claimed::detached_sticks(&machine.path("/")),
         leds: machine.list("/sys/class/leds"),
@@ -97,22 +96,23 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     }
 }
 
-/// Returns the I²C busses of this machine, and what answers there.
-pub fn i2c_busses(machine: &Machine) -> Vec<Bus> {
-    busses(machine, &mut |device| read_expanders(device))
+/// Returns the I²C buses of this machine, and what answers there.
+pub fn i2c_buses(machine: &Machine) -> Vec<Bus> {
+    buses(machine, &mut |device| read_expanders(device))
 }
 
-/// Returns the I²C busses of the machine but those of monitors and of the mainboard's own chips.
-pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
+/// Returns the I²C buses of the machine, without those of monitors and of the mainboard's own
+/// chips.
+pub fn buses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<Bus> {
     let mut devices = machine.list("/dev");
     devices.retain(|name| {
         name.strip_prefix("i2c-").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
     });
     devices.sort_by_key(|name| (name.len(), name.clone()));
-    let mut busses = Vec::new();
+    let mut buses = Vec::new();
     for device in devices {
         let name = machine.read(&format!("/sys/class/i2c-dev/{device}/name")).unwrap_or_default();
-        if !of_others(&name) {
+        if !is_reserved(&name) {
             let answers = read(&machine.path(&format!("/dev/{device}")));
             let device = format!("/dev/{device}");
             let addresses = ADDRESSES.into_iter().flatten();
@@ -121,21 +121,21 @@ pub fn busses(machine: &Machine, read: &mut dyn FnMut(&Path) -> Answers) -> Vec<
                 Some((at, text, remedy))
             });
             let held = held.collect();
-            busses.push(Bus { device, name, answers, held });
+            buses.push(Bus { device, name, answers, held });
         }
     }
-    busses
+    buses
 }
 
-/// Adapters that no panel hangs on: reading there may disturb monitors or memory modules.
-fn of_others(name: &str) -> bool {
+/// Returns whether an adapter is for monitors or memory modules, which a read may disturb.
+fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["hdmi", "ddc", "smbus", "gmbus", "aux", "nvidia", "i915", "radeon", "amdgpu", "mux"]
         .iter()
         .any(|other| name.contains(other) && !name.contains("bcm"))
 }
 
-/// Reads a byte from each address that an expander may have; those of OLEDs are among them.
+/// Reads a byte from each address that an expander may have, which include those of OLEDs.
 fn read_expanders(device: &Path) -> Answers {
     let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
     let mut answers = Vec::new();
@@ -157,7 +157,7 @@ fn sticks() -> Vec<String> {
     sticks.map(|device| device.serial_number().unwrap_or("?").to_owned()).collect()
 }
 
-/// Returns the network ports: hardware, or where there is none what comes nearest.
+/// Returns the network ports; virtual ones only if there is no hardware.
 pub fn ports(machine: &Machine, board: &Board) -> Vec<Port> {
     let all: Vec<Port> = machine
         .list("/sys/class/net")
@@ -180,8 +180,9 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
         PortKind::Wireless
     } else if !has("device") {
         PortKind::Virtual
-    } else if on_usb(machine, &folder) && !board.ports.cluster.iter().any(|known| known == name) {
-        // (the built-in port of a Raspberry Pi 1 to 3 is on USB too: its board names it)
+    } else if is_on_usb(machine, &folder) && !board.ports.cluster.iter().any(|known| known == name)
+    {
+        // The built-in port of a Raspberry Pi 1 to 3 is on USB too; its board names it.
         PortKind::Usb
     } else {
         PortKind::Wired
@@ -201,8 +202,8 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
     })
 }
 
-/// Returns whether the port is one end of a pair, as containers have: not a bridge, bond, tunnel,
-/// VLAN or the kernel's own helpers.
+/// Returns whether a virtual port is a veth as in containers: not a bridge, bond, tunnel, VLAN or a
+/// helper device of the kernel.
 fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
     let uevent = machine.read(&format!("{folder}/uevent")).unwrap_or_default();
     let other = ["bridge", "bonding", "tun_flags"]
@@ -214,7 +215,7 @@ fn is_veth(machine: &Machine, name: &str, folder: &str) -> bool {
     !uevent.contains("DEVTYPE=") && !other && !helper
 }
 
-fn on_usb(machine: &Machine, folder: &str) -> bool {
+fn is_on_usb(machine: &Machine, folder: &str) -> bool {
     let subsystem = machine.link(&format!("{folder}/device/subsystem"));
     subsystem.is_some_and(|link| link.ends_with("/usb") || link == "usb")
 }

@@ -1,4 +1,4 @@
-//! `bramblegate detect`: looks around, reads only, and writes settings for what it found.
+//! `bramblegate detect`: detects hardware and interfaces, and prints settings for them. Reads only.
 
 pub mod decide;
 pub mod look;
@@ -34,12 +34,12 @@ pub struct Args {
     pub size: Option<String>,
 }
 
-/// An address that no expander of a display has.
+/// An address outside those of expanders.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("a PCF8574 has 0x20 to 0x27, a PCF8574A 0x38 to 0x3f")]
 struct NoExpander;
 
-/// Parses the address of an expander, hexadecimal behind "0x".
+/// Parses the address of an expander: hexadecimal after "0x", else decimal.
 fn address(text: &str) -> Result<u8, NoExpander> {
     let number = match text.strip_prefix("0x") {
         Some(digits) => u8::from_str_radix(digits, 16).ok(),
@@ -48,7 +48,7 @@ fn address(text: &str) -> Result<u8, NoExpander> {
     number.filter(|address| matches!(address, 0x20..=0x27 | 0x38..=0x3f)).ok_or(NoExpander)
 }
 
-/// Settings to standard output, the reasoning to standard error.
+/// Prints settings to standard output, and the reasons to standard error.
 pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let boards = settings::boards();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use toml_span::value::ValueInner;
 
 use super::decide::{Proposal, decide};
-use super::look::{Bus, Found, Port, PortKind, busses, ports};
+use super::look::{Bus, Found, Port, PortKind, buses, ports};
 use super::write::write;
 use crate::board::Board;
 use crate::cli::machine::Machine;
@@ -49,13 +49,13 @@ fn the_shipped_example_has_every_key() {
     assert!(shipped == text, "UPDATE=1 cargo test --lib the_shipped_example writes {path:?}");
 }
 
-/// (uplinks, cluster) as TOML
+/// (uplinks, cluster) as TOML.
 fn pair(proposal: &Proposal) -> (&str, &str) {
     (proposal.value("uplink.interfaces").unwrap(), proposal.value("cluster.interface").unwrap())
 }
 
 #[test]
-fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
+fn on_a_pi_ethernet_is_the_cluster_and_wifi_the_uplink() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
     let seen = proposal("raspberry-pi-4", &ports, Some("wlan0"));
     assert_eq!(pair(&seen), ("[\"wlan0\"]", "\"eth0\""));
@@ -63,7 +63,7 @@ fn a_pi_keeps_its_socket_for_the_nodes_and_its_radio_for_the_venue() {
 }
 
 #[test]
-fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
+fn the_port_of_the_default_route_stays_an_uplink() {
     let ports = [
         port("enp1s0", PortKind::Wired),
         port("enp2s0", PortKind::Wired),
@@ -79,7 +79,7 @@ fn the_cable_that_leads_to_the_internet_now_stays_an_uplink() {
 }
 
 #[test]
-fn what_is_missing_is_filled_in_and_reported() {
+fn missing_ports_are_filled_in_and_reported() {
     for (board, ports) in [
         ("generic-pc", vec![]),
         ("generic-pc", vec![port("enp1s0", PortKind::Wired)]),
@@ -93,7 +93,7 @@ fn what_is_missing_is_filled_in_and_reported() {
 
 /// What is written passes `check`, also when every `#` before a key is taken away.
 #[test]
-fn what_is_written_is_right_on_every_board() {
+fn written_settings_are_valid_on_every_board() {
     let kinds = [PortKind::Wired, PortKind::Usb, PortKind::Wireless];
     for name in crate::board::Boards::default().names() {
         let board = Board::built_in(&name).unwrap();
@@ -115,9 +115,9 @@ fn what_is_written_is_right_on_every_board() {
     }
 }
 
-/// The header promises it.
+/// As the header of the file says.
 #[test]
-fn every_key_stands_there_with_its_default_or_an_example() {
+fn every_key_is_written_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];
     let text = write(
         &proposal("raspberry-pi-4", &ports, Some("wlan0")),
@@ -153,7 +153,7 @@ fn uncommented(text: &str) -> String {
 }
 
 #[test]
-fn a_subnet_that_is_taken_is_left_alone() {
+fn a_subnet_in_use_is_not_proposed() {
     let found = Found {
         ports: vec![port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)],
         subnets: vec![("192.168.0.0/16".parse().unwrap(), "wlan0".to_owned())],
@@ -176,7 +176,7 @@ fn an_expander_that_answers_becomes_the_display() {
         answers: Ok(vec![(0x3f, 0xff)]),
         held: Vec::new(),
     };
-    let found = Found { busses: vec![bus], ..Found::default() };
+    let found = Found { buses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("generic-pc").unwrap());
     assert_eq!(
         (seen.value("lcd.bus"), seen.value("lcd.address")),
@@ -192,7 +192,7 @@ fn an_expander_that_answers_becomes_the_display() {
 }
 
 #[test]
-fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
+fn an_oled_that_answers_becomes_the_display_in_valid_settings() {
     for (answer, size, controller) in
         [(0x46, "128x64", "SSD1306"), (0x03, "128x32", "SSD1306"), (0x48, "128x64", "SH1106")]
     {
@@ -202,7 +202,7 @@ fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
             answers: Ok(vec![(0x3c, answer)]),
             held: Vec::new(),
         };
-        let found = Found { busses: vec![bus], ..Found::default() };
+        let found = Found { buses: vec![bus], ..Found::default() };
         let board = Board::built_in("raspberry-pi-4").unwrap();
         let seen = decide(&found, &board);
         assert_eq!(seen.value("lcd.size"), Some(format!("\"{size}\"").as_str()));
@@ -214,14 +214,14 @@ fn an_oled_that_answers_becomes_the_display_and_is_right_for_check() {
             .lcd;
         assert_eq!(lcd.oled.unwrap().resolution.name(), size);
     }
-    // What an expander's pins look like, or what says nothing, is taken for an expander.
+    // An answer like an expander's pins, or without information, is taken for an expander.
     let bus = Bus {
         device: "/dev/i2c-1".to_owned(),
         name: "bcm2835 I2C".to_owned(),
         answers: Ok(vec![(0x3c, 0xff)]),
         held: Vec::new(),
     };
-    let found = Found { busses: vec![bus], ..Found::default() };
+    let found = Found { buses: vec![bus], ..Found::default() };
     let seen = decide(&found, &Board::built_in("raspberry-pi-4").unwrap());
     assert_eq!((seen.value("lcd.size"), seen.value("lcd.address")), (None, Some("0x3c")));
     let both = seen.reasons.iter().find(|line| line.contains("answers 0xff")).unwrap();
@@ -284,7 +284,7 @@ fn ports_are_distinguished_by_sysfs() {
 }
 
 #[test]
-fn busses_of_monitors_are_left_alone() {
+fn buses_of_monitors_are_not_read() {
     let folder = Folder::new("busses");
     let root = &folder.0;
     for (device, name) in [
@@ -297,7 +297,7 @@ fn busses_of_monitors_are_left_alone() {
         file(root, &format!("sys/class/i2c-dev/{device}/name"), name);
     }
     let mut asked = Vec::new();
-    let seen = busses(&Machine::pretend(root, &[]), &mut |path| {
+    let seen = buses(&Machine::pretend(root, &[]), &mut |path| {
         asked.push(path.file_name().unwrap().to_str().unwrap().to_owned());
         Ok(vec![(0x27, 0xff)])
     });
@@ -308,7 +308,7 @@ fn busses_of_monitors_are_left_alone() {
 proptest! {
     /// The kernel takes almost any name for a port (dev_valid_name in net/core/dev.c).
     #[test]
-    fn what_is_found_is_written_as_toml(names in proptest::collection::hash_set("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
+    fn detected_names_are_written_as_toml(names in proptest::collection::hash_set("[a-z\"'\\\\#ä]{1,9}", 2..4)) {
         let names: Vec<String> = names.into_iter().collect();
         let ports: Vec<Port> = names.iter().map(|name| port(name, PortKind::Wired)).collect();
         let board = Board::built_in("generic-pc").unwrap();

@@ -1,5 +1,5 @@
-//! `detect --try`: what is at this address, and how is it wired? Each possibility shows its number
-//! on the glass; one is legible.
+//! `detect --try`: finds out what is at an address and how it is wired. Each candidate shows its
+//! number on the display; only that of the right one is legible.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::panel::wiring::{KnownWiring, WIRINGS};
 use crate::panel::{CharDisplay, Controller, DeviceError, Resolution, linux, oled};
 use crate::panel::{Charset, Frame, Geometry};
 
-/// How long each stands.
-const STAND: Duration = Duration::from_secs(3);
+/// How long each candidate is shown.
+const SHOW_TIME: Duration = Duration::from_secs(3);
 
-/// What the address may lead to.
+/// A device that may be at the address.
 #[derive(Debug, Clone, Copy)]
 enum Candidate {
     Backpack(&'static KnownWiring, Geometry),
@@ -25,8 +25,7 @@ enum Candidate {
 }
 
 impl Candidate {
-    /// Lists all that can be at this address and have this size, if one was asked for: OLEDs first
-    /// where there can be one.
+    /// Returns the candidates for an address and a requested size, OLEDs first.
     fn all(address: u8, size: Option<Size>, usual: Geometry) -> Vec<Self> {
         let mut all = Vec::new();
         if oled::ADDRESSES.contains(&address) {
@@ -44,8 +43,8 @@ impl Candidate {
         all
     }
 
-    /// Returns what it is called where its number is announced.
-    fn words(self) -> String {
+    /// Returns its description.
+    fn description(self) -> String {
         match self {
             Self::Backpack(known, _) => format!("{} ({})", known.name, known.found_on),
             Self::Oled(controller, resolution) => {
@@ -61,7 +60,7 @@ impl Candidate {
         }
     }
 
-    /// Opens it as if it were there.
+    /// Opens the device as this candidate.
     fn open(self, device: &Path, address: u8) -> Result<Box<dyn CharDisplay>, DeviceError> {
         Ok(match self {
             Self::Backpack(known, geometry) => {
@@ -78,8 +77,8 @@ impl Candidate {
         })
     }
 
-    /// Draws its number and name; number 0 means that it was chosen. The frame of an OLED shows
-    /// whether its first and last columns are there.
+    /// Returns a frame with its number and name; 0 means that it was chosen. Brackets on an OLED
+    /// show whether its first and last columns are there.
     fn page(self, number: usize) -> Frame {
         let chosen = number == 0;
         let lines = match self {
@@ -129,7 +128,7 @@ fn size(text: &str) -> Option<Size> {
     pixels.or_else(|| text.parse().ok().map(Size::Characters))
 }
 
-/// Shows all candidates, asks which was legible, prints the lines for the settings.
+/// Shows all candidates, asks which one was legible, and prints the lines for the settings.
 pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str>) -> ExitCode {
     let device = bus.unwrap_or_else(|| {
         let own =
@@ -154,14 +153,14 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
         );
         return ExitCode::from(exit::USAGE);
     }
-    // Without the bus there is nothing to look at.
+    // Fails at once if the bus cannot be opened.
     if let Err(error) = linux::open_i2c(&device, address, crate::panel::Wiring::default()) {
         output::failure("detect --try", &error.to_string(), NO_BUS);
         return ExitCode::from(exit::UNAVAILABLE);
     }
     output::err(&format!("Watch the display at {address:#04x} on {}.\n", device.display()));
     for (index, candidate) in candidates.iter().enumerate() {
-        output::err(&format!("{}: {}\n", index + 1, candidate.words()));
+        output::err(&format!("{}: {}\n", index + 1, candidate.description()));
         let page = candidate.page(index + 1);
         let shown =
             candidate.open(&device, address).and_then(|mut display| display.show(&page, true));
@@ -169,7 +168,7 @@ pub fn main(board: &Board, address: u8, bus: Option<PathBuf>, asked: Option<&str
             output::failure("detect --try", &error.to_string(), NO_BUS);
             return ExitCode::from(exit::UNAVAILABLE);
         }
-        std::thread::sleep(STAND);
+        std::thread::sleep(SHOW_TIME);
     }
     output::err(QUESTION);
     let mut line = String::new();
@@ -193,7 +192,7 @@ const QUESTION: &str = "Which number could be read, with the backlight on; on an
 const NONE_CHOSEN: &str = "turn the contrast (the blue screw on the backpack) until boxes just \
                            vanish, and try again. If that does not help, the chip at this address \
                            is something else";
-/// What helps where the bus or the chip on it does not answer.
+/// Remedy if the bus or the chip on it does not answer.
 const NO_BUS: &str = "check power and wires, and the bus (--bus /dev/i2c-N); `sudo bramblegate \
                       doctor` checks both";
 
@@ -228,8 +227,8 @@ mod tests {
         assert_eq!(legible, [real.name]);
     }
 
-    /// The wrong number of rows, or two columns too many, is seen, but for a display of the same
-    /// rows whose first rows show all the same.
+    /// A wrong number of rows or columns is visible, except that a display shows the same rows for
+    /// a smaller size.
     #[test]
     fn only_the_right_oled_shows_its_number_between_whole_brackets() {
         for (real, glass) in [
@@ -277,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// The bus is a path of the user's, who is to copy what is printed.
+        /// The user chooses the path of the bus, and copies the printed lines.
         #[test]
         fn what_is_printed_reads_as_the_same_bus(device in "[/a-z\"'\\\\\n#ä]{1,12}") {
             let candidate = Candidate::Backpack(&WIRINGS[0], SIXTEEN);

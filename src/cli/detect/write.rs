@@ -1,4 +1,5 @@
-//! A complete settings file: what was decided, and every other key with its default behind a `#`.
+//! Writes a complete settings file: what was decided, and every other key with its default behind a
+//! `#`.
 
 use super::decide::Proposal;
 use crate::board::Board;
@@ -7,7 +8,7 @@ use crate::config::{self, LcdBus, Merged};
 
 const WIDTH: usize = 110;
 
-/// What to write where neither the machine nor a default says anything; shown behind a `#`.
+/// Examples for keys without a value from the machine or a default; written behind a `#`.
 const EXAMPLES: &[(&str, &str)] = &[
     ("uplink.check.enabled", "true"),
     ("cluster.dhcp.enabled", "true"),
@@ -92,8 +93,8 @@ pub fn write(proposal: &Proposal, board: &Board) -> String {
     text
 }
 
-/// Returns the settings that the proposal makes; `more`, so that the defaults of a table that is
-/// left out are known as well.
+/// Returns the settings that the proposal makes. `more` adds lines, for the defaults of a table
+/// that the proposal leaves out.
 fn effective(proposal: &Proposal, board: &Board, more: &str) -> Option<Merged> {
     let decided = proposal.values.iter().filter(|(key, _)| !more.starts_with(key));
     let text: String = decided.map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -115,15 +116,14 @@ fn shown(path: &str, effective: Option<&Merged>) -> Option<String> {
         return Some((effective?.settings.lcd.bus != LcdBus::Off).to_string());
     }
     let value = effective.and_then(|merged| merged.value(path));
-    // Of a board without a chip of its own an example helps more.
+    // For a board without a chip of its own, an example helps more.
     let value = value.filter(|value| path != "gpio.chip" || value != "\"auto\"");
     value.or_else(|| {
         EXAMPLES.iter().find(|(key, _)| *key == path).map(|(_, value)| (*value).to_owned())
     })
 }
 
-/// Returns a table's header; behind a `#` as well where the table's absence is the default and
-/// nothing in it was decided.
+/// Returns a table's header, behind a `#` if the table is optional and nothing in it was decided.
 fn header(table: &str, decided: bool) -> String {
     let (about, header) = match table {
         "node" => ("# A node of the cluster; repeat for each.\n", "[[node]]".to_owned()),
@@ -149,7 +149,7 @@ fn header(table: &str, decided: bool) -> String {
     format!("\n{about}{mark}{header}\n")
 }
 
-/// Returns a comment of lines that are not too long.
+/// Returns a comment of lines of at most `WIDTH` characters.
 fn wrap(text: &str) -> String {
     let mut wrapped = String::new();
     let mut line = String::from("#");

@@ -1,5 +1,5 @@
-//! `doctor --try`: questions on the wire, announced before they are asked. Nothing is requested,
-//! nothing is changed.
+//! `doctor --try`: queries DHCP servers and resolvers, and announces each query. No address is
+//! requested, and nothing is changed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::uplink::clients;
-use super::{CheckContext, Checked, Finding, FindingCode, presumed_settings};
+use super::{CheckContext, CheckResult, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
@@ -19,31 +19,31 @@ use crate::watch::dhcp::ask::offers;
 use crate::watch::probe;
 use crate::watch::uplink::resolvers;
 
-/// A resolver is waited for so long; a venue's may have to ask others first.
-const WAIT: Duration = Duration::from_secs(3);
-/// `DNS` (RFC 1035, 4.2)
-const DNS: u16 = 53;
-/// Asked for where the settings probe by no name: the host of the default `uplink.check.url`.
-const NAME: &str = "connectivitycheck.gstatic.com";
+/// Timeout for a resolver; a venue's may have to ask other servers first.
+const RESOLVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Port of DNS (RFC 1035, 4.2).
+const DNS_PORT: u16 = 53;
+/// Name to resolve if the settings probe an address: the host of the default `uplink.check.url`.
+const FALLBACK_NAME: &str = "connectivitycheck.gstatic.com";
 
-/// Asks each question, after it has been announced on standard error.
-pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
+/// Sends each query, after announcing it on standard error.
+pub fn ask(machine: &Machine, file: &Path) -> Vec<CheckResult> {
     let loaded = settings::load(file).map(|merged| merged.settings).ok();
     let Some(settings) = loaded.or_else(|| presumed_settings(machine)) else {
         return Vec::new();
     };
     let context = CheckContext { machine, settings: &settings };
-    let name = name(&settings);
+    let name = probed_name(&settings);
     let mut asked = Vec::new();
     for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
         output::err(&format!(
             "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
-        asked.push(question(format!("{port}: a DHCP server answers"), dhcp(port)));
+        asked.push(query(format!("{port}: a DHCP server answers"), query_dhcp(port)));
         for server in venue_resolvers(machine, port) {
             output::err(&format!("Asking the resolver {server} through {port} for {name}\n"));
             let what = format!("{port}: the resolver {server} resolves {name}");
-            asked.push(question(what, resolver(port, server, &name)));
+            asked.push(query(what, query_resolver(port, server, &name)));
         }
     }
     let address = settings.cluster.address.addr();
@@ -52,39 +52,39 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<Checked> {
             "Asking the head's own dnsmasq at {address} for {name}, as a node would\n"
         ));
         let what = format!("the head's own dnsmasq resolves {name}");
-        asked.push(question(what, own(address, &name)));
+        asked.push(query(what, query_own_dnsmasq(address, &name)));
     }
     asked
 }
 
-/// What was seen where all is well, or what was found.
+/// Notes if all is well, else a finding.
 type Answer = Result<Vec<String>, Box<Finding>>;
 
-fn question(name: String, answer: Answer) -> Checked {
+fn query(name: String, answer: Answer) -> CheckResult {
     let (notes, findings) = match answer {
         Ok(notes) => (notes, Vec::new()),
         Err(finding) => (Vec::new(), vec![*finding]),
     };
-    Checked { name, findings, notes, is_question: true }
+    CheckResult { name, findings, notes, is_query: true }
 }
 
 fn has_carrier(machine: &Machine, port: &str) -> bool {
     machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
-/// Returns the name that the settings probe by, where it is one.
-fn name(settings: &Settings) -> String {
+/// Returns the host name that the settings probe, or [`FALLBACK_NAME`].
+fn probed_name(settings: &Settings) -> String {
     match &settings.uplink.probe {
         UplinkProbe::Http { host, .. }
             if host.parse::<IpAddr>().is_err() && !host.starts_with('[') =>
         {
             host.clone()
         }
-        _ => NAME.to_owned(),
+        _ => FALLBACK_NAME.to_owned(),
     }
 }
 
-fn dhcp(port: &str) -> Answer {
+fn query_dhcp(port: &str) -> Answer {
     let offers = offers(port).map_err(|error| {
         let text = format!("cannot ask for a DHCP server on {port}: {error}");
         Finding::of(FindingCode::UplinkNotAsked, text)
@@ -109,7 +109,7 @@ fn dhcp(port: &str) -> Answer {
     Ok(notes.collect())
 }
 
-/// Returns the uplink's own resolvers, else the machine's; none of this machine itself.
+/// Returns the uplink's own resolvers, else the machine's; without loopback addresses.
 fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     let known = resolvers::read(&machine.path("/"));
     let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));
@@ -118,19 +118,19 @@ fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     servers
 }
 
-/// What a resolver says to a question.
-enum ServerLog {
+/// The answer of a resolver.
+enum Resolution {
     Addresses(usize),
-    /// it answers, and knows none
-    None,
+    /// An answer without addresses, or a refusal.
+    Empty,
 }
 
 /// Asks one server for the IPv4 addresses of a name.
-fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<ServerLog> {
+fn resolve(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::Result<Resolution> {
     let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
     SockRef::from(&socket).bind_device(port.map(str::as_bytes))?;
-    socket.set_read_timeout(Some(WAIT))?;
-    socket.connect(SocketAddr::new(server, DNS))?;
+    socket.set_read_timeout(Some(RESOLVER_TIMEOUT))?;
+    socket.connect(SocketAddr::new(server, DNS_PORT))?;
     let [high, low, ..] = probe::unguessable().to_ne_bytes();
     let id = u16::from_be_bytes([high, low]);
     let asked = dns::query(id, name, false).ok_or(io::ErrorKind::InvalidInput)?;
@@ -138,22 +138,22 @@ fn ask_name(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io:
     let mut answer = [0; 1500];
     let length = socket.recv(&mut answer)?;
     let answer = answer.get(..length).unwrap_or_default();
-    // Whatever answers our question is there; a refusal is an answer too.
+    // Any answer shows that the server is there, also a refusal.
     match dns::addresses(answer, id) {
-        Some(found) if !found.is_empty() => Ok(ServerLog::Addresses(found.len())),
-        _ => Ok(ServerLog::None),
+        Some(found) if !found.is_empty() => Ok(Resolution::Addresses(found.len())),
+        _ => Ok(Resolution::Empty),
     }
 }
 
-fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
+fn query_resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     let from = if server.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-    let (text, remedy) = match ask_name(server, from, Some(port), name) {
-        Ok(ServerLog::Addresses(count)) => {
+    let (text, remedy) = match resolve(server, from, Some(port), name) {
+        Ok(Resolution::Addresses(count)) => {
             return Ok(vec![format!(
                 "{port}: the resolver {server} resolves {name} (addresses: {count})"
             )]);
         }
-        Ok(ServerLog::None) => (
+        Ok(Resolution::Empty) => (
             format!(
                 "the venue's resolver {server} answers through {port}, but has no address for \
                  {name}"
@@ -169,13 +169,13 @@ fn resolver(port: &str, server: IpAddr, name: &str) -> Answer {
     Err(Box::new(Finding::new(FindingCode::UplinkResolver, text, remedy)))
 }
 
-fn own(address: Ipv4Addr, name: &str) -> Answer {
+fn query_own_dnsmasq(address: Ipv4Addr, name: &str) -> Answer {
     let address = IpAddr::V4(address);
-    let finding = match ask_name(address, address, None, name) {
-        Ok(ServerLog::Addresses(count)) => {
+    let finding = match resolve(address, address, None, name) {
+        Ok(Resolution::Addresses(count)) => {
             return Ok(vec![format!("the head's dnsmasq resolves {name} (addresses: {count})")]);
         }
-        Ok(ServerLog::None) => {
+        Ok(Resolution::Empty) => {
             let text =
                 format!("the head's dnsmasq answers at {address}, but has no address for {name}");
             Finding::of(FindingCode::GatewayNames, text)

@@ -1,5 +1,5 @@
-//! The cluster port: programs that manage it beside the gateway, and profiles that come back at
-//! each boot (netplan and cloud-init, as Raspberry Pi OS has them since 2025).
+//! The cluster port: other programs that manage it, and profiles that are restored at each boot
+//! (netplan and cloud-init, in Raspberry Pi OS since 2025).
 
 use std::collections::BTreeMap;
 
@@ -43,12 +43,12 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns the command by which a program leaves this port alone.
+/// Returns the command that makes a program release this port.
 pub fn advice(manager: Manager, port: &str) -> String {
-    Client::Managed(manager).switch_off(port)
+    Client::Managed(manager).release(port)
 }
 
-/// Returns the programs that manage this port beside the gateway.
+/// Returns the other programs that manage this port.
 pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
     let mut managers = Vec::new();
     managers.extend(network_manager(machine, port).then_some(Manager::NetworkManager));
@@ -59,7 +59,7 @@ pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
 
 fn network_manager(machine: &Machine, port: &str) -> bool {
     let Some(devices) = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]) else {
-        // It does not run yet, as early at boot: it will.
+        // It is not running yet, as early at boot, but will be.
         return machine.is_enabled("NetworkManager.service")
             && !machine.exists(&unmanaged_by(port));
     };
@@ -68,7 +68,7 @@ fn network_manager(machine: &Machine, port: &str) -> bool {
     state.is_some_and(|state| state != "unmanaged")
 }
 
-/// Returns the file by which NetworkManager leaves a port alone, as `setup` and `doctor` name it.
+/// Returns the file that makes a port unmanaged in NetworkManager, as `setup` and `doctor` name it.
 pub fn unmanaged_by(port: &str) -> String {
     format!("/etc/NetworkManager/conf.d/90-{port}.conf")
 }
@@ -81,8 +81,8 @@ fn dhcpcd(machine: &Machine, port: &str) -> bool {
     machine.is_enabled("dhcpcd.service") && !denied
 }
 
-/// Returns the file by which networkd asks for an address on the port. Of the files that match a
-/// port the first by name counts, whatever its folder (systemd.network(5)).
+/// Returns the file that makes networkd request an address on the port. The first matching file by
+/// name counts, whatever its folder (systemd.network(5)).
 fn networkd(machine: &Machine, port: &str) -> Option<String> {
     if !machine.is_enabled("systemd-networkd.service") {
         return None;
@@ -113,44 +113,41 @@ fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
         .into_iter()
         .map(|name| format!("/etc/network/interfaces.d/{name}"));
     let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
-    files.find(|file| {
-        let text = machine.read(file).unwrap_or_default();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        text.lines().map(words).any(|line| {
-            let line: Vec<&str> = line.iter().map(String::as_str).collect();
-            matches!(line.as_slice(), ["iface", name, "inet", method, ..] if *name == port && *method != "manual")
-        })
-    })
+    let configures = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["iface", name, "inet", method, ..] => *name == port && *method != "manual",
+        _ => false,
+    };
+    files.find(|file| machine.read(file).unwrap_or_default().lines().any(configures))
 }
 
-/// Where netplan reads (netplan-generate(8)).
+/// Folders that netplan reads (netplan-generate(8)).
 const NETPLAN: [&str; 3] = ["/etc/netplan", "/run/netplan", "/usr/lib/netplan"];
-/// What cloud-init makes netplan's files of (cloudinit/sources/DataSourceNoCloud), on the card's
-/// boot partition.
-const SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
-/// Where NetworkManager finds the profiles that netplan generated.
-const GENERATED: &str = "/run/NetworkManager/system-connections";
+/// Seeds on the boot partition from which cloud-init writes netplan's files
+/// (cloudinit/sources/DataSourceNoCloud).
+const CLOUD_INIT_SEEDS: [&str; 2] = ["/boot/firmware/network-config", "/boot/network-config"];
+/// Folder in which NetworkManager finds the profiles that netplan generated.
+const GENERATED_PROFILES: &str = "/run/NetworkManager/system-connections";
 
-/// Returns a finding for the cluster's port where netplan or cloud-init has a profile for it.
+/// Finds profiles of netplan or cloud-init for the cluster's port.
 pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
-    context.cluster_port().map_or_else(Vec::new, |port| of_port(context.machine, &port))
+    context.cluster_port().map_or_else(Vec::new, |port| profile_findings(context.machine, &port))
 }
 
-/// What configures a port at each boot, beside a program that manages it.
+/// A profile that configures a port at each boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Profile {
-    /// a file of netplan's, and the line that means the port
+    /// A file of netplan, and the line that matches the port.
     Netplan { file: String, line: usize },
-    /// cloud-init's seed on the boot partition
+    /// The seed of cloud-init on the boot partition.
     CloudInit { file: &'static str, line: usize },
-    /// NetworkManager's profile that netplan generated
+    /// NetworkManager's profile that netplan generated.
     Generated { file: String },
-    /// a stanza of `interfaces`(5)
+    /// A stanza of `interfaces`(5).
     Ifupdown { file: String },
 }
 
 impl Profile {
-    /// Returns who configures the port, and by which file.
+    /// Returns the program that configures the port, and its file.
     pub fn source(&self) -> (&'static str, &str) {
         match self {
             Self::Netplan { file, .. } => ("netplan", file),
@@ -168,7 +165,7 @@ impl Profile {
                     "cloud-init writes a profile for the cluster interface {port} from \
                      {file}:{line} when it next sets the machine up"
                 );
-                let remedy = format!("{SWITCH_OFF}, or take {port} out of {file}");
+                let remedy = format!("{DISABLE_CLOUD_INIT}, or take {port} out of {file}");
                 Finding::new(FindingCode::GatewayPortCloudInit, text, remedy)
             }
             Self::Generated { file } => {
@@ -176,36 +173,41 @@ impl Profile {
                     "netplan makes NetworkManager's profile {file} for the cluster interface \
                      {port} at each boot"
                 );
-                let command = Client::Managed(Manager::NetworkManager).switch_off(port);
+                let command = Client::Managed(Manager::NetworkManager).release(port);
                 Finding::new(FindingCode::GatewayPortNetplan, text, format!("`{command}`"))
             }
-            // Found as a program that manages the port.
+            // [`managers`] finds it.
             Self::Ifupdown { .. } => return None,
         })
     }
 }
 
-fn of_port(machine: &Machine, port: &str) -> Vec<Finding> {
+fn profile_findings(machine: &Machine, port: &str) -> Vec<Finding> {
     configured_by(machine, port).iter().filter_map(|profile| profile.finding(port)).collect()
 }
 
-/// Returns what configures a port at each boot.
+/// Returns the profiles that configure a port at each boot.
 pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
     let files = NETPLAN.iter().flat_map(|folder| {
         let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));
         names.map(move |name| format!("{folder}/{name}"))
     });
     let of_netplan = |file: String| {
-        line_of(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
+        matching_line(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
     };
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
-    let seed = SEEDS.iter().find_map(|file| Some((*file, line_of(&machine.read(file)?, port)?)));
+    let seed = CLOUD_INIT_SEEDS
+        .iter()
+        .find_map(|file| Some((*file, matching_line(&machine.read(file)?, port)?)));
     let seed = seed.filter(|_| cloud_init_writes_networks(machine));
     found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
     if found.is_empty() {
-        // Generated from a file that matches the port in a way that is not seen above.
-        let names = machine.list(GENERATED).into_iter().filter(|name| name.starts_with("netplan-"));
-        let names = names.map(|name| format!("{GENERATED}/{name}"));
+        // Generated from a file that matches the port in another way than seen above.
+        let names = machine
+            .list(GENERATED_PROFILES)
+            .into_iter()
+            .filter(|name| name.starts_with("netplan-"));
+        let names = names.map(|name| format!("{GENERATED_PROFILES}/{name}"));
         let of_port = |file: &String| {
             let text = machine.read(file).unwrap_or_default();
             text.lines().any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
@@ -216,8 +218,8 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
     found
 }
 
-/// cloud-init(1) leaves networks alone after this.
-const SWITCH_OFF: &str = "`printf 'network: {config: disabled}\\n\
+/// The command that makes cloud-init(1) leave networks alone.
+const DISABLE_CLOUD_INIT: &str = "`printf 'network: {config: disabled}\\n\
                           ' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
 
 fn netplan(port: &str, file: &str, line: usize) -> Finding {
@@ -227,7 +229,7 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     );
     let by_cloud_init = file.contains("cloud-init");
     let first = if by_cloud_init {
-        format!("{SWITCH_OFF}, so that the file is not written again; then ")
+        format!("{DISABLE_CLOUD_INIT}, so that the file is not written again; then ")
     } else {
         String::new()
     };
@@ -238,19 +240,19 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     )
 }
 
-/// Returns the line of netplan's YAML that means the port: its name as a key, or a `name:` or
+/// Returns the line of netplan's YAML that matches the port: its name as a key, or a `name:` or
 /// `set-name:` of a match.
-fn line_of(text: &str, port: &str) -> Option<usize> {
+fn matching_line(text: &str, port: &str) -> Option<usize> {
     text.lines()
-        .position(|line| !line.trim_start().starts_with('#') && means_port(line, port))
+        .position(|line| !line.trim_start().starts_with('#') && matches_port(line, port))
         .map(|place| place + 1)
 }
 
-/// Returns whether a line of netplan's YAML means the port.
-fn means_port(line: &str, port: &str) -> bool {
+/// Returns whether a line of netplan's YAML matches the port.
+fn matches_port(line: &str, port: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim();
     let Some((key, value)) = line.split_once(':') else { return false };
-    match (bare(key), bare(value)) {
+    match (unquoted(key), unquoted(value)) {
         ("name" | "set-name" | "- name", value) => !value.is_empty() && super::matches(value, port),
         (key, "" | "{}") => key == port,
         (key, value) => key == port && value.starts_with('{'),
@@ -258,7 +260,7 @@ fn means_port(line: &str, port: &str) -> bool {
 }
 
 /// Returns a word of YAML without its quotes.
-fn bare(word: &str) -> &str {
+fn unquoted(word: &str) -> &str {
     word.trim().trim_matches(['"', '\''])
 }
 
@@ -269,11 +271,11 @@ fn cloud_init_writes_networks(machine: &Machine) -> bool {
         && !machine
             .list("/etc/cloud/cloud.cfg.d")
             .iter()
-            .any(|name| switches_networks_off(machine, name))
+            .any(|name| disables_networks(machine, name))
 }
 
-/// Returns whether a file of cloud-init's settings switches its settings of networks off.
-fn switches_networks_off(machine: &Machine, name: &str) -> bool {
+/// Returns whether a settings file of cloud-init disables its network configuration.
+fn disables_networks(machine: &Machine, name: &str) -> bool {
     let text = machine.read(&format!("/etc/cloud/cloud.cfg.d/{name}")).unwrap_or_default();
     let words = text.replace([' ', '\n', '{', '}'], "");
     words.contains("network:config:disabled")

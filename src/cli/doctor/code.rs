@@ -1,21 +1,21 @@
-//! Codes of what `doctor` finds: those of alerts, where an alert shows the same, and its own.
+//! Codes of findings: the alert's code if an alert reports the same, else one of `doctor`'s own.
 
 use std::fmt;
 
 use crate::event::AlertCode;
 
-/// How bad a finding is, from what could be better to what stops the gateway; ordered.
+/// Rank of a finding, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// nothing is wrong, but something would be better
+    /// Nothing is wrong, but something would be better.
     Hint,
     Finding,
-    /// the gateway cannot do its work
+    /// The gateway cannot do its work.
     Blocked,
 }
 
 impl Rank {
-    /// Returns the word before a finding, in a column.
+    /// Returns the word before a finding, padded to a column.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Hint => "hint   ",
@@ -27,20 +27,20 @@ impl Rank {
 
 macro_rules! finding_codes {
     ($($code:ident $name:literal $rank:ident $remedy:expr;)*) => {
-        /// What `doctor` finds. The table below has one row for each that is no alert's.
+        /// Code of a finding. The table below has the codes that are not an alert's.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum FindingCode {
-            /// an alert shows the same
+            /// An alert reports the same.
             Alert(AlertCode),
             $($code),*
         }
 
         impl FindingCode {
-            /// Those that are no alert's, in the order of their names.
+            /// The codes that are not an alert's, sorted by name.
             pub const OWN: &'static [Self] = &[$(Self::$code),*];
 
-            /// Returns the stable name in the report and the manual; begins with its subject as an
-            /// alert's does.
+            /// Returns the stable name for reports and the manual. It begins with its subject, as
+            /// an alert's does.
             pub const fn name(self) -> &'static str {
                 match self {
                     Self::Alert(code) => code.name(),
@@ -48,15 +48,15 @@ macro_rules! finding_codes {
                 }
             }
 
-            /// Returns how bad it is, where what was found does not make it better or worse.
+            /// Returns the default rank; a check may set another.
             pub const fn rank(self) -> Rank {
                 match self {
-                    Self::Alert(code) => of_alert(code),
+                    Self::Alert(code) => alert_rank(code),
                     $(Self::$code => Rank::$rank),*
                 }
             }
 
-            /// Returns what helps, where it is the same each time.
+            /// Returns the remedy, if it is always the same.
             pub const fn remedy(self) -> Option<&'static str> {
                 match self {
                     Self::Alert(code) => code.remedy(),
@@ -73,7 +73,7 @@ const UDEV: &str = "install the udev rules (udev/ in the source, done by `make i
 const TWO_DRIVERS: &str = "stop it, and remove it from what starts it (rc.local, crontab, a \
                            unit), if it drives the same display or LED";
 
-// Name; rank; remedy, where it is always the same.
+// Name; rank; remedy, if it is always the same.
 finding_codes! {
     GatewayDhcpOther "gateway-dhcp-other" Finding None;
     GatewayLeftover "gateway-leftover" Finding None;
@@ -149,10 +149,10 @@ finding_codes! {
     UplinkWaiting "uplink-waiting" Finding None;
 }
 
-/// Returns how bad it is to find what an alert shows.
-const fn of_alert(code: AlertCode) -> Rank {
+/// Returns the rank of a finding with an alert's code.
+const fn alert_rank(code: AlertCode) -> Rank {
     match code {
-        // Most of what our rules drop is what they are for.
+        // Most drops of our own rules are intended.
         AlertCode::GatewayDrops => Rank::Hint,
         AlertCode::GatewayPortEnslaved | AlertCode::UplinkEnslaved => Rank::Blocked,
         _ => Rank::Finding,
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_is_an_alerts_is_in_one_table_only() {
+    fn no_code_is_both_an_alerts_and_doctors_own() {
         let names: Vec<&str> = FindingCode::OWN.iter().map(|code| code.name()).collect();
         assert!(names.is_sorted(), "{names:?}");
         let twice: Vec<&&str> =

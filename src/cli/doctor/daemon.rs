@@ -1,13 +1,14 @@
-//! The gateway that runs: whether it answers, and has the right to send its probes.
+//! The running daemon: whether it answers, and may send its probes.
 
+use super::sockets::{holds_net_raw, status_field};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::cli::run;
 use crate::config::{NodeProbe, UplinkProbe};
 use crate::event::AlertCode;
 
-/// Looks for a daemon that is there and does not answer: it follows no change any more, and what
-/// its panel shows is old. One that does not run is no finding: it may not have been started yet.
+/// Finds a daemon that runs but does not answer, so that its panel shows an old state. A daemon
+/// that does not run is not a finding: it may not have been started yet.
 pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     let socket = &context.settings.sockets.status;
     if !context.machine.is_silent(socket) {
@@ -20,13 +21,11 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::GatewaySilent, text)]
 }
 
-/// `CAP_NET_RAW` of `linux/capability.h`
-const NET_RAW: u32 = 13;
-/// The groups that may ping without it: the lowest and the highest.
+/// The range of groups that may ping without the capability: the lowest and the highest.
 const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
-/// Probes by ICMP and ARP need a capability; one that is kept from the daemon is no fault of the
-/// nodes.
+/// Finds a daemon without the capability for its ICMP and ARP probes, whose failure is not the
+/// nodes' fault.
 pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let Some(process) = machine.daemon(&run::run_directory()) else { return Vec::new() };
@@ -57,21 +56,12 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::new(AlertCode::HostNoNetRaw, text, remedy)]
 }
 
-/// Parses the value of a line of `/proc/PID/status`.
-fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
-    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-}
-
-fn holds_net_raw(status: &str) -> bool {
-    let held = field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-    held.is_none_or(|mask| mask & 1 << NET_RAW != 0)
-}
-
-/// Returns whether one of its groups is among those that may ping.
+/// Returns whether one of the process's groups may ping.
 fn may_ping(machine: &Machine, status: &str) -> bool {
     let range = numbers(&machine.read(PING_GROUPS).unwrap_or_default());
     let [lowest, highest] = range.as_slice() else { return false };
-    let groups = [field(status, "Gid"), field(status, "Groups")].into_iter().flatten();
+    let groups =
+        [status_field(status, "Gid"), status_field(status, "Groups")].into_iter().flatten();
     groups.flat_map(numbers).any(|group| (*lowest..=*highest).contains(&group))
 }
 

@@ -1,5 +1,5 @@
-//! What the nodes are served and by whom: other servers in the way, the dnsmasq that is installed,
-//! the time, and files to boot from.
+//! Services for the nodes: other servers in the way, the installed dnsmasq, the time, and boot
+//! files.
 
 use std::fs;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::watch::dhcp::boot_files;
 use crate::watch::host::ntp::TimeAnswer;
 use crate::watch::host::time;
 
-/// Returns the DHCP servers that start with the machine: (unit, what it is).
+/// Returns the DHCP servers that start with the machine: (unit, description).
 pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
     let known = [
         ("isc-dhcp-server.service", "isc-dhcp-server"),
@@ -26,12 +26,12 @@ pub fn other_servers(machine: &Machine) -> Vec<(&'static str, &'static str)> {
     known.into_iter().filter(|(unit, _)| machine.is_enabled(unit)).collect()
 }
 
-/// Finds other DHCP servers, and the program that has port 53 or 67 where ours would serve.
+/// Finds other DHCP servers, and programs on port 53 or 67 where the gateway would serve.
 pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(starts_too).collect();
+    let mut findings: Vec<Finding> = other_servers(machine).into_iter().map(other_server).collect();
     if context.settings.cluster.dhcp.is_some() {
-        findings.extend(taken(context));
+        findings.extend(listeners_in_the_way(context));
     }
     if context.settings.cluster.dhcp.is_some() && !machine.has_program("dnsmasq") {
         findings.push(Finding::new(
@@ -44,7 +44,7 @@ pub fn servers(context: &CheckContext<'_>) -> Vec<Finding> {
 }
 
 /// Describes another DHCP server that starts with the machine: its unit, and what it is.
-fn starts_too((unit, what): (&str, &str)) -> Finding {
+fn other_server((unit, what): (&str, &str)) -> Finding {
     Finding::new(
         FindingCode::GatewayDhcpOther,
         format!("{what} starts with the machine and would answer the nodes as well"),
@@ -52,10 +52,13 @@ fn starts_too((unit, what): (&str, &str)) -> Finding {
     )
 }
 
-/// Finds who listens on 53 or 67 where the nodes would ask.
-fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
+/// Finds programs that listen on port 53 or 67 at the head's address in the cluster.
+fn listeners_in_the_way(context: &CheckContext<'_>) -> Vec<Finding> {
     let head = IpAddr::V4(context.settings.cluster.address.addr());
-    let ours = |owner: &Process| owner.name == "dnsmasq" && our_child(context.machine, owner);
+    let is_ours = |owner: &Process| {
+        owner.name == "dnsmasq"
+            && owner.parent_name(context.machine).as_deref() == Some("bramblegate")
+    };
     let mut findings: Vec<Finding> = Vec::new();
     for listener in listeners(context.machine) {
         let name = match (listener.port, listener.tcp) {
@@ -67,7 +70,7 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
             continue;
         }
         let owner = listener.owner(context.machine);
-        if owner.as_ref().is_some_and(ours) {
+        if owner.as_ref().is_some_and(is_ours) {
             continue;
         }
         let who = owner.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string);
@@ -91,34 +94,21 @@ fn taken(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether a process is a child of a bramblegate.
-fn our_child(machine: &Machine, process: &Process) -> bool {
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .map(str::trim)
-        .unwrap_or_default()
-        .to_owned();
-    machine.read(&format!("/proc/{parent}/comm")).as_deref() == Some("bramblegate")
-}
-
-/// What Debian's security tracker says
-/// (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>), with the packages' own
-/// changelogs: of which release, from which version on they are closed, and which they are. `None`:
-/// not closed there.
-const HOLES: [(&str, Option<&str>, &str); 4] = [
-    ("12", Some("2.90-4~deb12u2"), SIX),
-    ("12", None, TWO),
-    ("13", Some("2.91-1+deb13u1"), SIX),
-    ("13", Some("2.91-1+deb13u2"), TWO),
+/// Vulnerabilities of dnsmasq by Debian's security tracker
+/// (<https://security-tracker.debian.org/tracker/source-package/dnsmasq>) and the packages'
+/// changelogs: release, fixed version, CVEs. `None`: not fixed in this release.
+const VULNERABILITIES: [(&str, Option<&str>, &str); 4] = [
+    ("12", Some("2.90-4~deb12u2"), CVES_MAY_2026),
+    ("12", None, CVES_SEPTEMBER_2026),
+    ("13", Some("2.91-1+deb13u1"), CVES_MAY_2026),
+    ("13", Some("2.91-1+deb13u2"), CVES_SEPTEMBER_2026),
 ];
-/// Of May 2026: heap overflows by DNS names, and by long client identifiers of DHCP.
-const SIX: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
-/// Of September 2026.
-const TWO: &str = "CVE-2026-12725, CVE-2026-12969";
+/// May 2026: heap overflows by DNS names, and by long client identifiers of DHCP.
+const CVES_MAY_2026: &str = "CVE-2026-2291, CVE-2026-4890 to -4893, CVE-2026-5172";
+/// September 2026.
+const CVES_SEPTEMBER_2026: &str = "CVE-2026-12725, CVE-2026-12969";
 
-/// Names the holes of the dnsmasq that is installed, where nodes are served by it.
+/// Finds vulnerabilities of the installed dnsmasq, if it serves the nodes.
 pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
     if context.settings.cluster.dhcp.is_none() {
         return Vec::new();
@@ -140,7 +130,7 @@ pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
     }
     let older =
         |fixed: &str| machine.run("dpkg", &["--compare-versions", version, "lt", fixed]).is_some();
-    let of_release = || HOLES.iter().filter(|(of, _, _)| *of == release);
+    let of_release = || VULNERABILITIES.iter().filter(|(of, _, _)| *of == release);
     let open: Vec<&str> = of_release()
         .filter(|(_, fixed, _)| fixed.is_some_and(older))
         .map(|(_, _, holes)| *holes)
@@ -155,7 +145,7 @@ pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
         );
         findings.push(Finding::of(FindingCode::HostDnsmasqOld, text));
     }
-    // A backport of something newer is another package's matter.
+    // A backport of a newer release is not in the table.
     if !unfixed.is_empty() && version.contains("deb12") {
         let text = format!(
             "dnsmasq {version} of Debian {release} has vulnerabilities that are not fixed there \
@@ -167,26 +157,28 @@ pub fn dnsmasq(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The daemon's user, as the package makes it.
+/// The daemon's user, which the package creates.
 const USER: &str = "bramblegate";
 
-/// What the unit's sandbox hides from the service (`ProtectHome=`, `PrivateTmp=`; systemd.exec(5)).
+/// Folders that the unit's sandbox hides from the service (`ProtectHome=`, `PrivateTmp=`;
+/// systemd.exec(5)).
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
-/// Finds that nodes get no time server: the head serves no time, and asks servers by name alone.
+/// Finds that nodes get no time server: the head serves no time, and knows its own servers only by
+/// name.
 pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     let (cluster, machine) = (&context.settings.cluster, context.machine);
     let auto = cluster.dhcp.as_ref().is_some_and(|dhcp| dhcp.ntp == TimeServer::Auto);
     let Vital::Time { served, servers } = time::read(&machine.path("/")) else { return Vec::new() };
     if served && auto && context.settings.gateway.enabled {
-        return unserved(context);
+        return not_serving(context);
     }
     let has_server = served || servers.iter().any(|server| !server.is_loopback());
     if !context.settings.gateway.enabled || !auto || has_server {
         return Vec::new();
     }
     let nets = std::iter::once(&cluster.address).chain(&cluster.fallback_addresses);
-    // The last line serves the time also while the head has no internet itself.
+    // `local stratum 10` serves the time also while the head has no internet access.
     let allow: String = nets.map(|net| format!("allow {}\\n", net.trunc())).collect();
     let install =
         if machine.exists("/etc/chrony/chrony.conf") { "" } else { "sudo apt install chrony && " };
@@ -202,8 +194,8 @@ pub fn time(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// Finds a time server that listens, and of which the nodes get no time.
-fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
+/// Finds a time server of the head that does not serve the nodes.
+fn not_serving(context: &CheckContext<'_>) -> Vec<Finding> {
     let address = context.settings.cluster.address;
     let (text, line) = match context.machine.time_answer(address.addr()) {
         TimeAnswer::Serves | TimeAnswer::NoAddress => return Vec::new(),
@@ -225,7 +217,7 @@ fn unserved(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// Finds that the folder of boot files is not there, or it or files in it are closed to the
+/// Finds that the folder of boot files is missing, or that it or files in it are closed to the
 /// daemon's user.
 pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = &context.settings.cluster;
@@ -253,7 +245,7 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
         );
     }
     let Some(user) = User::read(context.machine) else { return Vec::new() };
-    if let Some(folder) = shut(context.machine, &netboot.root, &user) {
+    if let Some(folder) = first_closed(context.machine, &netboot.root, &user) {
         return found(
             format!("no node can boot from {root}: user {USER} may not enter {folder}"),
             format!("`sudo chmod o+rx {folder}`"),
@@ -263,24 +255,24 @@ pub fn boot_folder(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(closed) = boot_files::closed(&below, |_, data| user.may_use(data)) else {
         return Vec::new();
     };
-    // As the user calls it, also where doctor looks at another root.
+    // As users name it, also if the machine's root is another folder.
     let named = closed.to_string().replacen(&below.display().to_string(), &root, 1);
     let text = format!("nodes cannot load {named}: user {USER}, which serves it, may not read it");
     found(text, format!("`sudo chmod -R o+rX {root}`"))
 }
 
-/// The daemon's user, as the machine knows it.
+/// The daemon's user on this machine.
 struct User {
     uid: u32,
     gids: Vec<u32>,
 }
 
 impl User {
-    /// Reads `/etc/passwd` and `/etc/group`; `None` where there is no such user.
+    /// Reads `/etc/passwd` and `/etc/group`; `None` if there is no such user.
     fn read(machine: &Machine) -> Option<Self> {
         let passwd = machine.read("/etc/passwd")?;
         let line = passwd.lines().find(|line| line.split(':').next() == Some(USER))?;
-        let number = |line: &str, place: usize| line.split(':').nth(place)?.parse::<u32>().ok();
+        let number = |line: &str, field: usize| line.split(':').nth(field)?.parse::<u32>().ok();
         let groups = machine.read("/etc/group").unwrap_or_default();
         let member = |line: &&str| {
             line.rsplit(':').next().is_some_and(|names| names.split(',').any(|name| name == USER))
@@ -292,20 +284,20 @@ impl User {
         })
     }
 
-    /// Returns whether it may read a file, or enter a folder, by owner, group and mode.
+    /// Returns whether the user may read a file, or enter a folder, by owner, group and mode.
     fn may_use(&self, data: &fs::Metadata) -> bool {
-        let right = if data.is_dir() { 0o1 } else { 0o4 };
-        let place = match (data.uid() == self.uid, self.gids.contains(&data.gid())) {
+        let permission = if data.is_dir() { 0o1 } else { 0o4 };
+        let shift = match (data.uid() == self.uid, self.gids.contains(&data.gid())) {
             (true, _) => 6,
             (false, true) => 3,
             (false, false) => 0,
         };
-        data.permissions().mode() & (right << place) != 0
+        data.permissions().mode() & (permission << shift) != 0
     }
 }
 
-/// Returns the first folder on the way that the daemon's user may not enter.
-fn shut(machine: &Machine, folder: &Path, user: &User) -> Option<String> {
+/// Returns the first folder of a path that the daemon's user may not enter.
+fn first_closed(machine: &Machine, folder: &Path, user: &User) -> Option<String> {
     let mut way: Vec<&Path> = folder.ancestors().filter(|path| *path != Path::new("/")).collect();
     way.reverse();
     let closed = |path: &&Path| {

@@ -1,4 +1,5 @@
-//! Rules of other programs: drops in our way, masquerades of old, copies of our table.
+//! Rules of other programs: drops of the gateway's traffic, masquerades of an older gateway, saved
+//! copies of our table.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -15,7 +16,7 @@ use crate::watch::firewall::FirewallWatch;
 use crate::watch::host::{name, time};
 use crate::watch::web;
 
-/// Files in which rule sets are saved.
+/// Files with saved rule sets.
 const SAVED: [&str; 2] = ["/etc/nftables.conf", "/etc/sysconfig/nftables.conf"];
 const SAVED_IPTABLES: [&str; 4] = [
     "/etc/iptables/rules.v4",
@@ -24,13 +25,13 @@ const SAVED_IPTABLES: [&str; 4] = [
     "/etc/sysconfig/iptables",
 ];
 
-/// Looks for another table's chain that drops what goes between the cluster and an uplink, or what
-/// the head promises to nodes and venue: it blocks the gateway where it is on the way out that is
-/// used, or where nodes are cut off from the head.
+/// Finds chains of other tables that drop traffic between the cluster and an uplink, or traffic
+/// that the head promises to nodes and venue. It blocks the gateway if it is on the current egress,
+/// or cuts nodes off from the head.
 pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut uplinks = context.uplinks();
     if uplinks.is_empty() {
-        // none is there now: ask for one that would come
+        // No uplink is there now: check for a future one.
         uplinks = vec!["uplink".to_owned()];
     }
     let port = context.cluster_port();
@@ -76,24 +77,23 @@ pub fn foreign_drop(context: &CheckContext<'_>) -> Vec<Finding> {
     blocking.into_iter().chain(spare).chain(promised).collect()
 }
 
-/// Returns whether a port has an IPv6 address that the venue can reach.
+/// Returns whether a port has an IPv6 address that is not link-local.
 fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
     let held = context.machine.addresses(port);
     held.iter().any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
-/// Looks for a saved rule set that holds our table. It breaks the next `systemctl reload nftables`:
-/// the table is ours alone.
+/// Finds saved rule sets that contain our table. Loading one fails while the daemon owns the table.
 pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
     let more = ["/etc/nftables.d", "/etc/nftables"].into_iter().flat_map(|folder| {
         context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
     });
     let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
-    files.filter(|file| holds_our_table(context.machine, file)).map(saved).collect()
+    files.filter(|file| holds_our_table(context.machine, file)).map(saved_copy).collect()
 }
 
-/// Describes a file that holds a copy of our table.
-fn saved(file: String) -> Finding {
+/// Describes a file that contains a copy of our table.
+fn saved_copy(file: String) -> Finding {
     Finding::new(
         FindingCode::GatewayTableSaved,
         format!("{file} holds a copy of the table inet bramblegate"),
@@ -101,7 +101,7 @@ fn saved(file: String) -> Finding {
     )
 }
 
-/// Returns whether a file of rules holds our table.
+/// Returns whether a file of rules contains our table.
 fn holds_our_table(machine: &Machine, file: &str) -> bool {
     let text = machine.read(file).unwrap_or_default();
     text.lines().any(|line| {
@@ -110,12 +110,12 @@ fn holds_our_table(machine: &Machine, file: &str) -> bool {
     })
 }
 
-/// Finds a MASQUERADE rule of an older set-up, in the kernel or in a file loaded at the start.
+/// Finds MASQUERADE rules of an older gateway, in the kernel or in files loaded at boot.
 pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in SAVED_IPTABLES.iter().chain(&SAVED) {
         let text = context.machine.read(file).unwrap_or_default();
-        if let Some((number, line)) = first(&text, ours_not) {
+        if let Some((number, line)) = first_foreign(&text, is_leftover) {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeSaved,
                 format!("{file}:{number} masquerades at every start: {line}"),
@@ -128,7 +128,7 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         let text = saved_nat(context.machine, program);
         if let Some((_, line)) =
-            first(&text, |line| line.starts_with("-A POSTROUTING") && ours_not(line))
+            first_foreign(&text, |line| line.starts_with("-A POSTROUTING") && is_leftover(line))
         {
             findings.push(Finding::new(
                 FindingCode::GatewayMasqueradeOld,
@@ -140,8 +140,8 @@ pub fn old_masquerade(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns the NAT rules of one of the two iptables. Asking the legacy one would create its table,
-/// so it must be there already.
+/// Returns the NAT rules of one of the two iptables. The legacy one is only asked if its table
+/// exists: the query would create it.
 fn saved_nat(machine: &Machine, program: &str) -> String {
     let tables = machine.read("/proc/net/ip_tables_names").unwrap_or_default();
     if program.contains("legacy") && !tables.lines().any(|table| table == "nat") {
@@ -150,8 +150,8 @@ fn saved_nat(machine: &Machine, program: &str) -> String {
     machine.run(program, &["-t", "nat"]).unwrap_or_default()
 }
 
-/// Returns whether it is not Docker or libvirt, which masquerade for their own networks.
-fn ours_not(line: &str) -> bool {
+/// Returns whether a line masquerades, and not for Docker, libvirt and the like.
+fn is_leftover(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     let others = ["docker", "172.17.", "libvirt", "lxc", "cni", "kube", "flannel", "virbr"];
     lower.contains("masquerade")
@@ -159,7 +159,8 @@ fn ours_not(line: &str) -> bool {
         && !others.iter().any(|other| lower.contains(other))
 }
 
-fn first(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
+/// Returns the first wanted line outside of our own table, with its number.
+fn first_foreign(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
     let mut in_our_table = false;
     for (index, line) in text.lines().enumerate() {
         if line.starts_with("table ") {
@@ -172,13 +173,14 @@ fn first(text: &str, wanted: impl Fn(&str) -> bool) -> Option<(usize, String)> {
     None
 }
 
-/// Finds an sshd that cannot be reached from the venue: `uplink.allow` does not cover it.
+/// Finds an sshd that cannot be reached from the venue: `uplink.allow` does not cover it, or the
+/// rules do not accept it.
 pub fn ssh(context: &CheckContext<'_>) -> Vec<Finding> {
     let allow = &context.settings.uplink.allow;
     let configured = BTreeSet::from_iter(name::ssh_ports(&context.machine.path("/")));
     let running = running_ports(context.machine);
     let relevant = if running.is_empty() { &configured } else { &running };
-    let mut findings = shut(
+    let mut findings = not_accepted(
         context.machine,
         relevant.iter().copied().filter(|port| covers(allow, &configured, *port)),
     );
@@ -203,7 +205,7 @@ fn uncovered(configured: &BTreeSet<u16>, port: u16) -> Finding {
     )
 }
 
-/// Returns whether `uplink.allow` lets a port of sshd in.
+/// Returns whether `uplink.allow` covers a port of sshd.
 fn covers(allow: &[Allow], configured: &BTreeSet<u16>, port: u16) -> bool {
     allow.iter().any(|allow| match allow {
         Allow::Ssh => port == 22 || configured.contains(&port),
@@ -212,19 +214,19 @@ fn covers(allow: &[Allow], configured: &BTreeSet<u16>, port: u16) -> bool {
     })
 }
 
-/// Returns those of these ports, which `uplink.allow` covers, that the rules in the kernel do not
-/// let in all the same. Without the right to read them there is nothing to compare with.
-fn shut(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
+/// Finds covered ports that the rules in the kernel do not accept. Finds nothing without the right
+/// to read the rules.
+fn not_accepted(machine: &Machine, covered: impl Iterator<Item = u16>) -> Vec<Finding> {
     let Some(rules) = machine.run("nft", &["list", "chain", "inet", TABLE, "from_uplink"]) else {
         return Vec::new();
     };
-    let open: Vec<_> = rules.lines().filter_map(accepted).collect();
+    let open: Vec<_> = rules.lines().filter_map(accepted_ports).collect();
     let missing = covered.filter(|port| !open.iter().any(|range| range.contains(port)));
-    missing.map(kept_closed).collect()
+    missing.map(closed_port).collect()
 }
 
-/// Describes a port of sshd that the rules do not let in, though `uplink.allow` covers it.
-fn kept_closed(port: u16) -> Finding {
+/// Describes a port of sshd that the rules do not accept, though `uplink.allow` covers it.
+fn closed_port(port: u16) -> Finding {
     Finding::new(
         FindingCode::HostSshClosed,
         format!(
@@ -236,15 +238,14 @@ fn kept_closed(port: u16) -> Finding {
 }
 
 /// Parses the ports of a rule `tcp dport PORT … accept` or `tcp dport FIRST-LAST … accept`.
-fn accepted(rule: &str) -> Option<RangeInclusive<u16>> {
+fn accepted_ports(rule: &str) -> Option<RangeInclusive<u16>> {
     let mut words = rule.trim().strip_prefix("tcp dport ")?.split_whitespace();
     let (first, last) =
         words.next().map(|ports| ports.split_once('-').unwrap_or((ports, ports)))?;
     words.any(|word| word == "accept").then_some(first.parse().ok()?..=last.parse().ok()?)
 }
 
-/// Ports on which a process named sshd (or dropbear) listens to more than the machine itself; needs
-/// root.
+/// Returns the ports on which sshd or dropbear listens beyond loopback; needs root.
 fn running_ports(machine: &Machine) -> BTreeSet<u16> {
     let open = listeners(machine)
         .into_iter()

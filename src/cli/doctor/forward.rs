@@ -7,7 +7,7 @@ use crate::decide::forward::{name, target};
 use crate::event::AlertCode;
 use crate::watch::host::name;
 
-/// Finds who listens where a forward takes what comes from the venue.
+/// Finds programs whose port is forwarded to a node, and so hidden from the venue.
 pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if context.settings.forwards.is_empty() {
@@ -22,7 +22,7 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
                 && !listener.address.is_loopback()
         });
         let Some(listener) = here else {
-            findings.extend(instead_of_ssh(context, forward));
+            findings.extend(forwarded_ssh(context, forward));
             continue;
         };
         let who = listener
@@ -41,9 +41,9 @@ pub fn hidden_listeners(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Finds a forward that leads ssh away from the head, which `uplink.allow` lets in; also where sshd
-/// is not seen to listen now.
-fn instead_of_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
+/// Finds a forward of an ssh port of the head, which `uplink.allow` accepts; also if no sshd is
+/// seen to listen.
+fn forwarded_ssh(context: &CheckContext<'_>, forward: &Forward) -> Option<Finding> {
     let allowed = context.settings.uplink.allow.contains(&Allow::Ssh);
     let ssh = |port| port == 22 || name::ssh_ports(&context.machine.path("/")).contains(&port);
     (allowed && forward.transport == Transport::Tcp && ssh(forward.listen)).then(|| {

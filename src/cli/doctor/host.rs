@@ -1,12 +1,13 @@
-//! The head node itself: ports, subnets, connection tracking, file system, and scripts that made a
-//! gateway or a status display before this one did.
+//! The head node itself: ports, subnets, connection tracking, file system, and scripts of an older
+//! gateway or status display.
 
 use std::collections::BTreeMap;
 
 use super::{CheckContext, Finding, FindingCode};
+use crate::cli::machine::Machine;
 use crate::event::AlertCode;
 
-/// Finds that the cluster's port is not there, or it or an uplink is a port of a bridge or bond.
+/// Finds missing ports, and ports that belong to a bridge or bond.
 pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let cluster = context.cluster_port();
@@ -34,7 +35,7 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     {
         let master = context.machine.link(&format!("/sys/class/net/{name}/master"));
         let master = master.as_deref().and_then(|link| link.rsplit('/').next());
-        // A glob may match what is in a bridge that is named already.
+        // A glob may match a member of a bridge that is itself a port of the settings.
         let fine = |master: &&str| {
             ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name)
         };
@@ -49,19 +50,19 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Looks for a default route on the cluster's port. It leads what the nodes send back to them, at
-/// the latest when the uplink's is gone.
+/// Finds a default route through the cluster's port. It sends the nodes' traffic back to them, at
+/// the latest when the uplink's route is gone.
 pub fn default_route(context: &CheckContext<'_>) -> Vec<Finding> {
     let cluster = context.cluster_port();
     let routes = context.machine.routes();
     let default = |(net, port): &&(ipnet::Ipv4Net, String)| {
         net.prefix_len() == 0 && Some(port) == cluster.as_ref()
     };
-    routes.iter().find(default).map(exit_by_cluster).into_iter().collect()
+    routes.iter().find(default).map(default_route_by_cluster).into_iter().collect()
 }
 
 /// Describes a default route that uses the cluster's port.
-fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
+fn default_route_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
     Finding::new(
         AlertCode::UplinkExitBy,
         format!(
@@ -75,7 +76,7 @@ fn exit_by_cluster((_, port): &(ipnet::Ipv4Net, String)) -> Finding {
     )
 }
 
-/// Finds another port that uses (a part of) the cluster's subnet.
+/// Finds a route of another port that overlaps the cluster's subnet.
 pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     let net = context.settings.cluster.address.trunc();
     let cluster = context.cluster_port();
@@ -87,7 +88,7 @@ pub fn overlap(context: &CheckContext<'_>) -> Vec<Finding> {
     clash.map(|(other, port)| overlapping(&port, other, net)).collect()
 }
 
-/// Describes a port that uses (a part of) the cluster's subnet.
+/// Describes a port whose route overlaps the cluster's subnet.
 fn overlapping(port: &str, other: ipnet::Ipv4Net, net: ipnet::Ipv4Net) -> Finding {
     Finding::new(
         AlertCode::GatewayOverlap,
@@ -97,7 +98,7 @@ fn overlapping(port: &str, other: ipnet::Ipv4Net, net: ipnet::Ipv4Net) -> Findin
     )
 }
 
-/// Finds that the table of connections is nearly full.
+/// Finds that the table of connections is at least 80 % full.
 pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     let number = |name: &str| -> Option<u64> {
         context.machine.read(&format!("/proc/sys/net/netfilter/{name}"))?.trim().parse().ok()
@@ -123,8 +124,8 @@ pub fn conntrack(context: &CheckContext<'_>) -> Vec<Finding> {
     )]
 }
 
-/// Compares the kernel's table of neighbours with its limit and with the cluster: a node that finds
-/// no room in it is neither reached nor given an address.
+/// Finds that the kernel's neighbour table has no room for the cluster: a node without an entry is
+/// neither reached nor given an address.
 pub fn neighbours(context: &CheckContext<'_>) -> Vec<Finding> {
     let limit = context.machine.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3");
     let Some(limit) = limit.and_then(|text| text.trim().parse::<usize>().ok()) else {
@@ -163,8 +164,8 @@ pub fn overlay(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::HostOverlayRoot, text)]
 }
 
-/// Finds that the journal is written to a memory card. journald does so where its folder is there
-/// (`Storage=auto`, journald.conf(5)), and from systemd 259 on makes that folder by itself.
+/// Finds that the journal is written to a memory card. journald does so if its folder exists
+/// (`Storage=auto`, journald.conf(5)), and from systemd 259 on creates that folder.
 pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
     let id = machine.read("/etc/machine-id").unwrap_or_default();
@@ -182,9 +183,9 @@ pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
     vec![Finding::of(FindingCode::HostJournalOnCard, text)]
 }
 
-/// Returns journald's `Storage=`: of its file and the drop-ins, in the order of their names, the
-/// last; of equal names the folder that is named first here counts (journald.conf(5)).
-fn journal_storage(machine: &crate::cli::machine::Machine) -> String {
+/// Returns journald's effective `Storage=`: the last one in its file and the drop-ins, sorted by
+/// name. Of equal names, the drop-in in the first folder counts (journald.conf(5)).
+fn journal_storage(machine: &Machine) -> String {
     let mut files = BTreeMap::new();
     for root in ["/etc", "/run", "/usr/lib"] {
         let folder = format!("{root}/systemd/journald.conf.d");
@@ -208,9 +209,9 @@ fn is_card(device: &str) -> bool {
     device.starts_with("/dev/mmcblk")
 }
 
-/// Returns what the file system with this folder is on: of the mount points above it the longest,
-/// of equal ones the last.
-fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<String> {
+/// Returns the device of the file system with this folder: of the mount points above it the
+/// longest, of equal ones the last.
+fn device_of(machine: &Machine, folder: &str) -> Option<String> {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let above = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ');
@@ -221,7 +222,7 @@ fn device_of(machine: &crate::cli::machine::Machine, folder: &str) -> Option<Str
 }
 
 /// Returns whether the root is an overlay.
-pub fn overlay_root(machine: &crate::cli::machine::Machine) -> bool {
+pub fn overlay_root(machine: &Machine) -> bool {
     let mounts = machine.read("/proc/mounts").unwrap_or_default();
     let root = mounts.lines().rfind(|line| line.split_whitespace().nth(1) == Some("/"));
     root.is_some_and(|line| line.split_whitespace().nth(2) == Some("overlay"))
@@ -242,10 +243,10 @@ pub fn leftovers(context: &CheckContext<'_>) -> Vec<Finding> {
         });
     let single = ["/etc/rc.local", "/etc/crontab", "/etc/network/interfaces"].map(str::to_owned);
     let files = single.into_iter().chain(cron).chain(cron_d).chain(hooks);
-    files.flat_map(|file| in_file(&file, &machine.read(&file).unwrap_or_default())).collect()
+    files.flat_map(|file| leftovers_in(&file, &machine.read(&file).unwrap_or_default())).collect()
 }
 
-fn in_file(file: &str, text: &str) -> Vec<Finding> {
+fn leftovers_in(file: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

@@ -1,34 +1,22 @@
-//! Ports without a role, cables in each other's ports, and what our own rules dropped.
+//! Ports without a role, swapped cables, and drops of our own rules.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use super::{CheckContext, Finding, FindingCode};
 use crate::api::status::{Snapshot, Uplink, UplinkState};
-use crate::clock;
-use crate::event::{AlertCode, Dump, Event, Mac};
-use crate::facts::Facts;
+use crate::event::{AlertCode, Link, Mac};
+use crate::facts::link::mirror::HeldAddress;
 
 /// Finds ports that have an address and no role: the rules close them.
 pub fn unknown_ports(context: &CheckContext<'_>) -> Vec<Finding> {
     if !context.settings.gateway.enabled {
         return Vec::new();
     }
-    let mut facts = Facts::new(Arc::new(context.settings.clone()), clock::now());
-    let network = context.machine.network();
-    for event in
-        std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
-    {
-        facts.apply(&event, clock::now());
-    }
-    let ports = facts.links().ports_without_role();
-    ports.map(unknown_port).collect()
+    context.facts().links().ports_without_role().map(unknown_port).collect()
 }
 
 /// Describes a port with an address and without a role.
-fn unknown_port(
-    (link, held): (&crate::event::Link, &crate::facts::link::mirror::HeldAddress),
-) -> Finding {
+fn unknown_port((link, held): (&Link, &HeldAddress)) -> Finding {
     let port = &link.name;
     Finding::new(
         AlertCode::GatewayUnknownPort,
@@ -45,7 +33,7 @@ fn unknown_port(
     )
 }
 
-/// Finds what our rules dropped since they were loaded: most of it is what they are for.
+/// Shows what our rules dropped since they were loaded; most of it is intended.
 pub fn drops(context: &CheckContext<'_>) -> Vec<Finding> {
     let dropped = context.machine.drops();
     if dropped.is_empty() {
@@ -68,9 +56,9 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(cluster) = context.cluster_port() else { return Vec::new() };
     let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
     let foreign = foreign_server(&status);
-    let wired = context.uplinks().into_iter().filter(|name| !is_radio(context, name));
+    let wired = context.uplinks().into_iter().filter(|name| !is_wireless(context, name));
     let evidence = wired.filter_map(|uplink| {
-        let node = node_at(context, &uplink, foreign.is_some());
+        let node = node_seen_at(context, &uplink, foreign.is_some());
         let silent = foreign.is_some() && is_silent(&status, &uplink);
         let why = match node {
             Some(node) => format!("the node {node} was seen at {uplink}"),
@@ -104,11 +92,11 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     }
 }
 
-/// Returns the text of the daemon's alert.
+/// Returns the text of the daemon's alert about another DHCP server.
 fn foreign_server(status: &Snapshot) -> Option<String> {
     let alert =
         status.alerts.iter().find(|alert| alert.code == AlertCode::GatewayForeignDhcp.name())?;
-    // The remedy is more precise here.
+    // Without its remedy: the one here is more precise.
     alert.text.split(": ").next().map(str::to_owned)
 }
 
@@ -116,11 +104,11 @@ fn foreign_server(status: &Snapshot) -> Option<String> {
 fn is_silent(status: &Snapshot, uplink: &str) -> bool {
     let here =
         status.uplinks.iter().any(|of| of.interface.as_deref() == Some(uplink) && is_waiting(of));
-    here && status.uplinks.iter().all(|of| is_waiting(of) || is_out(of))
+    here && status.uplinks.iter().all(|of| is_waiting(of) || is_disconnected(of))
 }
 
-/// Returns whether an uplink has no cable, or is not there.
-fn is_out(uplink: &Uplink) -> bool {
+/// Returns whether an uplink has no cable, or is absent.
+fn is_disconnected(uplink: &Uplink) -> bool {
     matches!(uplink.state.known(), Some(UplinkState::Absent | UplinkState::NoCarrier))
 }
 
@@ -129,9 +117,9 @@ fn is_waiting(uplink: &Uplink) -> bool {
     matches!(uplink.state.known(), Some(UplinkState::Searching | UplinkState::NoDhcp))
 }
 
-/// Returns a node that the kernel has met at this port, by its hardware address; by its address
-/// only where there is other evidence, for the venue may have the same subnet.
-fn node_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
+/// Returns a node that is a neighbour on this port, by its hardware address. By its IP address only
+/// if `suspected`, as the venue may have the same subnet.
+fn node_seen_at(context: &CheckContext<'_>, port: &str, suspected: bool) -> Option<String> {
     let table = context.machine.read("/proc/net/arp").unwrap_or_default();
     let met: Vec<(Ipv4Addr, Mac)> =
         table.lines().skip(1).filter_map(|line| neighbour(line, port)).collect();
@@ -153,6 +141,6 @@ fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
-fn is_radio(context: &CheckContext<'_>, name: &str) -> bool {
+fn is_wireless(context: &CheckContext<'_>, name: &str) -> bool {
     name.starts_with("wl") || context.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
 }

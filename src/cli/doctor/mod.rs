@@ -1,5 +1,5 @@
-//! `bramblegate doctor`: what on this machine would stop or disturb the gateway, each with its
-//! remedy. Changes nothing.
+//! `bramblegate doctor`: finds what would stop or disturb the gateway on this machine, with
+//! remedies. Changes nothing.
 
 mod ask;
 pub mod cluster;
@@ -23,6 +23,7 @@ mod web;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use glob::Pattern;
 
@@ -31,7 +32,10 @@ use super::detect::look::{Found, ports};
 use super::machine::Machine;
 use super::output::{self, Verbosity};
 use super::settings::{self, COMPATIBLE, ConfigArg, boards};
+use crate::clock;
 use crate::config::{self, Fault, LcdBus, PortPattern, Settings};
+use crate::event::{Dump, Event};
+use crate::facts::Facts;
 use crate::facts::link::port::is_glob;
 pub use code::{FindingCode, Rank};
 pub use report::{count, report};
@@ -64,13 +68,13 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// One thing that is not as it should be, or could be better.
+/// A problem, or something that could be better.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub code: FindingCode,
     pub rank: Rank,
     pub text: String,
-    /// what to do
+    /// What to do.
     pub remedy: String,
 }
 
@@ -91,13 +95,13 @@ impl Finding {
         Self::new(code, text, code.remedy().unwrap_or("bramblegate status says more"))
     }
 
-    /// Returns it with a rank that depends on what was found.
+    /// Returns it with another rank.
     fn ranked(self, rank: Rank) -> Self {
         Self { rank, ..self }
     }
 }
 
-/// Holds what a check looks at.
+/// The input of a check.
 #[derive(Debug)]
 pub struct CheckContext<'a> {
     pub machine: &'a Machine,
@@ -105,14 +109,14 @@ pub struct CheckContext<'a> {
 }
 
 impl CheckContext<'_> {
-    /// Returns the names of the machine's ports that a pattern of the settings means.
+    /// Returns the names of the machine's ports that match a pattern of the settings.
     fn ports(&self, pattern: &PortPattern) -> Vec<String> {
         let mut names = self.machine.list("/sys/class/net");
-        names.retain(|name| name != "lo" && self.is(name, pattern));
+        names.retain(|name| name != "lo" && self.port_matches(name, pattern));
         names
     }
 
-    fn is(&self, name: &str, pattern: &PortPattern) -> bool {
+    fn port_matches(&self, name: &str, pattern: &PortPattern) -> bool {
         match pattern {
             PortPattern::Glob(glob) => {
                 matches(glob, name)
@@ -125,7 +129,8 @@ impl CheckContext<'_> {
         }
     }
 
-    /// Returns the cluster's port, if it is there: for a glob no port that is named as an uplink.
+    /// Returns the cluster's port, if it is there. A glob does not match a port that is named as an
+    /// uplink.
     pub fn cluster_port(&self) -> Option<String> {
         let pattern = &self.settings.cluster.interface;
         let glob = is_glob(pattern);
@@ -137,7 +142,7 @@ impl CheckContext<'_> {
             .uplink
             .interfaces
             .iter()
-            .any(|pattern| !is_glob(pattern) && self.is(name, pattern))
+            .any(|pattern| !is_glob(pattern) && self.port_matches(name, pattern))
     }
 
     /// Returns the uplinks that are there, in order of preference.
@@ -150,6 +155,18 @@ impl CheckContext<'_> {
             }
         }
         names
+    }
+
+    /// Returns the facts of the kernel's current network state.
+    fn facts(&self) -> Facts {
+        let mut facts = Facts::new(Arc::new(self.settings.clone()), clock::now());
+        let dump = std::iter::once(Event::Dump(Dump::Begin))
+            .chain(self.machine.network())
+            .chain([Event::Dump(Dump::End)]);
+        for event in dump {
+            facts.apply(&event, clock::now());
+        }
+        facts
     }
 
     fn i2c_device(&self) -> Option<String> {
@@ -205,31 +222,31 @@ pub static CHECKS: &[(&str, Check)] = &[
     ("nothing is left of an older gateway", host::leftovers),
 ];
 
-/// A check that was made, and what it found.
+/// The result of one check.
 #[derive(Debug, Clone, Default)]
-pub struct Checked {
-    /// what is so if all is well
+pub struct CheckResult {
+    /// What holds if all is well.
     pub name: String,
     pub findings: Vec<Finding>,
-    /// what was seen where all is well
+    /// Observations if all is well.
     pub notes: Vec<String>,
-    /// it was asked on the wire (`--try`)
-    pub is_question: bool,
+    /// It was a query on the network (`--try`).
+    pub is_query: bool,
 }
 
-impl Checked {
-    /// Returns how bad the worst finding is; `None` without any.
+impl CheckResult {
+    /// Returns the highest rank of its findings; `None` without any.
     fn rank(&self) -> Option<Rank> {
         self.findings.iter().map(|finding| finding.rank).max()
     }
 }
 
 /// Runs all checks.
-pub fn checks(context: &CheckContext<'_>) -> Vec<Checked> {
-    let made = |(name, check): &(&str, Check)| Checked {
+pub fn checks(context: &CheckContext<'_>) -> Vec<CheckResult> {
+    let made = |(name, check): &(&str, Check)| CheckResult {
         name: (*name).to_owned(),
         findings: check(context),
-        ..Checked::default()
+        ..CheckResult::default()
     };
     CHECKS.iter().map(made).chain([uplink::translator(context)]).collect()
 }
@@ -244,7 +261,7 @@ pub fn main(args: Args) -> ExitCode {
     let machine = Machine::real();
     let Args { config, try_it, json, verbosity } = args;
     let is_root = rustix::process::geteuid().is_root();
-    let mut checks = look(&machine, &config.config);
+    let mut checks = run_checks(&machine, &config.config);
     if !is_root && !json && !verbosity.quiet {
         output::err("Without root some things stay hidden: `sudo bramblegate doctor` sees more.\n");
     }
@@ -265,13 +282,13 @@ pub fn main(args: Args) -> ExitCode {
     ExitCode::from(if written == 0 { code(&findings) } else { written })
 }
 
-/// Makes all checks, that of the settings first: where there are none yet, with those that `detect`
+/// Runs all checks, that of the settings first. Without a settings file, with those that `detect`
 /// would propose.
-fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
-    let settings_are_right = |findings| Checked {
+fn run_checks(machine: &Machine, file: &Path) -> Vec<CheckResult> {
+    let settings_are_right = |findings| CheckResult {
         name: "the settings are right".to_owned(),
         findings,
-        ..Checked::default()
+        ..CheckResult::default()
     };
     let faults = match settings::load(file) {
         Ok(merged) => {
@@ -296,7 +313,7 @@ fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     };
     let text = format!("not set up yet: there is no {}{rest}", file.display());
     let none = Finding::new(FindingCode::HostSettings, text, "sudo bramblegate setup");
-    // A machine that is fresh is not blocked: nothing is wrong with it.
+    // A machine that is not set up yet is not blocked.
     let none = settings_are_right(vec![none.ranked(Rank::Finding)]);
     let others = presumed
         .map(|settings| checks(&CheckContext { machine, settings: &settings }))
@@ -304,8 +321,7 @@ fn look(machine: &Machine, file: &Path) -> Vec<Checked> {
     std::iter::once(none).chain(others).collect()
 }
 
-/// Returns the settings that `detect` would propose for a machine that has none yet; but it asks no
-/// bus for a panel.
+/// Returns the settings that `detect` would propose, without probing for a panel.
 fn presumed_settings(machine: &Machine) -> Option<Settings> {
     let compatible = machine.bytes(COMPATIBLE);
     let board = boards().resolve("auto", compatible.as_deref()).ok()?;

@@ -1,8 +1,8 @@
-//! Rights on the display's and the LED's devices, and who else has them open.
+//! Rights on the devices of display and LED, and other programs that have them open.
 
 use std::os::unix::fs::MetadataExt;
 
-use super::sockets::holders;
+use super::sockets::{Process, holders};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::config::{LcdBus, LedDevice};
@@ -16,7 +16,7 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(device) = context.i2c_device() {
         if context.machine.exists(&device) {
-            findings.extend(usable(context, &device, FindingCode::LcdDenied));
+            findings.extend(check_access(context, &device, FindingCode::LcdDenied));
         } else {
             findings.push(Finding::of(FindingCode::LcdAbsent, format!("there is no {device}")));
         }
@@ -24,17 +24,15 @@ pub fn rights(context: &CheckContext<'_>) -> Vec<Finding> {
     if matches!(context.settings.lcd.bus, LcdBus::Gpio { .. }) {
         let chips =
             context.machine.list("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
-        findings.extend(
-            chips.filter_map(|chip| {
-                usable(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)
-            }),
-        );
+        findings.extend(chips.filter_map(|chip| {
+            check_access(context, &format!("/dev/{chip}"), FindingCode::LcdDenied)
+        }));
     }
     if uses_stick(&context.settings.led.device) {
         findings.extend(
             sticks(context)
                 .iter()
-                .filter_map(|device| usable(context, device, FindingCode::LedDenied)),
+                .filter_map(|device| check_access(context, device, FindingCode::LedDenied)),
         );
     }
     findings
@@ -61,9 +59,8 @@ fn is_stick(machine: &Machine, name: &str) -> bool {
     uevent.to_ascii_uppercase().contains(":000020A0:000041E5")
 }
 
-/// Returns a finding if a device node is not open to one of the service's groups, or open to
-/// everybody.
-fn usable(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
+/// Returns a finding unless a device node is open to one of the service's groups.
+fn check_access(context: &CheckContext<'_>, device: &str, code: FindingCode) -> Option<Finding> {
     let metadata = context.machine.path(device).metadata().ok()?;
     let group = group_name(context, metadata.gid());
     let writable = metadata.mode() & 0o060 == 0o060;
@@ -89,24 +86,23 @@ fn group_name(context: &CheckContext<'_>, id: u32) -> Option<String> {
     })
 }
 
-/// Finds other programs that have the display's bus or the stick open and write in between.
-fn holders_of(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
+/// Finds other programs that have a device open and may write in between.
+fn check_holders(context: &CheckContext<'_>, device: &str) -> Vec<Finding> {
     let others = holders(context.machine, device)
         .into_iter()
         .filter(|process| process.name != "bramblegate");
-    others.map(|process| holds(context.machine, device, &process)).collect()
+    others.map(|process| held_by(context.machine, device, &process)).collect()
 }
 
 /// Describes a process that has a device open.
-fn holds(machine: &Machine, device: &str, process: &super::sockets::Process) -> Finding {
+fn held_by(machine: &Machine, device: &str, process: &Process) -> Finding {
     let command = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let command = command.trim_end_matches('\0').replace('\0', " ");
     let code = if device.contains("hidraw") { FindingCode::LedHeld } else { FindingCode::LcdHeld };
     Finding::of(code, format!("{process} has {device} open: {command}"))
 }
 
-/// Looks for a display or a stick that is there and taken: by a driver of the kernel, or away from
-/// the kernel.
+/// Finds a display that a kernel driver holds, and a stick that is detached from its kernel driver.
 pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     let root = context.machine.path("/");
     let mut findings = Vec::new();
@@ -122,7 +118,8 @@ pub fn claimed(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Describes a stick that is away from the kernel's driver: whatever holds it has to go first.
+/// Describes a stick that is detached from its kernel driver. A process that holds it must end
+/// first.
 fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     let (mut text, mut remedy) = stick.explain();
     if let Some(holder) = holders(context.machine, &stick.node).first() {
@@ -133,10 +130,10 @@ fn detached(context: &CheckContext<'_>, stick: &DetachedStick) -> Finding {
     Finding::new(FindingCode::LedDetached, text, remedy)
 }
 
-/// Returns what [`holders_of`] does, for all devices that the settings use.
+/// Finds other programs that have a device of the settings open.
 pub fn held(context: &CheckContext<'_>) -> Vec<Finding> {
     let sticks =
         if uses_stick(&context.settings.led.device) { sticks(context) } else { Vec::new() };
     let devices = context.i2c_device().into_iter().chain(sticks);
-    devices.flat_map(|device| holders_of(context, &device)).collect()
+    devices.flat_map(|device| check_holders(context, &device)).collect()
 }

@@ -1,28 +1,28 @@
-//! What `doctor` prints: text for users, with a line for each check if wanted, and JSON.
+//! The output of `doctor`: text, with a line for each check if wanted, and JSON.
 
 use serde_json::{Value, json};
 
-use super::{CHECKS, Checked, Finding, Rank};
+use super::{CHECKS, CheckResult, Finding, Rank};
 use crate::cli::output;
 use crate::event::printable_line;
 
-/// Of what is printed: the version of the JSON's form.
+/// Version of the JSON format.
 const SCHEMA: u32 = 1;
 const GREEN: &str = "\x1b[32m";
 const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// Returns how many checks there are. The settings are one of them, the translator is another.
+/// Returns the number of checks: [`CHECKS`], that of the settings, and that of the translator.
 pub fn count() -> usize {
     CHECKS.len() + 2
 }
 
-/// Returns how many checks and questions were made: "32 checks and 2 questions". Where the settings
-/// have errors the others were not made.
-fn tally(checks: &[Checked]) -> String {
+/// Returns the number of checks and queries: "32 checks and 2 questions". With errors in the
+/// settings, most checks are not run.
+fn tally(checks: &[CheckResult]) -> String {
     let all = count();
-    let asked = checks.iter().filter(|checked| checked.is_question).count();
+    let asked = checks.iter().filter(|checked| checked.is_query).count();
     let made = checks.len() - asked;
     let mut text = match made {
         made if made < all => format!("{made} of {all} checks"),
@@ -36,8 +36,8 @@ fn tally(checks: &[Checked]) -> String {
     text
 }
 
-/// Returns what was seen and found, for users; with a line for each check if that is wanted.
-pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> String {
+/// Returns notes and findings as text, with a line for each check if `is_verbose`.
+pub fn text(checks: &[CheckResult], findings: &[Finding], is_verbose: bool) -> String {
     let notes = checks.iter().flat_map(|checked| &checked.notes);
     let notes: String = notes.map(|note| format!("well     {}\n", printable_line(note))).collect();
     let report = report(findings, &tally(checks));
@@ -45,7 +45,7 @@ pub fn text(checks: &[Checked], findings: &[Finding], is_verbose: bool) -> Strin
         return notes + &report;
     }
     let last = report.lines().last().unwrap_or_default();
-    format!("{notes}{}{last}\n", each(checks, output::colours()))
+    format!("{notes}{}{last}\n", check_lines(checks, output::colours()))
 }
 
 /// Returns the findings as text, each with its remedy, and a last line that begins with the
@@ -67,7 +67,7 @@ pub fn entry(finding: &Finding) -> String {
 }
 
 /// Returns a line for each check that was made, and below it what it found.
-fn each(checks: &[Checked], colours: bool) -> String {
+fn check_lines(checks: &[CheckResult], colours: bool) -> String {
     let mut text = String::new();
     for checked in checks {
         let (mark, colour) = match checked.rank() {
@@ -83,8 +83,8 @@ fn each(checks: &[Checked], colours: bool) -> String {
 }
 
 /// Returns all checks as JSON, as bramblegate(1) describes it.
-pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
-    let worst = checks.iter().filter_map(Checked::rank).max();
+pub fn as_json(checks: &[CheckResult], settings: &str, is_root: bool) -> Value {
+    let worst = checks.iter().filter_map(CheckResult::rank).max();
     json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
@@ -95,7 +95,7 @@ pub fn as_json(checks: &[Checked], settings: &str, is_root: bool) -> Value {
     })
 }
 
-fn check_as_json(checked: &Checked) -> Value {
+fn check_as_json(checked: &CheckResult) -> Value {
     json!({
         "check": checked.name,
         "result": rank_word(checked.rank()),
@@ -113,7 +113,7 @@ fn finding_as_json(finding: &Finding) -> Value {
     })
 }
 
-/// Returns the word for how bad the result of a check is.
+/// Returns the JSON word for a check's highest rank.
 fn rank_word(rank: Option<Rank>) -> &'static str {
     match rank {
         None => "ok",

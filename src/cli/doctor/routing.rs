@@ -1,7 +1,6 @@
-//! Routing rules of others that lead the cluster's packets astray, and addresses of the head that
-//! others have too.
+//! Routing rules of other programs that divert the cluster's packets, and duplicates of the head's
+//! addresses.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CheckContext, Finding};
@@ -9,39 +8,31 @@ use crate::clock;
 use crate::decide::alert::Subject;
 use crate::decide::routing::ways::egress;
 use crate::decide::{self, ROUTE_PROTOCOL};
-use crate::event::{AlertCode, Dump, Event, Vital};
+use crate::event::{AlertCode, Event, Vital};
 use crate::facts::Facts;
 
-/// Longer than a way may be wrong without a word.
+/// Longer than a diverted route is tolerated before it raises an alert.
 const SETTLED: Duration = Duration::from_secs(5);
-/// What only the gateway hears, as it listens all the time.
-const HEARD: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
+/// Alerts that only the daemon can raise, because it listens all the time.
+const DAEMON_ONLY: [AlertCode; 2] = [AlertCode::GatewayAddressTaken, AlertCode::UplinkAddressTaken];
 
-/// Asks the kernel which way packets take, as the gateway does. Without our own rules only what
-/// names a rule of others counts.
+/// Asks the kernel which routes packets take, as the daemon does. If our own rules are not loaded,
+/// only alerts that name a rule count.
 pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
-    let settings = Arc::new(context.settings.clone());
-    let now = clock::now();
-    let mut facts = Facts::new(Arc::clone(&settings), now);
-    let network = context.machine.network();
-    for event in
-        std::iter::once(Event::Dump(Dump::Begin)).chain(network).chain([Event::Dump(Dump::End)])
-    {
-        facts.apply(&event, now);
-    }
-    let asked = |facts: &Facts| egress(&settings, facts, &decide::decide(&settings, facts));
-    let Some(plan) = asked(&facts) else { return Vec::new() };
+    let (settings, mut facts, now) = (context.settings, context.facts(), clock::now());
+    let plan_for = |facts: &Facts| egress(settings, facts, &decide::decide(settings, facts));
+    let Some(plan) = plan_for(&facts) else { return Vec::new() };
     let port = facts.cluster_port().map(|port| port.name.clone()).unwrap_or_default();
     if let Some(egress) = context.machine.egress(&port, plan.source) {
         let index = facts.kernel().links().find(|link| link.name == egress).map(|link| link.index);
         facts.apply(&Event::Vital(Vital::Egress { index }), now);
     }
-    // What takes a part of the nodes' packets is looked up where all the others' way is known.
-    let Some(plan) = asked(&facts) else { return Vec::new() };
+    // The second plan includes routes of a part of the nodes' packets, which need the known egress.
+    let Some(plan) = plan_for(&facts) else { return Vec::new() };
     facts.apply(&Event::Vital(Vital::Astray(context.machine.astray(&plan.ways))), now);
     facts.apply(&Event::Tick, now + SETTLED);
     let ours = facts.kernel().rules().iter().any(|rule| rule.protocol == ROUTE_PROTOCOL);
-    let alerts = decide::decide(&settings, &facts)
+    let alerts = decide::decide(settings, &facts)
         .alerts
         .into_iter()
         .filter(|alert| alert.code == AlertCode::GatewayRule);
@@ -49,17 +40,17 @@ pub fn rules(context: &CheckContext<'_>) -> Vec<Finding> {
     certain.map(|alert| finding(alert.code, &alert.text)).collect()
 }
 
-/// Finds what a gateway that runs has heard.
+/// Finds duplicate addresses that a running daemon has detected.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
-    let heard = status.alerts.iter().filter_map(|alert| {
-        let code = HEARD.into_iter().find(|code| alert.code == code.name())?;
+    let duplicates = status.alerts.iter().filter_map(|alert| {
+        let code = DAEMON_ONLY.into_iter().find(|code| alert.code == code.name())?;
         Some(finding(code, &alert.text))
     });
-    heard.collect()
+    duplicates.collect()
 }
 
-/// Makes a finding of an alert, whose remedy stands after a colon.
+/// Converts an alert into a finding; its remedy follows the first colon.
 fn finding(code: AlertCode, text: &str) -> Finding {
     match text.split_once(": ") {
         Some((what, remedy)) => Finding::new(code, what, remedy),

@@ -1,5 +1,5 @@
-//! The shared disks: whether they are there, and whether an NFS server gives them to the nodes. What
-//! this finds the daemon reports as an alert, where it runs.
+//! Shared disks: whether they are mounted, and whether an NFS server exports them to the nodes. A
+//! running daemon raises alerts for the same.
 
 use std::path::Path;
 
@@ -21,14 +21,15 @@ pub fn disks(context: &CheckContext<'_>) -> Vec<Finding> {
         Finding::new(AlertCode::ShareNotExported, text, "install the package nfs-kernel-server")
     });
     let of_each = shares.iter().filter_map(|share| match seen.disks.get(&share.path) {
-        Some(disk) => used(context, share, disk, &seen),
-        None => Some(missing(context, share, &seen)),
+        Some(disk) => mounted_disk(context, share, disk, &seen),
+        None => Some(missing_disk(context, share, &seen)),
     });
     server.into_iter().chain(of_each).collect()
 }
 
-/// A disk that has no line in `/etc/fstab` cannot be mounted by its folder alone.
-fn missing(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Finding {
+/// Describes a share whose disk is not mounted. Without a line in `/etc/fstab` it cannot be mounted
+/// by its folder alone.
+fn missing_disk(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Finding {
     let (name, path) = (&share.name, share.path.display());
     let (text, command) = if seen.pulled.contains(&share.path) {
         let text =
@@ -46,7 +47,7 @@ fn missing(context: &CheckContext<'_>, share: &Share, seen: &ShareSeen) -> Findi
     Finding::new(AlertCode::ShareMissing, text, format!("{first}, then {command}"))
 }
 
-/// Returns whether `/etc/fstab` says what to mount there (fstab(5)).
+/// Returns whether `/etc/fstab` has a line for a mount point (fstab(5)).
 fn has_line(context: &CheckContext<'_>, path: &Path) -> bool {
     let table = context.machine.read("/etc/fstab").unwrap_or_default();
     let lines = table.lines().map(str::trim).filter(|line| !line.starts_with('#'));
@@ -54,8 +55,8 @@ fn has_line(context: &CheckContext<'_>, path: &Path) -> bool {
     places.any(|place| unescaped(place) == path)
 }
 
-/// Returns what is wrong with a disk that is mounted, the worst first.
-fn used(
+/// Returns the worst problem of a mounted disk.
+fn mounted_disk(
     context: &CheckContext<'_>,
     share: &Share,
     disk: &Disk,

@@ -1,5 +1,5 @@
-//! Whether an NMS gets an answer: snmpd, its socket for subagents, its view, our subagent. One that
-//! is not wanted is no finding: all begins with the file that `setup --snmp` installs.
+//! Whether an NMS gets an answer: snmpd, its socket for subagents, its view, our subagent. Checked
+//! only if SNMP was set up: the file of `setup --snmp` exists, or the subagent is enabled.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,14 +12,14 @@ use crate::cli::snmp::{FILE, GROUP, ROOT, SERVICE, SETTINGS, SNMPD_FILE, SOCKET}
 /// Returns what keeps snmpd from answering for the cluster.
 pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    if !machine.exists(FILE) && !is_enabled(machine) {
+    if !machine.exists(FILE) && !machine.is_enabled(SERVICE) {
         return Vec::new();
     }
     if !machine.is_file("/usr/sbin/snmpd") {
         let text = "SNMP was set up, and snmpd, which answers for it, is not installed";
         return vec![Finding::of(FindingCode::HostSnmpdMissing, text)];
     }
-    // The first of these is the reason of the others.
+    // Only the first is reported: it is the cause of the others.
     settings(machine)
         .or_else(|| socket(machine))
         .or_else(|| subagent(machine))
@@ -27,12 +27,8 @@ pub fn answers(context: &CheckContext<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn is_enabled(machine: &Machine) -> bool {
-    machine.is_enabled(SERVICE)
-}
-
-/// Returns what the file lacks, or why it cannot be read; Debian lets root alone read snmpd's own
-/// settings.
+/// Finds settings that snmpd lacks. Finds nothing if its settings cannot be read: Debian lets only
+/// root read them.
 fn settings(machine: &Machine) -> Option<Finding> {
     let own = machine.read(SNMPD_FILE)?;
     let included = own.lines().any(|line| {
@@ -87,7 +83,7 @@ fn socket(machine: &Machine) -> Option<Finding> {
     Some(Finding::of(FindingCode::HostSnmpdSocket, text))
 }
 
-/// Returns the number of the daemon's group, by `/etc/group`.
+/// Returns the ID of the daemon's group, by `/etc/group`.
 fn group(machine: &Machine) -> Option<u32> {
     let groups = machine.read("/etc/group")?;
     let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP))?;

@@ -1,4 +1,4 @@
-//! Listening sockets and who has them, by `/proc`.
+//! Listening sockets, and the processes that hold them, by `/proc`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,7 +28,7 @@ pub fn listeners(machine: &Machine) -> Vec<Listener> {
 /// timeout inode.
 fn listener(line: &str, tcp: bool) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    // TCP_LISTEN, and TCP_CLOSE as UDP has it
+    // TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE.
     let wanted = if tcp { "0A" } else { "07" };
     if *fields.get(3)? != wanted {
         return None;
@@ -61,7 +61,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 impl Listener {
-    /// Returns who has it, where we may see that.
+    /// Returns the process that holds it, if we may see that.
     pub fn owner(&self, machine: &Machine) -> Option<Process> {
         let wanted = format!("socket:[{}]", self.inode);
         processes(machine).into_iter().find(|process| process.holds(machine, &wanted))
@@ -77,13 +77,13 @@ pub struct Process {
 
 impl std::fmt::Display for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A name is whatever its process likes, line breaks too (prctl(2), PR_SET_NAME).
+        // A process can set its name to anything, line breaks too (prctl(2), PR_SET_NAME).
         write!(f, "{} ({})", printable_line(&self.name), self.id)
     }
 }
 
 impl Process {
-    /// Returns whether one of its descriptors is this; needs root for others' processes.
+    /// Returns whether one of its descriptors is `target`; needs root for processes of other users.
     pub fn holds(&self, machine: &Machine, target: &str) -> bool {
         let folder = format!("/proc/{}/fd", self.id);
         machine
@@ -91,6 +91,25 @@ impl Process {
             .iter()
             .any(|fd| machine.link(&format!("{folder}/{fd}")).as_deref() == Some(target))
     }
+
+    /// Returns the name of its parent.
+    pub fn parent_name(&self, machine: &Machine) -> Option<String> {
+        let status = machine.read(&format!("/proc/{}/status", self.id))?;
+        machine.read(&format!("/proc/{}/comm", status_field(&status, "PPid")?))
+    }
+}
+
+/// Returns a field of the text of `/proc/PID/status` (proc_pid_status(5)).
+pub fn status_field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Returns whether a process with this `/proc/PID/status` holds `CAP_NET_RAW`
+/// (`linux/capability.h`); true if unknown.
+pub fn holds_net_raw(status: &str) -> bool {
+    const NET_RAW: u64 = 1 << 13;
+    let held = status_field(status, "CapEff").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    held.is_none_or(|mask| mask & NET_RAW != 0)
 }
 
 /// Returns all processes but this one.
@@ -102,17 +121,17 @@ pub fn processes(machine: &Machine) -> Vec<Process> {
     ids.into_iter().filter_map(|id| Some(Process { name: name(&id)?, id })).collect()
 }
 
-/// Returns who has this file open.
+/// Returns the processes that have this file open.
 pub fn holders(machine: &Machine, path: &str) -> Vec<Process> {
     processes(machine).into_iter().filter(|process| process.holds(machine, path)).collect()
 }
 
-/// Returns whether a program of this name runs: as the kernel has it, 15 bytes at most.
+/// Returns whether a process has this name, of which the kernel keeps 15 bytes.
 pub fn is_running(machine: &Machine, name: &str) -> bool {
     processes(machine).iter().any(|process| process.name == name)
 }
 
-/// Returns how to stop who has a port: its unit, if it is one's, else the process.
+/// Returns how to stop the owner of a port: its unit, else the process.
 pub fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     let Some(owner) = owner else {
         return "`sudo bramblegate doctor` names it; stop it, or bind it to the addresses that it \
@@ -133,7 +152,7 @@ pub fn stop(machine: &Machine, owner: Option<&Process>) -> String {
     }
 }
 
-/// Returns the system's unit that a process belongs to, by its control group (cgroups(7)):
+/// Returns the system unit of a process, by its control group (cgroups(7)):
 /// "0::/system.slice/udhcpd.service".
 fn unit(machine: &Machine, process: &Process) -> Option<String> {
     let groups = machine.read(&format!("/proc/{}/cgroup", process.id))?;

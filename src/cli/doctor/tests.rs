@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::board::Board;
 
-/// A head node of files: eth0 to the nodes, wlan0 to the venue, everything well.
+/// A head node made of files: eth0 to the nodes, wlan0 to the venue, without problems.
 struct Head {
     root: PathBuf,
     settings: String,
@@ -86,7 +86,7 @@ impl Head {
         all
     }
 
-    /// There is just this finding.
+    /// Asserts that this is the only finding.
     fn has_finding(self, code: &str, text: &str, remedy: &str) -> Finding {
         let findings = self.findings();
         assert_eq!(findings.len(), 1, "{findings:#?}");
@@ -113,7 +113,7 @@ fn a_healthy_head_has_no_findings() {
 }
 
 #[test]
-fn a_gateway_that_hangs_is_no_healthy_one() {
+fn a_hanging_daemon_is_a_finding() {
     Head::new("hangs").answer("silent", "").has_finding(
         "gateway-silent",
         "does not answer",
@@ -122,7 +122,7 @@ fn a_gateway_that_hangs_is_no_healthy_one() {
 }
 
 #[test]
-fn the_name_of_a_process_makes_no_second_line() {
+fn a_line_break_in_a_process_name_is_escaped() {
     let process = sockets::Process {
         id: "7".to_owned(),
         name: "sh\n27 checks, nothing is in the way.".to_owned(),
@@ -131,7 +131,7 @@ fn the_name_of_a_process_makes_no_second_line() {
 }
 
 #[test]
-fn a_port_of_a_bridge_blocks_the_gateway() {
+fn an_enslaved_port_blocks_the_gateway() {
     let head =
         Head::new("bridge").link("/sys/class/net/wlan0/master", "../../devices/virtual/net/br0");
     let finding = head.has_finding("uplink-enslaved", "wlan0 is a port of br0", "name br0");
@@ -139,7 +139,7 @@ fn a_port_of_a_bridge_blocks_the_gateway() {
 }
 
 #[test]
-fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
+fn a_member_of_the_clusters_bridge_is_no_finding() {
     let head = Head::new("bridged-cluster")
         .set(
             "uplink.interfaces = [\"wlan*\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
@@ -150,7 +150,7 @@ fn a_port_in_the_bridge_that_is_the_clusters_port_is_as_it_should_be() {
 }
 
 #[test]
-fn a_port_that_is_away_is_reported() {
+fn a_missing_port_is_reported() {
     let head = Head::new("away").set(
         "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth7\"\nlcd.bus = \"off\"\n\
               led.device = \"off\"",
@@ -194,7 +194,7 @@ fn network_manager_on_the_clusters_port_is_reported() {
 }
 
 #[test]
-fn a_port_goes_by_its_alternative_names_as_well() {
+fn a_port_matches_by_its_alternative_names() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"enx0200*\"\n\
                     lcd.bus = \"off\"\nled.device = \"off\"\n";
     let head = |name: &str| Head::new(name).set(settings);
@@ -245,7 +245,7 @@ fn an_sshd_behind_a_closed_port_is_reported() {
 }
 
 #[test]
-fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
+fn an_sshd_that_the_loaded_rules_do_not_accept_is_reported() {
     let listing = |ports: &str| {
         format!(
             "table inet bramblegate {{\n\tchain from_uplink {{\n\t\ttcp dport {ports} counter \
@@ -267,7 +267,7 @@ fn an_sshd_that_the_loaded_rules_shut_out_is_reported() {
 }
 
 #[test]
-fn a_running_sshd_on_a_port_that_no_file_names_is_reported() {
+fn a_running_sshd_on_an_unconfigured_port_is_reported() {
     // 0.0.0.0:2222, held by process 612
     let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
                timeout inode\n   \
@@ -383,7 +383,7 @@ fn a_display_without_a_bus_or_without_rights_is_reported() {
 }
 
 #[test]
-fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
+fn a_stick_without_udev_rule_and_its_holder_are_reported() {
     let settings =
         "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n";
     let head = Head::new("stick")
@@ -408,7 +408,7 @@ fn a_stick_without_its_udev_rule_is_reported_and_so_is_who_holds_it() {
     );
 }
 
-/// As Raspberry Pi OS keeps it on its card, and not where it is kept in memory or on a disk.
+/// A hint for a journal on a card, as in Raspberry Pi OS, but not for one in memory or on a disk.
 #[test]
 fn a_journal_on_a_card_is_hinted_at() {
     let kept = |device: &str| {
@@ -471,7 +471,7 @@ fn a_full_table_an_overlap_and_an_overlay_are_reported() {
 }
 
 #[test]
-fn patterns_match_as_a_shells() {
+fn patterns_match_as_in_a_shell() {
     for (pattern, name, expected) in [
         ("usb*", "usb0", true),
         ("usb*", "eth0", false),
@@ -561,7 +561,7 @@ fn a_program_behind_a_forwarded_port_is_reported() {
     assert_eq!(local.findings(), []);
 }
 
-/// A process may call itself anything (prctl(2), PR_SET_NAME), also with a line of its own.
+/// A process can set its name to anything (prctl(2), PR_SET_NAME), also with a line break.
 #[test]
 fn a_finding_is_one_line_whatever_others_call_themselves() {
     let raw = "\u{1b}[2J\nBLOCKED  host-x: pay here\u{9b}m";
@@ -571,7 +571,7 @@ fn a_finding_is_one_line_whatever_others_call_themselves() {
 }
 
 #[test]
-fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
+fn drops_of_our_own_rules_are_only_hints() {
     let head = wired("drops").answer(
         "drops",
         "3 bramblegate: not from an address of the cluster\n70 bramblegate: the rest\n",
@@ -587,7 +587,7 @@ fn what_our_own_rules_dropped_is_shown_and_is_no_fault() {
     );
 }
 
-/// The guide shows what a machine without problems prints.
+/// The guide shows the output for a machine without problems.
 #[test]
 fn the_guide_has_the_number_of_checks() {
     let guide = include_str!("../../../docs/guide/getting-started.md");

@@ -1,4 +1,4 @@
-//! Whether the status page is there: its server, its port, who reaches it, its password.
+//! The status page: its server, its port, access from the venue, its password.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use super::sockets::{self, is_running};
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
-// Its name has 15 bytes, as many as the kernel keeps of a process's.
+// PROGRAM has 15 bytes, the most that the kernel keeps of a process's name.
 use crate::cli::web::{FILE as PASSWORD, PROGRAM as SERVER, UNIT, UNIT_FILE};
 use crate::config::{Allow, Public, Transport, WebAddress};
 use crate::watch::web;
 
 const DROP_INS: &str = "/etc/bramblegate/bramblegate.toml.d";
 
-/// Returns what keeps the page from those for whom it is meant.
+/// Finds what keeps users from the status page.
 pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
     let (machine, web) = (context.machine, &context.settings.web);
     if !web.enabled {
@@ -28,11 +28,14 @@ pub fn page(context: &CheckContext<'_>) -> Vec<Finding> {
         let text = format!("{SERVER} runs, but the status page does not answer");
         return vec![Finding::of(FindingCode::HostWebSilent, text)];
     };
-    [elsewhere(context, port), venue(context), password(context)].into_iter().flatten().collect()
+    [other_port(context, port), closed_to_venue(context), missing_password(context)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-/// Looks for a page that does not run. One that was never switched on is a hint: the page is on in
-/// the settings as they come.
+/// Describes a page that does not run. A hint if its unit was never enabled: by default the
+/// settings have the page on.
 fn stopped(machine: &Machine) -> Option<Finding> {
     if machine.is_enabled(UNIT) {
         let text = format!("{SERVER} does not run: no one sees the status page");
@@ -53,12 +56,12 @@ fn answers(context: &CheckContext<'_>, port: u16) -> bool {
     context.machine.page_answers(SocketAddr::new(address, port))
 }
 
-/// Looks for a page that is not where it is looked for.
-fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
+/// Finds a page that is not at the first port of the settings.
+fn other_port(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
     let settings = context.settings;
     let mut leads = settings.forwards.iter().filter(|forward| forward.transport == Transport::Tcp);
     let first = settings.web.listen.first()?.port();
-    // A port that leads to a node is no place for it: the user has chosen that.
+    // The user has forwarded this port to a node.
     if first == port || leads.any(|forward| forward.listen == first) {
         return None;
     }
@@ -80,13 +83,13 @@ fn elsewhere(context: &CheckContext<'_>, port: u16) -> Option<Finding> {
     Some(Finding::new(FindingCode::HostWebPort, text, remedy))
 }
 
-/// Looks for what keeps the venue from the page.
-fn venue(context: &CheckContext<'_>) -> Option<Finding> {
+/// Finds that `uplink.allow` keeps the venue from the page.
+fn closed_to_venue(context: &CheckContext<'_>) -> Option<Finding> {
     let allow = &context.settings.uplink.allow;
     if allow.contains(&Allow::Web) {
         return None;
     }
-    let mut words: Vec<String> = allow.iter().map(spelled).collect();
+    let mut words: Vec<String> = allow.iter().map(allow_entry).collect();
     words.push("\"web\"".to_owned());
     let text = "the nodes see the status page; the venue does not, because uplink.allow does not \
                 have \"web\"";
@@ -98,8 +101,8 @@ fn venue(context: &CheckContext<'_>) -> Option<Finding> {
     Some(Finding::new(FindingCode::HostWebNotAllowed, text, remedy))
 }
 
-/// Returns an entry of `uplink.allow` as the settings have it.
-fn spelled(allow: &Allow) -> String {
+/// Formats an entry of `uplink.allow` as in the settings.
+fn allow_entry(allow: &Allow) -> String {
     match *allow {
         Allow::Ssh => "\"ssh\"".to_owned(),
         Allow::Icmp => "\"icmp\"".to_owned(),
@@ -110,7 +113,7 @@ fn spelled(allow: &Allow) -> String {
     }
 }
 
-/// Writes ports as `uplink.allow` has them.
+/// Formats ports as in `uplink.allow`.
 fn port_range(transport: &str, first: u16, last: u16) -> String {
     if first == last {
         format!("\"{transport}:{first}\"")
@@ -119,9 +122,9 @@ fn port_range(transport: &str, first: u16, last: u16) -> String {
     }
 }
 
-/// Looks for a password that is not set and is wanted: the page shows nothing without, or networks
-/// are named from which orders may come.
-fn password(context: &CheckContext<'_>) -> Option<Finding> {
+/// Finds that a needed password is not set: the page shows nothing without it, or the settings name
+/// networks for orders.
+fn missing_password(context: &CheckContext<'_>) -> Option<Finding> {
     let settings = context.settings;
     let usual = [IpNet::V4(settings.cluster.address.trunc())];
     let is_closed = settings.web.public == Public::Off;

@@ -1,11 +1,12 @@
-//! `nodes add`, `adopt`, `rename`, `forget`: changes of the settings' own drop-in, then a reload.
+//! `nodes add`, `adopt`, `rename`, `forget`: edit the drop-in of the nodes, then reload the
+//! settings.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use rustix::fs::{FlockOperation, flock};
@@ -15,7 +16,7 @@ use super::super::settings::{self, ConfigArg, NotWritten};
 use super::super::{exit, output, run, status};
 use super::edit::{self, Entry};
 use super::fold::{self, FoldError};
-use super::known::{Known, Node, Unknown, snapshot};
+use super::known::{Inventory, Node, Unavailable, snapshot};
 use super::order::{self, OrderArgs};
 use super::{code, drop_in};
 use crate::api::client;
@@ -111,9 +112,9 @@ pub struct Forget {
     pub config: ConfigArg,
 }
 
-/// A change that goes on is waited for so long, in steps.
-const TURN: Duration = Duration::from_secs(5);
-const STEP: Duration = Duration::from_millis(20);
+/// How long to wait for a change already in progress, and the poll interval.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Why the settings were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -136,10 +137,10 @@ enum ChangeError {
         "only the daemon knows which nodes were found: {}: {error}", .socket.display()
     )]
     DaemonUnreachable { socket: PathBuf, error: client::Error },
-    /// the settings are wrong as they are
+    /// The settings have errors as they are.
     #[error("{}", settings::lines(.0))]
     Settings(Vec<Fault>),
-    /// they would be wrong with the change
+    /// The settings would have errors with the change.
     #[error("nothing was changed: with this the settings would have errors")]
     Refused(Vec<Fault>),
     #[error("{} is written in a form that this verb cannot change", .0.display())]
@@ -149,7 +150,7 @@ enum ChangeError {
 }
 
 impl ChangeError {
-    /// Returns what to do about it; `None` where the error itself has it.
+    /// Returns the remedy; `None` if the error itself has it.
     fn help(&self) -> Option<String> {
         Some(match self {
             Self::Settings(_) => return None,
@@ -190,11 +191,11 @@ impl ChangeError {
 pub fn add(args: Add) -> ExitCode {
     let Add { name, mac, address, probe: probes, config } = args;
     let names = if mac.is_some() || address.is_some() {
-        fold::one(&name).map(|name| vec![name]).map_err(ChangeError::from)
+        fold::unfold_one(&name).map(|name| vec![name]).map_err(ChangeError::from)
     } else {
-        many(&[name])
+        expand(&[name])
     };
-    let _turn = turn(&config);
+    let _lock = lock(&config);
     each("add", names, |name| {
         let entry =
             Entry { name, mac: mac.clone(), address: address.clone(), probes: probes.clone() };
@@ -204,20 +205,21 @@ pub fn add(args: Add) -> ExitCode {
 
 pub fn adopt(args: Adopt) -> ExitCode {
     let Adopt { names, new_name, socket, config } = args;
-    let pairs = many(&names).and_then(|names| match &new_name {
+    let pairs = expand(&names).and_then(|names| match &new_name {
         None => Ok(names.iter().cloned().zip(names.iter().cloned()).collect()),
-        Some(new) => pairs(names, many(std::slice::from_ref(new))?),
+        Some(new) => pairs(names, expand(std::slice::from_ref(new))?),
     });
-    let _turn = turn(&config);
+    let _lock = lock(&config);
     each("adopt", pairs, |(name, new_name)| {
-        found(socket.clone(), &config, &name).and_then(|node| take(&config, node, new_name))
+        found_node(socket.clone(), &config, &name)
+            .and_then(|node| adopt_found(&config, node, new_name))
     })
 }
 
 pub fn rename(args: Rename) -> ExitCode {
     let Rename { name, new_name, socket, config } = args;
-    let pairs = many(&[name]).and_then(|names| pairs(names, many(&[new_name])?));
-    let _turn = turn(&config);
+    let pairs = expand(&[name]).and_then(|names| pairs(names, expand(&[new_name])?));
+    let _lock = lock(&config);
     each("rename", pairs, |(name, new_name)| rename_one(socket.clone(), &config, &name, new_name))
 }
 
@@ -229,30 +231,31 @@ fn rename_one(
 ) -> Result<(), ChangeError> {
     let same = name.eq_ignore_ascii_case(&new_name);
     let renamed = edit::renamed(&drop_in_text(config)?, name, &new_name);
-    // Two parts of the settings with one name are one node: the other would get this one's board
-    // and address.
-    if renamed.is_some() && !same && is_settled(config, &new_name) {
+    // Nodes of one name merge: the other would get this one's board and address.
+    if renamed.is_some() && !same && is_in_settings(config, &new_name) {
         return Err(ChangeError::NameTaken(new_name));
     }
     match renamed {
-        Some(_) if is_heads(&new_name) => Err(ChangeError::HeadsName { name: new_name }),
+        Some(_) if is_own_name(&new_name) => Err(ChangeError::HeadsName { name: new_name }),
         Some(text) => replace(config, &text, |settings| {
             settings.nodes.iter().any(|node| node.name == new_name)
-                && (same || !names(settings, name))
+                && (same || !has_node(settings, name))
         }),
-        None => found(socket, config, name).and_then(|node| take(config, node, new_name)),
+        None => {
+            found_node(socket, config, name).and_then(|node| adopt_found(config, node, new_name))
+        }
     }
 }
 
-/// Takes those of the settings out in one change, or none; lets the daemon forget those that were
+/// Removes nodes from the settings in one change, or none; makes the daemon forget those that were
 /// found.
 pub fn forget(args: Forget) -> ExitCode {
     let Forget { names: words, config } = args;
-    let all = match many(&words) {
+    let all = match expand(&words) {
         Ok(all) => all,
         Err(error) => return finish("forget", Err(error)),
     };
-    let own_turn = turn(&config);
+    let own_lock = lock(&config);
     let mut text = match drop_in_text(&config) {
         Ok(text) => text,
         Err(error) => return finish("forget", Err(error)),
@@ -264,25 +267,25 @@ pub fn forget(args: Forget) -> ExitCode {
                 text = rest;
                 gone.push(name);
             }
-            None if is_settled(&config, &name) => {
-                return finish("forget", Err(elsewhere(&config, &name)));
+            None if is_in_settings(&config, &name) => {
+                return finish("forget", Err(not_in_drop_in(&config, &name)));
             }
             None => found.push(name),
         }
     }
     if !gone.is_empty() {
         let result =
-            replace(&config, &text, |settings| !gone.iter().any(|name| names(settings, name)));
+            replace(&config, &text, |settings| !gone.iter().any(|name| has_node(settings, name)));
         if result.is_err() || found.is_empty() {
             return finish("forget", result);
         }
     }
-    drop(own_turn);
+    drop(own_lock);
     order::main(OrderArgs { names: found, socket: None, config }, "forget", Order::Forget)
 }
 
-/// Returns the names that the words mean.
-fn many(words: &[String]) -> Result<Vec<String>, ChangeError> {
+/// Expands the words into names.
+fn expand(words: &[String]) -> Result<Vec<String>, ChangeError> {
     Ok(fold::unfold(words)?)
 }
 
@@ -294,7 +297,7 @@ fn pairs(names: Vec<String>, new: Vec<String>) -> Result<Vec<(String, String)>, 
     Ok(names.into_iter().zip(new).collect())
 }
 
-/// Does it to each; the first that is refused ends it.
+/// Applies a change to each; stops at the first error.
 fn each<T>(
     verb: &str,
     what: Result<Vec<T>, ChangeError>,
@@ -303,27 +306,25 @@ fn each<T>(
     finish(verb, what.and_then(|all| all.into_iter().try_for_each(change)))
 }
 
-/// Takes the lock on the folder of the settings. Two changes at once would each write what it read,
-/// and the first would be lost: one waits for the other. Anybody who can read that folder can hold
-/// it too, so the wait ends.
-fn turn(config: &ConfigArg) -> Option<File> {
+/// Locks the folder of the settings, so that one of two concurrent changes is not lost. Every user
+/// who can read that folder can hold the lock too, so the wait ends.
+fn lock(config: &ConfigArg) -> Option<File> {
     let folder = config
         .config
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let folder = File::open(folder).ok()?;
-    let mut patience = TURN;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     while flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if patience.is_zero() {
+        if Instant::now() >= deadline {
             output::note(
                 "another program holds the folder of the settings; this verb goes on without it",
                 "run one change at a time",
             );
             return None;
         }
-        sleep(STEP);
-        patience = patience.saturating_sub(STEP);
+        sleep(LOCK_POLL);
     }
     Some(folder)
 }
@@ -344,15 +345,15 @@ fn finish(verb: &str, result: Result<(), ChangeError>) -> ExitCode {
     }
 }
 
-/// Returns whether the settings have a node of this name, in whatever file.
-fn is_settled(config: &ConfigArg, name: &str) -> bool {
-    settings::load(&config.config).is_ok_and(|merged| names(&merged.settings, name))
+/// Returns whether the settings have a node of this name, in any file.
+fn is_in_settings(config: &ConfigArg, name: &str) -> bool {
+    settings::load(&config.config).is_ok_and(|merged| has_node(&merged.settings, name))
 }
 
 /// Returns why a name is not in our drop-in.
-fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
+fn not_in_drop_in(config: &ConfigArg, name: &str) -> ChangeError {
     let name = name.to_owned();
-    if is_settled(config, &name) {
+    if is_in_settings(config, &name) {
         ChangeError::Elsewhere { name, drop_in: drop_in(config) }
     } else {
         ChangeError::NotInSettings(name)
@@ -360,22 +361,26 @@ fn elsewhere(config: &ConfigArg, name: &str) -> ChangeError {
 }
 
 /// Returns a node that was found, by name.
-fn found(socket: Option<PathBuf>, config: &ConfigArg, name: &str) -> Result<Node, ChangeError> {
+fn found_node(
+    socket: Option<PathBuf>,
+    config: &ConfigArg,
+    name: &str,
+) -> Result<Node, ChangeError> {
     let status = snapshot(socket, &config.config).map_err(|unknown| match unknown {
-        Unknown::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
-        Unknown::Settings(faults) => ChangeError::Settings(faults),
+        Unavailable::Socket(socket, error) => ChangeError::DaemonUnreachable { socket, error },
+        Unavailable::Settings(faults) => ChangeError::Settings(faults),
     })?;
-    let known = Known::of_status(&status);
+    let known = Inventory::of_status(&status);
     match known.nodes.into_iter().find(|node| node.name.eq_ignore_ascii_case(name)) {
         Some(node) if node.found => Ok(node),
-        Some(_) => Err(elsewhere(config, name)),
+        Some(_) => Err(not_in_drop_in(config, name)),
         None => Err(ChangeError::NoSuchNode(name.to_owned())),
     }
 }
 
-/// Writes a found node down. Its address only where the cluster is at home: while it has moved,
-/// that is not where it should be.
-fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
+/// Writes a found node into the settings. With its address only while the cluster is in the subnet
+/// of the settings: after a move it has another.
+fn adopt_found(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError> {
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
     let home = IpNet::V4(merged.settings.cluster.address);
     let address =
@@ -383,34 +388,34 @@ fn take(config: &ConfigArg, node: Node, name: String) -> Result<(), ChangeError>
     write_new(config, Entry { name, mac: node.mac, address, probes: Vec::new() })
 }
 
-fn is_heads(name: &str) -> bool {
+fn is_own_name(name: &str) -> bool {
     config::is_heads_name(name, &settings::host_name())
 }
 
 fn write_new(config: &ConfigArg, entry: Entry) -> Result<(), ChangeError> {
-    if is_heads(&entry.name) {
+    if is_own_name(&entry.name) {
         return Err(ChangeError::HeadsName { name: entry.name });
     }
     let merged = settings::load(&config.config).map_err(ChangeError::Settings)?;
-    if names(&merged.settings, &entry.name) {
+    if has_node(&merged.settings, &entry.name) {
         return Err(ChangeError::NameTaken(entry.name));
     }
     let text = edit::with(&drop_in_text(config)?, &entry);
-    replace(config, &text, |settings| names(settings, &entry.name))
+    replace(config, &text, |settings| has_node(settings, &entry.name))
 }
 
-fn names(settings: &Settings, name: &str) -> bool {
+fn has_node(settings: &Settings, name: &str) -> bool {
     settings.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(name))
 }
 
-/// Returns the text of our drop-in. One that is there and cannot be read is not taken for an empty
-/// one: it would be written over.
+/// Returns the text of our drop-in. An unreadable one is an error, not empty: it would be
+/// overwritten.
 fn drop_in_text(config: &ConfigArg) -> Result<String, ChangeError> {
     settings::drop_in_text(&drop_in(config)).map_err(|fault| ChangeError::Settings(vec![fault]))
 }
 
-/// Puts `text` in the drop-in's place if the settings are right with it and hold what was wanted;
-/// then lets the daemon know.
+/// Replaces the drop-in by `text` if the settings have no errors with it and satisfy `holds`; then
+/// reloads the daemon.
 fn replace(
     config: &ConfigArg,
     text: &str,
@@ -425,7 +430,7 @@ fn replace(
     match files.iter_mut().skip(1).find(|(file, _)| *file == name) {
         Some((_, known)) => text.clone_into(known),
         None => {
-            // After the main file the drop-ins stand in the order of their names.
+            // Drop-ins follow the main file, sorted by name.
             let place = files.iter().skip(1).take_while(|(file, _)| *file < name).count() + 1;
             files.insert(place, (name.clone(), text.to_owned()));
         }
@@ -442,23 +447,23 @@ fn replace(
     Ok(())
 }
 
-/// Writes the file whole or not at all, readable by the daemon's user. A link stays one: what it
-/// leads to is written.
+/// Writes the file atomically, readable by the daemon's user. A symbolic link stays: its target is
+/// written.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let path = &behind_links(path)?;
+    let path = &resolve_links(path)?;
     Folder::make(path.parent().unwrap_or(Path::new(".")), 0o755)?;
     folder::keep_public(path, text)
 }
 
-/// Returns where the links of root's or of one's own lead, also if nothing is there yet.
+/// Follows symbolic links of root or of this user; the target need not exist.
 ///
 /// # Errors
-/// Another user may have made one of them.
-pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
-    /// As the kernel (`MAXSYMLINKS`): beyond that they lead in a circle.
-    const MOST: usize = 40;
+/// One of the links may belong to another user.
+pub fn resolve_links(path: &Path) -> io::Result<PathBuf> {
+    /// The kernel's limit (`MAXSYMLINKS`): with more, they form a loop.
+    const MAX_LINKS: usize = 40;
     let mut path = path.to_owned();
-    for _ in 0..MOST {
+    for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else { break };
         if !folder::is_trusted_link(&path) {
             return Err(io::Error::other(
@@ -470,7 +475,7 @@ pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Lets the daemon read the settings again, if one runs.
+/// Makes the daemon reload the settings, if it runs.
 fn reload() {
     let holder = InstanceLock::holder(&run::run_directory());
     let pid = holder.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
@@ -492,7 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
+    fn a_symbolic_link_stays_and_its_target_is_written() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let (link, between) = (folder.join("60-nodes.toml"), folder.join("between.toml"));
@@ -508,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_dnsmasq_takes_for_a_time_is_refused_and_nothing_is_written() {
+    fn a_name_that_dnsmasq_reads_as_a_time_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -528,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_in_that_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_drop_in_is_not_overwritten() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -536,7 +541,7 @@ mod tests {
             .unwrap();
         let place = drop_in(&config);
         fs::create_dir(place.parent().unwrap()).unwrap();
-        // Settings may be as long, and longer than the machine's own files are read.
+        // As long as settings may be, and longer than the limit of the machine's own files.
         let mut text = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n".to_owned();
         text.extend(std::iter::repeat_n(
             "# a long comment of somebody who explains each of his nodes\n",
@@ -568,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_node_of_another_file_has_is_refused_and_that_node_stays_what_it_is() {
+    fn a_name_taken_in_another_file_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };
@@ -601,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heads_own_name_is_no_nodes_name() {
+    fn the_heads_own_name_is_refused() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let config = ConfigArg { config: folder.join("bramblegate.toml") };

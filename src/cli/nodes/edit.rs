@@ -1,12 +1,12 @@
-//! Changes to the text of the drop-in: whatever else stands in it stays as it is.
+//! Edits the text of the drop-in; everything else in it is kept.
 
 use crate::config::quote;
 
-/// What stands at the top of a new drop-in.
+/// Header of a new drop-in.
 const HEAD: &str = "# Nodes of the cluster, written by `bramblegate nodes`. You may edit it: \
                     other lines are kept.\n";
 
-/// A node to be written.
+/// A node to write.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
     pub name: String,
@@ -38,7 +38,7 @@ pub fn with(text: &str, entry: &Entry) -> String {
 pub fn without(text: &str, name: &str) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let (first, end, _) = find(&lines, name)?;
-    // A blank line before it goes with it.
+    // Remove a blank line before it as well.
     let first = if first > 0 && lines.get(first - 1).is_some_and(|line| line.trim().is_empty()) {
         first - 1
     } else {
@@ -60,7 +60,7 @@ pub fn renamed(text: &str, from: &str, to: &str) -> Option<String> {
     Some(changed.collect())
 }
 
-/// Returns the table of a node: its first line, the line after its last, and the line of its name.
+/// Finds the table of a node: its first line, the line after its last, and the line of its name.
 fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     let is_header = |line: &&str| line.trim_start().starts_with('[');
     let is_node =
@@ -70,12 +70,12 @@ fn find(lines: &[&str], name: &str) -> Option<(usize, usize, usize)> {
     starts.into_iter().find_map(|first| {
         let body = lines.get(first + 1..)?;
         let next = body.iter().position(is_header).map_or(lines.len(), |length| first + 1 + length);
-        // Comments right before the next table are about that one.
+        // Comments right before the next table belong to that one.
         let about_next = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with('#');
         let tail =
             lines.get(first + 1..next)?.iter().rev().take_while(|line| about_next(line)).count();
         let end = if next == lines.len() { next } else { next - tail };
-        // Upper and lower case are one, as in the settings.
+        // Names ignore case, as in the settings.
         let is_it =
             |line: &&str| name_in(line).is_some_and(|known| known.eq_ignore_ascii_case(name));
         let place = (first + 1..end).find(|number| lines.get(*number).is_some_and(is_it))?;
@@ -100,7 +100,7 @@ mod tests {
                         address = \"192.168.50.12\"\nname = 'rpi2' # twice\n";
 
     #[test]
-    fn a_node_is_added_behind_what_is_there() {
+    fn a_node_is_appended() {
         let entry = Entry {
             name: "rpi3".into(),
             mac: Some("b8:27:eb:00:00:03".into()),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_goes_takes_nothing_along() {
+    fn a_removed_node_leaves_other_lines_unchanged() {
         let text = without(TEXT, "rpi1").unwrap();
         assert_eq!(
             text,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_and_forgotten_leaves_the_text_as_it_was() {
+    fn removing_an_added_node_restores_the_text() {
         let entry = Entry { name: "rpi3".into(), ..Entry::default() };
         assert_eq!(without(&with(TEXT, &entry), "rpi3").as_deref(), Some(TEXT));
     }

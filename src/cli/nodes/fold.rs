@@ -2,26 +2,25 @@
 //! `rpi[1-3]`, `rpi[01-16,20]`, `rack[1-2]-slot[1-4]`, `rpi1,rpi2`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-/// No cluster has more nodes: a word that means more is a slip of the finger.
-pub const MOST: usize = 10_000;
-/// Digits of a number in brackets: more do not fit into what is counted.
+/// Limit on names; more is taken for a typing error.
+pub const MAX_NAMES: usize = 10_000;
+/// Limit on the digits of a number in brackets, so that it fits 32 bits.
 const DIGITS: usize = 9;
 
-/// Why a word means no names, or too many.
+/// Why a word cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     #[error("\"{word}\": {mistake}")]
     Syntax { word: String, mistake: Mistake },
-    #[error("\"{0}\" would be more than {MOST} nodes")]
+    #[error("\"{0}\" would be more than {MAX_NAMES} nodes")]
     TooMany(String),
     #[error("\"{word}\" means {count} nodes, and --mac and --address are those of one")]
     Several { word: String, count: usize },
 }
 
 impl FoldError {
-    /// Returns what would be right.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::Syntax { .. } => {
@@ -56,15 +55,15 @@ impl Mistake {
     }
 }
 
-/// Returns the names that the words mean, in their order, each once.
+/// Expands the words into names, in order, without duplicates.
 ///
 /// # Errors
-/// A word that is not written as above, or more than [`MOST`] names.
+/// A word with wrong syntax, or more than [`MAX_NAMES`] names.
 pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
     for word in words {
-        for part in parts(word)? {
-            let left = MOST - names.len();
+        for part in split_commas(word)? {
+            let left = MAX_NAMES - names.len();
             names.extend(expand(part, left)?);
         }
     }
@@ -73,11 +72,11 @@ pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     Ok(names)
 }
 
-/// Returns the one name that a word means.
+/// Expands a word that means one name.
 ///
 /// # Errors
-/// It means several, or is not written as it should be.
-pub fn one(word: &str) -> Result<String, FoldError> {
+/// It means several names, or has wrong syntax.
+pub fn unfold_one(word: &str) -> Result<String, FoldError> {
     let mut names = unfold(&[word.to_owned()])?;
     match (names.pop(), names.len()) {
         (Some(name), 0) => Ok(name),
@@ -85,8 +84,8 @@ pub fn one(word: &str) -> Result<String, FoldError> {
     }
 }
 
-/// Splits a word at its commas that stand outside of brackets.
-fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
+/// Splits a word at the commas outside of brackets.
+fn split_commas(word: &str) -> Result<Vec<&str>, FoldError> {
     let (mut parts, mut from, mut inside) = (Vec::new(), 0, false);
     for (at, c) in word.char_indices() {
         match c {
@@ -111,14 +110,14 @@ fn parts(word: &str) -> Result<Vec<&str>, FoldError> {
     Ok(parts)
 }
 
-/// Returns the names that one part means, at most `most`.
-fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
+/// Expands one part into at most `limit` names.
+fn expand(part: &str, limit: usize) -> Result<Vec<String>, FoldError> {
     let mut names = vec![String::new()];
     let mut rest = part;
     while let Some((before, folded)) = rest.split_once('[') {
         let (ranges, after) = folded.split_once(']').ok_or_else(|| Mistake::NotClosed.of(part))?;
-        let numbers = numbers(part, ranges, most / names.len().max(1))?;
-        if numbers.len().saturating_mul(names.len()) > most {
+        let numbers = numbers(part, ranges, limit / names.len().max(1))?;
+        if numbers.len().saturating_mul(names.len()) > limit {
             return Err(FoldError::TooMany(part.to_owned()));
         }
         let with = |name: &String| -> Vec<String> {
@@ -127,16 +126,16 @@ fn expand(part: &str, most: usize) -> Result<Vec<String>, FoldError> {
         names = names.iter().flat_map(with).collect();
         rest = after;
     }
-    if names.len() > most {
+    if names.len() > limit {
         return Err(FoldError::TooMany(part.to_owned()));
     }
     names.iter_mut().for_each(|name| name.push_str(rest));
     Ok(names)
 }
 
-/// Returns the numbers of `1-3,07,10-12`, at most `most`; as many digits as the first of a range
-/// has, where that begins with 0.
-fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldError> {
+/// Expands `1-3,07,10-12` into at most `limit` numbers, padded to the width of a first number that
+/// begins with 0.
+fn numbers(part: &str, ranges: &str, limit: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
     for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -144,16 +143,12 @@ fn numbers(part: &str, ranges: &str, most: usize) -> Result<Vec<String>, FoldErr
         if low > high {
             return Err(Mistake::Backwards(first.to_owned(), last.to_owned()).of(part));
         }
-        // Before they are written: a range of a thousand million names takes all memory.
-        if high - low >= most.saturating_sub(numbers.len()) {
+        // Checked before they are made: a huge range would take all memory.
+        if high - low >= limit.saturating_sub(numbers.len()) {
             return Err(FoldError::TooMany(part.to_owned()));
         }
         let width = if first.starts_with('0') { first.len() } else { 0 };
-        numbers.extend((low..=high).map(|number| {
-            let mut text = String::new();
-            let _ = write!(text, "{number:0width$}");
-            text
-        }));
+        numbers.extend((low..=high).map(|number| format!("{number:0width$}")));
     }
     Ok(numbers)
 }
@@ -165,8 +160,8 @@ fn number(part: &str, text: &str) -> Result<usize, FoldError> {
     number.ok_or_else(|| Mistake::NoNumber(text.to_owned()).of(part))
 }
 
-/// Folds names at the number that they end with: `rpi1 rpi2 rpi10` is `rpi[1-2,10]`. That is what
-/// Slurm, pdsh and ClusterShell all read. Sorted, each once.
+/// Folds names at the number at their end: `rpi1 rpi2 rpi10` is `rpi[1-2,10]`. Slurm, pdsh and
+/// ClusterShell all read that. Sorted, without duplicates.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let pieces = names.into_iter().map(|name| match split(name) {
         Some((_, _, after)) if !after.is_empty() => Piece::whole(name),
@@ -185,7 +180,7 @@ pub fn fold_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     pieces.into_iter().map(Piece::text).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A name on its way: `head` may have numbers that are not folded yet, `tail` has none.
+/// A name that is partly folded: `head` may have numbers that are not folded yet, `tail` has none.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Piece {
     head: String,
@@ -224,8 +219,7 @@ fn fold_once(pieces: Vec<Piece>) -> Vec<Piece> {
     folded.into_iter().collect()
 }
 
-/// Splits a name at its last number that can be folded: what is before it, the number, and what is
-/// after it.
+/// Splits a name at its last number, if that can be folded: text before it, digits, text after it.
 fn split(name: &str) -> Option<(&str, &str, &str)> {
     let end = name.rfind(|c: char| c.is_ascii_digit())? + 1;
     let (numbered, after) = name.split_at_checked(end)?;
@@ -234,7 +228,7 @@ fn split(name: &str) -> Option<(&str, &str, &str)> {
     (digits.len() <= DIGITS).then_some((before, digits, after))
 }
 
-/// Returns numbers, each with its count of digits, as `7` or `[1-3,007]`.
+/// Formats numbers, each with its width, as `7` or `[1-3,007]`.
 fn ranges(numbers: &BTreeSet<(usize, usize)>) -> String {
     let mut runs: Vec<(String, String)> = Vec::new();
     let mut next = String::new();
@@ -273,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn folded_names_are_those_of_slurm_and_clustershell() {
+    fn folded_names_expand_as_in_slurm_and_clustershell() {
         for (word, expected) in [
             ("rpi1", "rpi1"),
             ("rpi[1-3]", "rpi1 rpi2 rpi3"),
@@ -288,12 +282,12 @@ mod tests {
         ] {
             assert_eq!(names(word), Ok(expected.to_owned()), "{word}");
         }
-        assert_eq!(one("rpi[4]"), Ok("rpi4".to_owned()));
-        assert!(one("rpi[4-5]").unwrap_err().to_string().contains("means 2 nodes"));
+        assert_eq!(unfold_one("rpi[4]"), Ok("rpi4".to_owned()));
+        assert!(unfold_one("rpi[4-5]").unwrap_err().to_string().contains("means 2 nodes"));
     }
 
     #[test]
-    fn what_is_no_folded_name_is_explained() {
+    fn wrong_syntax_of_folded_names_is_explained() {
         for (word, why) in [
             ("rpi[1-3", "not closed"),
             ("rpi1-3]", "not opened"),
@@ -318,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_folded_as_slurm_and_clustershell_fold_them() {
+    fn names_fold_as_in_slurm_and_clustershell() {
         for (names, flat, all) in [
             ("rpi1 rpi2 rpi3", "rpi[1-3]", "rpi[1-3]"),
             ("rpi10 rpi2 rpi1 rpi2", "rpi[1-2,10]", "rpi[1-2,10]"),
@@ -354,15 +348,15 @@ mod tests {
         }
 
         #[test]
-        fn any_word_is_understood_or_explained_and_never_too_many(word in "[a-c0-9,\\[\\]-]{0,24}") {
+        fn any_word_expands_within_the_limit_or_is_an_error(word in "[a-c0-9,\\[\\]-]{0,24}") {
             if let Ok(names) = unfold(&[word]) {
-                prop_assert!(names.len() <= MOST);
+                prop_assert!(names.len() <= MAX_NAMES);
                 prop_assert!(names.iter().all(|name| !name.contains(['[', ']', ','])));
             }
         }
 
         #[test]
-        fn a_range_is_all_between_its_ends(low in 0_usize..2000, more in 0_usize..200, width in 0_usize..5, after in "[a-z]{0,3}") {
+        fn a_range_has_all_numbers_between_its_ends(low in 0_usize..2000, more in 0_usize..200, width in 0_usize..5, after in "[a-z]{0,3}") {
             let high = low + more;
             let padded = if width > 0 { format!("{low:0width$}") } else { low.to_string() };
             let zero = if padded.starts_with('0') { padded.len() } else { 0 };

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use super::fold;
 use super::known::Node;
 
-/// Ansible's name for all nodes; no group of the settings is called so twice.
+/// Name of the group or partition of all nodes; a group of the settings never gets it.
 const ALL: &str = "nodes";
-/// In slurm.conf(5), in any case, what all later lines begin with: no node or partition.
+/// Reserved in slurm.conf(5), in upper and lower case, for defaults of later lines.
 const DEFAULTS: &str = "default";
-/// Where prometheus-node-exporter listens.
-pub const EXPORTER: u16 = 9100;
+/// Default port of prometheus-node-exporter.
+pub const EXPORTER_PORT: u16 = 9100;
 
 /// The files and words that can be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,18 +36,18 @@ pub enum Format {
     Prometheus,
 }
 
-/// What the formats need beside the nodes.
+/// Further input of the formats.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extra<'a> {
-    /// the domain of `cluster.domain`
+    /// `cluster.domain`.
     pub domain: Option<&'a str>,
-    /// processes that mpirun may start on one node
+    /// Processes that mpirun may start on one node.
     pub slots: Option<u16>,
-    /// the port that Prometheus is to ask
+    /// The port that Prometheus scrapes.
     pub port: Option<u16>,
 }
 
-/// Returns the nodes in a format; `None` of those that [`super::list`] draws itself.
+/// Returns the nodes in a format; `None` for those that [`super::list`] prints itself.
 pub fn text(format: Format, nodes: &[Node], extra: Extra<'_>) -> Option<String> {
     Some(match format {
         Format::Table | Format::Json => return None,
@@ -57,7 +57,7 @@ pub fn text(format: Format, nodes: &[Node], extra: Extra<'_>) -> Option<String> 
         Format::Nodeset => line(&fold::fold_all(names(nodes))),
         Format::Pdsh => line(&fold::fold(names(nodes))),
         Format::Slurm => slurm(nodes),
-        Format::Prometheus => prometheus(nodes, extra.port.unwrap_or(EXPORTER)),
+        Format::Prometheus => prometheus(nodes, extra.port.unwrap_or(EXPORTER_PORT)),
     })
 }
 
@@ -65,12 +65,12 @@ fn names(nodes: &[Node]) -> impl Iterator<Item = &str> {
     nodes.iter().map(|node| node.name.as_str())
 }
 
-/// Returns folded names as one line; nothing at all of no names.
+/// Returns folded names as one line; an empty text without names.
 fn line(folded: &[String]) -> String {
     if folded.is_empty() { String::new() } else { format!("{}\n", folded.join(",")) }
 }
 
-/// Returns the names of each group, sorted; nodes without a group are in none.
+/// Returns the names of the nodes of each group, sorted; without nodes that have no group.
 fn groups(nodes: &[Node]) -> BTreeMap<&str, Vec<&str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for node in nodes {
@@ -81,7 +81,7 @@ fn groups(nodes: &[Node]) -> BTreeMap<&str, Vec<&str>> {
     groups
 }
 
-/// Lines of hosts(5): the address, the whole name, the short one.
+/// Formats lines of hosts(5): the address, the qualified name, the short one.
 pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
     let mut text = String::new();
     for node in nodes {
@@ -94,7 +94,7 @@ pub fn hosts(nodes: &[Node], domain: Option<&str>) -> String {
     text
 }
 
-/// Writes an inventory in INI. A hyphen is not valid in the name of an Ansible group.
+/// Formats an inventory in INI. A hyphen is not valid in the name of an Ansible group.
 fn ansible(nodes: &[Node]) -> String {
     let mut text = format!("[{ALL}]\n");
     for node in nodes {
@@ -114,13 +114,13 @@ fn ansible(nodes: &[Node]) -> String {
     text
 }
 
-/// Names as mpirun reads them (Open MPI's `slots=`).
+/// Formats a host file for mpirun (Open MPI's `slots=`).
 fn hostfile(nodes: &[Node], slots: Option<u16>) -> String {
     let slots = slots.map(|slots| format!(" slots={slots}")).unwrap_or_default();
     names(nodes).map(|name| format!("{name}{slots}\n")).collect()
 }
 
-/// Lines of slurm.conf(5). A partition for each group, and one with all nodes, the default.
+/// Formats lines of slurm.conf(5): a partition for each group, and a default one with all nodes.
 fn slurm(nodes: &[Node]) -> String {
     let is_node = |name: &&str| !name.eq_ignore_ascii_case(DEFAULTS);
     let all = fold::fold(names(nodes).filter(is_node));
@@ -146,14 +146,14 @@ fn slurm(nodes: &[Node]) -> String {
     text
 }
 
-/// Targets with the labels that the status page's `/sd` has.
+/// Formats targets with the labels of the status page's `/sd`.
 fn prometheus(nodes: &[Node], port: u16) -> String {
     let targets: Vec<serde_json::Value> =
         nodes.iter().filter_map(|node| target(node, port)).collect();
     format!("{:#}\n", serde_json::Value::from(targets))
 }
 
-/// Returns a node as a target of Prometheus; `None`: it has no address.
+/// Returns a node as a target of Prometheus; `None` if it has no address.
 fn target(node: &Node, port: u16) -> Option<serde_json::Value> {
     let address = node.address?;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tool_gets_what_it_reads() {
+    fn each_format_is_as_its_tool_reads_it() {
         let extra = Extra { domain: Some("bramble"), slots: Some(4), port: Some(9100) };
         assert_eq!(printed(Format::Nodeset, extra), "rpi[1-2,10]\n");
         assert_eq!(printed(Format::Pdsh, extra), "rpi[1-2,10]\n");
@@ -222,10 +222,10 @@ mod tests {
         assert_eq!(targets[0]["labels"]["__meta_bramblegate_group"], "rack-1");
     }
 
-    /// A board calls itself as it likes, and slurm.conf(5) begins what holds for all later lines
-    /// so.
+    /// A board chooses its own name, and slurm.conf(5) reserves this one for the defaults of later
+    /// lines.
     #[test]
-    fn what_slurm_takes_for_defaults_is_no_node_and_no_partition() {
+    fn the_reserved_name_of_slurm_is_no_node_and_no_partition() {
         let mut nodes = nodes();
         (nodes[1].name, nodes[1].group) = ("Default".to_owned(), Some("default".to_owned()));
         let without = "# Default is left out: Slurm has another meaning for this name\n\
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nodes_are_no_names() {
+    fn without_nodes_the_output_is_empty() {
         for format in
             [Format::Nodeset, Format::Pdsh, Format::Hostfile, Format::Slurm, Format::Hosts]
         {

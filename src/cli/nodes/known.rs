@@ -1,4 +1,4 @@
-//! The nodes as the daemon reports them, or as the settings name them where no daemon answers.
+//! The nodes as the daemon reports them, or those of the settings if no daemon answers.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,38 +16,38 @@ use crate::config::Fault;
 pub struct Node {
     pub name: String,
     pub mac: Option<String>,
-    /// of IPv4, if it has one
+    /// Of IPv4, if it has one.
     pub address: Option<IpAddr>,
-    /// those that it made for itself
+    /// All IPv6 addresses.
     pub ipv6: Vec<IpAddr>,
-    /// the settings do not name it
+    /// It is not in the settings.
     pub found: bool,
     pub group: Option<String>,
-    /// as in the status; "unknown" where no daemon answers
+    /// As in the status; "unknown" if no daemon answers.
     pub health: String,
 }
 
 impl Node {
-    /// Returns whether the settings speak of it, by its name or as a member of a group. Others may
+    /// Returns whether it is in the settings, by name or as a member of a group. Other devices may
     /// be visitors.
     pub fn is_named(&self) -> bool {
         !self.found || self.group.is_some()
     }
 }
 
-/// What `ssh` and a hosts file need to know.
+/// The nodes, and the addresses of the head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Known {
+pub struct Inventory {
     pub nodes: Vec<Node>,
-    /// the address that stands on the panel's first row
+    /// The address on the panel's first row.
     pub head: Option<IpAddr>,
-    /// all addresses of the head's interfaces that the daemon reports
+    /// All addresses of the head's interfaces that the daemon reports.
     pub held: Vec<IpAddr>,
 }
 
-/// Why nothing is known.
+/// Why the nodes cannot be listed.
 #[derive(Debug)]
-pub enum Unknown {
+pub enum Unavailable {
     Socket(PathBuf, Error),
     Settings(Vec<Fault>),
 }
@@ -55,25 +55,25 @@ pub enum Unknown {
 /// Returns the daemon's snapshot.
 ///
 /// # Errors
-/// No daemon answers at the socket, or not as one does.
-pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unknown> {
+/// No daemon answers at the socket, or the answer is not a status.
+pub fn snapshot(socket: Option<PathBuf>, config: &Path) -> Result<Snapshot, Unavailable> {
     let socket = socket.unwrap_or_else(|| configured_socket(config));
     match StatusClient::fetch(&socket, TIMEOUT) {
         Ok((_, snapshot)) => Ok(snapshot),
-        Err(error) => Err(Unknown::Socket(socket, error)),
+        Err(error) => Err(Unavailable::Socket(socket, error)),
     }
 }
 
-impl Known {
-    /// Reads the nodes from the daemon; where none answers, from the settings.
+impl Inventory {
+    /// Returns the nodes from the daemon, or from the settings if no daemon answers.
     ///
     /// # Errors
-    /// Neither the one nor the other can be had.
-    pub fn look(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unknown> {
+    /// No daemon answers, and the settings have errors.
+    pub fn load(socket: Option<PathBuf>, config: &Path) -> Result<Self, Unavailable> {
         match snapshot(socket, config) {
             Ok(status) => Ok(Self::of_status(&status)),
             Err(_) => {
-                let merged = settings::load(config).map_err(Unknown::Settings)?;
+                let merged = settings::load(config).map_err(Unavailable::Settings)?;
                 let groups = &merged.settings.groups;
                 Ok(Self {
                     nodes: merged
@@ -126,7 +126,7 @@ fn of_status(node: &status::Node) -> Node {
     }
 }
 
-/// Names go into files that other programs read.
+/// Returns whether a name is safe in files that other programs read.
 fn is_label(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }

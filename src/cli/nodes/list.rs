@@ -10,7 +10,7 @@ use super::super::settings::ConfigArg;
 use super::super::{exit, output, settings, status};
 use super::code;
 use super::format::{self, Extra, Format};
-use super::known::{Known, Node, Unknown, snapshot};
+use super::known::{Inventory, Node, Unavailable, snapshot};
 use crate::api::status::{self as api, NodeHealth};
 
 const LIST_EXAMPLES: &str = "\
@@ -24,10 +24,10 @@ const HOSTS_EXAMPLES: &str = "\
 Examples:
   bramblegate nodes hosts | sudo tee -a /etc/hosts";
 const HEADINGS: [&str; 8] = ["NAME", "ADDRESS", "MAC", "HEALTH", "RTT", "SINCE", "ORIGIN", "GROUP"];
-const NONE: &str = "no nodes yet; they appear when they ask for an address\n";
-const NONE_OF_THESE: &str = "no node has this health\n";
-/// Place of the health among the columns.
-const HEALTH: usize = 3;
+const NO_NODES: &str = "no nodes yet; they appear when they ask for an address\n";
+const NO_MATCH: &str = "no node has this health\n";
+/// Index of the column of the health.
+const HEALTH_COLUMN: usize = 3;
 
 /// List all nodes, with their health
 #[derive(Debug, Clone, clap::Args)]
@@ -86,24 +86,24 @@ pub fn main(args: ListArgs) -> ExitCode {
 }
 
 /// Prints the nodes as the daemon reports them.
-fn listed(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
+fn listed(args: &ListArgs, format: Format) -> Result<ExitCode, Unavailable> {
     let mut nodes = snapshot(args.socket.clone(), &args.config.config)?.nodes;
-    let some = nodes.is_empty();
+    let none_yet = nodes.is_empty();
     nodes.retain(|node| args.wants(&node.health.to_string()));
     Ok(ExitCode::from(match format {
         Format::Json => output::deliver_json(&format!("{}\n", serde_json::json!(nodes))),
-        _ if nodes.is_empty() => output::deliver(if some { NONE } else { NONE_OF_THESE }),
+        _ if nodes.is_empty() => output::deliver(if none_yet { NO_NODES } else { NO_MATCH }),
         _ => output::deliver_drawn(&table(&nodes, output::colours())),
     }))
 }
 
-/// Prints the nodes for another program. Where no daemon answers these are the nodes of the
-/// settings, unless a health is asked for.
-fn for_tools(args: &ListArgs, format: Format) -> Result<ExitCode, Unknown> {
+/// Prints the nodes for another program; those of the settings if no daemon answers, unless a
+/// health is requested.
+fn for_tools(args: &ListArgs, format: Format) -> Result<ExitCode, Unavailable> {
     let known = if args.health.is_empty() {
-        Known::look(args.socket.clone(), &args.config.config)?
+        Inventory::load(args.socket.clone(), &args.config.config)?
     } else {
-        Known::of_status(&snapshot(args.socket.clone(), &args.config.config)?)
+        Inventory::of_status(&snapshot(args.socket.clone(), &args.config.config)?)
     };
     let nodes: Vec<Node> =
         known.nodes.into_iter().filter(|node| args.wants(&node.health)).collect();
@@ -120,7 +120,7 @@ impl ListArgs {
 }
 
 pub fn hosts(args: HostsArgs) -> ExitCode {
-    match Known::look(args.socket, &args.config.config) {
+    match Inventory::load(args.socket, &args.config.config) {
         Ok(known) => {
             let text = format::hosts(&known.nodes, domain(&args.config).as_deref());
             ExitCode::from(output::deliver(&text))
@@ -129,20 +129,20 @@ pub fn hosts(args: HostsArgs) -> ExitCode {
     }
 }
 
-/// Returns the nodes' domain by the settings.
+/// Returns the nodes' domain from the settings.
 fn domain(config: &ConfigArg) -> Option<String> {
     settings::load(&config.config).ok().map(|merged| merged.settings.cluster.domain)
 }
 
-/// Reports why nothing is known; the exit code.
-pub fn report(verb: &str, unknown: &Unknown) -> ExitCode {
-    match unknown {
-        Unknown::Socket(socket, error) => {
-            let wrong = format!("{verb}: {}: {error}", socket.display());
-            output::error(&wrong, status::remedy(error));
+/// Reports why the nodes cannot be listed; returns the exit code.
+pub fn report(verb: &str, why: &Unavailable) -> ExitCode {
+    match why {
+        Unavailable::Socket(socket, error) => {
+            let message = format!("{verb}: {}: {error}", socket.display());
+            output::error(&message, status::remedy(error));
             ExitCode::from(code::NOT_REACHABLE)
         }
-        Unknown::Settings(faults) => {
+        Unavailable::Settings(faults) => {
             faults.iter().for_each(|fault| output::err(&format!("{fault}\n")));
             output::error(
                 &format!("{verb}: no daemon answers, and the settings have errors"),
@@ -162,7 +162,7 @@ fn table(nodes: &[api::Node], colours: bool) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let padding = " ".repeat(width - cell.chars().count() + 2);
-            let cell = if colours && column == HEALTH && number > 0 {
+            let cell = if colours && column == HEALTH_COLUMN && number > 0 {
                 painted(cell)
             } else {
                 cell.clone()
@@ -175,7 +175,7 @@ fn table(nodes: &[api::Node], colours: bool) -> String {
     text
 }
 
-/// Returns the width of a column, in scalars.
+/// Returns the width of a column, in characters.
 fn width(rows: &[[String; 8]], column: usize) -> usize {
     rows.iter()
         .filter_map(|row| row.get(column))
@@ -202,7 +202,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Returns a health, and how far a node has booted.
+/// Colours a health and its boot stage.
 fn painted(health: &str) -> String {
     let colour = match health.split(' ').next().unwrap_or_default() {
         "up" => 32,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_node_and_no_colours_where_none_are_wanted() {
+    fn the_table_has_a_line_for_each_node_and_optional_colours() {
         let nodes = status().nodes;
         let text = table(&nodes[..2], false);
         assert_eq!(
@@ -255,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_file_has_those_that_have_an_address_and_a_name_that_is_one() {
-        let known = Known::of_status(&status());
+    fn a_hosts_file_has_nodes_with_an_address_and_a_valid_name() {
+        let known = Inventory::of_status(&status());
         assert_eq!(
             format::hosts(&known.nodes, Some("bramble")),
             "192.168.50.11\trpi1.bramble rpi1\n\

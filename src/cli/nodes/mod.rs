@@ -1,4 +1,4 @@
-//! `bramblegate nodes`: the inventory by hand.
+//! `bramblegate nodes`: lists and edits the inventory.
 
 mod change;
 mod edit;
@@ -16,7 +16,7 @@ use clap::Subcommand;
 use super::settings::ConfigArg;
 use crate::api::control::Order;
 
-pub use change::behind_links;
+pub use change::resolve_links;
 pub use list::report;
 
 const EXAMPLES: &str = "\
@@ -31,9 +31,9 @@ Examples:
 
 /// Exit codes of this verb.
 pub mod code {
-    /// it cannot be done as it was asked for
+    /// The request was refused.
     pub const REFUSED: u8 = 1;
-    /// the daemon does not answer
+    /// The daemon does not answer.
     pub const NOT_REACHABLE: u8 = 3;
 }
 
@@ -61,7 +61,7 @@ pub enum Action {
     Resume(order::OrderArgs),
 }
 
-/// Returns where the inventory's own drop-in is: `FILE.d/60-nodes.toml`.
+/// Returns the path of the inventory's own drop-in: `FILE.d/60-nodes.toml`.
 fn drop_in(config: &ConfigArg) -> PathBuf {
     let mut folder = config.config.clone().into_os_string();
     folder.push(".d");

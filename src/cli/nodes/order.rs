@@ -16,7 +16,7 @@ Examples:
   bramblegate nodes drain 'rpi[1-16]'      many at once, as Slurm and ClusterShell fold them
   bramblegate nodes resume rpi2 rpi3";
 
-/// What helps where the daemon refuses.
+/// Remedy if the daemon refuses.
 const REFUSED: &str = "`bramblegate nodes` lists the nodes and their health";
 
 /// Which nodes are meant.
@@ -33,7 +33,7 @@ pub struct OrderArgs {
     pub config: ConfigArg,
 }
 
-/// Sends an order for each of the nodes; `verb` is the word for it.
+/// Sends an order for each of the nodes; `verb` is its name.
 pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode {
     let socket = args.socket.unwrap_or_else(|| control::configured_socket(&args.config.config));
     let names = match fold::unfold(&args.names) {
@@ -44,8 +44,8 @@ pub fn main(args: OrderArgs, verb: &str, order: fn(String) -> Order) -> ExitCode
         }
     };
     let not_reachable = |error: io::Error| {
-        let wrong = format!("nodes {verb}: {}: {error}", socket.display());
-        output::error(&wrong, control::remedy(&error));
+        let message = format!("nodes {verb}: {}: {error}", socket.display());
+        output::error(&message, control::remedy(&error));
         ExitCode::from(control::code(&error).unwrap_or(code::NOT_REACHABLE))
     };
     let mut client = match ControlClient::connect(&socket) {

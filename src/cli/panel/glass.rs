@@ -1,4 +1,4 @@
-//! The display drawn dot by dot. A pure function.
+//! Draws the display dot by dot. Pure.
 
 use std::time::Duration;
 
@@ -7,38 +7,37 @@ use crate::panel::charset::HEARTBEAT;
 use crate::panel::signal::level;
 use crate::panel::{Charset, Colour, Geometry, Pattern, Signal};
 
-/// A character is 5 × 8 dots; one column and one row of none stand between two.
+/// Distance of characters in dots: 5 × 8 dots, and a gap of one column and one row.
 const PITCH: (usize, usize) = (6, 9);
 const GLASS: Colour = Colour { red: 18, green: 48, blue: 200 };
 const UNLIT: Colour = Colour { red: 34, green: 66, blue: 214 };
-/// A cell that has both.
+/// A cell with a gap and an unlit dot.
 const FAINT: Colour = Colour { red: 26, green: 57, blue: 207 };
 const LIT: Colour = Colour { red: 236, green: 244, blue: 255 };
-/// Half a beat of the heart, as on the glass.
+/// Half a period of the heartbeat, as on the display.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// What an LED looks like when it is dark.
+/// Brightness of a dark LED, from 0 to 1.
 const DARK: f32 = 0.12;
-/// With this and the frame a 16x2 drawn in half blocks takes 100 columns.
+/// With this margin and the frame, a 16x2 in half blocks takes 100 columns.
 pub(super) const MARGIN: &str = " ";
 
 /// How dots become characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Grain {
-    /// one dot in two cells beside each other: for a projector
+    /// One dot in two cells side by side: for a projector.
     Full,
-    /// two dots above each other in a cell: square dots, unlit ones too
+    /// Two dots above each other in a cell: square dots, unlit ones too.
     Halves,
-    /// two by two dots in a cell, solid
+    /// Two by two dots in a cell, solid.
     Quadrants,
-    /// two by four dots in a cell
+    /// Two by four dots in a cell.
     Braille,
-    /// no dots: the characters themselves
+    /// No dots: the characters themselves.
     Text,
 }
 
-/// Lines of a terminal that show the display and, below it, the LED. The largest drawing that
-/// `style` has room for is taken; the last resort is plain text in a frame. The heart beats with
-/// `elapsed`, and so does the LED.
+/// Returns lines of a terminal that show the display and, below it, the LED. Takes the largest
+/// drawing that fits `style`, at last plain text in a frame. Heartbeat and LED depend on `elapsed`.
 pub fn draw(
     lines: &[String],
     geometry: Geometry,
@@ -81,8 +80,7 @@ pub fn glass(
     drawing
 }
 
-/// Returns the LED: its colour as bright as it is now, and the rhythm in words for those who do not
-/// see the colour.
+/// Returns the LED: its colour at its current brightness, and colour and pattern in words.
 pub fn lamp(led: Signal, elapsed: Duration, depth: Depth) -> String {
     let lit = level(led.pattern, elapsed);
     let words = lamp_words(led);
@@ -116,7 +114,7 @@ fn name(colour: Colour) -> String {
     }
 }
 
-/// Returns the finest drawing that there is room for.
+/// Returns the largest drawing that fits.
 fn grain(geometry: Geometry, style: Style) -> Grain {
     let (width, height) = size(geometry);
     let fits = |columns: usize, rows: usize| {
@@ -142,7 +140,7 @@ fn size(geometry: Geometry) -> (usize, usize) {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dot {
-    /// between the characters
+    /// Between the characters.
     Gap,
     Unlit,
     Lit,
@@ -238,7 +236,7 @@ fn quadrant(dots: &Dots, column: usize, row: usize) -> (char, Colour) {
     (scalar.unwrap_or(' '), unlit(gap, Dot::Unlit))
 }
 
-/// Returns cells of light before a colour as a line of the terminal.
+/// Returns lit cells on their background colours as a line of the terminal.
 fn painted(cells: impl Iterator<Item = (char, Colour)>, depth: Depth) -> String {
     let mut text = String::new();
     let mut before = None;
@@ -253,8 +251,7 @@ fn painted(cells: impl Iterator<Item = (char, Colour)>, depth: Depth) -> String 
     text
 }
 
-/// Returns the colour of two dots without light: that of the glass, or of dots that could be lit,
-/// or between.
+/// Returns the background colour of two dots that are unlit or in a gap.
 const fn unlit(upper: Dot, lower: Dot) -> Colour {
     match (upper, lower) {
         (Dot::Gap, Dot::Gap) => GLASS,

@@ -11,17 +11,17 @@ use crate::cli::status::TIMEOUT;
 use crate::cli::terminal::{self, Screen};
 use crate::cli::{output, settings};
 
-/// 20 pictures a second.
+/// 20 frames per second.
 const FRAME: Duration = Duration::from_millis(50);
-/// How often it is asked for a snapshot: a daemon that hangs is noticed soon after.
+/// Interval of requests for a snapshot, by which a daemon that hangs is detected.
 const REFRESH: Duration = Duration::from_secs(10);
-/// How often it is noticed, while nothing changes, that standard output has no reader any more.
-const LOOK_UP: Duration = Duration::from_secs(1);
+/// Interval of checks that standard output has a reader, while nothing changes.
+const READER_CHECK: Duration = Duration::from_secs(1);
 
 /// Draws until q, Esc, Ctrl-C or Ctrl-D.
 ///
 /// # Errors
-/// There can be no thread.
+/// A thread cannot be started.
 pub fn run(socket: &Path) -> std::io::Result<()> {
     let start = Instant::now();
     let follower = Follower::start(socket.to_owned(), REFRESH, |_, _| ())?;
@@ -40,11 +40,11 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
         let picture = match &view {
             Some(view) => picture(view, &below, start.elapsed(), style),
             None if generation > 0 => {
-                dark("the daemon does not answer; waiting for it (q quits)", style)
+                unlit_display("the daemon does not answer; waiting for it (q quits)", style)
             }
             None => Vec::new(),
         };
-        // A window that became larger is empty where the picture was cut.
+        // A larger window also needs a redraw: it is empty where the picture was cut.
         if (&picture, style) != (&shown.0, shown.1) {
             screen.show(&picture, style.rows);
             shown = (picture, style);
@@ -57,11 +57,11 @@ pub fn run(socket: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Prints one line of text for each change, for logs; until the daemon is gone, or standard output
+/// Prints one line of text for each change, for logs, until the daemon is gone or standard output
 /// has no reader.
 pub fn lines(socket: &Path) -> Result<u8, Error> {
     let mut client = StatusClient::connect(socket)?;
-    client.set_timeout(Some(LOOK_UP));
+    client.set_timeout(Some(READER_CHECK));
     let (mut view, mut written) = (View::default(), Vec::new());
     while output::is_open() {
         let line = match client.next_line() {
@@ -70,10 +70,10 @@ pub fn lines(socket: &Path) -> Result<u8, Error> {
             Err(Error::Ended) if !written.is_empty() => break,
             Err(error) => return Err(error),
         };
-        view.take(&line);
+        view.apply(&line);
         let words = view.words();
         for (place, line) in words.iter().enumerate() {
-            if written.get(place) != Some(line) && !output::is_read(&format!("{line}\n")) {
+            if written.get(place) != Some(line) && !output::try_out(&format!("{line}\n")) {
                 return Ok(0);
             }
         }
@@ -91,7 +91,7 @@ pub fn once(socket: &Path) -> Result<u8, Error> {
     Ok(output::deliver_drawn(&format!("{}\n", picture.join("\n"))))
 }
 
-/// Returns a moment at which the heart is seen and the LED is bright.
+/// Returns a time at which the heart is shown and the LED is brightest.
 fn brightest(view: &View) -> Duration {
     let moments =
         (0..200).map(|step| Duration::from_millis(step * 20)).filter(|at| at.subsec_millis() < 500);
@@ -99,10 +99,10 @@ fn brightest(view: &View) -> Duration {
     moments.max_by(|a, b| bright(a).total_cmp(&bright(b))).unwrap_or_default()
 }
 
-/// Draws the display, the LED, in words what is not well, and the line `below`.
+/// Draws the display, the LED, a note on devices that fail, and the line `below`.
 fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<String> {
     let mut lines = if view.lines.is_empty() {
-        let mut lines = dark("", style);
+        let mut lines = unlit_display("", style);
         lines.pop();
         lines.push(format!("{MARGIN}{}", glass::lamp(view.led, elapsed, style.depth)));
         lines
@@ -120,8 +120,8 @@ fn picture(view: &View, below: &str, elapsed: Duration, style: Style) -> Vec<Str
     lines
 }
 
-/// Returns a display without light, and a line of words.
-fn dark(words: &str, style: Style) -> Vec<String> {
+/// Returns an unlit display, and a line of text.
+fn unlit_display(words: &str, style: Style) -> Vec<String> {
     let view = View::default();
     let unlit = Style { depth: Depth::None, ..style };
     let mut lines = glass::glass(&[], view.geometry(), view.charset(), Duration::ZERO, unlit);

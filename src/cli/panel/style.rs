@@ -8,14 +8,14 @@ use crossterm::terminal;
 use crate::cli::output;
 use crate::panel::Colour;
 
-/// How many colours.
+/// Colour depth of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// no escape sequences at all
+    /// No escape sequences.
     None,
-    /// the 6 × 6 × 6 cube of 256 colours
+    /// The 6 × 6 × 6 cube of 256 colours.
     Palette,
-    /// 24 bits
+    /// 24 bits.
     True,
 }
 
@@ -25,12 +25,12 @@ pub struct Style {
     pub columns: usize,
     pub rows: usize,
     pub depth: Depth,
-    /// dots as large as there is room for, to be seen from afar
+    /// Dots as large as possible, to be seen from afar.
     pub big: bool,
 }
 
 impl Style {
-    /// Returns the style of standard output; where that is no terminal, a page of 130 × 40 without
+    /// Returns the style of standard output; without a terminal, a page of 130 × 40 without
     /// colours.
     pub fn of_terminal() -> Self {
         let size = std::io::stdout().is_terminal().then(terminal::size).and_then(Result::ok);
@@ -42,7 +42,7 @@ impl Style {
             "truecolor" | "24bit" => Depth::True,
             _ => Depth::Palette,
         };
-        // A terminal that does not know its size says 0.
+        // A terminal of unknown size reports 0.
         Self {
             columns: if columns == 0 { 80 } else { columns },
             rows: if rows == 0 { 24 } else { rows },
@@ -53,22 +53,22 @@ impl Style {
 }
 
 impl Depth {
-    /// Returns the sequence that sets the colour of what is drawn.
+    /// Returns the sequence that sets the foreground colour.
     pub fn foreground(self, colour: Colour) -> String {
         self.shown(colour).map(|colour| SetForegroundColor(colour).to_string()).unwrap_or_default()
     }
 
-    /// Returns the sequence that sets the colour behind it.
+    /// Returns the sequence that sets the background colour.
     pub fn background(self, colour: Colour) -> String {
         self.shown(colour).map(|colour| SetBackgroundColor(colour).to_string()).unwrap_or_default()
     }
 
-    /// Returns the sequence that ends colours.
+    /// Returns the sequence that resets colours.
     pub fn reset(self) -> &'static str {
         if self == Self::None { "" } else { "\x1b[0m" }
     }
 
-    /// Returns the colour as the terminal can show it, if it can.
+    /// Returns the colour as the terminal shows it; `None` without colours.
     fn shown(self, Colour { red, green, blue }: Colour) -> Option<Color> {
         match self {
             Self::None => None,

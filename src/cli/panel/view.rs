@@ -4,11 +4,11 @@ use crate::api::Word;
 use crate::api::status::{self, DeviceState, Line, Severity, Snapshot};
 use crate::panel::{Charset, Colour, Geometry, Pattern, Signal};
 
-/// Holds display and LED as the daemon last sent them.
+/// Display and LED as the daemon last sent them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub severity: Word<Severity>,
-    /// empty: nothing is known of the display's contents
+    /// Empty: the contents are unknown.
     pub lines: Vec<String>,
     pub lcd: Word<DeviceState>,
     pub led: Signal,
@@ -28,15 +28,15 @@ impl Default for View {
 }
 
 impl View {
-    /// Returns what a snapshot shows.
+    /// Returns the view of a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut view = Self::default();
         view.set(Some(&snapshot.severity), Some(&snapshot.panel));
         view
     }
 
-    /// Takes a line of the status socket in, snapshot or change: each object in it is whole.
-    pub fn take(&mut self, line: &Line) {
+    /// Applies a line of the status socket, snapshot or change. A change has whole objects.
+    pub fn apply(&mut self, line: &Line) {
         match line {
             Line::Snapshot(snapshot) => self.set(Some(&snapshot.severity), Some(&snapshot.panel)),
             Line::Change(change) => self.set(change.severity.as_ref(), change.panel.as_ref()),
@@ -56,7 +56,7 @@ impl View {
         }
     }
 
-    /// Returns the display's size, from what it shows; 16x2 as long as it shows nothing.
+    /// Returns the display's size, from its lines; 16x2 without lines.
     pub fn geometry(&self) -> Geometry {
         let columns = self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
         let number = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
@@ -66,7 +66,7 @@ impl View {
         Geometry { columns: number(columns), rows: number(self.lines.len()) }
     }
 
-    /// Returns the character ROM that has what is shown.
+    /// Returns the character ROM that has the displayed characters.
     pub fn charset(&self) -> Charset {
         let foreign = self
             .lines
@@ -76,13 +76,13 @@ impl View {
         if foreign { Charset::A02 } else { Charset::A00 }
     }
 
-    /// Returns words on what is not well.
+    /// Returns a note on devices that fail; empty if none does.
     pub fn note(&self) -> String {
         let notes = [device_note("LCD", &self.lcd), device_note("LED", &self.led_state)];
         notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns one line of text for each part, for logs.
+    /// Returns a line of text for the display and one for the LED, for logs.
     pub fn words(&self) -> Vec<String> {
         let rows: Vec<&str> = self.lines.iter().map(|line| line.trim_end()).collect();
         let lcd = if self.lines.is_empty() { self.lcd.to_string() } else { rows.join(" | ") };
@@ -91,12 +91,12 @@ impl View {
     }
 }
 
-/// Returns whether a display with the character set A00 cannot show a scalar.
+/// Returns whether a display with the character ROM A00 cannot show a character.
 fn is_outside_a00(scalar: char) -> bool {
     crate::panel::charset::glyph_of(scalar).is_none() && Charset::A00.code(scalar).is_none()
 }
 
-/// Returns words on a device that is not well.
+/// Returns a note on a device that fails.
 fn device_note(name: &str, state: &Word<DeviceState>) -> Option<String> {
     match state {
         Word::Known(DeviceState::Ok) => None,
@@ -107,7 +107,7 @@ fn device_note(name: &str, state: &Word<DeviceState>) -> Option<String> {
     }
 }
 
-/// Returns the signal of the LED, or of a stick's first; dark where it is not known.
+/// Returns the signal of the LED, or of a stick's first LED; dark if unknown.
 fn signal(led: &status::Led) -> Signal {
     let pattern = match led.pattern.as_ref().and_then(Word::known) {
         Some(status::Pattern::Steady) => Pattern::Steady,
@@ -130,8 +130,9 @@ mod tests {
     #[test]
     fn a_change_replaces_what_it_names_and_leaves_the_rest() {
         let mut view = View::default();
-        let take = |view: &mut View, line: &str| view.take(&Line::parse(line.as_bytes()).unwrap());
-        take(
+        let apply =
+            |view: &mut View, line: &str| view.apply(&Line::parse(line.as_bytes()).unwrap());
+        apply(
             &mut view,
             r##"{"type": "snapshot", "severity": "ok", "panel": {
             "lcd": {"state": "ok", "lines": ["10.0.0.1        ", "3/3 up  eth1   ♥"]},
@@ -140,9 +141,9 @@ mod tests {
         assert_eq!(view.geometry(), Geometry { columns: 16, rows: 2 });
         assert_eq!(view.led, Signal { colour: Colour::AMBER, pattern: Pattern::DoubleBlink });
         let before = view.clone();
-        take(&mut view, r#"{"type": "change", "seq": 1, "severity": "warning"}"#);
+        apply(&mut view, r#"{"type": "change", "seq": 1, "severity": "warning"}"#);
         assert_eq!(view, View { severity: Severity::Warning.into(), ..before });
-        take(
+        apply(
             &mut view,
             r#"{"type": "change", "panel": {"lcd": {"state": "absent", "lines": null},
             "led": {"state": "off", "colour": null, "pattern": null}}}"#,
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rom_is_the_one_that_has_the_letters() {
+    fn the_rom_has_the_displayed_letters() {
         let view = |line: &str| View { lines: vec![line.to_owned()], ..View::default() };
         assert_eq!(view("bücherei ♥").charset(), Charset::A00);
         assert_eq!(view("école").charset(), Charset::A02);

@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::event::{Address, Change, Event, Link, LinkIndex, Route};
 use crate::files::reading;
 
-/// `valid_life_time` of an address without an end.
+/// `valid_life_time` of an address that does not expire.
 const FOR_EVER: u64 = u32::MAX as u64;
 
-/// What is wrong with a file of facts.
+/// Why a file of facts cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {mistake}", .path.display())]
 pub struct FactsError {
@@ -39,10 +39,10 @@ enum Mistake {
     NoRoute(Value),
 }
 
-/// Reads the file.
+/// Reads the events of a file.
 ///
 /// # Errors
-/// It cannot be read, or holds something else.
+/// It cannot be read, or has another format.
 pub fn read(path: &Path) -> Result<Vec<Event>, FactsError> {
     read_events(path).map_err(|mistake| FactsError { path: path.to_owned(), mistake })
 }

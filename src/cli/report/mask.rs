@@ -1,12 +1,13 @@
 //! Masks for addresses, hardware addresses and names: the same thing has the same mask in every
-//! file of a report, and addresses of one subnet show that they are.
+//! file of a report, and addresses of one subnet share the mask of the subnet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Octets of a hardware address.
 const MAC: usize = 6;
-/// Addresses of these name no machine or are the same everywhere.
+
+/// Returns whether an address identifies no machine, or is the same everywhere.
 fn is_common(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -22,19 +23,19 @@ fn is_common(address: IpAddr) -> bool {
     }
 }
 
-/// What was masked, and by what.
+/// The masks, and what they stand for.
 #[derive(Debug, Default)]
 pub struct Masks {
-    /// known names and other words, in small letters; these are masked wherever they stand alone
+    /// Known names and other words, in lower case; masked wherever they are a whole word.
     words: BTreeSet<String>,
-    /// kind and thing → mask
+    /// Kind and thing → mask.
     given: HashMap<(&'static str, String), String>,
-    /// how many there are of each kind
+    /// Number of masks of each kind.
     counts: HashMap<&'static str, usize>,
 }
 
 impl Masks {
-    /// Masks a word wherever it stands alone from now on.
+    /// Masks a word wherever it is a whole word from now on.
     pub fn hide(&mut self, word: &str) {
         let word = word.trim().to_ascii_lowercase();
         if !word.is_empty() {
@@ -53,7 +54,7 @@ impl Masks {
         let mut rest = text;
         let mut before = ' ';
         while let Some(first) = rest.chars().next() {
-            // `enx` and a hardware address is how udev names a USB adapter.
+            // udev names a USB adapter by `enx` and its hardware address.
             let is_start = !before.is_ascii_alphanumeric();
             let found = if masked.ends_with("enx") {
                 self.bare_hardware(rest, true)
@@ -77,7 +78,7 @@ impl Masks {
         masked
     }
 
-    /// Returns how much of the text's beginning is masked, and the mask.
+    /// Returns the length of the text's beginning that is masked, and the mask.
     fn at(&mut self, text: &str) -> Option<(usize, String)> {
         self.word(text)
             .or_else(|| self.hardware(text))
@@ -86,7 +87,7 @@ impl Masks {
             .or_else(|| self.ipv4(text))
     }
 
-    /// Masks the longest known word that the text begins with and that ends there.
+    /// Masks the longest known word at the text's beginning.
     fn word(&mut self, text: &str) -> Option<(usize, String)> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let run = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -95,11 +96,11 @@ impl Masks {
         let known =
             ends.filter_map(|end| run.get(..end)).find(|word| self.words.contains(*word))?;
         let known = known.to_owned();
-        Some((known.len(), self.give("NAME", &known)))
+        Some((known.len(), self.mask_of("NAME", &known)))
     }
 
-    /// Pairs of hexadecimal digits between colons or hyphens: six are a hardware address; of seven
-    /// the first is its kind (RFC 2132, 9.14); more are an identifier that holds one.
+    /// Masks pairs of hexadecimal digits between colons or hyphens: six are a hardware address; of
+    /// seven the first is its type (RFC 2132, 9.14); more are an identifier that contains one.
     fn hardware(&mut self, text: &str) -> Option<(usize, String)> {
         let bytes = text.as_bytes();
         let is_pair = |at: usize| {
@@ -120,23 +121,23 @@ impl Masks {
         let mask = match pairs {
             MAC => self.mac(&digits)?,
             7 => format!("{}:{}", digits.get(..2)?, self.mac(digits.get(2..)?)?),
-            _ => self.give("ID", &digits),
+            _ => self.mask_of("ID", &digits),
         };
         Some((length, mask))
     }
 
-    /// Masks twelve hexadecimal digits alone: only of an address that is known, or in a name by
-    /// udev.
-    fn bare_hardware(&mut self, text: &str, is_one: bool) -> Option<(usize, String)> {
+    /// Masks twelve hexadecimal digits without separators, if they are a known address or, in a
+    /// name by udev, certainly one.
+    fn bare_hardware(&mut self, text: &str, is_certain: bool) -> Option<(usize, String)> {
         let digits = text.get(..2 * MAC)?.to_ascii_lowercase();
         let fits = digits.chars().all(|c| c.is_ascii_hexdigit()) && ends_at(text, 2 * MAC);
-        let known = is_one || self.given.contains_key(&("MAC", digits.clone()));
+        let known = is_certain || self.given.contains_key(&("MAC", digits.clone()));
         (fits && known).then(|| self.mac(&digits)).flatten().map(|mask| (2 * MAC, mask))
     }
 
     fn mac(&mut self, digits: &str) -> Option<String> {
         let is_common = ["000000000000", "ffffffffffff"].contains(&digits);
-        (!is_common).then(|| self.give("MAC", digits))
+        (!is_common).then(|| self.mask_of("MAC", digits))
     }
 
     fn ipv6(&mut self, text: &str) -> Option<(usize, String)> {
@@ -145,7 +146,7 @@ impl Masks {
         if run.matches(':').count() < 2 {
             return None;
         }
-        // A colon or a full stop behind it may belong to the sentence.
+        // A colon or a full stop at the end may belong to the sentence.
         let cut = run.strip_suffix([':', '.']);
         let tries = std::iter::once(run).chain(cut);
         let mut read = tries.filter_map(|run| Some((run.len(), run.parse::<Ipv6Addr>().ok()?)));
@@ -158,11 +159,11 @@ impl Masks {
         }
         let segments = address.segments();
         let (net, host) = segments.split_at(4);
-        let host = self.give("HOST", &format!("{host:x?}"));
+        let host = self.mask_of("HOST", &format!("{host:x?}"));
         let net = if address.is_unicast_link_local() {
             "fe80".to_owned()
         } else {
-            self.give("NET", &format!("{net:x?}"))
+            self.mask_of("NET", &format!("{net:x?}"))
         };
         Some((length, format!("{net}::{host}")))
     }
@@ -171,7 +172,7 @@ impl Masks {
         let is_part = |c: char| c.is_ascii_digit() || c == '.';
         let run = text.get(..text.find(|c| !is_part(c)).unwrap_or(text.len()))?;
         if run.ends_with('.') && text.get(run.len()..)?.starts_with("in-addr.arpa") {
-            return Some((run.len() - 1, self.give("REVERSE", run)));
+            return Some((run.len() - 1, self.mask_of("REVERSE", run)));
         }
         let run = run.trim_end_matches('.');
         if !ends_at(text, run.len()) {
@@ -180,26 +181,25 @@ impl Masks {
         if let Ok(address) = run.parse::<Ipv4Addr>() {
             return Some((run.len(), self.v4(address)));
         }
-        // The panel shows a subnet so: CLASH 192.168.50.
+        // The panel shows a subnet in this form: CLASH 192.168.50.
         let numbers: Vec<&str> = run.split('.').collect();
         let known = self.given.contains_key(&("NET", run.to_owned()));
-        (numbers.len() == 3 && known).then(|| (run.len(), self.give("NET", run)))
+        (numbers.len() == 3 && known).then(|| (run.len(), self.mask_of("NET", run)))
     }
 
-    /// Masks an IPv4 address. The first three octets are the net: whether two addresses share them
-    /// stays to be seen.
+    /// Masks an IPv4 address. Its first three octets are the net, so addresses that share them stay
+    /// recognizable.
     fn v4(&mut self, address: Ipv4Addr) -> String {
         if is_common(address.into()) {
             return address.to_string();
         }
         let [a, b, c, host] = address.octets();
-        let net = self.give("NET", &format!("{a}.{b}.{c}"));
+        let net = self.mask_of("NET", &format!("{a}.{b}.{c}"));
         format!("{net}.h{host}")
     }
 
-    /// Returns the mask of a thing; a new one if it has none yet, and none that is a word to be
-    /// masked.
-    fn give(&mut self, kind: &'static str, thing: &str) -> String {
+    /// Returns the mask of a thing, or assigns one that is not itself a word to mask.
+    fn mask_of(&mut self, kind: &'static str, thing: &str) -> String {
         let key = (kind, thing.to_owned());
         if let Some(mask) = self.given.get(&key) {
             return mask.clone();
@@ -217,7 +217,7 @@ impl Masks {
     }
 }
 
-/// Returns whether a word that is so long ends there.
+/// Returns whether a word of this length ends at a word boundary.
 fn ends_at(text: &str, length: usize) -> bool {
     let after = text.get(length..).and_then(|rest| rest.chars().next());
     length > 0 && after.is_none_or(|c| !c.is_ascii_alphanumeric())
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_thing_has_the_same_mask_and_relations_stay() {
+    fn equal_things_get_equal_masks_and_subnets_stay_visible() {
         let text = "eth0 192.168.50.1/24 b8:27:eb:00:00:01, rpi1.bramble at 192.168.50.11: \
                     B8-27-EB-00-00-01 b827eb000001 10.0.0.1 RPI1 rpi10 enxb827eb000001";
         assert_eq!(
@@ -257,16 +257,16 @@ mod tests {
         );
     }
 
-    /// What names no machine stays readable, and words that only look alike are left alone.
+    /// Addresses that identify no machine stay readable, as do words that only look like one.
     #[test]
-    fn what_is_the_same_everywhere_stays() {
+    fn common_addresses_are_not_masked() {
         let text = "0.0.0.0/0 127.0.0.1:53 255.255.255.0 224.0.0.251 ::1 ff02::1 12:34:56 1.2 \
                     00:00:00:00:00:00 bramblegate::cli::run 2026-11-30T06:00:00 deadbeef0000 v1.2.3";
         assert_eq!(masked(&["rpi1"], text), text);
     }
 
     #[test]
-    fn a_mask_is_no_name_that_is_masked() {
+    fn a_mask_is_never_a_masked_name() {
         assert_eq!(masked(&["name1", "net1"], "name1 10.0.0.1 net1"), "NAME2 NET2.h1 NAME3");
     }
 
@@ -274,7 +274,7 @@ mod tests {
         octets.map(|octet| format!("{octet:02x}")).join(separator)
     }
 
-    /// Whether a thing stands alone in a text.
+    /// Returns whether a thing is a whole word in a text.
     fn survives(text: &str, thing: &str) -> bool {
         let (text, thing) = (text.to_ascii_lowercase(), thing.to_ascii_lowercase());
         text.match_indices(&thing).any(|(at, _)| {
@@ -286,7 +286,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_survives_in_whatever_company(
+        fn nothing_survives_in_any_surroundings(
             name in "[a-z][a-z0-9-]{0,8}[a-z0-9]",
             v4 in any::<[u8; 4]>(),
             v6 in any::<[u16; 8]>(),
@@ -297,7 +297,7 @@ mod tests {
             let v6 = Ipv6Addr::from(v6);
             prop_assume!(!is_common(v4.into()) && !is_common(v6.into()));
             prop_assume!(octets != [0; 6] && octets != [255; 6]);
-            // A hyphen or colon before it makes one of two things of it, for people too.
+            // A hyphen or colon before it makes one of two things of it, also for a reader.
             let clean = |text: &str| text.replace([':', '-'], " ");
             let things = [name.clone(), v4.to_string(), v6.to_string(), mac(octets, ":"), mac(octets, "-")];
             let text: String = things

@@ -1,5 +1,5 @@
-//! The questions of `setup`. An answer that cannot be right is asked for again at once; an option
-//! that cannot be right is refused before anything is asked.
+//! The questions of `setup`. A question is repeated until its answer is valid; an invalid option is
+//! refused before the first question.
 
 use super::{Args, SetupError, output};
 use crate::cli::detect::decide::{Proposal, list, text};
@@ -8,24 +8,24 @@ use crate::cli::machine::Machine;
 use crate::cli::{snmp, web};
 use crate::watch::uplink::clients::Manager;
 
-/// Puts a question, with the answer that is proposed; `None` where there is no answer any more.
+/// Asks a question with a proposed answer; `None` at the end of the input.
 pub type Ask<'a> = dyn FnMut(&str, &str) -> Option<String> + 'a;
 
-/// Why an answer cannot be right, and what could be.
+/// Why an answer is invalid, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub wrong: String,
+    pub message: String,
     pub help: String,
 }
 
 impl Refusal {
-    fn new(wrong: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { wrong: wrong.into(), help: help.into() }
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), help: help.into() }
     }
 }
 
-/// Puts the arguments' and the answers' values into the proposal.
-pub fn choose(
+/// Sets the interfaces in the proposal, from arguments and answers.
+pub fn ask_interfaces(
     machine: &Machine,
     proposal: &mut Proposal,
     args: &Args,
@@ -39,7 +39,7 @@ pub fn choose(
     let of_cluster = |answer: &str| ports.cluster(answer);
     let given = args.cluster.as_deref().map(of_cluster).transpose();
     let given_cluster = given.map_err(SetupError::Ports)?;
-    // Without the cluster's interface they are checked for what they are alone.
+    // Without the cluster's interface, uplinks are only checked on their own.
     let of_uplink =
         |answer: &str, cluster: Option<&str>| ports.uplinks(answer, cluster.unwrap_or_default());
     let first = args.uplink.as_deref().map(|given| of_uplink(given, given_cluster.as_deref()));
@@ -49,7 +49,7 @@ pub fn choose(
     let cluster = match given_cluster {
         Some(cluster) => cluster,
         None if args.yes => proposed,
-        None => again(ask, "Which interface leads to the nodes?", &proposed, of_cluster)?,
+        None => ask_until_valid(ask, "Which interface leads to the nodes?", &proposed, of_cluster)?,
     };
     let proposed = bare(proposal.value("uplink.interfaces"));
     let rest: Vec<&str> =
@@ -59,7 +59,7 @@ pub fn choose(
     let uplinks = match &args.uplink {
         Some(given) => check(given).map_err(SetupError::Ports)?,
         None if args.yes => words(&rest),
-        None => again(
+        None => ask_until_valid(
             ask,
             "Which interfaces may lead to the venue, the preferred one first?",
             &rest,
@@ -71,8 +71,8 @@ pub fn choose(
     Ok(())
 }
 
-/// Asks until an answer can be right.
-fn again<T>(
+/// Asks until an answer is valid.
+fn ask_until_valid<T>(
     ask: &mut Ask<'_>,
     question: &str,
     proposal: &str,
@@ -82,7 +82,7 @@ fn again<T>(
         let answer = ask(question, proposal).ok_or(SetupError::NoTerminal)?;
         match check(&answer) {
             Ok(value) => return Ok(value),
-            Err(Refusal { wrong, help }) => output::error(&wrong, &help),
+            Err(Refusal { message, help }) => output::error(&message, &help),
         }
     }
 }
@@ -96,7 +96,7 @@ fn words(text: &str) -> Vec<String> {
     text.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// The interfaces of this machine, and those that were proposed: one of these may be still to come.
+/// The interfaces of this machine, and those proposed, of which one may not be there yet.
 struct Ports {
     there: Vec<String>,
     proposed: Vec<String>,
@@ -111,7 +111,7 @@ impl Ports {
         Self { there, proposed: words(&values.join(",")) }
     }
 
-    /// Checks that an interface is there; one that comes and goes is meant by a glob.
+    /// Checks that an interface is there or was proposed, or is a glob.
     fn check(&self, name: &str) -> Result<(), Refusal> {
         let known = |names: &[String]| names.iter().any(|known| known == name);
         if name.contains(['*', '?', ':']) || known(&self.proposed) || known(&self.there) {
@@ -167,7 +167,7 @@ fn confirm(
     if args.yes {
         return Ok(usual);
     }
-    again(ask, question, if usual { "yes" } else { "no" }, |answer| {
+    ask_until_valid(ask, question, if usual { "yes" } else { "no" }, |answer| {
         match answer.to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(true),
             "n" | "no" => Ok(false),
@@ -176,9 +176,9 @@ fn confirm(
     })
 }
 
-/// Asks whether the nodes get their addresses and names from here. That no other server answers
-/// on the cluster's interface is found out by the gateway itself, each time before it serves.
-pub fn serve(
+/// Asks whether to serve addresses and names to the nodes. The daemon itself checks, each time
+/// before it serves, that no other server answers on the cluster's interface.
+pub fn ask_dhcp(
     proposal: &mut Proposal,
     args: &Args,
     obstacle: Option<(String, String)>,
@@ -197,9 +197,9 @@ pub fn serve(
     Ok(())
 }
 
-/// Asks of each program that manages the cluster's interface whether it is to leave that alone;
-/// returns those that are.
-pub fn leave_alone(
+/// Asks for each program that manages the cluster's interface whether it should release it; returns
+/// those that should.
+pub fn ask_managers(
     managers: Vec<Manager>,
     port: &str,
     args: &Args,
@@ -218,9 +218,9 @@ pub fn leave_alone(
     Ok(chosen)
 }
 
-/// Asks of each profile that configures the cluster's interface at boot whether it is to be taken
-/// out; returns those that are.
-pub fn take_out(
+/// Asks for each profile that configures the cluster's interface at boot whether to take it out;
+/// returns those to take out.
+pub fn ask_profiles(
     profiles: Vec<Profile>,
     port: &str,
     args: &Args,
@@ -238,9 +238,9 @@ pub fn take_out(
     Ok(chosen)
 }
 
-/// Asks whether the system's snmpd is to answer for the cluster: where there is one, and that is
-/// not set up.
-pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
+/// Asks whether the system's snmpd should answer for the cluster, if it is installed and not set up
+/// for that.
+pub fn ask_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<bool, SetupError> {
     if args.snmp {
         return Ok(true);
     }
@@ -250,9 +250,9 @@ pub fn answer_snmp(machine: &Machine, args: &Args, ask: &mut Ask<'_>) -> Result<
     confirm("Let snmpd answer SNMP requests about the cluster?", false, args, ask)
 }
 
-/// Asks whether the venue may see the status page, where its server is installed; puts that into
-/// the proposal.
-pub fn answer_web(
+/// Asks whether the venue may see the status page, if its server is installed; sets that in the
+/// proposal.
+pub fn ask_web(
     machine: &Machine,
     proposal: &mut Proposal,
     args: &Args,
@@ -262,7 +262,7 @@ pub fn answer_web(
     let asked = || machine.exists(web::UNIT_FILE);
     let wanted = args.web || (asked() && confirm(question, false, args, ask)?);
     if wanted {
-        // What is allowed anyway, and the page.
+        // The default, and the page.
         let allowed = ["ssh", "icmp", "mdns", "web"].map(str::to_owned);
         proposal.set("uplink.allow", list(&allowed));
     }

@@ -1,9 +1,8 @@
-//! What `setup` does when everything has been asked: files and commands, to be carried out or only
-//! shown.
+//! The steps of `setup`: files and commands, to carry out or only to show.
 
 use std::fmt;
 
-use super::{SetupError, output};
+use super::{SetupError, has_systemd, output};
 use crate::board::Board;
 use crate::cli::detect::decide::Proposal;
 use crate::cli::detect::write::write;
@@ -14,23 +13,23 @@ use crate::cli::{snmp, web};
 use crate::config;
 use crate::watch::uplink::clients::Manager;
 
-/// One thing to do.
+/// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// what is there is kept under another name
+    /// Keeps an existing file under another name.
     Keep { path: String, kept: String },
-    /// the whole file
+    /// Writes a whole file.
     Write { path: String, text: String },
-    /// at the end of a file
+    /// Appends to a file.
     Append { path: String, text: String },
-    /// changes files by their own program
+    /// Runs a program that changes its own files.
     Run { program: &'static str, arguments: Vec<String> },
-    /// a program that runs takes up what was written; left out where nothing is to be started
+    /// Makes a running program apply what was written; left out with `--no-start`.
     Apply { program: &'static str, arguments: Vec<&'static str> },
 }
 
 impl fmt::Display for Step {
-    /// Writes what is to be done.
+    /// Writes a description.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines = |what: &str, path: &str, text: &str| {
             writeln!(f, "{what} {path}:")?;
@@ -51,11 +50,11 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    /// Does it, and says so.
+    /// Carries out the step and reports it.
     ///
     /// # Errors
-    /// A file cannot be written. A command that fails is reported and no error: what it would have
-    /// done happens at the next start of that program.
+    /// A file cannot be written. A command that fails is only reported: its effect comes with that
+    /// program's next start.
     pub fn carry_out(&self, machine: &Machine) -> Result<(), SetupError> {
         match self {
             Self::Keep { path, kept } => {
@@ -92,8 +91,7 @@ impl Step {
     }
 }
 
-/// Returns what writes the settings, after they have been checked; what was there before is kept
-/// beside.
+/// Returns the steps that write the settings, after checking them; the old ones are kept.
 pub fn install(
     machine: &Machine,
     proposal: &Proposal,
@@ -104,7 +102,7 @@ pub fn install(
     Ok(replace(machine, text))
 }
 
-/// Returns what writes a settings file that has been checked; what was there is kept beside.
+/// Returns the steps that write a checked settings file; the old one is kept.
 pub fn replace(machine: &Machine, text: String) -> Vec<Step> {
     let path = DEFAULT_FILE.to_owned();
     let old = machine.bytes(DEFAULT_FILE).filter(|old| old != text.as_bytes());
@@ -115,16 +113,15 @@ pub fn replace(machine: &Machine, text: String) -> Vec<Step> {
     kept.into_iter().chain([Step::Write { path, text }]).collect()
 }
 
-/// Returns a path that is free: what an earlier setup has kept is not overwritten.
+/// Returns an unused path, so that files kept by an earlier setup are not overwritten.
 fn unused(machine: &Machine, path: &str) -> String {
     let numbered = (2..).map(|number| format!("{path}.{number}"));
     let mut paths = std::iter::once(path.to_owned()).chain(numbered);
     paths.find(|path| !machine.exists(path)).unwrap_or_else(|| path.to_owned())
 }
 
-/// Returns what makes a program leave a port alone: the same as `doctor` advises
-/// (`Client::switch_off`).
-pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
+/// Returns the steps that make a program release a port, as `doctor` advises (`Client::release`).
+pub fn release(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
     let (file, command) = match manager {
         Manager::NetworkManager => (
             Step::Write {
@@ -149,25 +146,25 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
         ),
     };
     let (program, arguments) = command;
-    // Without systemd neither of the three has been started by it.
-    let command =
-        machine.exists("/run/systemd/system").then_some(Step::Apply { program, arguments });
+    // Without systemd none of the three runs as a service.
+    let command = has_systemd(machine).then_some(Step::Apply { program, arguments });
     std::iter::once(file).chain(command).collect()
 }
 
-/// Returns what keeps a profile for a port from coming back at each boot: as `doctor` advises.
+/// Returns the steps that keep a port's profile from being restored at each boot, as `doctor`
+/// advises.
 pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
     match profile {
         Profile::Netplan { file, .. } => {
             let set = vec!["set".to_owned(), format!("ethernets.{port}=null")];
             let set = Step::Run { program: "netplan", arguments: set };
             let apply = Step::Apply { program: "netplan", arguments: vec!["apply"] };
-            // Written again by cloud-init otherwise.
+            // Otherwise cloud-init writes it again.
             let first = file.contains("cloud-init").then(switch_off_cloud_init);
             first.into_iter().chain([set, apply]).collect()
         }
         Profile::CloudInit { .. } => vec![switch_off_cloud_init()],
-        Profile::Generated { .. } => let_go(machine, Manager::NetworkManager, port),
+        Profile::Generated { .. } => release(machine, Manager::NetworkManager, port),
         Profile::Ifupdown { file } => {
             let text = machine.read(file).unwrap_or_default();
             let kept = unused(machine, &format!("{file}.old"));
@@ -177,7 +174,7 @@ pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
     }
 }
 
-/// Returns the step that keeps cloud-init from writing settings of networks.
+/// Returns the step that disables cloud-init's network configuration.
 fn switch_off_cloud_init() -> Step {
     Step::Write {
         path: "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg".to_owned(),
@@ -185,8 +182,8 @@ fn switch_off_cloud_init() -> Step {
     }
 }
 
-/// Returns a file of `interfaces`(5) in which a port is brought up without an address: its options
-/// become comments.
+/// Returns a file of `interfaces`(5) with the method of a port changed to `manual`, and its options
+/// commented out.
 fn without_stanza(text: &str, port: &str) -> String {
     let mut is_inside = false;
     let line = |line: &str| {
@@ -207,18 +204,18 @@ fn without_stanza(text: &str, port: &str) -> String {
     text.lines().map(line).collect()
 }
 
-/// Returns what makes snmpd answer for the cluster.
+/// Returns the steps that make snmpd answer for the cluster.
 pub fn snmp(machine: &Machine) -> Vec<Step> {
     let file = Step::Write { path: snmp::FILE.to_owned(), text: snmp::SETTINGS.to_owned() };
     let run = |arguments| Step::Apply { program: "systemctl", arguments };
     let commands = [run(vec!["restart", "snmpd"]), run(vec!["enable", "--now", snmp::SERVICE])];
-    let commands = machine.exists("/run/systemd/system").then_some(commands);
+    let commands = has_systemd(machine).then_some(commands);
     std::iter::once(file).chain(commands.into_iter().flatten()).collect()
 }
 
-/// Returns what starts the status page, now and with the machine.
+/// Returns the step that starts the status page, now and at boot.
 pub fn web(machine: &Machine) -> Option<Step> {
     let arguments = vec!["enable", "--now", web::UNIT];
     let step = Step::Apply { program: "systemctl", arguments };
-    machine.exists("/run/systemd/system").then_some(step)
+    has_systemd(machine).then_some(step)
 }

@@ -18,7 +18,7 @@ fn args(uplink: Option<&str>, cluster: Option<&str>, yes: bool) -> Args {
     Args { uplink: name(uplink), cluster: name(cluster), yes, ..Args::default() }
 }
 
-/// A machine with these interfaces.
+/// Returns a machine with these interfaces.
 fn machine(root: &Path) -> Machine {
     for port in ["lo", "eth0", "wlan0"] {
         std::fs::create_dir_all(root.join("sys/class/net").join(port)).unwrap();
@@ -26,8 +26,8 @@ fn machine(root: &Path) -> Machine {
     Machine::pretend(root, &[])
 }
 
-/// Chooses with these answers, one after the other: what was proposed with each question, and what
-/// was chosen for cluster and uplinks.
+/// Chooses with these answers in order: returns the proposals of the questions, and the chosen
+/// cluster interface and uplinks.
 fn chosen(
     certain: bool,
     args: &Args,
@@ -40,7 +40,7 @@ fn chosen(
         proposed.push(value.to_owned());
         answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
     };
-    let result = choose(&machine(held.path()), &mut proposal, args, &mut answer);
+    let result = ask_interfaces(&machine(held.path()), &mut proposal, args, &mut answer);
     let value = |key| proposal.value(key).unwrap().to_owned();
     (proposed, result.map(|()| ["cluster.interface", "uplink.interfaces"].map(value)))
 }
@@ -50,14 +50,14 @@ fn both(cluster: &str, uplinks: &str) -> [String; 2] {
 }
 
 #[test]
-fn yes_takes_what_was_found_and_asks_nothing() {
+fn yes_takes_the_proposal_and_asks_nothing() {
     let (asked, result) = chosen(true, &args(None, None, true), &[]);
     assert_eq!(asked, [""; 0]);
     assert_eq!(result.unwrap(), both("\"eth0\"", "[\"wlan0\", \"eth1\"]"));
 }
 
 #[test]
-fn what_cannot_be_known_is_not_guessed_without_asking() {
+fn unclear_ports_are_not_guessed_without_asking() {
     let (_, failure) = chosen(false, &args(None, Some("eth0"), true), &[]);
     assert_eq!(failure.unwrap_err().exit(), exit::USAGE);
     chosen(false, &args(Some("wlan0"), Some("eth0"), true), &[]).1.unwrap();
@@ -70,9 +70,9 @@ fn an_answer_wins_and_the_clusters_port_is_no_uplink() {
     assert_eq!(result.unwrap(), both("\"eth1\"", "[\"wlan0\"]"));
 }
 
-/// A slip of the finger costs one answer, and no answer that was right is asked for again.
+/// A mistyped answer repeats only its own question.
 #[test]
-fn an_answer_that_cannot_be_right_is_asked_for_again() {
+fn an_invalid_answer_is_asked_for_again() {
     let answers = ["eht0", "eth0 wlan0", "eth0", "wlan7", "eth0", "wlan0, usb*"];
     let (asked, result) = chosen(true, &args(None, None, false), &answers);
     assert_eq!(asked, ["eth0", "eth0", "eth0", "wlan0, eth1", "wlan0, eth1", "wlan0, eth1"]);
@@ -103,7 +103,7 @@ fn a_port_that_is_not_there_is_refused_unless_a_glob_means_it() {
     }
 }
 
-/// The question whether to serve: what it proposed, and what was written for these answers.
+/// Returns the proposal of the question whether to serve, and the value written for these answers.
 fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, bool) {
     let (mut proposal, mut proposed) = (proposal(true), Vec::new());
     let mut answers = answers.iter();
@@ -111,7 +111,7 @@ fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, 
         proposed.push(value.to_owned());
         answers.next().map(|answer| if answer.is_empty() { value } else { answer }.to_owned())
     };
-    serve(
+    ask_dhcp(
         &mut proposal,
         &args(None, None, yes),
         obstacle.map(|text| (text.to_owned(), String::new())),
@@ -122,7 +122,7 @@ fn served(obstacle: Option<&str>, yes: bool, answers: &[&str]) -> (Vec<String>, 
 }
 
 #[test]
-fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no() {
+fn addresses_are_served_without_an_obstacle_or_a_no() {
     let proposed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     assert_eq!(served(None, true, &[]), (proposed(&[]), true), "--yes asks nothing");
     assert_eq!(served(Some("no dnsmasq"), true, &[]), (proposed(&[]), false));
@@ -135,14 +135,14 @@ fn addresses_are_served_unless_something_speaks_against_it_or_somebody_says_no()
         "it will be installed"
     );
     let (mut left, no) = (proposal(true), Args { no_dhcp: true, ..Args::default() });
-    serve(&mut left, &no, None, &mut |_, _| None).unwrap();
+    ask_dhcp(&mut left, &no, None, &mut |_, _| None).unwrap();
     assert_eq!(left.value("cluster.dhcp.enabled"), None, "by an option, without a question");
-    let silent = serve(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
+    let silent = ask_dhcp(&mut proposal(true), &args(None, None, false), None, &mut |_, _| None);
     assert_eq!(silent.unwrap_err().exit(), exit::USAGE);
 }
 
 #[test]
-fn another_server_or_no_dnsmasq_speaks_against_serving() {
+fn another_server_or_a_missing_dnsmasq_is_an_obstacle() {
     let held = tempfile::tempdir().unwrap();
     let root = held.path().to_owned();
     let machine = Machine::pretend(&root, &[]);
@@ -199,10 +199,9 @@ fn carried_out(machine: &Machine, proposal: &Proposal, board: &Board) {
     }
 }
 
-/// What is written is what `doctor` advises to write, and afterwards it finds nothing more to
-/// advise.
+/// The steps do what `doctor` advises, which then has no more advice.
 #[test]
-fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
+fn a_manager_releases_the_clusters_port_as_doctor_advises() {
     let held = tempfile::tempdir().unwrap();
     let machine = machine(held.path());
     let wants = "/etc/systemd/system/multi-user.target.wants";
@@ -220,11 +219,11 @@ fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
             assert!(question.contains("leave eth0 alone"), "{question}");
             answers.next().map(|answer| (*answer).to_owned())
         };
-        leave_alone(found.clone(), "eth0", args, &mut ask).unwrap()
+        ask_managers(found.clone(), "eth0", args, &mut ask).unwrap()
     };
     assert_eq!(asked(&args(None, None, false), &["what?", "no", "yes"]), [Manager::Networkd]);
     for manager in asked(&args(None, None, true), &[]) {
-        for step in let_go(&machine, manager, "eth0") {
+        for step in release(&machine, manager, "eth0") {
             step.carry_out(&machine).unwrap();
         }
     }
@@ -234,7 +233,7 @@ fn a_manager_lets_go_of_the_clusters_port_as_doctor_advises() {
     for manager in Manager::ALL {
         let advice = cluster::advice(manager, "eth0");
         let (Step::Write { path, text } | Step::Append { path, text }) =
-            let_go(&machine, manager, "eth0").remove(0)
+            release(&machine, manager, "eth0").remove(0)
         else {
             panic!("{manager:?} begins with no file");
         };
@@ -252,7 +251,7 @@ fn a_dry_run_shows_each_step_and_does_none() {
     machine.write(DEFAULT_FILE, b"old\n").unwrap();
     machine.write("/run/systemd/system/x", b"").unwrap();
     let mut steps = install(&machine, &proposal(true), &board).unwrap();
-    steps.extend(let_go(&machine, Manager::NetworkManager, "eth0"));
+    steps.extend(release(&machine, Manager::NetworkManager, "eth0"));
     let text = dry_run(&machine, &steps, false);
     for wanted in [
         "keep /etc/bramblegate/bramblegate.toml as /etc/bramblegate/bramblegate.toml.old\n",
@@ -268,10 +267,10 @@ fn a_dry_run_shows_each_step_and_does_none() {
     assert!(!machine.exists("/etc/NetworkManager"));
 }
 
-/// Raspberry Pi OS as it is delivered: netplan's file by cloud-init, NetworkManager enabled, and at
-/// that moment of the boot not running. ifupdown is of older systems.
+/// Raspberry Pi OS as delivered: netplan's file by cloud-init, NetworkManager enabled but not
+/// running yet at that time of the boot. ifupdown is from older systems.
 #[test]
-fn what_comes_back_at_each_boot_is_taken_out() {
+fn profiles_restored_at_each_boot_are_taken_out() {
     let held = tempfile::tempdir().unwrap();
     let root = held.path();
     std::fs::create_dir_all(root.join("sys/class/net/eth0")).unwrap();
@@ -290,8 +289,8 @@ fn what_comes_back_at_each_boot_is_taken_out() {
     let sources: Vec<_> = profiles.iter().map(|profile| profile.source().0).collect();
     assert_eq!(sources, ["netplan", "ifupdown"]);
     let mut none = |_: &str, _: &str| None;
-    let chosen = take_out(profiles, "eth0", &args(None, None, true), &mut none).unwrap();
-    let steps: Vec<Step> = let_go(&machine, Manager::NetworkManager, "eth0")
+    let chosen = ask_profiles(profiles, "eth0", &args(None, None, true), &mut none).unwrap();
+    let steps: Vec<Step> = release(&machine, Manager::NetworkManager, "eth0")
         .into_iter()
         .chain(chosen.iter().flat_map(|profile| steps::take_out(&machine, profile, "eth0")))
         .collect();
@@ -308,26 +307,26 @@ fn what_comes_back_at_each_boot_is_taken_out() {
     assert_eq!(format!("{kept}\n"), interfaces);
 }
 
-/// What an image has on its boot partition becomes the settings as it is, or nothing changes.
+/// A settings file on an image's boot partition is taken as a whole, or nothing changes.
 #[test]
-fn settings_that_are_written_already_are_taken_whole() {
+fn existing_settings_are_taken_as_a_whole() {
     let held = tempfile::tempdir().unwrap();
     let machine = machine(held.path());
     let file = held.path().join("boot.toml");
     let text = "# mine\nboard = \"raspberry-pi-4\"\nuplink.interfaces = \
                 [\"wlan0\"]\ncluster.interface = \"eth7\"\n";
     std::fs::write(&file, text).unwrap();
-    let (steps, port) = taken_from(&machine, &file).unwrap();
+    let (steps, port) = steps_from_file(&machine, &file).unwrap();
     assert_eq!(port, "eth7", "it may be still to come");
     steps.iter().for_each(|step| step.carry_out(&machine).unwrap());
     assert_eq!(machine.bytes(DEFAULT_FILE).unwrap(), text.as_bytes());
     std::fs::write(&file, "cluster.interfaec = \"eth0\"\n").unwrap();
-    let error = taken_from(&machine, &file).unwrap_err();
+    let error = steps_from_file(&machine, &file).unwrap_err();
     assert_eq!(error.exit(), exit::CONFIG);
     assert!(error.to_string().contains("boot.toml:1:1: error:"), "{error}");
 }
 
-/// At boot, and in an image that is being made, no program is asked to take anything up.
+/// At boot, and while an image is made, no program is asked to apply anything.
 #[test]
 fn with_no_start_only_files_are_written() {
     let held = tempfile::tempdir().unwrap();
@@ -355,7 +354,7 @@ fn snmp_is_asked_for_only_where_there_is_snmpd() {
     let machine = machine(held.path());
     let asked = |args: &Args| {
         let mut questions = 0;
-        let answer = answer_snmp(&machine, args, &mut |_: &str, _: &str| {
+        let answer = ask_snmp(&machine, args, &mut |_: &str, _: &str| {
             questions += 1;
             Some("yes".to_owned())
         });
@@ -386,7 +385,7 @@ fn the_venue_sees_the_page_only_if_that_was_asked_for() {
     let machine = machine(held.path());
     let asked = |args: &Args, answer: &str| {
         let (mut questions, mut proposal) = (0, proposal(true));
-        let yes = answer_web(&machine, &mut proposal, args, &mut |_: &str, _: &str| {
+        let yes = ask_web(&machine, &mut proposal, args, &mut |_: &str, _: &str| {
             questions += 1;
             Some(answer.to_owned())
         });
@@ -403,7 +402,7 @@ fn the_venue_sees_the_page_only_if_that_was_asked_for() {
     let quiet = asked(&args(None, None, true), "");
     assert_eq!(quiet, (false, 0, None), "nothing is opened without being asked");
     let mut proposal = proposal(true);
-    answer_web(&machine, &mut proposal, &wanted, &mut |_: &str, _: &str| None).unwrap();
+    ask_web(&machine, &mut proposal, &wanted, &mut |_: &str, _: &str| None).unwrap();
     let board = Board::built_in("raspberry-pi-4").unwrap();
     for step in install(&machine, &proposal, &board).unwrap() {
         step.carry_out(&machine).unwrap();

@@ -1,4 +1,4 @@
-//! One node: asked by the system's ssh client to power off, and heard until it is silent.
+//! One node: powered off through the system's ssh client, and observed until it is silent.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -11,53 +11,53 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Silent for this long after it has confirmed, a node is off. Its network ends before its file
-/// systems do; a Raspberry Pi needs about two seconds for those.
+/// A node that has confirmed and is silent for this long is off. Its network ends before its file
+/// systems do, for which a Raspberry Pi needs about two seconds.
 const QUIET: Duration = Duration::from_secs(8);
-/// How often it is asked whether it still answers, and how long an answer is waited for.
-const BREATH: Duration = Duration::from_secs(1);
-/// One that has not confirmed within this time hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Interval and timeout of checks that it still answers.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout of the ssh client.
+const SSH_TIMEOUT: Duration = Duration::from_secs(30);
 const SSH: u16 = 22;
 
-/// What ssh prints once a user was logged in (clientloop.c of OpenSSH): the network or the server
-/// ended before the command did, as it does on a node that powers off.
-const CUT_OFF: [&str; 4] =
+/// Messages of ssh after a log-in (clientloop.c of OpenSSH), if network or server end before the
+/// command, as on a node that powers off.
+const DISCONNECTED: [&str; 4] =
     ["closed by remote host", "Timeout, server", "Read from remote host", "client_loop:"];
 
-/// A node, and how ssh gets there.
+/// A node, and how ssh reaches it.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub name: String,
     pub address: IpAddr,
-    /// its probes are answered now
+    /// Its probes are answered now.
     pub is_up: bool,
-    /// it is a node of the cluster, whether or not it takes the key
+    /// It is a node of the cluster, whether or not it accepts the key.
     pub counts: bool,
-    /// by which its host key is known
+    /// Name of its host key.
     pub alias: String,
     pub user: String,
     pub key: PathBuf,
 }
 
-/// Where it is on its way.
+/// Progress of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// ssh has its turn, or waits for it
+    /// ssh runs, or waits for its turn.
     Asked,
-    /// it has confirmed, and still answers
+    /// It has confirmed, and still answers.
     Going,
     Off,
-    /// it does not power off; why
+    /// It does not power off; why.
     Refused(String),
-    /// it does not power off, and need not be a node of the cluster; why
+    /// It does not power off, and need not be a node of the cluster; why.
     LeftOut(String),
-    /// it does not answer at all
+    /// It does not answer at all.
     Silent,
 }
 
 impl Target {
-    /// Returns the command line of ssh. Settings of root's own are not read.
+    /// Returns the command line of ssh, which ignores root's own settings.
     pub fn command(&self) -> Vec<String> {
         let key = self.key.display();
         let mut line: Vec<String> = ["ssh", "-F", "none", "-n", "-T", "-i"].map(Into::into).into();
@@ -81,47 +81,48 @@ impl Target {
         line
     }
 
-    /// Has it power off, by ssh: [`Stage::Going`], or why not.
-    pub async fn ask(&self) -> Stage {
-        match self.ask_node().await {
+    /// Powers it off through ssh; returns [`Stage::Going`], or why not.
+    pub async fn power_off(&self) -> Stage {
+        match self.run_ssh().await {
             Stage::Refused(why) if !self.counts => Stage::LeftOut(why),
             stage => stage,
         }
     }
 
-    async fn ask_node(&self) -> Stage {
+    async fn run_ssh(&self) -> Stage {
         let line = self.command();
         let (program, arguments) = line.split_at(1);
         let mut command = Command::new(program.concat());
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let output = command.kill_on_drop(true).output();
-        match timeout(PATIENCE, output).await {
-            Ok(Ok(output)) => match judge(&output) {
+        match timeout(SSH_TIMEOUT, output).await {
+            Ok(Ok(output)) => match classify(&output) {
                 Stage::Silent if self.is_up => Stage::Refused("ssh does not answer".to_owned()),
                 stage => stage,
             },
             Ok(Err(error)) => Stage::Refused(format!("ssh cannot be started: {error}")),
-            Err(_) => Stage::Refused(format!("no answer by ssh within {} s", PATIENCE.as_secs())),
+            Err(_) => {
+                Stage::Refused(format!("no answer by ssh within {} s", SSH_TIMEOUT.as_secs()))
+            }
         }
     }
 
-    /// Waits until it has been silent for long enough, or the cable at the cluster interface has no
-    /// carrier.
-    pub async fn gone(&self, interface: Option<&str>) {
+    /// Waits until it has been silent for [`QUIET`], or the cluster interface has no carrier.
+    pub async fn wait_until_off(&self, interface: Option<&str>) {
         let mut heard = Instant::now();
-        while heard.elapsed() < QUIET && !is_cut_off(interface) {
+        while heard.elapsed() < QUIET && !has_no_carrier(interface) {
             let tick = Instant::now();
             if self.answers().await {
                 heard = Instant::now();
             }
-            sleep(BREATH.saturating_sub(tick.elapsed())).await;
+            sleep(PROBE_INTERVAL.saturating_sub(tick.elapsed())).await;
         }
     }
 
-    /// Returns whether its kernel answers, be its ssh server there or not.
+    /// Returns whether its kernel answers, with or without an ssh server.
     async fn answers(&self) -> bool {
         let at = SocketAddr::new(self.address, SSH);
-        match timeout(BREATH, TcpStream::connect(at)).await {
+        match timeout(PROBE_INTERVAL, TcpStream::connect(at)).await {
             Err(_) => false,
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
@@ -131,18 +132,18 @@ impl Target {
     }
 }
 
-/// Returns whether nothing at all is on the cable.
-fn is_cut_off(interface: Option<&str>) -> bool {
+/// Returns whether the interface has no carrier.
+fn has_no_carrier(interface: Option<&str>) -> bool {
     let carrier = |name| std::fs::read_to_string(format!("/sys/class/net/{name}/carrier"));
     interface.is_some_and(|name| carrier(name).is_ok_and(|text| text.trim() == "0"))
 }
 
-fn judge(output: &Output) -> Stage {
+fn classify(output: &Output) -> Stage {
     let words = String::from_utf8_lossy(&output.stderr);
-    let cut_off = || CUT_OFF.iter().any(|sign| words.contains(sign));
+    let is_disconnected = || DISCONNECTED.iter().any(|sign| words.contains(sign));
     match output.status.code() {
         Some(0) => Stage::Going,
-        Some(255) if cut_off() => Stage::Going,
+        Some(255) if is_disconnected() => Stage::Going,
         Some(255) if ["timed out", "No route to host"].iter().any(|sign| words.contains(sign)) => {
             Stage::Silent
         }
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     fn stage(code: i32, stderr: &str) -> Stage {
-        judge(&Output {
+        classify(&Output {
             status: ExitStatus::from_raw(code << 8),
             stdout: Vec::new(),
             stderr: stderr.into(),
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_the_node_ends_is_a_confirmation_once_the_user_was_logged_in() {
+    fn a_connection_closed_after_the_log_in_is_a_confirmation() {
         for (code, words) in [
             (0, ""),
             (255, "Connection to 192.168.50.11 closed by remote host.\r\n"),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn others_than_root_need_sudo() {
+    fn users_but_root_need_sudo() {
         let target = |user: &str| Target {
             name: "rpi1".to_owned(),
             address: IpAddr::from([192, 168, 50, 11]),

@@ -1,4 +1,4 @@
-//! How far all nodes are: what is printed, and what the daemon gets to show on the panel.
+//! Progress of all nodes: printed, and reported to the daemon for the panel.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,17 +11,18 @@ use crate::api::client::ControlClient;
 use crate::api::control::{Order, Shutdown};
 use crate::cli::output;
 
-/// Bounds the names in a report: an order is a line of at most 4096 bytes.
-const NAMED: usize = 8;
-const CHANGED: usize = 24;
+/// Limits on the names in a report, as an order is a line of at most 4096 bytes: nodes still up,
+/// and changes.
+const MAX_WAITING: usize = 8;
+const MAX_CHANGES: usize = 24;
 
 /// All nodes, each with its stage.
 #[derive(Debug)]
 pub struct Progress {
     nodes: Vec<(String, Stage)>,
-    /// that are asked, and in no report yet
+    /// Nodes that are being shut down and not reported yet.
     going: VecDeque<String>,
-    /// that stay up, and are in no report yet
+    /// Nodes that stay up and are not reported yet.
     staying: VecDeque<String>,
     head: bool,
 }
@@ -33,7 +34,7 @@ impl Progress {
         Self { nodes, going, staying: VecDeque::new(), head }
     }
 
-    /// Notes and prints that a node has come further.
+    /// Records and prints the new stage of a node.
     pub fn note(&mut self, index: usize, stage: Stage) {
         let Some((name, known)) = self.nodes.get_mut(index) else { return };
         match &stage {
@@ -52,7 +53,7 @@ impl Progress {
         *known = stage;
     }
 
-    /// Returns who is not off yet.
+    /// Returns the nodes that are not off yet.
     pub fn waiting(&self) -> impl Iterator<Item = &str> {
         let up = |(_, stage): &&(String, Stage)| {
             !matches!(stage, Stage::Off | Stage::Silent | Stage::LeftOut(_))
@@ -60,12 +61,12 @@ impl Progress {
         self.nodes.iter().filter(up).map(|(name, _)| name.as_str())
     }
 
-    /// Returns how many are off.
+    /// Returns how many nodes are off.
     pub fn off(&self) -> usize {
         self.nodes.iter().filter(|(_, stage)| *stage == Stage::Off).count()
     }
 
-    /// Returns whether waiting can change nothing any more.
+    /// Returns whether no node can change any more.
     pub fn is_settled(&self) -> bool {
         !self.nodes.iter().any(|(_, stage)| matches!(stage, Stage::Asked | Stage::Going))
     }
@@ -75,16 +76,16 @@ impl Progress {
         let waiting: Vec<String> = self.waiting().map(str::to_owned).collect();
         Shutdown {
             ended,
-            going: first(&mut self.going),
-            staying: first(&mut self.staying),
+            going: take_names(&mut self.going),
+            staying: take_names(&mut self.staying),
             head: self.head,
             left_s: left.as_secs(),
             waiting_total: waiting.len(),
-            waiting: waiting.into_iter().take(NAMED).collect(),
+            waiting: waiting.into_iter().take(MAX_WAITING).collect(),
         }
     }
 
-    /// Ends the waiting: who is not off stays up.
+    /// Ends the waiting: nodes that are not off stay up.
     pub fn give_up(&mut self, head: bool) {
         self.head = head;
         for (name, stage) in &self.nodes {
@@ -94,17 +95,17 @@ impl Progress {
         }
     }
 
-    /// Returns whether all changes are in some report.
+    /// Returns whether all changes are reported.
     pub fn is_reported(&self) -> bool {
         self.going.is_empty() && self.staying.is_empty()
     }
 }
 
-fn first(names: &mut VecDeque<String>) -> Vec<String> {
-    names.drain(..names.len().min(CHANGED)).collect()
+fn take_names(names: &mut VecDeque<String>) -> Vec<String> {
+    names.drain(..names.len().min(MAX_CHANGES)).collect()
 }
 
-/// Sends reports to the daemon, in a thread: one that hangs holds nothing up.
+/// Sends reports to the daemon from a thread, so that a daemon that hangs delays nothing.
 #[derive(Debug)]
 pub struct Reporter {
     reports: Sender<Shutdown>,
@@ -118,11 +119,11 @@ impl Reporter {
     }
 
     pub fn send(&self, report: Shutdown) {
-        // Without it the nodes are shut down all the same.
+        // The nodes are shut down also without reports.
         let _ = self.reports.send(report);
     }
 
-    /// Waits until the last report has arrived.
+    /// Waits until the last report is sent.
     pub fn finish(self) {
         drop(self.reports);
         let _ = self.thread.join();
@@ -132,19 +133,19 @@ impl Reporter {
 fn send_all(socket: &std::path::Path, reports: &Receiver<Shutdown>) {
     let mut client = match ControlClient::connect(socket) {
         Ok(client) => client,
-        Err(error) => return note_silence(&format!("{}: {error}", socket.display())),
+        Err(error) => return report_failure(&format!("{}: {error}", socket.display())),
     };
     for report in reports {
         match client.send(&Order::Shutdown(report)) {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => return note_silence(&why),
-            Err(error) => return note_silence(&error.to_string()),
+            Ok(Err(why)) => return report_failure(&why),
+            Err(error) => return report_failure(&error.to_string()),
         }
     }
 }
 
-/// Notes that the panel does not show the shutdown.
-fn note_silence(why: &str) {
+/// Reports that the panel does not show the shutdown.
+fn report_failure(why: &str) {
     output::note(
         &format!("the panel does not show the shutdown: {why}"),
         "`systemctl status bramblegate` shows whether the daemon runs",

@@ -1,5 +1,5 @@
-//! `ssh-config --install`: the settings into a file of their own below `~/.ssh`, and the line that
-//! includes it at the top of `~/.ssh/config` (ssh_config(5), Include).
+//! `ssh-config --install`: writes the settings to a file of their own below `~/.ssh`, and a line
+//! that includes it at the top of `~/.ssh/config` (ssh_config(5), Include).
 
 use std::fs;
 use std::io;
@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use glob::Pattern;
 
-use crate::cli::nodes::behind_links;
+use crate::cli::nodes::resolve_links;
 use crate::cli::{demo, exit, output};
 use crate::files::folder::{self, Folder};
 
-/// Below `~/.ssh`, from where ssh takes it when it is not absolute.
+/// Below `~/.ssh`, to which ssh resolves relative paths.
 const FILE: &str = "config.d/bramblegate";
 
 /// Why nothing was installed, or only a part.
@@ -27,7 +27,7 @@ enum InstallError {
 }
 
 impl InstallError {
-    /// Returns what helps.
+    /// Returns the remedy.
     fn help(&self) -> &'static str {
         match self {
             Self::NoHome => "set HOME to your home folder",
@@ -40,7 +40,7 @@ impl InstallError {
     }
 }
 
-/// Writes the settings, or shows what would be written. Exit 0, or 71.
+/// Writes the settings, or shows what would be written. Exits with 0, or 71.
 pub fn main(text: &str, is_dry: bool) -> ExitCode {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let home = home.ok_or(InstallError::NoHome);
@@ -54,7 +54,7 @@ pub fn main(text: &str, is_dry: bool) -> ExitCode {
     }
 }
 
-/// Returns what was done, or would be.
+/// Installs the settings and returns a report; if `is_dry`, only the plan.
 fn install(home: &Path, text: &str, is_dry: bool) -> Result<String, InstallError> {
     let ssh = home.join(".ssh");
     let (own, main) = (ssh.join(FILE), ssh.join("config"));
@@ -69,7 +69,7 @@ fn install(home: &Path, text: &str, is_dry: bool) -> Result<String, InstallError
         return Ok(format!("write {own_name}:\n{text}{line}Nothing was changed.\n"));
     }
     let mut report = String::new();
-    // What is included has to be there first.
+    // The included file must exist first.
     if existing(&own)? != text.as_bytes() {
         write(&own, text.as_bytes())?;
         report += &format!("{own_name} is written.\n");
@@ -81,8 +81,8 @@ fn install(home: &Path, text: &str, is_dry: bool) -> Result<String, InstallError
     Ok(if report.is_empty() { format!("{own_name} is up to date.\n") } else { report })
 }
 
-/// Returns what a file holds: nothing if it is not there. One that cannot be read is not taken for
-/// an empty one, for it would be written over.
+/// Returns the content of a file, empty if it does not exist. An unreadable file is an error, not
+/// empty: it would be overwritten.
 fn existing(path: &Path) -> Result<Vec<u8>, InstallError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -90,9 +90,9 @@ fn existing(path: &Path) -> Result<Vec<u8>, InstallError> {
     }
 }
 
-/// Writes it whole, for its owner alone. A link stays one: what it leads to is written.
+/// Writes the file atomically, for its owner alone. A symbolic link stays: its target is written.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
-    let written = behind_links(path).and_then(|target| {
+    let written = resolve_links(path).and_then(|target| {
         let parent = target.parent().unwrap_or(Path::new("."));
         Folder::make(parent, 0o700)?;
         folder::keep(&target, bytes)
@@ -100,8 +100,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), InstallError> {
     written.map_err(|error| InstallError::File { path: path.to_owned(), error })
 }
 
-/// Returns the file with the line before all others: after the first `Host` it would count for that
-/// host alone.
+/// Returns the file with the line at its top: after the first `Host` it would apply to that host
+/// alone.
 fn with_line(old: &[u8]) -> Vec<u8> {
     let mut new = format!("Include {FILE}\n").into_bytes();
     if !old.is_empty() {
@@ -146,7 +146,7 @@ mod tests {
     const HOSTS: &str = "Host rpi1\n    HostName 192.168.50.11\n";
 
     #[test]
-    fn what_was_there_stays_and_a_second_time_changes_nothing() {
+    fn other_lines_stay_and_a_second_run_changes_nothing() {
         let held = tempfile::tempdir().unwrap();
         let (home, ssh) = (held.path(), held.path().join(".ssh"));
         fs::create_dir(&ssh).unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_includes_it_already_is_enough() {
+    fn an_existing_include_is_recognized() {
         let ssh = Path::new("/home/x/.ssh");
         for line in [
             "Include config.d/*",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_written_over() {
+    fn an_unreadable_file_is_not_overwritten() {
         let held = tempfile::tempdir().unwrap();
         fs::create_dir_all(held.path().join(".ssh/config")).unwrap();
         let error = install(held.path(), HOSTS, false).unwrap_err();

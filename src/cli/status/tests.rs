@@ -54,7 +54,7 @@ led       absent
     assert_eq!(page(snapshot(), false), wanted);
 }
 
-/// A terminal of 80 columns breaks no row, with whatever alert; the age is what is left out first.
+/// No row is broken on a terminal of 80 columns, with any alert; the age is left out first.
 #[test]
 fn no_row_is_wider_than_the_terminal() {
     let mut status = snapshot();
@@ -84,7 +84,7 @@ fn no_row_is_wider_than_the_terminal() {
 }
 
 #[test]
-fn what_is_not_so_is_not_reported() {
+fn absent_facts_are_not_printed() {
     let mut status = snapshot();
     status["uplinks"][0]["addresses"] = json!(["10.99.0.126/24"]);
     status["panel"]["lcd"]["errors"] = 0.into();
@@ -104,14 +104,14 @@ fn colours_are_only_where_they_are_wanted() {
 }
 
 #[test]
-fn names_cannot_steer_the_terminal() {
+fn escape_sequences_in_names_are_not_printed() {
     let mut hostile = snapshot();
     hostile["nodes"][0]["name"] = "evil\u{1b}[2J".into();
     assert!(!page(hostile, false).contains('\x1b'));
 }
 
 #[test]
-fn the_exit_code_is_how_bad_it_is() {
+fn the_exit_code_is_that_of_the_severity() {
     for (severity, code) in [("ok", 0), ("notice", 0), ("warning", 1), ("fault", 2), ("doom", 2)] {
         let mut status = snapshot();
         status["severity"] = severity.into();

@@ -1,4 +1,4 @@
-//! The status as users read it.
+//! The status as text for users.
 
 use std::fmt::Display;
 
@@ -9,8 +9,8 @@ use crate::api::status::{
     Gateway, Host, NodeHealth, Overlap, Panel as PanelStatus, Shutdown, Snapshot, Uplink,
 };
 
-/// Bounds the nodes that are listed; of more, those that are not up come first.
-const MOST_NODES: usize = 40;
+/// Limit on listed nodes; of more, those that are not up come first.
+const MAX_NODES: usize = 40;
 
 const ROUTED: &str = "the venue uses the cluster's subnet: both work";
 const RENUMBERED: &str = "the venue uses the cluster's subnet: the cluster has moved to another";
@@ -23,24 +23,24 @@ const BLUE: &str = "\x1b[34m";
 const AMBER: &str = "\x1b[33m";
 const RED: &str = "\x1b[31m";
 
-/// Width of the column of names, with the space behind it.
+/// Width of the column of names, with the blank after it.
 const INDENT: usize = 10;
-/// A terminal that is narrower is treated as this wide.
-const NARROWEST: usize = 40;
+/// A narrower terminal is treated as this wide.
+const MIN_COLUMNS: usize = 40;
 
 /// Text that may be coloured.
 struct Page {
     text: String,
     colours: bool,
-    /// no row is wider; `None`: as wide as it is
+    /// Longest row; `None`: unlimited.
     columns: Option<usize>,
 }
 
 impl Page {
-    /// Returns one row: a name, and what there is to report of it. Where it is too wide for the
-    /// terminal its age is left out first ("for 12 s"), then it goes on below.
+    /// Adds a row: a name, and its parts. If it is too wide for the terminal, its age ("for 12 s")
+    /// is left out, and then it is wrapped.
     fn row(&mut self, name: &str, parts: &[String]) {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.max(NARROWEST) - INDENT);
+        let room = self.columns.map_or(usize::MAX, |columns| columns.max(MIN_COLUMNS) - INDENT);
         let mut parts: Vec<&str> =
             parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
         let needed = |parts: &[&str]| parts.iter().map(|part| width(part) + 2).sum::<usize>();
@@ -51,7 +51,7 @@ impl Page {
         for part in parts {
             let last = lines.last().map_or(0, |line| width(line));
             if last > 0 && last + 2 + width(part) <= room {
-                add(&mut lines, "  ", part);
+                append(&mut lines, "  ", part);
                 continue;
             }
             if last > 0 {
@@ -62,7 +62,7 @@ impl Page {
                 if last > 0 && last + width(word.trim_end()) > room {
                     lines.push(String::new());
                 }
-                add(&mut lines, "", word);
+                append(&mut lines, "", word);
             }
         }
         for (number, line) in lines.iter().enumerate() {
@@ -81,7 +81,7 @@ impl Page {
         }
     }
 
-    /// Returns a word in the colour of how well it is.
+    /// Returns a word in the colour of its severity.
     fn word(&self, word: &str) -> String {
         let colour = match word {
             "ok" | "online" | "up" | "yes" | "serving" => GREEN,
@@ -94,14 +94,14 @@ impl Page {
     }
 }
 
-fn add(lines: &mut [String], between: &str, text: &str) {
+fn append(lines: &mut [String], between: &str, text: &str) {
     if let Some(line) = lines.last_mut() {
         line.push_str(between);
         line.push_str(text);
     }
 }
 
-/// Returns a text without the sequences that colour it.
+/// Returns a text without colour sequences.
 pub(super) fn plain(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -109,7 +109,7 @@ pub(super) fn plain(text: &str) -> String {
         + &parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect::<String>()
 }
 
-/// Returns how many columns a text takes.
+/// Returns the width of a text, in columns.
 pub(super) fn width(text: &str) -> usize {
     plain(text).chars().count()
 }
@@ -141,7 +141,7 @@ pub fn page(status: &Snapshot, colours: bool, columns: Option<usize>) -> String 
     page.text
 }
 
-/// Returns how far the shutdown of the nodes is.
+/// Adds the progress of a shutdown of the nodes.
 fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     let parts = [
         format!("{} still up", shutdown.waiting_total),
@@ -152,7 +152,7 @@ fn shutdown(page: &mut Page, shutdown: &Shutdown) {
     page.row("shutdown", &parts);
 }
 
-/// Returns what the machine reports of itself.
+/// Adds the vitals of the head.
 fn host(page: &mut Page, host: &Host) {
     let parts = [
         between("", host.temperature_c, " degrees"),
@@ -228,7 +228,7 @@ fn gateway(page: &mut Page, gateway: &Gateway) {
     }
 }
 
-/// Writes how often something was done: "rules written once".
+/// Formats how often something was done: "rules written once".
 fn times(what: &str, times: u64) -> String {
     match times {
         0 => String::new(),
@@ -237,7 +237,7 @@ fn times(what: &str, times: u64) -> String {
     }
 }
 
-/// Says that IPv6 is not forwarded, where an uplink has it.
+/// Adds that IPv6 is not forwarded, if an uplink has it.
 fn ipv6(page: &mut Page, status: &Snapshot) {
     let is_ipv6 = |address: &IpNet| matches!(address, IpNet::V6(_));
     let there = status.uplinks.iter().any(|uplink| uplink.addresses.iter().flatten().any(is_ipv6));
@@ -259,10 +259,10 @@ fn nodes(page: &mut Page, status: &Snapshot) {
     );
     let mut nodes: Vec<_> = status.nodes.iter().collect();
     let total = nodes.len();
-    if total > MOST_NODES {
+    if total > MAX_NODES {
         nodes.sort_by_key(|node| node.health == NodeHealth::Up);
     }
-    nodes.truncate(MOST_NODES);
+    nodes.truncate(MAX_NODES);
     let width = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
     for node in nodes {
         let health = node.health.to_string();
@@ -284,8 +284,8 @@ fn nodes(page: &mut Page, status: &Snapshot) {
             ],
         );
     }
-    if total > MOST_NODES {
-        page.row("", &[format!("and {} more (--json has them all)", total - MOST_NODES)]);
+    if total > MAX_NODES {
+        page.row("", &[format!("and {} more (--json has them all)", total - MAX_NODES)]);
     }
 }
 
@@ -312,12 +312,12 @@ fn panel(page: &mut Page, panel: &PanelStatus) {
     );
 }
 
-/// Returns the value between two texts; nothing of a value that is not known.
+/// Formats a value between two texts; empty without a value.
 fn between(before: &str, value: Option<impl Display>, after: &str) -> String {
     value.map(|value| format!("{before}{value}{after}")).unwrap_or_default()
 }
 
-/// Writes an age: `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
+/// Formats an age: `42 s`, `7 min`, `3 h 5 min`, `12 d 4 h`.
 pub fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
@@ -328,7 +328,7 @@ pub fn age(seconds: u64) -> String {
     }
 }
 
-/// Writes a round trip: `310 µs`, `4.2 ms`.
+/// Formats a round-trip time: `310 µs`, `4.2 ms`.
 pub fn round_trip(microseconds: u64) -> String {
     match microseconds {
         0..=999 => format!("{microseconds} µs"),

@@ -1,4 +1,4 @@
-//! Boards as data: which bus, expander, LED and ports a board has. One file each in `boards/`.
+//! Board definitions: which bus, expander, LED and ports a board has. One file each in `boards/`.
 
 mod parse;
 #[cfg(test)]
@@ -8,22 +8,23 @@ use std::fmt;
 
 use bramblegate_panel::{Charset, Geometry};
 
+use crate::GpioPins;
 use crate::fault::Fault;
 
 /// The boards of the source tree's `boards/` folder: (name, TOML text), listed by `build.rs`.
 static BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
-/// The board for machines that no other one fits.
+/// The board for machines that match no other.
 pub const FALLBACK: &str = "generic-pc";
 
 /// One kind of head node; every value is a default that the settings may override.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Board {
-    /// the file's name without `.toml`
+    /// The file's name without `.toml`.
     pub name: String,
-    /// for users: "Raspberry Pi 4 Model B"
+    /// For users: "Raspberry Pi 4 Model B".
     pub description: String,
-    /// device-tree `compatible` strings that choose this board for `board = "auto"`
+    /// Device-tree `compatible` strings that choose this board for `board = "auto"`.
     pub compatible: Vec<String>,
     pub lcd: BoardLcd,
     pub gpio: Option<BoardGpio>,
@@ -31,61 +32,49 @@ pub struct Board {
     pub ports: BoardPorts,
 }
 
-/// `[lcd]` of a board
+/// `[lcd]` of a board.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoardLcd {
-    /// as `lcd.bus` in the settings
+    /// As `lcd.bus` in the settings.
     pub bus: String,
-    /// of the expander, 7 bits
+    /// I²C address of the expander, 7 bits.
     pub address: u8,
-    /// a name known to [`bramblegate_panel::Wiring::named`]
+    /// A name that [`bramblegate_panel::Wiring::named`] accepts.
     pub wiring: String,
     pub size: Geometry,
     pub charset: Charset,
 }
 
-/// `[gpio]` of a board: the display's pins where no expander is between
+/// `[gpio]` of a board: the pins of a display that is connected without an expander.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoardGpio {
-    /// label of the GPIO chip: numbers move between kernels, labels do not
+    /// Label of the GPIO chip. Its number may change with the kernel, its label does not.
     pub chip: String,
-    pub pins: BoardPins,
+    pub pins: GpioPins,
 }
 
-/// Line offsets on the GPIO chip (BCM numbers on a Raspberry Pi).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoardPins {
-    pub rs: u32,
-    pub e: u32,
-    pub d4: u32,
-    pub d5: u32,
-    pub d6: u32,
-    pub d7: u32,
-    pub backlight: Option<u32>,
-}
-
-/// `[led]` of a board
+/// `[led]` of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoardLed {
-    /// as `led.device` in the settings
+    /// As `led.device` in the settings.
     pub device: String,
-    /// the kernel LED (`/sys/class/leds/NAME`) that `auto` falls back to
+    /// The kernel LED (`/sys/class/leds/NAME`) that `auto` falls back to.
     pub kernel: Option<String>,
 }
 
-/// `[ports]` of a board: name patterns in order of preference, which `detect` proposes
+/// `[ports]` of a board: name patterns in order of preference, which `detect` proposes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BoardPorts {
     pub cluster: Vec<String>,
     pub uplinks: Vec<String>,
 }
 
-/// Why there is no such board.
+/// Why a board cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BoardError {
-    /// the name is not known; `known` is in byte order
+    /// No board has this name; `known` is sorted by bytes.
     Unknown { name: String, known: Vec<String> },
-    /// the file of that name is not right
+    /// The board's file has errors.
     Invalid { name: String, faults: Vec<Fault> },
 }
 
@@ -99,7 +88,7 @@ impl fmt::Display for BoardError {
 }
 
 impl BoardError {
-    /// Returns what would be right.
+    /// Returns the remedy.
     pub fn help(&self) -> String {
         match self {
             Self::Unknown { known, .. } => format!("known are \"auto\", {}", quoted(known)),
@@ -120,11 +109,11 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The boards that can be named: those built in and those of the machine's administrator.
+/// The available boards: the built-in ones and those of the machine's administrator.
 #[derive(Debug, Clone, Default)]
 pub struct Boards {
-    /// (name, TOML text) read from `/etc/bramblegate/boards` and `/usr/share/bramblegate/boards`;
-    /// the first of a name wins, and wins over the one built in
+    /// (name, TOML text) from `/etc/bramblegate/boards` and `/usr/share/bramblegate/boards`. The
+    /// first of a name wins, also over the built-in one.
     pub extra: Vec<(String, String)>,
 }
 
@@ -145,7 +134,7 @@ impl Boards {
     /// Returns the board of that name.
     ///
     /// # Errors
-    /// The name is unknown, or the board's file is not right.
+    /// The name is unknown, or the board's file has errors.
     pub fn named(&self, name: &str) -> Result<Board, BoardError> {
         let (_, text) = self
             .texts()
@@ -156,7 +145,7 @@ impl Boards {
 
     /// Returns the name of the board that fits a device tree's `compatible` property (strings, each
     /// ended by NUL, the most specific first; `/proc/device-tree/compatible`). The most specific
-    /// string that a board knows wins. Boards whose file is not right are passed over.
+    /// string that some board lists decides. Boards whose file has errors are skipped.
     pub fn detect(&self, compatible: &[u8]) -> Option<String> {
         let boards: Vec<Board> =
             self.names().iter().filter_map(|name| self.named(name).ok()).collect();
@@ -170,8 +159,8 @@ impl Boards {
             .map(|board| board.name.clone())
     }
 
-    /// Returns the board for `board = NAME` in the settings, where "auto" asks the device tree and
-    /// falls back to [`FALLBACK`].
+    /// Returns the board for `board = NAME` in the settings. "auto" is the board of the device
+    /// tree, or [`FALLBACK`].
     ///
     /// # Errors
     /// As [`Boards::named`].

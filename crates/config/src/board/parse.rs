@@ -1,11 +1,12 @@
-//! A board's TOML text, read strictly: an unknown key is a fault.
+//! Parses a board's TOML file strictly: an unknown key is an error.
 
 use toml_span::de_helpers::TableHelper;
 use toml_span::value::Value;
 use toml_span::{DeserError, Deserialize, Error, ErrorKind, Span};
 
-use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPins, BoardPorts};
-use crate::fault::{Complaint, Fault};
+use super::{Board, BoardError, BoardGpio, BoardLcd, BoardLed, BoardPorts};
+use crate::GpioPins;
+use crate::fault::{Fault, ValueError};
 use crate::lines::Lines;
 use crate::syntax;
 use bramblegate_panel::{Charset, Geometry, Wiring};
@@ -28,68 +29,67 @@ impl Board {
         let file = toml_span::parse(text)
             .map_err(DeserError::from)
             .and_then(|mut value| File::deserialize(&mut value))
-            .map_err(|errors| invalid(name, text, &errors))?;
+            .map_err(|errors| invalid_board(name, text, &errors))?;
         let File { description, compatible, lcd, gpio, led, ports } = file;
         Ok(Self { name: name.to_owned(), description, compatible, lcd, gpio, led, ports })
     }
 }
 
-fn invalid(name: &str, text: &str, errors: &DeserError) -> BoardError {
+fn invalid_board(name: &str, text: &str, errors: &DeserError) -> BoardError {
     let lines = Lines::new(text);
-    let complaints = errors.errors.iter().flat_map(|error| complaints(error, &lines));
-    let faults = complaints.map(|(offset, complaint)| {
+    let found = errors.errors.iter().flat_map(|error| value_errors(error, &lines));
+    let faults = found.map(|(offset, ValueError { message, remedy })| {
         let (line, column) = lines.position(offset);
-        let Complaint { wrong: message, right: remedy } = complaint;
         Fault { file: format!("{name}.toml"), line, column, message, remedy }
     });
     BoardError::Invalid { name: name.to_owned(), faults: faults.collect() }
 }
 
-/// Returns what one error of the parser complains of, each with its offset.
-fn complaints(error: &Error, lines: &Lines<'_>) -> Vec<(usize, Complaint)> {
+/// Converts one error of the parser into messages with remedies, each with its offset.
+fn value_errors(error: &Error, lines: &Lines<'_>) -> Vec<(usize, ValueError)> {
     let at = error.span.start;
     match &error.kind {
         ErrorKind::UnexpectedKeys { keys, expected } => {
-            let right = format!("known are {}", expected.join(", "));
+            let remedy = format!("known are {}", expected.join(", "));
             let unknown = |(key, span): &(String, Span)| {
-                (span.start, Complaint::new(format!("unknown key {key:?}"), right.as_str()))
+                (span.start, ValueError::new(format!("unknown key {key:?}"), remedy.as_str()))
             };
             keys.iter().map(unknown).collect()
         }
         ErrorKind::Custom(text) => {
-            let (wrong, right) = text.split_once(BETWEEN).unwrap_or((text, INCOMPLETE));
-            vec![(at, Complaint::new(wrong, right))]
+            let (message, remedy) = text.split_once(SEPARATOR).unwrap_or((text, INCOMPLETE));
+            vec![(at, ValueError::new(message, remedy))]
         }
         ErrorKind::MissingField(key) => {
-            vec![(at, Complaint::new(format!("\"{key}\" is missing"), INCOMPLETE))]
+            vec![(at, ValueError::new(format!("\"{key}\" is missing"), INCOMPLETE))]
         }
         ErrorKind::Wanted { expected, found } => {
-            let wrong = format!("this is of the type {found}");
-            vec![(at, Complaint::new(wrong, format!("the type has to be: {expected}")))]
+            let message = format!("this is of the type {found}");
+            vec![(at, ValueError::new(message, format!("the type has to be: {expected}")))]
         }
-        _ => vec![syntax::complaint(error, lines)],
+        _ => vec![syntax::value_error(error, lines)],
     }
 }
 
-/// Between what is wrong and what would be right, in the one text that the parser keeps.
-const BETWEEN: char = '\n';
+/// Separates message and remedy in the one text that the parser keeps for an error.
+const SEPARATOR: char = '\n';
 const INCOMPLETE: &str = "add it, as the boards that are shipped have it";
 
-/// Notes what is wrong, and what would be right; nothing takes the value's place.
-fn complain<T>(table: &mut TableHelper<'_>, span: Span, wrong: &str, right: &str) -> Option<T> {
-    let kind = ErrorKind::Custom(format!("{wrong}{BETWEEN}{right}").into());
+/// Records an error and its remedy; returns `None` in place of the value.
+fn report<T>(table: &mut TableHelper<'_>, span: Span, message: &str, remedy: &str) -> Option<T> {
+    let kind = ErrorKind::Custom(format!("{message}{SEPARATOR}{remedy}").into());
     table.errors.push(Error { kind, span, line_info: None });
     None
 }
 
-fn custom(span: Span, message: String) -> DeserError {
+fn custom_error(span: Span, message: String) -> DeserError {
     DeserError::from(Error { kind: ErrorKind::Custom(message.into()), span, line_info: None })
 }
 
-/// Ends a table: the value if there was no error, else all errors.
+/// Finishes a table: returns the value, or all errors of the table.
 fn finish<T>(table: TableHelper<'_>, value: Option<T>) -> Result<T, DeserError> {
     table.finalize(None)?;
-    value.ok_or_else(|| custom(Span::default(), "incomplete".to_owned()))
+    value.ok_or_else(|| custom_error(Span::default(), "incomplete".to_owned()))
 }
 
 impl<'de> Deserialize<'de> for File {
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for BoardLcd {
         let charset = table.required_s::<String>("charset");
         let address = address.ok().and_then(|address| match address.value {
             0x20..=0x27 | 0x38..=0x3f => Some(address.value),
-            other => complain(
+            other => report(
                 &mut table,
                 address.span,
                 &format!("{other:#04x} is not an expander's address"),
@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for BoardLcd {
         });
         let wiring = wiring_name.ok().and_then(|name| match Wiring::named(&name.value) {
             Some(_) => Some(name.value),
-            None => complain(
+            None => report(
                 &mut table,
                 name.span,
                 &format!("unknown wiring {:?}", name.value),
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for BoardLcd {
         });
         let size = size.ok().and_then(|size| match size.value.parse::<Geometry>() {
             Ok(geometry) => Some(geometry),
-            Err(()) => complain(
+            Err(()) => report(
                 &mut table,
                 size.span,
                 &format!("{:?} is not the size of a display", size.value),
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for BoardLcd {
         let charset = charset.ok().and_then(|charset| match charset.value.as_str() {
             "A00" => Some(Charset::A00),
             "A02" => Some(Charset::A02),
-            other => complain(
+            other => report(
                 &mut table,
                 charset.span,
                 &format!("unknown charset {other:?}"),
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for BoardGpio {
     }
 }
 
-impl<'de> Deserialize<'de> for BoardPins {
+impl<'de> Deserialize<'de> for GpioPins {
     fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
         let mut table = TableHelper::new(value)?;
         let mut pin = |name| table.required::<u32>(name).ok();

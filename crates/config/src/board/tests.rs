@@ -67,7 +67,7 @@ fn an_administrators_board_is_found_and_wins() {
 }
 
 #[test]
-fn an_unknown_board_is_answered_with_the_known_ones() {
+fn an_unknown_board_is_reported_with_the_known_ones() {
     let error = boards().named("raspberry-pie-4").unwrap_err();
     assert_eq!(error.to_string(), "there is no board \"raspberry-pie-4\"");
     let help = error.help();

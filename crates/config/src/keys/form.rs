@@ -1,5 +1,5 @@
-//! The forms of values: what a key's row takes, how it is checked when a file is read, and what is
-//! made of it afterwards.
+//! Forms of values: what a key accepts, how it is checked when a file is read, and how it is
+//! converted afterwards.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::NodeProbe;
 use crate::grammar;
 use crate::tree::{Item, Value};
 
-/// What a key takes, and the reader of its checked value.
+/// What a key accepts, and the conversion of a checked value.
 pub(super) struct Form<T> {
     pub kind: Kind,
-    /// `None` for a value that was wrong
+    /// Returns `None` for a value that was wrong.
     pub read: fn(&Item) -> Option<T>,
 }
 
 /// Declares keys in the order of the man page: `/// TEXT NAME: TYPE = "path", FORM, PRESET;`, with
-/// former paths behind the preset as `was "path"`. Each becomes a static, all together the list.
+/// former paths after the preset as `was "path"`. Each becomes a static, and the list has them all.
 macro_rules! keys {
     ($list:ident = $(
         $(#[doc = $doc:literal])+
@@ -40,76 +40,70 @@ macro_rules! keys {
     };
 }
 
-/// A text through its grammar.
+/// A value, checked and converted by `$parse`.
+macro_rules! value {
+    ($kind:ident, $check:ident, $get:ident, $form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::$kind(
+                $form,
+                $crate::keys::Check::$check(|value| $parse(value).map(drop)),
+            ),
+            read: |item| $parse(item.$get()?).ok(),
+        }
+    };
+}
+
+/// A list of values, each checked and converted by `$parse`.
+macro_rules! values {
+    ($check:ident, $get:ident, $form:expr, $parse:path) => {
+        $crate::keys::form::Form {
+            kind: $crate::keys::Kind::List {
+                form: $form,
+                empty: true,
+                off: false,
+                check: $crate::keys::Check::$check(|value| $parse(value).map(drop)),
+            },
+            read: |item| item.list()?.iter().map(|item| $parse(item.$get()?).ok()).collect(),
+        }
+    };
+}
+
+/// A text.
 macro_rules! text {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Value(
-                $form,
-                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            ),
-            read: |item| $parse(item.text()?).ok(),
-        }
+        $crate::keys::form::value!(Value, Text, text, $form, $parse)
     };
 }
 
-/// A text or an integer through its grammar.
+/// A text or an integer.
 macro_rules! scalar {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Value(
-                $form,
-                $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
-            ),
-            read: |item| $parse(item.scalar()?).ok(),
-        }
+        $crate::keys::form::value!(Value, Scalar, scalar, $form, $parse)
     };
 }
 
-/// "FIRST-LAST" through its grammar.
+/// "FIRST-LAST".
 macro_rules! pair {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::Pair(
-                $form,
-                $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            ),
-            read: |item| $parse(item.text()?).ok(),
-        }
+        $crate::keys::form::value!(Pair, Text, text, $form, $parse)
     };
 }
 
-/// A list of texts, each through its grammar.
+/// A list of texts.
 macro_rules! texts {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::List {
-                form: $form,
-                empty: true,
-                off: false,
-                check: $crate::keys::Check::Text(|text| $parse(text).map(drop)),
-            },
-            read: |item| item.list()?.iter().map(|item| $parse(item.text()?).ok()).collect(),
-        }
+        $crate::keys::form::values!(Text, text, $form, $parse)
     };
 }
 
-/// A list of texts and integers, each through its grammar.
+/// A list of texts and integers.
 macro_rules! scalars {
     ($form:expr, $parse:path) => {
-        $crate::keys::form::Form {
-            kind: $crate::keys::Kind::List {
-                form: $form,
-                empty: true,
-                off: false,
-                check: $crate::keys::Check::Scalar(|value| $parse(value).map(drop)),
-            },
-            read: |item| item.list()?.iter().map(|item| $parse(item.scalar()?).ok()).collect(),
-        }
+        $crate::keys::form::values!(Scalar, scalar, $form, $parse)
     };
 }
 
-/// One of these words, and what each means.
+/// One of these words, each with its value.
 macro_rules! choice {
     ($($word:literal => $value:expr),+) => {
         $crate::keys::form::Form {
@@ -122,22 +116,22 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, keys, pair, scalar, scalars, text, texts};
+pub(super) use {choice, keys, pair, scalar, scalars, text, texts, value, values};
 
 impl<T> Form<T> {
-    /// Takes an empty list no more.
+    /// Rejects an empty list.
     pub const fn not_empty(self) -> Self {
         let Kind::List { form, off, check, .. } = self.kind else { return self };
         Self { kind: Kind::List { form, empty: false, off, check }, ..self }
     }
 
-    /// Takes "off" as the empty list.
+    /// Accepts "off" as the empty list.
     pub const fn or_off(self) -> Self {
         let Kind::List { form, empty, check, .. } = self.kind else { return self };
         Self { kind: Kind::List { form, empty, off: true, check }, ..self }
     }
 
-    /// Names what an integer counts.
+    /// Sets the unit of an integer.
     pub const fn of(self, of: &'static str) -> Self {
         let Kind::Integer { min, max, .. } = self.kind else { return self };
         Self { kind: Kind::Integer { min, max, of }, ..self }
@@ -152,10 +146,10 @@ pub(super) const BOOL: Form<bool> = Form {
     },
 };
 
-/// A line of a GPIO chip.
+/// The line offset of a GPIO chip.
 pub(super) const PIN: Form<u32> = integer(0, 511);
 
-/// What nodes can be asked.
+/// The probes of a node.
 pub(super) const PROBES: Form<Vec<NodeProbe>> =
     texts!("\"icmp\", \"arp\", \"tcp:22\", \"http://:80/healthz\" or \"off\"", grammar::node_probe)
         .or_off();
@@ -198,9 +192,9 @@ pub(super) const fn milliseconds(milliseconds: u64) -> Duration {
 
 pub(super) const PORT: &str =
     "a name such as \"eth1\", a glob such as \"usb*\", or \"mac:aa:bb:cc:dd:ee:ff\"";
-/// A share from which something is reported.
+/// A threshold in percent.
 pub(super) const SHARE_OR_OFF: &str = "a share such as \"10%\", or \"off\"";
-/// How many of the nodes.
+/// A threshold on the number of nodes.
 pub(super) const COUNT_OR_SHARE: &str = "a count of nodes such as 3, or a share such as \"80%\"";
-/// Seconds of a day.
+/// Seconds in a day.
 pub(super) const DAY: u64 = 86_400;

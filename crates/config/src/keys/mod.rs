@@ -1,6 +1,6 @@
-//! The one table of settings. A key is declared once, with its path, type, bounds, default and
-//! text: the reader of files checks by it, the checks of the whole read their values through it,
-//! the man page and the list of known keys come from it.
+//! The key table: it declares each setting once, with path, type, bounds, default and text. Files
+//! are checked against it, validation reads its values through it, and the man page and the
+//! suggestions are made from it.
 
 mod form;
 mod network;
@@ -11,7 +11,7 @@ mod web;
 
 use std::time::Duration;
 
-use super::fault::{Complaint, Origin};
+use super::fault::{Origin, ValueError};
 use super::grammar;
 use super::tree::{Item, Scalar, Table};
 use form::Form;
@@ -36,13 +36,13 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 /// One key that the settings may hold.
 #[derive(Debug)]
 pub struct Key {
-    /// dotted: `uplink.probe`; keys of `[[node]]` begin with `node.`
+    /// Dotted path such as `uplink.allow`; keys of `[[node]]` begin with `node.`.
     pub path: &'static str,
     pub kind: Kind,
     pub default: Preset,
-    /// dotted paths of former names, which are read for good
+    /// Dotted paths of former names, which stay valid.
     pub was: &'static [&'static str],
-    /// for the man page; one or two sentences
+    /// Text for the man page.
     pub doc: &'static str,
 }
 
@@ -52,7 +52,7 @@ impl Key {
         self.path.rsplit('.').next().unwrap_or(self.path)
     }
 
-    /// Returns where the value stands in one of the tables of an array, else where that stands.
+    /// Returns the position of the value in one table of an array, or of the table if it has none.
     pub(super) fn place(&self, table: &Table) -> Origin {
         table.get(self.name()).map_or(table.at, |item| item.at)
     }
@@ -65,8 +65,8 @@ pub(crate) struct Typed<T> {
 }
 
 impl<T> Typed<T> {
-    /// Makes a row; `doc` as `concat!` makes it of the lines of a doc comment, each with the blank
-    /// behind its slashes.
+    /// Declares a key; `doc` is the lines of a doc comment as `concat!` joins them, each with a
+    /// leading blank.
     const fn new(
         path: &'static str,
         form: Form<T>,
@@ -84,12 +84,12 @@ impl<T> Typed<T> {
         Self { key: Key { path, kind: form.kind, default, was, doc }, read: form.read }
     }
 
-    /// Returns the value in the whole tree. `None`: there is none, or it was wrong.
+    /// Returns the value from the whole tree; `None` if it is missing or was wrong.
     pub(super) fn get(&self, tree: &Table) -> Option<T> {
         (self.read)(tree.get(self.key.path)?)
     }
 
-    /// Returns the value in one of the tables of an array, as `[[node]]`.
+    /// Returns the value from one table of an array such as `[[node]]`.
     pub(super) fn of(&self, table: &Table) -> Option<T> {
         (self.read)(table.get(self.key.name())?)
     }
@@ -106,29 +106,29 @@ impl<T> std::ops::Deref for Typed<T> {
 /// Where a key's value comes from when it is not set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Preset {
-    /// must be set
+    /// Must be set.
     Required,
-    /// this TOML value
+    /// This TOML value.
     Toml(&'static str),
-    /// the board's value
+    /// The board's value.
     Board,
-    /// this TOML text, where its table is there
+    /// This text, if the key's table is present.
     WithTable(&'static str),
-    /// worked out from other settings, or nothing; in words
+    /// Derived from other settings, or none; in words.
     Words(&'static str),
 }
 
 /// Checks one value when its file is read.
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
-    /// a text
-    Text(fn(&str) -> Result<(), Complaint>),
-    /// a text or an integer
-    Scalar(fn(Scalar<'_>) -> Result<(), Complaint>),
+    /// A text.
+    Text(fn(&str) -> Result<(), ValueError>),
+    /// A text or an integer.
+    Scalar(fn(Scalar<'_>) -> Result<(), ValueError>),
 }
 
 impl Check {
-    pub(super) fn text(&self, text: &str) -> Result<(), Complaint> {
+    pub(super) fn text(&self, text: &str) -> Result<(), ValueError> {
         match self {
             Self::Text(check) => check(text),
             Self::Scalar(check) => check(Scalar::Text(text)),
@@ -140,26 +140,26 @@ impl Check {
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Bool,
-    /// both inclusive; `of`: what is counted, as in "number of °C"
+    /// Inclusive bounds; `of` is the unit, as in "number of °C".
     Integer {
         min: i64,
         max: i64,
         of: &'static str,
     },
-    /// both inclusive
+    /// Inclusive bounds.
     Number(f64, f64),
-    /// both inclusive
+    /// Inclusive bounds.
     Duration(Duration, Duration),
     Choice(&'static [&'static str]),
-    /// a single value in this form
+    /// A single value in this form.
     Value(&'static str, Check),
-    /// "FIRST-LAST" in this form, or an array of the two
+    /// "FIRST-LAST" in this form, or an array of the two.
     Pair(&'static str, Check),
-    /// an array of values in this form; one that stands alone is an array of one
+    /// An array of values in this form; a single value is an array of one.
     List {
         form: &'static str,
         empty: bool,
-        /// "off" is the empty array
+        /// "off" is the empty array.
         off: bool,
         check: Check,
     },
@@ -192,12 +192,13 @@ impl Kind {
     }
 }
 
-/// Tables that stand more than once, each with the key by which it is known.
+/// Arrays of tables, each with the key that identifies an element.
 pub(super) const ARRAYS: &[(&str, &str)] =
     &[("node", "name"), ("group", "name"), ("forward", "listen"), ("share", "name")];
 
-/// Returns the key by which a table of this array is known; `None`: there is no such array.
-pub(super) fn known_by(array: &str) -> Option<&'static str> {
+/// Returns the key that identifies an element of this array of tables; `None` if there is no such
+/// array.
+pub(super) fn identity_key(array: &str) -> Option<&'static str> {
     ARRAYS.iter().find(|(name, _)| *name == array).map(|(_, key)| *key)
 }
 
@@ -206,28 +207,28 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
 }
 
-/// Returns the key that was formerly at that path, with the path as the table has it.
+/// Returns the key with this former path, and the path as the table has it.
 pub(super) fn find_former(path: &str) -> Option<(&'static Key, &'static str)> {
     all().find_map(|key| key.was.iter().find(|was| **was == path).map(|was| (key, *was)))
 }
 
-/// Returns whether there is a table of that path, or formerly was.
+/// Returns whether a table has, or had, this path.
 pub(super) fn is_table(path: &str) -> bool {
     let within = |key: &str| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     all().any(|key| within(key.path) || key.was.iter().any(|was| within(was)))
 }
 
 /// Returns the key that switches a table on and off.
-pub(super) fn switch_of(table: &str) -> Option<&'static Key> {
+pub(super) fn enabled_key(table: &str) -> Option<&'static Key> {
     find(&format!("{table}.enabled"))
 }
 
-/// Returns the key of a table that a text in the table's place stands for.
-pub(super) fn mode_of(table: &str) -> Option<&'static Key> {
+/// Returns the key that a text in place of the table sets.
+pub(super) fn mode_key(table: &str) -> Option<&'static Key> {
     find(&format!("{table}.mode"))
 }
 
-/// Names that may stand directly in a table (`""` is the whole file): keys and tables.
+/// Returns the names of keys and tables directly in a table (`""` is the whole file).
 pub(super) fn names_in(table: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
     for key in all() {

@@ -1,5 +1,5 @@
-//! Keys of the status page and its metrics: the program bramblegate-web reads them; the daemon
-//! those that say at which ports it is.
+//! Keys of the status page and its metrics. The program bramblegate-web reads them; the daemon
+//! reads those for the ports of the page.
 
 use std::path::PathBuf;
 

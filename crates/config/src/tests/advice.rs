@@ -1,10 +1,9 @@
-//! Advice is right when followed: every value that a help line shows is accepted in place of the
-//! wrong one.
+//! Remedies are valid: every value that a help line shows is accepted in place of the wrong one.
 
 use super::*;
 use crate::keys::{Key, Kind};
 
-/// Values that are wrong for most keys, each in its own way.
+/// Values that are wrong for most keys, each in another way.
 const WRONG: [&str; 33] = [
     "true",
     "-1",
@@ -41,7 +40,7 @@ const WRONG: [&str; 33] = [
     "\"sysfs:../x\"",
 ];
 
-/// A whole file with this value for the key, in a table that needs nothing else.
+/// Returns a file with this value for the key, in a table that needs nothing else.
 fn file(key: &Key, value: &str) -> String {
     let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
     let others = match (table, name) {
@@ -62,7 +61,7 @@ fn file(key: &Key, value: &str) -> String {
     format!("{ports}{others}{name} = {value}\n")
 }
 
-/// What is wrong with the key's own value.
+/// Returns the faults about the key's own value.
 fn about(key: &Key, text: &str) -> Vec<Fault> {
     let faults = load(&[("t", text)], &board()).err().unwrap_or_default();
     let prefix = format!("{}: ", key.path);
@@ -98,13 +97,13 @@ fn examples(remedy: &str) -> Vec<String> {
     found
 }
 
-/// Standing for what only the user knows.
+/// Returns whether an example is a placeholder for a value that only the user knows.
 fn is_placeholder(example: &str) -> bool {
     example.contains("SERIAL") || example.contains("NAME")
 }
 
 #[test]
-fn what_a_help_line_shows_is_accepted() {
+fn values_in_help_lines_are_accepted() {
     let (mut messages, mut applied) = (0, 0);
     for key in keys::all() {
         for value in WRONG {
@@ -132,9 +131,9 @@ fn what_a_help_line_shows_is_accepted() {
     assert!(applied > messages, "{applied} examples of {messages} messages");
 }
 
-/// A message is English: articles, and none of the words of a translation.
+/// Messages keep to English articles, and avoid literal translations.
 #[test]
-fn messages_keep_to_the_words_of_the_house() {
+fn messages_keep_to_the_vocabulary() {
     let mut seen = Vec::new();
     for key in keys::all() {
         for value in WRONG {
@@ -153,9 +152,10 @@ fn messages_keep_to_the_words_of_the_house() {
     }
 }
 
-/// Values of the files below do not go together; what the help says is written in their place.
+/// The values in each file below are inconsistent; the values in the remedy are written in their
+/// place.
 #[test]
-fn advice_about_the_whole_is_right_when_followed() {
+fn remedies_about_several_settings_are_valid() {
     let dhcp = "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n";
     for (wrong, right) in [
         ("cluster.address = \"192.168.50.0/24\"", "cluster.address = \"192.168.50.1/24\""),
@@ -196,7 +196,7 @@ fn advice_about_the_whole_is_right_when_followed() {
         let faults = bad(wrong);
         let help = faults[0].split_once('\n').unwrap().1;
         let last = right.lines().rfind(|line| !wrong.contains(line)).unwrap();
-        // What the help shows is what was written: the key with its value, or the value alone.
+        // The remedy shows the key with its value, or the value alone.
         let shown = examples(help).iter().any(|example| last.contains(example.as_str()))
             || help.contains(last);
         assert!(shown, "{help:?} does not show {last:?}");

@@ -1,4 +1,4 @@
-//! Former names of keys, which are read for good.
+//! Former names of keys, which stay valid.
 
 use super::*;
 
@@ -171,7 +171,7 @@ fn both_names_at_once_are_an_error() {
     }
 }
 
-/// A drop-in wins, by whichever name.
+/// A drop-in wins, with either name.
 #[test]
 fn a_later_file_wins_by_either_name() {
     let lease = |first: &str, second: &str| {
@@ -189,7 +189,7 @@ fn a_later_file_wins_by_either_name() {
     }
 }
 
-/// Who turns the buttons off keeps the chip for a display.
+/// Switching the buttons off keeps the chip for a display.
 #[test]
 fn buttons_that_are_off_leave_the_chip_alone() {
     let settings = good("lcd.bus = \"gpio\"\n[buttons]\nchip = \"off\"\nnext = 5\n");

@@ -51,7 +51,7 @@ fn members_and_named_groups_find_each_other() {
 }
 
 #[test]
-fn rules_that_cannot_be_are_reported_at_the_group() {
+fn impossible_rules_are_reported_at_the_group() {
     let faults = |from: &str, to: &str| bad(&ROOM.replace(from, to));
     assert!(
         faults("1-150", "1-300")[0]

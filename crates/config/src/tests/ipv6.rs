@@ -20,7 +20,7 @@ fn the_short_form_and_the_table_are_the_same() {
 }
 
 #[test]
-fn what_cannot_be_is_reported_with_what_would_be_right() {
+fn impossible_values_are_reported_with_their_remedy() {
     let one = |text: &str| {
         let faults = bad(text);
         assert_eq!(faults.len(), 1, "{text}: {faults:?}");

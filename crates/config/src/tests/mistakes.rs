@@ -1,4 +1,4 @@
-//! What newcomers write, and what they read then.
+//! Common mistakes of new users, and the messages for them.
 
 use super::*;
 
@@ -152,7 +152,7 @@ const MISTAKES: &[(&str, [&str; 2])] = &[
 ];
 
 #[test]
-fn a_mistake_is_answered_by_what_to_write() {
+fn each_mistake_gets_its_remedy() {
     for (text, expected) in MISTAKES {
         answered(text, expected);
     }
@@ -171,7 +171,7 @@ fn a_misspelt_table_is_not_missing_as_well() {
 }
 
 #[test]
-fn a_board_is_recognized_by_what_people_call_it() {
+fn a_board_is_recognized_by_its_common_names() {
     let answer = |name: &str| {
         let files = [("t", format!("{PORTS}board = \"{name}\"\n"))];
         let faults = resolve(&files, &crate::board::Boards::default(), None, None).unwrap_err();

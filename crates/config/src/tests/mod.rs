@@ -22,14 +22,14 @@ fn good(text: &str) -> Settings {
         .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
 }
 
-/// The faults of `text` under two lines that name the ports: place, what is wrong and, on a line of
-/// its own, what would be right. The whole shape is tested by the table of mistakes.
+/// Returns the faults of `text` below two lines that name the ports: position, message, and the
+/// remedy on a line of its own. The table of mistakes tests the whole format.
 fn bad(text: &str) -> Vec<String> {
     let faults = load(&[("t.toml", format!("{PORTS}{text}"))], &board()).expect_err(text);
     faults.iter().map(|fault| format!("{}\n{}", fault.headline(), fault.remedy)).collect()
 }
 
-/// There is just one fault, and it begins so.
+/// Asserts that there is exactly one fault, and how it begins.
 fn fault(text: &str, beginning: &str) {
     let faults = bad(text);
     assert!(
@@ -130,7 +130,7 @@ fn later_files_win_by_key_and_nodes_merge_by_name() {
 }
 
 #[test]
-fn a_fault_points_into_the_file_where_it_stands() {
+fn a_fault_points_into_its_file() {
     let main = format!("{PORTS}[health]\ninterval = \"1s\"\n");
     let faults = load(
         &[("main", main.as_str()), ("drop", "# ä\n[cluster]\ninterface = \"eth1\"\n")],
@@ -150,7 +150,7 @@ fn a_fault_points_into_the_file_where_it_stands() {
 }
 
 #[test]
-fn one_wired_port_and_one_other_need_no_words() {
+fn one_wired_port_and_one_other_need_no_settings() {
     let ports = Ports { wired: vec!["eth0".to_owned()], other: vec!["wlan0".to_owned()] };
     let merged = read(&[("t", "")], &board(), Some(&ports)).unwrap();
     assert_eq!(merged.settings.cluster.interface, PortPattern::Glob("eth0".to_owned()));
@@ -383,7 +383,7 @@ fn an_oled_by_its_size_or_its_driver() {
 }
 
 #[test]
-fn an_oled_that_cannot_be_is_reported_with_what_would_be_right() {
+fn an_impossible_oled_is_reported_with_its_remedy() {
     for (text, place, right) in [
         ("lcd.driver = \"hd44780\"\nlcd.size = \"128x64\"", "t.toml:4:12: lcd.size", "\"16x2\""),
         ("lcd.driver = \"sh1106\"\nlcd.size = \"16x2\"", "t.toml:4:12: lcd.size", "\"128x64\""),
@@ -412,7 +412,7 @@ fn a_pc_has_no_pins() {
 }
 
 #[test]
-fn addresses_that_cannot_stand_together() {
+fn inconsistent_addresses_are_reported() {
     let node = |address: &str| format!("[[node]]\nname = \"n\"\naddress = \"{address}\"\n");
     for address in ["192.168.51.9", "192.168.50.1", "192.168.50.0", "192.168.50.255"] {
         fault(&node(address), "t.toml:5:11: node \"n\": ");
@@ -448,7 +448,7 @@ fn addresses_that_cannot_stand_together() {
 }
 
 #[test]
-fn what_is_no_toml_is_reported_once_and_nothing_else_is_guessed() {
+fn a_syntax_error_is_reported_alone() {
     let faults = load(&[("a", "[uplink\n"), ("b", "x = 1\n")], &board()).unwrap_err();
     let texts: Vec<String> = faults.iter().map(Fault::headline).collect();
     assert_eq!(texts.len(), 2, "{texts:?}");
@@ -511,7 +511,7 @@ fn ports_lead_to_nodes_that_exist() {
 }
 
 #[test]
-fn net_boot_and_names_go_with_addresses() {
+fn netboot_and_names_need_dhcp() {
     let settings = good("[cluster.dhcp]\n[cluster.netboot]\nuefi_x86 = \"grubx64.efi\"\n");
     assert_eq!(settings.cluster.dns.unwrap().fallback_servers.len(), 2);
     assert_eq!(settings.cluster.netboot.unwrap().root, std::path::PathBuf::from("/srv/tftp"));
@@ -525,7 +525,7 @@ fn net_boot_and_names_go_with_addresses() {
 }
 
 #[test]
-fn a_node_with_the_heads_own_name_is_reported_where_it_stands() {
+fn a_node_with_the_heads_own_name_is_reported_at_its_position() {
     let text = format!("{PORTS}[[node]]\nname = \"Bramble\"\naddress = \"192.168.50.9\"\n");
     let rack = "[[group]]\nname = \"rack\"\ngroups = \"1-2\"\nnodes = \"1-2\"\n\
                 node_address = \"192.168.50.{group}{slot}\"\n";

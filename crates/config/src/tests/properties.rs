@@ -1,4 +1,4 @@
-//! What must hold for any text.
+//! Properties that hold for any text.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Settings that are well formed and cannot be meant.
+//! Settings that are well formed but make no sense.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn rules_that_give_a_name_twice_are_reported_with_both_places() {
 }
 
 #[test]
-fn what_dnsmasq_takes_for_something_else_is_no_name_for_a_node() {
+fn a_keyword_or_time_of_dnsmasq_is_no_node_name() {
     let node = |name: &str| format!("[[node]]\nname = \"{name}\"\naddress = \"192.168.50.9\"\n");
     for name in ["ignore", "Infinite", "LOCALHOST", "7", "12h", "5W"] {
         let faults = bad(&node(name));
@@ -101,7 +101,7 @@ fn a_rule_that_is_wrong_for_all_its_nodes_is_reported_in_a_few_lines() {
 }
 
 #[test]
-fn domains_that_are_never_asked_of_a_server_are_refused() {
+fn domains_that_resolvers_never_query_are_refused() {
     for domain in
         ["local", "Local", "localhost", "a.localhost", "arpa", "cluster.local", "in-addr.arpa"]
     {

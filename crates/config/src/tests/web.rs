@@ -42,7 +42,7 @@ fn heads_are_urls_without_a_path() {
 }
 
 #[test]
-fn names_are_names_alone() {
+fn names_have_no_scheme_and_no_port() {
     let names = |text: &str| good(&format!("web.names = {text}")).web.names;
     assert_eq!(names("[\"Rack1.Example.org.\", \"rack1\"]"), ["rack1.example.org", "rack1"]);
     assert_eq!(good("").web.names, [""; 0]);

@@ -98,8 +98,7 @@ fn retained(facts: &Facts, address: IpNet) -> Vec<IpNet> {
 }
 
 /// Returns whether another port has an address in this network, or a route that overlaps it.
-/// Default routes do not count, nor the two halves that VPNs use instead (0.0.0.0/1 and
-/// 128.0.0.0/1), nor our own leftovers on a port that was the cluster's.
+/// Routes to everything do not count, nor our own leftovers on a port that was the cluster's.
 pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
     let cluster = facts.roles().cluster;
     let network = net.trunc();
@@ -109,7 +108,7 @@ pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
             && Some(route.index) != cluster
             && !facts.kernel().is_of_ours(route)
             && route.protocol != ROUTE_PROTOCOL
-            && route.destination.prefix_len() > 1
+            && !leads_everywhere(route.destination)
             && overlaps(route.destination)
     });
     let others =
@@ -118,6 +117,15 @@ pub fn is_taken(facts: &Facts, net: IpNet) -> bool {
         || others
             .flat_map(|link| facts.kernel().addresses(link.index))
             .any(|held| !held.ours && network.contains(&held.address.addr()))
+}
+
+/// Returns whether a route's destination is everything, or as much of it as VPNs use instead of a
+/// default route: 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3 (RFC 4291, section 2.5.4).
+const fn leads_everywhere(destination: IpNet) -> bool {
+    match destination {
+        IpNet::V4(net) => net.prefix_len() <= 1,
+        IpNet::V6(net) => net.prefix_len() <= 3,
+    }
 }
 
 /// Returns whether a gateway or resolver of the venue has an address in this network.

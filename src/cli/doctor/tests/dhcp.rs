@@ -1,8 +1,8 @@
-//! What the nodes are served.
+//! Services for the nodes.
 
 use super::*;
 
-/// The settings of a head that serves addresses, and what else is said.
+/// Returns the settings of a head that serves addresses, with further lines.
 fn serves(more: &str) -> String {
     format!(
         "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\nlcd.bus = \"off\"\n\
@@ -11,7 +11,7 @@ fn serves(more: &str) -> String {
 }
 
 #[test]
-fn nodes_that_would_get_no_time_server_are_a_hint_and_no_finding() {
+fn a_missing_time_server_is_a_hint() {
     let head =
         |name: &str, more: &str| Head::new(name).set(&serves(more)).with("/usr/sbin/dnsmasq", "");
     let stock = head("time1", "").with("/etc/systemd/timesyncd.conf", "[Time]\n#NTP=\n");
@@ -78,7 +78,7 @@ fn a_folder_of_boot_files_that_is_missing_or_closed_is_reported() {
         "user bramblegate may not enter /srv/boot",
         "chmod o+rx /srv/boot",
     );
-    // Everything below it too, by owner, group and mode.
+    // Everything below it is checked too, by owner, group and mode.
     for (name, path, mode, named) in [
         ("boot5", "overlays", 0o700, "/srv/boot/tftp/overlays"),
         ("boot6", "bootcode.bin", 0o600, "/srv/boot/tftp/bootcode.bin"),

@@ -1,9 +1,9 @@
-//! What only the gateway hears.
+//! Alerts that only the daemon can raise.
 
 use super::*;
 
 #[test]
-fn who_has_an_address_of_the_head_is_named_by_the_gateway_that_runs() {
+fn a_duplicate_address_is_reported_by_the_running_daemon() {
     for code in ["gateway-address-taken", "uplink-address-taken"] {
         let status: &'static str = Box::leak(
             format!(

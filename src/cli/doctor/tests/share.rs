@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A head that shares a disk; its NFS server is there and exports it, if `exported`.
+/// Returns a head that shares a disk; its NFS server is installed, and exports the disk if
+/// `exported`.
 fn head(name: &str, mounts: &str, exported: bool) -> Head {
     let head = Head::new(&format!("share-{name}"));
     let settings = format!("{}[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n", head.settings);
@@ -18,14 +19,14 @@ fn head(name: &str, mounts: &str, exported: bool) -> Head {
 const MOUNTED: &str = "61 24 8:1 / /mnt/usb rw - ext4 /dev/sda1 rw\n";
 
 #[test]
-fn a_disk_that_nodes_have_is_no_finding() {
+fn an_exported_disk_is_no_finding() {
     assert_eq!(head("well", MOUNTED, true).findings(), []);
     let plain = Head::new("share-none");
     assert_eq!(plain.findings(), [], "nothing is shared");
 }
 
 #[test]
-fn a_missing_disk_is_mounted_by_its_folder_where_fstab_knows_it() {
+fn a_missing_disk_in_fstab_is_mounted_by_its_folder() {
     head("missing", "", false).has_finding(
         "share-missing",
         "no disk is mounted at /mnt/usb",
@@ -48,7 +49,7 @@ fn a_disk_that_was_pulled_is_unmounted_first() {
 }
 
 #[test]
-fn a_disk_that_nodes_cannot_write_or_do_not_get_is_found() {
+fn a_read_only_or_unexported_disk_is_found() {
     let read_only = MOUNTED.replace("/dev/sda1 rw", "/dev/sda1 ro");
     head("read-only", &read_only, true).has_finding(
         "share-read-only",

@@ -1,4 +1,4 @@
-//! Cables in each other's ports.
+//! Swapped cables.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn a_server_on_the_cluster_port_beside_one_at_the_uplink_is_not_certain() {
         "switch off DHCP",
     );
     assert_eq!(finding.rank, Rank::Finding);
-    // Its node was met at the uplink by address too: then it is.
+    // With a node that is a neighbour at the uplink, by its address, it is certain.
     let arp = format!("{ARP}192.168.50.12  0x1  0x2  02:00:00:00:00:55  *  eth1\n");
     wired("two-met").answer("status", both).with("/proc/net/arp", &arp).has_finding(
         "gateway-ports-swapped",

@@ -1,7 +1,7 @@
 use super::*;
 
-/// A head whose uplink wlan0 (number 3) has a carrier, and no address unless `addresses wlan0` is
-/// answered.
+/// Returns a head whose uplink wlan0 (index 3) has a carrier, and no address without an answer to
+/// `addresses wlan0`.
 fn linked(name: &str) -> Head {
     Head::new(name)
         .with("/sys/class/net/wlan0/carrier", "1\n")
@@ -10,7 +10,7 @@ fn linked(name: &str) -> Head {
 
 const LEASED: (&str, &str) = ("addresses wlan0", "10.99.0.126/24 fe80::1/64");
 
-/// Puts a client on a head.
+/// Adds a client to a head.
 type With = fn(Head) -> Head;
 
 impl Head {
@@ -53,9 +53,9 @@ fn an_uplink_with_one_client_and_an_address_is_well() {
     }
 }
 
-/// Every pair is named, with which to switch off, and the command for it.
+/// Each pair is named, with the client to switch off, and the command for it.
 #[test]
-fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
+fn two_clients_on_an_uplink_are_named_with_the_one_to_switch_off() {
     let pairs: [(&str, &str, &str, Head); 6] = [
         (
             "NetworkManager",
@@ -86,7 +86,7 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
             "NetworkManager",
             "dhclient (107)",
             "sudo kill 107",
-            // by its socket alone: its command line names no port
+            // Found by its socket alone: its command line does not name the port.
             linked("two-6")
                 .network_manager()
                 .process("107", "dhclient", "/sbin/dhclient")
@@ -106,7 +106,7 @@ fn two_clients_on_an_uplink_are_both_named_and_the_lesser_is_to_go() {
 }
 
 #[test]
-fn a_client_that_a_manager_brought_or_that_is_on_another_port_is_no_second_one() {
+fn a_managers_client_or_one_on_another_port_is_no_second_client() {
     let own =
         linked("own-dhclient").network_manager().process("108", "dhclient", "/sbin/dhclient wlan0");
     let own =
@@ -114,7 +114,7 @@ fn a_client_that_a_manager_brought_or_that_is_on_another_port_is_no_second_one()
     assert_eq!(own.findings(), []);
     let other = linked("other-port").network_manager().process("109", "udhcpc", "udhcpc -i usb0");
     assert_eq!(other.answer(LEASED.0, LEASED.1).findings(), []);
-    // Of the name alone: anybody can give a process any.
+    // By the name alone: any process can set its own.
     let namesake = linked("namesake").network_manager().process("110", "udhcpc", "udhcpc wlan0");
     let namesake =
         namesake.with("/proc/110/status", "Name:\tudhcpc\nPPid:\t1\nCapEff:\t0000000000000400\n");
@@ -178,7 +178,7 @@ fn an_uplink_without_an_address_is_explained() {
             }
         }
     }
-    // Reached by IPv6 it is a hint: the nodes alone are without.
+    // With IPv6 it is a hint: only the nodes have no way out.
     let ipv6 = linked("none-ipv6")
         .networkd()
         .answer("status", status("ipv6-only"))
@@ -191,7 +191,7 @@ fn an_uplink_without_an_address_is_explained() {
 }
 
 #[test]
-fn a_port_without_a_client_gets_the_command_that_starts_one_here() {
+fn a_port_without_a_client_gets_the_command_to_start_one() {
     let starts = |head: Head, command: &str| {
         head.has_finding("uplink-no-client", "nothing on this machine asks", command)
     };
@@ -233,7 +233,7 @@ fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
 }
 
 #[test]
-fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
+fn profiles_restored_at_each_boot_are_found_with_their_line() {
     let yaml = "network:\n  version: 2\n  ethernets:\n    # eth0: in a comment\n    eth0:\n      \
                 dhcp4: true\n";
     let head = Head::new("netplan").with("/etc/netplan/10-own.yaml", yaml);
@@ -285,7 +285,7 @@ fn profiles_that_come_back_at_each_boot_are_found_with_their_line() {
 }
 
 #[test]
-fn holes_of_dnsmasq_are_named_by_release_and_version() {
+fn vulnerabilities_of_dnsmasq_are_found_by_release_and_version() {
     let served = |name: &str, release: &str, version: &'static str, older: &[&'static str]| {
         let head = Head::new(name);
         let serving = format!("{}cluster.dhcp.enabled = true\n", head.settings);
@@ -324,7 +324,7 @@ fn holes_of_dnsmasq_are_named_by_release_and_version() {
 }
 
 #[test]
-fn a_display_that_the_kernel_drives_and_a_stick_without_its_driver_are_found() {
+fn a_display_with_a_kernel_driver_and_a_stick_without_one_are_found() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n";
     let lcd = format!("{settings}led.device = \"off\"\nlcd.address = 0x27\n");
     let head = Head::new("uu")

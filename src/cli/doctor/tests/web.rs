@@ -4,12 +4,12 @@ use super::*;
 
 const UNIT: &str = "/usr/lib/systemd/system/bramblegate-web.service";
 const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/bramblegate-web.service";
-/// Of a listener at port 80 and one at 8080, whose inodes are 7 and 8.
+/// `/proc/net/tcp` with listeners on port 80 and 8080, whose inodes are 7 and 8.
 const PORTS: &str = "sl local\n\
     0: 00000000:0050 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n\
     1: 00000000:1F90 00000000:0000 0A 0:0 0:0 0 0 0 8 1\n";
 
-/// A head whose page runs at this port and answers.
+/// Returns a head whose page runs at this port and answers.
 fn serving(name: &str, port: &str) -> Head {
     let answer = match port {
         "80" => "page 127.0.0.1:80",
@@ -21,7 +21,7 @@ fn serving(name: &str, port: &str) -> Head {
         .answer(answer, "")
 }
 
-/// Returns what is found of the page, with the remedies.
+/// Returns the findings about the page, with their remedies.
 fn found(head: &Head) -> Vec<(&'static str, Rank, String)> {
     let all = head.all().into_iter().filter(|finding| finding.code.name().starts_with("host-web"));
     all.map(|finding| (finding.code.name(), finding.rank, finding.remedy)).collect()
@@ -32,7 +32,7 @@ fn codes(head: &Head) -> Vec<(&'static str, Rank)> {
 }
 
 #[test]
-fn a_page_that_does_not_run_is_a_finding_where_it_is_to_run() {
+fn a_stopped_page_is_a_finding_if_it_is_enabled() {
     let head = Head::new("web-off");
     assert_eq!(codes(&head), [], "it is not installed");
     let head = head.with(UNIT, "");
@@ -65,7 +65,7 @@ fn a_page_that_does_not_answer_is_a_finding() {
 }
 
 #[test]
-fn who_has_its_port_is_named() {
+fn the_process_on_the_pages_port_is_named() {
     let head = serving("web-port", "8080").with("/proc/net/tcp", PORTS);
     head.file("/proc/60/comm", "apache2\n");
     let head = head.link("/proc/60/fd/4", "socket:[7]");
@@ -76,7 +76,7 @@ fn who_has_its_port_is_named() {
     assert!(taken().2.starts_with("`sudo systemctl disable --now apache2.service`"));
     head.file("/proc/net/tcp", "sl local\n");
     assert_eq!(taken().2, "`sudo systemctl restart bramblegate-web`");
-    // Where the settings ask for another place it is as it should be.
+    // Another port in the settings is no problem.
     let elsewhere = ["web.listen = 8080\n", "[[forward]]\nlisten = 80\nto = \"192.168.50.7:80\"\n"];
     for (place, settings) in elsewhere.into_iter().enumerate() {
         let head = serving(&format!("web-port-{place}"), "8080");
@@ -86,7 +86,7 @@ fn who_has_its_port_is_named() {
 }
 
 #[test]
-fn what_lets_the_venue_in_keeps_what_was_allowed() {
+fn the_command_that_allows_the_page_keeps_other_services() {
     let head = serving("web-venue", "80");
     let settings = head.settings.clone();
     for (allow, wanted) in [
@@ -106,7 +106,7 @@ fn what_lets_the_venue_in_keeps_what_was_allowed() {
 }
 
 #[test]
-fn a_password_is_asked_for_where_orders_are_wanted() {
+fn a_missing_password_is_found_if_orders_need_it() {
     let usual = "uplink.allow = [\"ssh\", \"web\"]\n";
     let none = "host-web-no-password";
     for (place, (settings, wanted)) in [

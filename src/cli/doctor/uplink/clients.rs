@@ -1,36 +1,34 @@
-//! Who asks for an address on a port: programs that look after ports, and clients that somebody
-//! started by hand.
+//! DHCP clients of a port: managers of ports, and standalone clients.
 
-use super::super::sockets::{Process, processes};
+use super::super::sockets::{Process, holds_net_raw, processes};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
 use crate::watch::uplink::clients::{Manager, networkd_files, packet_sockets};
 
-/// Clients without a manager, by the names of their processes.
-const ALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
+/// Process names of standalone clients.
+const STANDALONE: [&str; 4] = ["dhclient", "udhcpc", "busybox", "dhcpcd"];
 
 /// A DHCP client of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Client {
     Managed(Manager),
-    Alone(Process),
+    Standalone(Process),
 }
 
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Managed(manager) => f.write_str(manager.name()),
-            Self::Alone(process) => process.fmt(f),
+            Self::Standalone(process) => process.fmt(f),
         }
     }
 }
 
 impl Client {
-    /// Returns the command by which it leaves this port alone.
-    pub fn switch_off(&self, port: &str) -> String {
+    /// Returns the command that makes it release this port.
+    pub fn release(&self, port: &str) -> String {
         match self {
-            // "+=", for a plain value would take the place of other files'
-            // (NetworkManager.conf(5)).
+            // "+=" keeps the values of other files (NetworkManager.conf(5)).
             Self::Managed(Manager::NetworkManager) => format!(
                 "printf '[keyfile]\\nunmanaged-devices+=interface-name:{port}\\n\
                  ' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general \
@@ -44,28 +42,28 @@ impl Client {
                 "printf '\\ndenyinterfaces {port}\\n\
                  ' | sudo tee -a /etc/dhcpcd.conf && sudo systemctl restart dhcpcd"
             ),
-            Self::Alone(process) => format!("sudo kill {}", process.id),
+            Self::Standalone(process) => format!("sudo kill {}", process.id),
         }
     }
 
-    /// Returns the command by which it asks anew.
-    pub fn again(&self, port: &str) -> String {
+    /// Returns the command that makes it request its address again.
+    pub fn renew(&self, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => format!("sudo nmcli device connect {port}"),
             Self::Managed(Manager::Networkd) => format!("sudo networkctl reconfigure {port}"),
             Self::Managed(Manager::Dhcpcd) => format!("sudo dhcpcd -n {port}"),
-            Self::Alone(process) => format!("sudo kill -USR1 {}", process.id),
+            Self::Standalone(process) => format!("sudo kill -USR1 {}", process.id),
         }
     }
 
-    /// Returns what to do so that it alone asks on the port. A client that goes takes its address
-    /// and routes along, which may be those of the other too, as one server gives one board one
-    /// address: the other has to ask anew.
-    pub fn stays_instead_of(&self, other: &Self, port: &str) -> String {
-        let command = format!("`{} && {}`", other.switch_off(port), self.again(port));
+    /// Returns the remedy that leaves only this client on the port. The other client removes its
+    /// address and routes when it ends. They may be this client's too, as a server gives one board
+    /// one address: this client must request its address again.
+    pub fn replace(&self, other: &Self, port: &str) -> String {
+        let command = format!("`{} && {}`", other.release(port), self.renew(port));
         match other {
             Self::Managed(_) => command,
-            Self::Alone(_) => {
+            Self::Standalone(_) => {
                 format!(
                     "{command}, and take it out of what starts it (/etc/network/interfaces, \
                      rc.local, a unit)"
@@ -74,9 +72,9 @@ impl Client {
         }
     }
 
-    /// Returns whether it is set to heed option 108, and so may be silent because a server asked
-    /// for that.
-    pub fn heeds_option_108(&self, machine: &Machine, port: &str) -> bool {
+    /// Returns whether it is set to honour option 108, so that a server may have asked it to be
+    /// silent.
+    pub fn honours_option_108(&self, machine: &Machine, port: &str) -> bool {
         match self {
             Self::Managed(Manager::NetworkManager) => {
                 let Some(connection) = connection(machine, port) else { return false };
@@ -92,7 +90,7 @@ impl Client {
                 texts
                     .iter()
                     .flat_map(|text| text.lines())
-                    .any(|line| networkd_heeds_option_108(line.trim()))
+                    .any(|line| networkd_honours_option_108(line.trim()))
             }
             Self::Managed(Manager::Dhcpcd) => {
                 let conf = machine.read("/etc/dhcpcd.conf").unwrap_or_default();
@@ -100,12 +98,13 @@ impl Client {
                     line.trim().starts_with("option ") && line.contains("ipv6_only_preferred")
                 })
             }
-            Self::Alone(_) => false,
+            Self::Standalone(_) => false,
         }
     }
 
-    /// Returns the command by which it takes IPv4 though the venue asks for IPv6 only (option 108).
-    pub fn heed_no_option_108(&self, machine: &Machine, port: &str) -> String {
+    /// Returns the command that makes it request IPv4 though the venue asks for IPv6 only (option
+    /// 108).
+    pub fn ignore_option_108(&self, machine: &Machine, port: &str) -> String {
         match self {
             Self::Managed(Manager::NetworkManager) => {
                 let connection = connection(machine, port).unwrap_or_else(|| "NAME".to_owned());
@@ -125,23 +124,23 @@ impl Client {
                  systemctl restart dhcpcd`"
                     .to_owned()
             }
-            Self::Alone(_) => "take the option 108 out of what it is started with".to_owned(),
+            Self::Standalone(_) => "take the option 108 out of what it is started with".to_owned(),
         }
     }
 }
 
-/// Returns whether a line of a `.network` file has systemd-networkd ask for the option 108.
-fn networkd_heeds_option_108(line: &str) -> bool {
+/// Returns whether a line of a `.network` file makes systemd-networkd request the option 108.
+fn networkd_honours_option_108(line: &str) -> bool {
     let asks = line
         .strip_prefix("RequestOptions=")
         .is_some_and(|all| all.split(' ').any(|one| one == "108"));
     asks || matches!(line.strip_prefix("IPv6OnlyMode="), Some("yes" | "true" | "on" | "1"))
 }
 
-/// Returns the clients of a port, those of managers first: the one that is to stay leads.
+/// Returns the clients of a port, managers first; the first is the one to keep.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = index(machine, port) else { return Vec::new() };
-    let all = able(machine);
+    let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let managers = Manager::ALL
         .into_iter()
@@ -150,41 +149,36 @@ pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let by_dhcpcd = clients.contains(&Client::Managed(Manager::Dhcpcd));
     for process in &all {
         let alone =
-            ALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
-        let known =
-            |known: &Client| matches!(known, Client::Alone(other) if other.name == process.name);
+            STANDALONE.contains(&process.name.as_str()) && !(by_dhcpcd && process.name == "dhcpcd");
+        let known = |known: &Client| matches!(known, Client::Standalone(other) if other.name == process.name);
         if alone
             && !clients.iter().any(known)
-            && is_on(machine, process, index, port)
+            && is_on_port(machine, process, index, port)
             && !is_child_of_a_manager(machine, process)
         {
-            clients.push(Client::Alone(process.clone()));
+            clients.push(Client::Standalone(process.clone()));
         }
     }
     clients
 }
 
-/// Returns the processes that could ask for an address on a port of this head. A name alone shows
-/// nothing: anybody can give his process any, and a container may have ports of the same names.
-fn able(machine: &Machine) -> Vec<Process> {
+/// Returns the processes that could request an address on a port of this head. A name alone proves
+/// nothing: any process can set its own, and a container may have interfaces of the same names.
+fn candidates(machine: &Machine) -> Vec<Process> {
     let mut all = processes(machine);
-    all.retain(|process| may_send(machine, process) && is_in_our_spaces(machine, process));
+    all.retain(|process| may_send(machine, process) && is_in_our_namespaces(machine, process));
     all
 }
 
-/// Returns whether it has the right to send without an address (`CAP_NET_RAW`, capabilities(7)), or
-/// nothing says that it has not.
+/// Returns whether it may send without an address (`CAP_NET_RAW`, capabilities(7)); true if
+/// unknown.
 fn may_send(machine: &Machine, process: &Process) -> bool {
-    const NET_RAW: u64 = 1 << 13;
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    held.and_then(|held| u64::from_str_radix(held.trim(), 16).ok())
-        .is_none_or(|held| held & NET_RAW != 0)
+    let status = machine.read(&format!("/proc/{}/status", process.id));
+    status.is_none_or(|status| holds_net_raw(&status))
 }
 
-/// Returns whether it has this process's ports, and its rights there (namespaces(7)), or
-/// nothing shows that it has not.
-fn is_in_our_spaces(machine: &Machine, process: &Process) -> bool {
+/// Returns whether it is in our network and user namespaces (namespaces(7)); true if unknown.
+fn is_in_our_namespaces(machine: &Machine, process: &Process) -> bool {
     ["net", "user"].iter().all(|space| {
         let of = |id: &str| machine.link(&format!("/proc/{id}/ns/{space}"));
         of(&process.id).zip(of("self")).is_none_or(|(its, ours)| its == ours)
@@ -213,7 +207,7 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
 /// Returns the name of NetworkManager's connection on a port.
 fn connection(machine: &Machine, port: &str) -> Option<String> {
     let name = machine.run("nmcli", &["-g", "GENERAL.CONNECTION", "device", "show", port])?;
-    // A quote would end the shell's word.
+    // The name becomes a quoted word of a shell.
     Some(name.trim().to_owned()).filter(|name| !name.is_empty() && !name.contains('\''))
 }
 
@@ -223,9 +217,9 @@ fn method(machine: &Machine, port: &str) -> Option<String> {
     Some(method.trim().to_owned()).filter(|method| !method.is_empty())
 }
 
-/// Returns whether a process serves the port: its command line is a client's and names the port, or
-/// it holds a packet socket there (needs root).
-fn is_on(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
+/// Returns whether a client is on the port: its command line names the port, or it holds a packet
+/// socket there (needs root).
+fn is_on_port(machine: &Machine, process: &Process, index: LinkIndex, port: &str) -> bool {
     let line = machine.read(&format!("/proc/{}/cmdline", process.id)).unwrap_or_default();
     let words: Vec<&str> = line.split('\0').collect();
     if process.name == "busybox" && !words.iter().any(|word| word.ends_with("udhcpc")) {
@@ -243,34 +237,29 @@ fn holds_packet_socket(machine: &Machine, process: &Process, index: LinkIndex) -
     sockets.into_iter().any(|socket| process.holds(machine, &format!("socket:[{}]", socket.inode)))
 }
 
-/// Returns whether a manager started the process: NetworkManager may bring dhclient or dhcpcd for
-/// itself (`dhcp=` in its settings).
+/// Returns whether a manager started the process: NetworkManager may use dhclient or dhcpcd
+/// (`dhcp=` in its settings).
 fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
-    let status = machine.read(&format!("/proc/{}/status", process.id)).unwrap_or_default();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
-    let name = machine.read(&format!("/proc/{parent}/comm")).unwrap_or_default();
-    Manager::ALL.iter().any(|manager| manager.process() == name && name != process.name)
+    process.parent_name(machine).is_some_and(|name| {
+        name != process.name && Manager::ALL.iter().any(|manager| manager.process() == name)
+    })
 }
 
-/// Returns the kernel's number of a port.
+/// Returns the kernel's index of a port.
 pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
     machine.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
 }
 
-/// Returns the command that switches a port on which was switched off.
+/// Returns the command that sets a port up.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
-    let runs =
-        |manager: Manager| able(machine).iter().any(|process| process.name == manager.process());
+    let runs = |manager: Manager| {
+        candidates(machine).iter().any(|process| process.name == manager.process())
+    };
     let managed = |manager: Manager| {
         index(machine, port).is_some_and(|index| asks(machine, manager, index, port))
     };
-    // networkd takes its hands off a port that somebody else switched off; the others ask as soon
-    // as there is a carrier.
+    // networkd no longer manages a port that another program set down; the other managers request
+    // an address as soon as there is a carrier.
     if runs(Manager::Networkd) && managed(Manager::Networkd) {
         format!("sudo networkctl up {port}")
     } else {
@@ -278,9 +267,9 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
-/// Returns the command by which a client is started on a port that has none.
+/// Returns the remedy that starts a client on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
-    let all = able(machine);
+    let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     if runs(Manager::NetworkManager) {
         return format!(

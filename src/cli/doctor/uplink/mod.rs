@@ -1,5 +1,4 @@
-//! The uplinks: who asks for their addresses, why one has none, and what a portal or a server
-//! answers.
+//! The uplinks: their DHCP clients, why one has no address, captive portals.
 
 pub mod clients;
 mod venue;
@@ -30,20 +29,20 @@ pub fn two_clients(context: &CheckContext<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 FindingCode::UplinkTwoClients,
                 text,
-                first.stays_instead_of(other, &port),
+                first.replace(other, &port),
             ));
         }
     }
     findings
 }
 
-/// Explains why an uplink with a cable has no IPv4 address, what is known of its lease, and where
-/// its portal is.
+/// Finds uplinks with a cable and without an IPv4 address, leases that are not renewed, and
+/// portals.
 pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     let status = context.machine.status(&context.settings.sockets.status);
     let mut findings = switched_off(context);
     for port in context.uplinks() {
-        let known = status.as_ref().and_then(|status| uplink(status, &port));
+        let known = status.as_ref().and_then(|status| uplink_status(status, &port));
         findings.extend(portal(context, &port, known));
         findings.extend(
             status
@@ -64,7 +63,7 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether it is an IPv4 address that a server gave: neither link-local (169.254.0.0/16)
+/// Returns whether it is an IPv4 address that a server leased: neither link-local (169.254.0.0/16)
 /// nor a translator's (192.0.0.0/24, RFC 7335).
 fn is_leased_ipv4(net: &IpNet) -> bool {
     match net {
@@ -75,8 +74,8 @@ fn is_leased_ipv4(net: &IpNet) -> bool {
     }
 }
 
-/// Finds uplinks that are administratively down. Where another one has a carrier that may be meant
-/// so: a hint.
+/// Finds uplinks that are administratively down. A hint if another one has a carrier: it may be
+/// intended.
 fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let uplinks = context.uplinks();
     let read =
@@ -102,8 +101,8 @@ fn is_up(flags: &str) -> bool {
     u32::from_str_radix(digits, 16).is_ok_and(|flags| flags & 1 != 0)
 }
 
-/// Returns the command that switches a port on: its manager's, which else leaves it down. A radio
-/// may be blocked beside that.
+/// Returns the command that sets a port up, through its manager if that would leave it down. Wi-Fi
+/// may also be blocked.
 fn switch_on(machine: &Machine, port: &str) -> String {
     let command = clients::switch_on(machine, port);
     let radio =
@@ -113,8 +112,8 @@ fn switch_on(machine: &Machine, port: &str) -> String {
     format!("`{command}`{blocked}")
 }
 
-/// Returns what the daemon says of one uplink.
-fn uplink<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
+/// Returns the daemon's status of one uplink.
+fn uplink_status<'s>(status: &'s Snapshot, port: &str) -> Option<&'s Uplink> {
     status.uplinks.iter().find(|uplink| uplink.interface.as_deref() == Some(port))
 }
 
@@ -127,7 +126,7 @@ fn without_ipv4(
     let machine = context.machine;
     let clients = clients::of_port(machine, port);
     let reached = venue::is_reached(held);
-    // An uplink with IPv6 is reached: nothing is wrong, but the nodes have no way out.
+    // An uplink with IPv6 can be reached: only the nodes have no way out.
     let rank = if reached { Rank::Hint } else { Rank::Finding };
     let finding =
         |code, text: String, remedy: String| Finding::new(code, text, remedy).ranked(rank);
@@ -138,7 +137,7 @@ fn without_ipv4(
         );
         return finding(FindingCode::UplinkNoClient, text, clients::start(machine, port));
     };
-    // A word that is not known here is as if the daemon had heard nothing.
+    // An unknown word counts as no progress.
     let progress = known.and_then(|known| known.dhcp.as_ref());
     match progress.and_then(Word::known) {
         Some(DhcpProgress::Ipv6Only) => {
@@ -150,7 +149,7 @@ fn without_ipv4(
                 "the venue's DHCP server asks for IPv6 only on {port} (option 108), and {client} \
                  is set to obey: it {after}"
             );
-            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.ignore_option_108(machine, port))
         }
         Some(DhcpProgress::Offered) => finding(
             FindingCode::UplinkNotTaken,
@@ -160,20 +159,20 @@ fn without_ipv4(
         Some(DhcpProgress::Refused | DhcpProgress::Declined) => finding(
             FindingCode::UplinkRefused,
             format!("the venue's DHCP server and {client} disagree on an address for {port}"),
-            format!("ask again: `{}`", client.again(port)),
+            format!("ask again: `{}`", client.renew(port)),
         ),
-        None | Some(DhcpProgress::Waiting) if client.heeds_option_108(machine, port) => {
+        None | Some(DhcpProgress::Waiting) if client.honours_option_108(machine, port) => {
             let text = format!(
                 "{client} is set to obey option 108 on {port} and is not asking for an address \
                  now: a DHCP server that asks for IPv6 only may have answered before the gateway \
                  listened (`sudo bramblegate doctor --try` shows it)"
             );
-            finding(FindingCode::UplinkIpv6Only, text, client.heed_no_option_108(machine, port))
+            finding(FindingCode::UplinkIpv6Only, text, client.ignore_option_108(machine, port))
         }
         Some(DhcpProgress::Waiting) => finding(
             FindingCode::UplinkWaiting,
             format!("{client} manages the uplink {port}, but is not asking for an address now"),
-            format!("ask again: `{}`", client.again(port)),
+            format!("ask again: `{}`", client.renew(port)),
         ),
         Some(DhcpProgress::Unanswered) => finding(
             FindingCode::UplinkNoDhcp,
@@ -191,20 +190,20 @@ fn without_ipv4(
     }
 }
 
-/// Returns the unit under which a client's words are in the journal.
+/// Returns the unit of a client's log in the journal.
 fn unit(client: &Client) -> &str {
     match client {
         Client::Managed(Manager::NetworkManager) => "NetworkManager",
         Client::Managed(Manager::Networkd) => "systemd-networkd",
         Client::Managed(Manager::Dhcpcd) => "dhcpcd",
-        Client::Alone(process) => &process.name,
+        Client::Standalone(process) => &process.name,
     }
 }
 
 fn not_renewed(port: &str, known: &Uplink) -> Option<Finding> {
     let late = known.not_renewed_s?;
     let left = known.lease_left_s.unwrap_or(0);
-    // Where row 1 has a better one of IPv6 it is that of IPv4.
+    // `address` may be one of IPv6, and the lease is of IPv4.
     let ipv4 = known.addresses.iter().flatten().find(|net| net.addr().is_ipv4()).copied();
     let address = ipv4.or(known.address);
     let address = address.map_or_else(|| "its address".to_owned(), |address| address.to_string());
@@ -231,7 +230,7 @@ fn portal(context: &CheckContext<'_>, port: &str, known: Option<&Uplink>) -> Opt
     ))
 }
 
-/// Returns the portal in dhcpcd's lease (from 10 on, with `option captive_portal_uri`).
+/// Returns the portal in dhcpcd's lease (dhcpcd 10 or newer, with `option captive_portal_uri`).
 fn leased_portal(context: &CheckContext<'_>, port: &str) -> Option<PortalUrl> {
     if !clients::of_port(context.machine, port).contains(&Client::Managed(Manager::Dhcpcd)) {
         return None;

@@ -1,10 +1,10 @@
-//! What keeps the nodes from the internet in a venue without IPv4, and what translates for them.
+//! Venues without IPv4: whether a translator works for the nodes, and which one.
 
 use ipnet::IpNet;
 
 use crate::api::status::{ClatState, Snapshot, Uplink, VenueKind};
 use crate::api::{Word, clat};
-use crate::cli::doctor::{CheckContext, Checked, Finding, FindingCode, Rank};
+use crate::cli::doctor::{CheckContext, CheckResult, Finding, FindingCode, Rank};
 use crate::cli::machine::Machine;
 use crate::config::Clat;
 use crate::facts::link::mirror::is_site_local;
@@ -14,14 +14,14 @@ const SERVICE: &str = "bramblegate-clat";
 /// Where packages and `make install` put it.
 const PROGRAMS: [&str; 2] = ["/usr/bin/bramblegate-clat", "/usr/local/bin/bramblegate-clat"];
 
-/// Returns whether an uplink with these addresses is reached by IPv6.
+/// Returns whether an uplink with these addresses can be reached by IPv6.
 pub fn is_reached(held: &[IpNet]) -> bool {
     held.iter()
         .filter(|net| !is_site_local(net))
         .any(|net| matches!(net, IpNet::V6(net) if !net.addr().is_unicast_link_local()))
 }
 
-/// Returns whether IPv6 is all that the uplink needs, since IPv4 is translated.
+/// Returns whether IPv6 is enough for an uplink, because IPv4 is translated.
 pub fn is_enough(status: &Snapshot, held: &[IpNet]) -> bool {
     is_translated(status) && is_reached(held)
 }
@@ -30,7 +30,7 @@ fn is_translated(status: &Snapshot) -> bool {
     status.clat.as_ref().is_some_and(|clat| clat.state == ClatState::On)
 }
 
-/// Finds a venue without IPv4 in which the nodes have no translator that works.
+/// Finds a venue without IPv4 in which no translator works for the nodes.
 pub fn without_ipv4(
     context: &CheckContext<'_>,
     status: &Snapshot,
@@ -65,12 +65,12 @@ pub fn without_ipv4(
     Some(Finding::new(FindingCode::UplinkVenue, text, remedy).ranked(rank))
 }
 
-/// Shows what translates, and why not the kernel.
-pub fn translator(context: &CheckContext<'_>) -> Checked {
+/// Shows which translator works, and why it is not the kernel's.
+pub fn translator(context: &CheckContext<'_>) -> CheckResult {
     let name = "where IPv4 is translated for the nodes, the kernel does it by BPF".to_owned();
     let status = context.machine.status(&context.settings.sockets.status);
-    let mut checked = Checked { name, ..Checked::default() };
-    // Where it is another program's translator, the state is not about that.
+    let mut checked = CheckResult { name, ..CheckResult::default() };
+    // The state file is only about our own translator.
     let is_ours = |status: &Snapshot| {
         status.clat.as_ref().is_some_and(|clat| &*clat.by == "bramblegate") && is_translated(status)
     };
@@ -100,7 +100,7 @@ pub fn translator(context: &CheckContext<'_>) -> Checked {
     checked
 }
 
-/// Returns why an ordered translator does not translate, and what helps.
+/// Returns why the requested translator does not work, and the remedy.
 fn why_not(machine: &Machine) -> (String, String) {
     if !PROGRAMS.iter().any(|program| machine.exists(program)) {
         let why = "bramblegate-clat, which translates IPv4 for them, is not installed".to_owned();
@@ -127,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_that_lead_out_are_reached() {
+    fn only_routable_ipv6_addresses_count_as_reached() {
         let reached = |held: &str| is_reached(&[held.parse().unwrap()]);
         assert!(reached("2001:db8::5/64") && reached("fd00::5/64"));
         assert!(!reached("fe80::5/64") && !reached("fec0::5/64") && !reached("10.0.0.5/24"));
     }
 
-    /// What is found with `uplink.clat = CLAT` on a machine with these files.
+    /// Returns the finding with `uplink.clat = CLAT` on a machine with these files.
     fn found(clat: &str, files: &[(&str, &str)], status: &str) -> Option<(Rank, String)> {
         let found = on_machine(clat, files, &[], |context| {
             let crate::api::status::Line::Snapshot(status) =
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_for_the_nodes_is_named() {
+    fn a_missing_translator_is_reported() {
         let status = |venue: &str, address: &str, clat: &str| {
             format!(
                 r#"{{"type":"snapshot","clat":{clat},"uplinks":[{{"interface":"eth1","address":"{address}","venue":"{venue}","venue_reasons":["pref64 64:ff9b::/96 by RA"]}}]}}"#
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_translates_and_why_is_shown() {
+    fn the_translator_and_its_reason_are_shown() {
         let on = r#"{"type":"snapshot","clat":{"state":"on","prefix":"64:ff9b::/96","by":"bramblegate"}}"#;
         let other = r#"{"type":"snapshot","clat":{"state":"on","prefix":null,"by":"wlan0"}}"#;
         let shown = |state: &str, status: &'static str| {
