@@ -47,10 +47,11 @@ test: toolchain ## every test but those named -test, and soak
 	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace --no-fail-fast $(ARGS)
 
-# needs root; ARGS="nm-13" picks some
-clients-test: toolchain ## uplinks with the DHCP clients of Debian 12 and 13
+# needs root; ARGS="nm-14" picks some
+clients-test: toolchain ## uplinks with the DHCP clients of Debian 12, 13 and 14
 	@scripts/packages.sh clients
 	@scripts/client-roots.sh $(TARGET)/client-roots
+	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --test clients -- $(ARGS)
 
 # needs root; ARGS="trixie" picks some

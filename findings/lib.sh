@@ -2,9 +2,11 @@
 # Shared by the scripts of this folder: fetches pinned public packages into a temporary folder, runs the script's look() in
 # namespaces of its own (network, mounts, processes), and judges what it saw. Sourced, never run.
 #
-# A script sets debs=(NAME=VERSION ...), newer_debs=(NAME=VERSION ...; of Debian 13, run by spawn_newer), pips=(NAME==VERSION ...), npms=(NAME@VERSION ...) or crates=(NAME=VERSION ...; then program()
+# A script sets debs=(NAME=VERSION ...), newer_debs=(NAME=VERSION ...; of Debian 13, run by spawn_newer; with newer_release=forky of Debian 14, and with
+# all that they depend on), pips=(NAME==VERSION ...), npms=(NAME@VERSION ...) or crates=(NAME=VERSION ...; then program()
 # prints the Rust program that look() runs as "crate-program"), defines look(), and ends with run_finding. Exit: 0 as described, 1 "changed: ...", 2 it could not be run here.
 
+newer_release=trixie
 debs=() newer_debs=() pips=() npms=() crates=()
 failed=0 spawned=
 
@@ -72,26 +74,31 @@ fetch() {
     fi
 }
 
-# Makes a root of Debian 13 from its packages alone, with busybox for the tools of scripts. Its lists are kept apart from the machine's.
+# Makes a root of Debian 13 or 14 from its packages alone, with busybox for the tools of scripts. Its lists are kept apart from the machine's.
 fetch_newer() {
-    local work=$1 site each found
+    local work=$1 site each found number=13 suites="trixie trixie-updates" pinned=()
+    [[ $newer_release == trixie ]] || number=14 suites="forky sid"
     # shellcheck disable=SC2016 # apt's own variable
     site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
     [[ -n $site ]] || give_up "apt knows no mirror of Debian (apt-get update?)"
     mkdir -p "$work/newer-debs" "$work/newer/usr/bin" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-    for each in trixie trixie-updates; do
+    for each in $suites; do
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $each main"
     done >"$work/apt/sources.list"
-    apt_newer "$work" apt-get -qq -o APT::Sandbox::User=root update || give_up "no lists of Debian 13 from the mirror"
+    apt_newer "$work" apt-get -qq -o APT::Sandbox::User=root update || give_up "no lists of Debian $number from the mirror"
     for each in "${newer_debs[@]}"; do
         found=$(apt_newer "$work" apt-cache madison "${each%%=*}" | awk -v version="${each#*=}" -v upstream="${each#*=}" \
             'BEGIN { sub(/-[^-]*$/, "-", upstream) } $3 == version { same = $3 } index($3, upstream) == 1 { other = $3 }
             END { print same ? same : other }')
-        [[ -n $found ]] || give_up "Debian 13 on the mirror has no ${each%-*}-* any more"
+        [[ -n $found ]] || give_up "Debian $number on the mirror has no ${each%-*}-* any more"
+        pinned+=("${each%%=*}=$found")
         (cd "$work/newer-debs" && apt_newer "$work" apt-get -qq -o APT::Sandbox::User=root download "${each%%=*}=$found") ||
             give_up "could not download ${each%%=*}=$found"
-        echo "with ${each%%=*}=$found of Debian 13$([[ $found == "${each#*=}" ]] || echo ": ${each#*=} is not on the mirror")"
+        echo "with ${each%%=*}=$found of Debian $number$([[ $found == "${each#*=}" ]] || echo ": ${each#*=} is not on the mirror")"
     done
+    if ((number == 14)); then
+        fetch_dependencies "$work" "${pinned[@]}"
+    fi
     for each in "$work"/newer-debs/*.deb; do
         dpkg -x "$each" "$work/newer"
     done
@@ -104,9 +111,18 @@ fetch_newer() {
     done
 }
 
-# apt_newer WORK PROGRAM ARGUMENT...: apt with the lists of Debian 13 alone.
+# fetch_dependencies WORK NAME=VERSION...: what these depend on, in the versions of the day: Debian 14 is no release yet.
+fetch_dependencies() {
+    : >"$1/apt/status"
+    apt_newer "$1" apt-get -qq -y -o APT::Sandbox::User=root -o Dir::State::status="$1/apt/status" --no-install-recommends --download-only \
+        install "${@:2}" >/dev/null || give_up "could not download what ${*:2} depend on"
+    mv "$1"/apt/cache/archives/*.deb "$1/newer-debs"
+    echo "with what they depend on: $(find "$1/newer-debs" -name '*.deb' | wc -l) packages together"
+}
+
+# apt_newer WORK PROGRAM ARGUMENT...: apt with the lists of that release alone. A mirror that keeps a day of the past has lists out of date.
 apt_newer() {
-    timeout --foreground 120 "$2" -o Dir::State::lists="$1/apt/lists" -o Dir::Cache="$1/apt/cache" -o Dir::Etc::sourcelist="$1/apt/sources.list" \
+    timeout --foreground 120 "$2" -o Acquire::Check-Valid-Until=false -o Dir::State::lists="$1/apt/lists" -o Dir::Cache="$1/apt/cache" -o Dir::Etc::sourcelist="$1/apt/sources.list" \
         -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none "${@:3}"
 }
 
@@ -208,6 +224,29 @@ spawn_newer() {
     ip netns exec "$name" env -u LD_LIBRARY_PATH PATH=/usr/sbin:/usr/bin chroot "$FINDING_WORK/newer" "$@" &
     # shellcheck disable=SC2034 # for the script
     spawned=$!
+}
+
+# Starts NetworkManager of newer_debs in a namespace, for one port: spawn_networkmanager NS PORT LINE..., lines for "ipv4" of its profile.
+spawn_networkmanager() {
+    local root=$FINDING_WORK/newer name=$1 port=$2
+    if [[ ! -e $root/etc/bus.conf ]]; then
+        mkdir -p "$root"/{sys,run/dbus,var/lib/NetworkManager,var/lib/dbus,etc/NetworkManager/system-connections}
+        echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
+        echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
+        echo '<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen><auth>EXTERNAL</auth>
+            <policy context="default"><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>' >"$root/etc/bus.conf"
+        printf '%s\n' '[main]' dns=none 'no-auto-default=*' plugins=keyfile '[device]' 'match-device=*' managed=1 >"$root/etc/NetworkManager/NetworkManager.conf"
+        spawn_newer "$name" dbus-daemon --config-file=/etc/bus.conf --nofork --nopidfile >/dev/null 2>&1
+        wait_until test -e "$root/run/dbus/system_bus_socket"
+    fi
+    local profile=$root/etc/NetworkManager/system-connections/$port.nmconnection
+    printf '%s\n' '[connection]' "id=$port" uuid=6f3e3c0e-0000-4000-8000-000000000001 type=ethernet "interface-name=$port" \
+        '[ipv4]' method=auto may-fail=true "${@:3}" '[ipv6]' method=auto addr-gen-mode=eui64 >"$profile"
+    chmod 600 "$profile"
+    # It waits for udev where /sys can be written to.
+    # shellcheck disable=SC2016 # for the other shell
+    spawn "$name" env -u LD_LIBRARY_PATH PATH=/usr/sbin:/usr/bin \
+        sh -c 'mount -t sysfs -o ro sysfs "$0/sys" && exec chroot "$0" NetworkManager -n' "$root" >/dev/null 2>&1
 }
 
 # Ends a program in the background, by force if it has not ended after 3 s.

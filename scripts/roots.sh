@@ -1,5 +1,5 @@
 #!/bin/bash
-# roots.sh PURPOSE DIR PACKAGES [OPTION...]: small roots of Debian 12 and 13 below DIR, with PACKAGES (a list with commas), made by
+# roots.sh PURPOSE DIR PACKAGES [OPTION...]: small roots of Debian 12 and 13 below DIR, or of RELEASES, with PACKAGES (a list with commas), made by
 # mmdebstrap with these options. Each is made once, and anew when one of that changes. SLIM=1 leaves documentation out;
 # RELEASES=trixie makes that one alone.
 set -euo pipefail

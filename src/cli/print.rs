@@ -257,6 +257,7 @@ fn routes(facts: &Facts, plan: &RoutingPlan) -> String {
         line += &route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
         line += &format!(" dev {name} table {} protocol {}", route.table, route.protocol);
         line += &route.preferred_source.map_or_else(String::new, |source| format!(" src {source}"));
+        line += &route.mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
         lines.push(line);
     }
     lines.join("\n") + "\n"

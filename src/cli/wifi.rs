@@ -57,7 +57,9 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
-    if !cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager) {
+    let manages = cluster::managed_by(&machine, &interface).contains(&Manager::NetworkManager);
+    // `managed_by` also names one that is enabled and does not run yet.
+    if !manages || !runs(&machine) {
         output::error(
             &format!("wifi: NetworkManager does not manage {interface}"),
             &manual_command(&machine, &interface, args.ssid.as_deref()),
@@ -193,6 +195,12 @@ fn table(networks: &[Network]) -> String {
     text
 }
 
+/// Returns whether NetworkManager runs.
+fn runs(machine: &Machine) -> bool {
+    let state = machine.run("nmcli", &["-t", "-f", "RUNNING", "general"]);
+    state.is_some_and(|state| state.trim() == "running")
+}
+
 /// Returns how to join a network if NetworkManager does not manage the interface.
 fn manual_command(machine: &Machine, interface: &str, ssid: Option<&str>) -> String {
     // Quoted as one word of a shell.
@@ -209,8 +217,7 @@ fn manual_command(machine: &Machine, interface: &str, ssid: Option<&str>) -> Str
              wpa_cli -i {interface} reconfigure"
         )
     } else if machine.has_program("nmcli") {
-        let state = machine.run("nmcli", &["-t", "-f", "RUNNING", "general"]);
-        if state.is_none_or(|state| state.trim() != "running") {
+        if !runs(machine) {
             return "NetworkManager is installed and does not run: start it, then try again".into();
         }
         let command = format!("sudo nmcli device set {interface} managed yes");

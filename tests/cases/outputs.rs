@@ -265,6 +265,7 @@ fn routing(facts: &Facts, desired: &Desired) -> String {
         if let Some(source) = route.preferred_source {
             text += &format!(" src {source}");
         }
+        text += &route.mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
         text += "\n";
     }
     text

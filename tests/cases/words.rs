@@ -288,6 +288,7 @@ impl Reader {
             protocol: words.after("proto")?.map_or(Ok(16), parse)?,
             onlink: words.flag("onlink"),
             preferred_source: words.after("src")?.map(parse).transpose()?,
+            mtu: words.after("mtu")?.map(parse).transpose()?,
         };
         Ok(if gone { Change::Gone(route) } else { Change::Present(route) })
     }

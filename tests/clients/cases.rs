@@ -11,6 +11,7 @@ pub const STATES: &[(&str, Story)] = &[
     ("leased", leased),
     ("not-renewed-then-expired", not_renewed),
     ("renumbered", renumbered),
+    ("mtu", mtu),
     ("no-server", no_server),
     ("ipv6-by-router", ipv6_by_router),
     ("option-108-without-ipv6", option_108_without_ipv6),
@@ -123,6 +124,34 @@ fn renumbered(stage: &mut Stage) {
     let seen = stage
         .until("the other subnet", 90, |seen| seen.row1() == "10.98.0.162" && seen.led() == GREEN);
     assert_eq!(seen.text("/uplink/address"), "10.98.0.162/24");
+}
+
+/// A venue with a smaller MTU (option 26). dhcpcd sets it on its routes, not on the interface: the
+/// gateway's copies of these routes have it too.
+fn mtu(stage: &mut Stage) {
+    stage.dnsmasq(&format!("{SERVER} --dhcp-option=26,1400"));
+    stage.start_client(false, false);
+    stage.start_gateway();
+    stage.until("a lease", 40, is_leased);
+    let limit = |stage: &Stage, way: &str| {
+        let (_, text) =
+            stage.run(&format!("ip route get 203.0.113.80 {way}; cat /sys/class/net/eth1/mtu"));
+        let of_route =
+            text.split_once(" mtu ").and_then(|(_, rest)| rest.split_whitespace().next());
+        of_route.or(text.lines().last()).unwrap_or_default().to_owned()
+    };
+    let heeded = limit(stage, "");
+    let expected = if stage.client.kind == Kind::Networkd { "1500" } else { "1400" };
+    assert_eq!(heeded, expected, "networkd heeds it only with UseMTU=yes");
+    let begin = Instant::now();
+    while limit(stage, "from 10.99.0.162") != heeded {
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{}",
+            stage.run("ip route show table all").1
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn no_server(stage: &mut Stage) {

@@ -1,5 +1,5 @@
-//! `make clients-test`: every state of an uplink, with the real DHCP clients of Debian 12 and 13,
-//! and the resulting row 1, LED, status and `doctor`; and the gateway's table as the nft of each
+//! `make clients-test`: every state of an uplink, with the real DHCP clients of Debian 12, 13 and
+//! 14, and the resulting row 1, LED, status and `doctor`; and the gateway's table as the nft of each
 //! lists it (`make test` does that with the machine's own). Each case has namespaces of its own,
 //! and a root of its own over one that `scripts/client-roots.sh` made. Slow, so not part of `cargo
 //! test`.
@@ -16,6 +16,7 @@ mod sets;
 mod stage;
 #[path = "../common/listing.rs"]
 mod text;
+mod translator;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,11 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PLACES: usize = 4;
 
 fn main() -> ExitCode {
+    // This program is also the venue's servers.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = bramblegate_lab::serve::helper(&arguments) {
+        return code;
+    }
     let states = CLIENTS.iter().flat_map(|client| {
         STATES.iter().map(move |(state, story)| {
             Trial::new(format!("{}::{state}", client.name), || play(client, *story))
@@ -40,7 +46,10 @@ fn main() -> ExitCode {
     let listings = listing::RELEASES
         .iter()
         .map(|(release, _)| Trial::new(format!("nft::{release}"), || listing::play(release)));
-    frame::run(PLACES, LIMIT, states.chain(listings).collect())
+    let translators = CLIENTS.iter().filter(|client| client.translates).map(|client| {
+        Trial::new(format!("{}::translator", client.name), || play(client, translator::translator))
+    });
+    frame::run(PLACES, LIMIT, states.chain(translators).chain(listings).collect())
 }
 
 /// The folder of the roots.

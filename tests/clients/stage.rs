@@ -2,11 +2,12 @@
 //! cable.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How a client is started and configured.
@@ -27,9 +28,11 @@ pub struct Client {
     pub heeds_108: bool,
     /// It can be configured to request option 114, and records or reports its value.
     pub asks_114: bool,
+    /// It can translate IPv4 to IPv6 itself.
+    pub translates: bool,
 }
 
-/// All clients: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42 and 1.52.
+/// All clients: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42, 1.52 and 1.58.
 pub const CLIENTS: &[Client] = &[
     Client {
         name: "dhcpcd-12",
@@ -37,6 +40,7 @@ pub const CLIENTS: &[Client] = &[
         release: "bookworm",
         heeds_108: true,
         asks_114: false,
+        translates: false,
     },
     Client {
         name: "dhcpcd-13",
@@ -44,6 +48,7 @@ pub const CLIENTS: &[Client] = &[
         release: "trixie",
         heeds_108: true,
         asks_114: true,
+        translates: false,
     },
     Client {
         name: "networkd-12",
@@ -51,6 +56,7 @@ pub const CLIENTS: &[Client] = &[
         release: "bookworm",
         heeds_108: false,
         asks_114: false,
+        translates: false,
     },
     Client {
         name: "networkd-13",
@@ -58,6 +64,7 @@ pub const CLIENTS: &[Client] = &[
         release: "trixie",
         heeds_108: true,
         asks_114: true,
+        translates: false,
     },
     Client {
         name: "nm-12",
@@ -65,6 +72,7 @@ pub const CLIENTS: &[Client] = &[
         release: "bookworm",
         heeds_108: false,
         asks_114: false,
+        translates: false,
     },
     Client {
         name: "nm-13",
@@ -72,6 +80,15 @@ pub const CLIENTS: &[Client] = &[
         release: "trixie",
         heeds_108: true,
         asks_114: false,
+        translates: false,
+    },
+    Client {
+        name: "nm-14",
+        kind: Kind::NetworkManager,
+        release: "forky",
+        heeds_108: true,
+        asks_114: false,
+        translates: true,
     },
 ];
 
@@ -89,9 +106,14 @@ pub struct Stage {
     pub client: &'static Client,
     /// The client manages the cluster interface too.
     pub everywhere: bool,
+    /// The client translates IPv4 to IPv6 if the venue requires it.
+    pub translates: bool,
     root: PathBuf,
     running: Vec<(String, Running)>,
 }
+
+/// The translator's program.
+const TRANSLATOR: &str = "bramblegate-clat";
 
 /// The vitals are those of the machine that runs the test, however busy: not part of the story.
 const SETTINGS: &str = r#"
@@ -141,7 +163,8 @@ impl Stage {
              rm -f etc/dhcpcd.conf; echo 0123456789abcdef0123456789abcdef > etc/machine-id",
             base.display()
         ));
-        let stage = Self { client, everywhere: false, root, running: Vec::new() };
+        let stage =
+            Self { client, everywhere: false, translates: false, root, running: Vec::new() };
         fs::copy(env!("CARGO_BIN_EXE_bramblegate"), stage.path("usr/bin/bramblegate")).unwrap();
         stage.write("etc/bramblegate/bramblegate.toml", SETTINGS);
         for (name, text) in [("sudo", "#!/bin/sh\nexec \"$@\"\n"), ("systemctl", SYSTEMCTL)] {
@@ -290,7 +313,7 @@ impl Stage {
                 self.write(
                     "etc/dhcpcd.conf",
                     &format!(
-                        "allowinterfaces {ports}\nnohook resolv.conf, hostname\nnodev\nslaac private\n{heed}{portal}"
+                        "allowinterfaces {ports}\nnohook resolv.conf, hostname\nnodev\nslaac private\noption interface_mtu\n{heed}{portal}"
                     ),
                 );
                 self.write("run/start-dhcpcd", "exec dhcpcd -B\n");
@@ -310,8 +333,10 @@ impl Stage {
             }
             Kind::NetworkManager => {
                 let heed = if heed { "dhcp-ipv6-only-preferred=1\n" } else { "" };
+                // "auto": a keyfile accepts only the number.
+                let clat = if self.translates { "clat=1\n" } else { "" };
                 let text = format!(
-                    "[connection]\nid=eth1\nuuid=6f3e3c0e-0000-4000-8000-000000000001\ntype=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=auto\nmay-fail=true\n{heed}[ipv6]\nmethod=auto\nmay-fail=true\naddr-gen-mode=eui64\n"
+                    "[connection]\nid=eth1\nuuid=6f3e3c0e-0000-4000-8000-000000000001\ntype=ethernet\ninterface-name=eth1\n[ipv4]\nmethod=auto\nmay-fail=true\n{heed}{clat}[ipv6]\nmethod=auto\nmay-fail=true\naddr-gen-mode=eui64\n"
                 );
                 self.write("etc/NetworkManager/system-connections/eth1.nmconnection", &text);
                 sh(&format!(
@@ -348,6 +373,33 @@ impl Stage {
             .env("STATE_DIRECTORY", "/var/lib/bramblegate")
             .env("RUNTIME_DIRECTORY", "/run/bramblegate");
         self.spawn("bramblegate", &mut command);
+    }
+
+    /// Starts `bramblegate-clat`, which follows the gateway's orders.
+    pub fn start_translator(&mut self) {
+        let built = Path::new(env!("CARGO_BIN_EXE_bramblegate")).with_file_name(TRANSLATOR);
+        fs::copy(&built, self.path("usr/bin").join(TRANSLATOR)).unwrap();
+        let mut command = self.inside(
+            "mkdir -p /run/bramblegate-clat; exec bramblegate-clat --state /run/bramblegate-clat/state.json",
+        );
+        self.spawn(TRANSLATOR, &mut command);
+    }
+
+    /// Starts one of the lab's servers in the venue.
+    pub fn helper(&mut self, name: &str, words: &[&str]) {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", "venue"]).arg(std::env::current_exe().unwrap()).args(words);
+        self.spawn(name, &mut command);
+    }
+
+    /// Stops the process of this name by SIGTERM.
+    pub fn terminate(&mut self, name: &str) {
+        for (_, running) in self.running.iter_mut().filter(|(known, _)| known == name) {
+            let process = Pid::from_child(&running.0);
+            kill_process(process, Signal::TERM).unwrap();
+            running.0.wait().unwrap();
+        }
+        self.stop(name);
     }
 
     pub fn status(&self) -> Option<Value> {

@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         trial("routing::the_way_out_is_the_kernels", which_way_out),
         trial("routing::rules_with_marks_and_limits_are_known_again", known_again),
         trial("routing::what_another_rule_takes_is_found", found_astray),
+        trial("routing::routes_keep_their_mtu", limited_route),
     ]
 }
 
@@ -49,6 +50,7 @@ fn route(table: u32, index: LinkIndex, destination: &str, gateway: Option<&str>)
         protocol: ROUTE_PROTOCOL,
         onlink: false,
         preferred_source: None,
+        mtu: None,
     }
 }
 
@@ -152,6 +154,34 @@ fn new_gateway() {
         reconciler.apply(&overlap(cluster, uplink, "192.168.50.253")).await.unwrap();
         assert!(!ours().contains("192.168.50.254"), "{}", ours());
         assert!(ours().contains("default via 192.168.50.253"), "{}", ours());
+    });
+}
+
+/// A route with an MTU below the interface's, as set for a translator or by DHCP option 26.
+fn limited_route() {
+    let (cluster, uplink) = ports();
+    let plan = |mtu| {
+        let mut plan = overlap(cluster, uplink, "192.168.50.254");
+        plan.routes.retain(|route| route.gateway.is_none());
+        let default = route(TABLE_UPLINK + uplink, uplink, "0.0.0.0/0", Some("192.168.50.254"));
+        plan.routes.insert(Route { mtu, ..default });
+        plan
+    };
+    block_on(async {
+        let mut reconciler = RoutingReconciler::default();
+        for mtu in [Some(1472), Some(1400), None, Some(1472)] {
+            reconciler.apply(&plan(mtu)).await.unwrap();
+            let limits = sh("ip route get 198.41.0.4 from 192.168.50.77");
+            let limit = limits.split_once(" mtu ").and_then(|(_, rest)| rest.trim().parse().ok());
+            assert_eq!(limit, mtu, "{limits}");
+            assert_eq!(ours().matches("default").count(), 1, "{}", ours());
+        }
+        let heard = std::env::temp_dir().join(format!("routes-{}", std::process::id()));
+        let heard = heard.display();
+        sh(&format!("timeout 1 ip monitor route >{heard} 2>&1 & sleep 0.4"));
+        reconciler.apply(&plan(Some(1472))).await.unwrap();
+        let changes = sh(&format!("sleep 0.2; cat {heard}; rm {heard}"));
+        assert_eq!(changes, "", "the second time there is nothing to do");
     });
 }
 

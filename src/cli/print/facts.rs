@@ -149,6 +149,8 @@ fn route(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Route> {
             .or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))?,
     };
     let flags = entry.get("flags").and_then(Value::as_array);
+    let mut metrics = entry.get("metrics").and_then(Value::as_array).into_iter().flatten();
+    let mtu = metrics.find_map(|metric| number(metric, "mtu"));
     Some(Route {
         table: match string(entry, "table") {
             None | Some("main") => 254,
@@ -161,5 +163,6 @@ fn route(entry: &Value, names: &BTreeMap<&str, LinkIndex>) -> Option<Route> {
         protocol: u8::try_from(number(entry, "protocol").unwrap_or(0)).ok()?,
         onlink: flags.is_some_and(|flags| flags.iter().any(|f| f.as_str() == Some("onlink"))),
         preferred_source: string(entry, "prefsrc").and_then(|source| source.parse().ok()),
+        mtu: mtu.filter(|_| destination.addr().is_ipv4()),
     })
 }

@@ -118,6 +118,9 @@ pub struct Route {
     pub onlink: bool,
     /// `RTA_PREFSRC`
     pub preferred_source: Option<IpAddr>,
+    /// `RTAX_MTU` of `RTA_METRICS`, in bytes. IPv4 only: the kernel changes an IPv6 route's in place,
+    /// without an event.
+    pub mtu: Option<u32>,
 }
 
 /// An anycast address of an interface (`RTN_ANYCAST`): a program's socket holds it

@@ -36,6 +36,7 @@ fn route(destination: &str, gateway: Option<&str>) -> Event {
         protocol: 16,
         onlink: false,
         preferred_source: None,
+        mtu: None,
     }))
 }
 

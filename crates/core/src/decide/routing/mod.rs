@@ -169,6 +169,7 @@ fn connected(index: LinkIndex, net: IpNet) -> Route {
         protocol: ROUTE_PROTOCOL,
         onlink: false,
         preferred_source: Some(net.addr()),
+        mtu: None,
     }
 }
 

@@ -167,6 +167,7 @@ impl KernelFacts {
                     protocol: 0,
                     onlink: false,
                     preferred_source: None,
+                    mtu: None,
                 };
                 let same = move |route: &&Route| {
                     route.table == TABLE_MAIN && route.destination == everything

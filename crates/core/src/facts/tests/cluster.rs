@@ -22,6 +22,7 @@ fn an_earlier_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
         destination: "192.168.50.0/24".parse().unwrap(),
         gateway: None,
         preferred_source: Some("192.168.50.1".parse().unwrap()),
+        mtu: None,
         protocol: 2,
         ..default_route(WIRED, "192.168.50.254", 0)
     })));

@@ -105,6 +105,7 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
         protocol: 16,
         onlink: false,
         preferred_source: None,
+        mtu: None,
     }
 }
 

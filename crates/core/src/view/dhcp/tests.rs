@@ -517,6 +517,7 @@ fn changes_of_ipv6(home: &str) -> (Vec<Event>, Vec<(&'static str, Event)>) {
         protocol: 9,
         onlink: false,
         preferred_source: None,
+        mtu: None,
     };
     let kept = "fd12:3456:789a:1::/64".parse().ok();
     let mut before = venue(home);

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bramblegate_netlink::NetlinkError;
 use bramblegate_netlink::packet::AddressFamily;
-use bramblegate_netlink::packet::route::{RouteMessage, RouteProtocol, RouteScope};
+use bramblegate_netlink::packet::route::{
+    RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+};
 use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute, RuleMessage};
 use bramblegate_netlink::rtnetlink::Listing;
 use ipnet::IpNet;
@@ -285,7 +287,10 @@ fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
     if route.onlink {
         builder = builder.onlink();
     }
-    Ok(builder.build())
+    let mut message = builder.build();
+    let limit = route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    message.attributes.extend(limit);
+    Ok(message)
 }
 
 fn mixed_families<E>(_: E) -> NetlinkError {

@@ -13,6 +13,7 @@ fn route(table: u32, destination: &str, gateway: Option<[u8; 4]>) -> Route {
         protocol: ROUTE_PROTOCOL,
         onlink: false,
         preferred_source: None,
+        mtu: None,
     }
 }
 

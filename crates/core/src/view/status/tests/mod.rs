@@ -77,6 +77,7 @@ impl Stage {
             protocol: 16,
             onlink: false,
             preferred_source: None,
+            mtu: None,
         })));
         stage.handle(Event::Dump(Dump::End));
         stage.handle(Event::Probe(Probe::Uplink { index: 3, reachability: Reachability::Online }));

@@ -8,8 +8,8 @@ use bramblegate_netlink::packet::AddressFamily;
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressFlags, AddressScope};
 use bramblegate_netlink::packet::link::{InetDevConf, LinkAttribute, LinkFlags, Prop, State};
 use bramblegate_netlink::packet::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteNextHop, RouteNextHopFlags, RouteProtocol,
-    RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteType, RouteVia,
 };
 use bramblegate_netlink::packet::rule::{RuleAction, RuleAttribute};
 use bramblegate_netlink::rtnetlink::{self, REPLACED, kind};
@@ -249,6 +249,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
     {
         return None;
     }
+    let ipv4 = header.address_family == AddressFamily::Inet;
     let mut hops = Vec::new();
     let mut destination = None;
     let mut route = Route {
@@ -260,6 +261,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
         protocol: header.protocol.into(),
         onlink: header.flags.contains(RouteFlags::Onlink),
         preferred_source: None,
+        mtu: None,
     };
     for attribute in read.attributes() {
         match attribute {
@@ -269,6 +271,7 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
             RouteAttribute::Via(via) => route.gateway = ip_of_via(&via),
             RouteAttribute::Priority(metric) => route.metric = metric,
             RouteAttribute::PrefSource(address) => route.preferred_source = ip(&address),
+            RouteAttribute::Metrics(metrics) => route.mtu = mtu_of(&metrics).filter(|_| ipv4),
             RouteAttribute::MultiPath(all) => hops = all,
             RouteAttribute::Table(table) => route.table = table,
             _ => {}
@@ -278,6 +281,14 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
         route.destination = IpNet::new(destination?, header.destination_prefix_length).ok()?;
     }
     (route.table != TABLE_LOCAL).then_some((route, hops))
+}
+
+/// Returns the MTU of a route, in bytes.
+fn mtu_of(metrics: &[RouteMetric]) -> Option<u32> {
+    metrics.iter().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    })
 }
 
 /// Returns the route via one of its next hops.

@@ -133,6 +133,19 @@ fn a_default_route_is_reported_and_a_replacement_needs_a_dump() {
     assert_eq!(route.destination.to_string(), "0.0.0.0/0");
 }
 
+/// The kernel changes an IPv6 route's MTU in place: its RTM_DELROUTE would not match the known route.
+#[test]
+fn the_mtu_is_read_of_ipv4_routes_only() {
+    let metrics = attribute(8, &[number(2, 1472), number(8, 1432)].concat());
+    let mut body = route_message(1, 254, &[number(4, 7), metrics].concat());
+    for mtu in [Some(1472), None] {
+        let (events, _) = events_of(kind::NEW_ROUTE, 0, &body);
+        let Event::Route(Change::Present(route)) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(route.mtu, mtu);
+        body[0] = 10;
+    }
+}
+
 #[test]
 fn the_table_local_and_unreachable_routes_are_ignored() {
     assert!(events_of(kind::NEW_ROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());

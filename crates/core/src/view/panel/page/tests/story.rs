@@ -105,6 +105,7 @@ impl Story {
             protocol: 16,
             onlink: false,
             preferred_source: None,
+            mtu: None,
         })))
     }
 
