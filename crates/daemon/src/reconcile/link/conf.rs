@@ -142,7 +142,7 @@ pub fn highest(setting: u16) -> u32 {
 /// The kernel refused, or there is no socket.
 pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), NetlinkError> {
     let settings: Vec<_> = changes.iter().map(|change| (change.setting, change.value)).collect();
-    rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings))
+    rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings)?)
 }
 
 #[cfg(test)]
