@@ -21,8 +21,7 @@ pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     let socket = UdpSocket::bind(SocketAddrV4::new(address, 0)).await.ok()?;
     socket.connect(SocketAddrV4::new(address, PORT)).await.ok()?;
     let [high, low, ..] = unguessable().to_ne_bytes();
-    let id = [high, low];
-    let question = dns::query(u16::from_be_bytes(id), name, false)?;
+    let question = dns::query(u16::from_be_bytes([high, low]), name, false)?;
     match socket.send(&question).await {
         Ok(_) => {}
         // A rule of another program refuses it.
@@ -33,7 +32,7 @@ pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     let heard = async {
         loop {
             let length = socket.recv(&mut answer).await.ok()?;
-            if length >= 12 && answer.starts_with(&id) {
+            if answer.get(..length).is_some_and(|answer| dns::is_reply(answer, &question)) {
                 return Some(());
             }
         }

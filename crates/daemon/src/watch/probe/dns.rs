@@ -59,8 +59,8 @@ async fn ask(
         }
         let first = async {
             tokio::select! {
-                found = answer(&v4, resolvers, id) => found,
-                found = answer(&v6, resolvers, id) => found,
+                found = answer(&v4, resolvers, &question) => found,
+                found = answer(&v6, resolvers, &question) => found,
             }
         };
         if let Ok(found) = timeout(RETRY, first).await {
@@ -84,16 +84,20 @@ fn endpoint(resolver: IpAddr, target: &UplinkTarget) -> SocketAddr {
     }
 }
 
-/// Waits for the first answer with addresses from one of the resolvers. What others send is passed
-/// over.
-async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -> Vec<IpAddr> {
+/// Waits for the first answer to the question with addresses from one of the resolvers. What others
+/// send is passed over.
+async fn answer(
+    socket: &io::Result<UdpSocket>,
+    resolvers: &[IpAddr],
+    question: &[u8],
+) -> Vec<IpAddr> {
     let Ok(socket) = socket else { return std::future::pending().await };
     let mut buffer = [0; 1500];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) if from.port() == PORT && resolvers.contains(&from.ip()) => {
-                let found =
-                    buffer.get(..length).and_then(|bytes| addresses(bytes, id)).unwrap_or_default();
+                let found = buffer.get(..length).and_then(|bytes| addresses(bytes, question));
+                let found = found.unwrap_or_default();
                 if !found.is_empty() {
                     return found;
                 }
