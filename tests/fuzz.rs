@@ -1,6 +1,6 @@
-//! The stable form of fuzzing: every door takes its corpus (`fuzz/corpus/NAME/`), and then what
-//! seeded random mutations make of it. `BRAMBLEGATE_FUZZ_SECONDS` lets each door be tried for so
-//! long, with another seed each time; `make fuzz` sets it where cargo-fuzz is not at hand.
+//! Fuzzing with stable Rust: every fuzz target gets its corpus (`fuzz/corpus/NAME/`), then seeded
+//! random mutations of it. `BRAMBLEGATE_FUZZ_SECONDS` sets a time for each target, with a new seed
+//! each time; `make fuzz` sets it where cargo-fuzz is not available.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use doors::DOORS;
 
-/// Without a time that was asked for.
+/// The number of mutations, without a set time.
 const ROUNDS: usize = 3000;
-/// An input is not let grow beyond this.
+/// The maximum size of an input.
 const LONGEST: usize = 8192;
-/// No input of that length may take so long, even in a slow build on a busy machine.
+/// The time limit for an input of that size, even in a slow build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The corpus of a door, and files of the project that are of its kind, in order of their names.
+/// Returns the corpus of a target, and files of the repository of the same kind, sorted by name.
 fn corpus(door: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let own = format!("fuzz/corpus/{door}");
     let more: &[&str] = match door {
@@ -43,7 +43,7 @@ fn corpus(door: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// xorshift64*: the same sequence everywhere.
+/// xorshift64*, the same sequence everywhere.
 struct Dice(u64);
 
 impl Dice {
@@ -54,13 +54,13 @@ impl Dice {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
-    /// A number below `end`, 0 if there is none.
+    /// Returns a number below `end`, or 0.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.roll()).unwrap_or(0).checked_rem(end).unwrap_or(0)
     }
 }
 
-/// Numbers at which things tend to break.
+/// Numbers at boundaries.
 const EDGES: [u32; 10] = [0, 1, 3, 4, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
@@ -71,20 +71,20 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
         2 => bytes.insert(at, dice.roll() as u8),
         3 => drop(bytes.drain(at..(at + 1 + dice.below(8)).min(bytes.len()))),
         4 => bytes.truncate(at),
-        // a piece of it again
+        // Repeat a part.
         5 => {
             let piece = bytes[at..(at + dice.below(64)).min(bytes.len())].to_vec();
             let to = dice.below(bytes.len());
             drop(bytes.splice(to..to, piece));
         }
-        // a piece of another one
+        // Insert a part of another input.
         6 => {
             let from = dice.below(other.len());
             let piece = other[from..(from + dice.below(64)).min(other.len())].to_vec();
             let end = (at + dice.below(64)).min(bytes.len());
             drop(bytes.splice(at..end, piece));
         }
-        // a length or a flag, in either byte order
+        // Overwrite a length or a flag, in either byte order.
         7 => {
             let edge = EDGES[dice.below(EDGES.len())];
             let number = if dice.below(2) == 0 {
@@ -96,7 +96,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
             let at = at / width * width;
             bytes.iter_mut().skip(at).zip(number).take(width).for_each(|(byte, new)| *byte = new);
         }
-        // a line of it goes, or moves to the end
+        // Remove a line, or move it to the end.
         _ => {
             let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
             if lines.is_empty() {
@@ -112,7 +112,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     bytes.truncate(LONGEST);
 }
 
-/// Lets a door take an input; where it fails, the input is kept and named.
+/// Runs a target with an input; saves and names the input on failure.
 fn take(name: &str, door: fn(&[u8]), bytes: &[u8], what: &str) {
     let begin = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| door(bytes)));

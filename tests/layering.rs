@@ -1,6 +1,5 @@
-//! The plan of the house (`docs/architecture.md`): imports point down, there is no circle, and the
-//! pure rooms touch nothing of the machine. Reads the source text; test code is free to look
-//! wherever it likes.
+//! The structure of the code (`docs/architecture.md`): imports point down, there is no circle, and
+//! the pure rooms do not touch the machine. Parses the source text; test code may import anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,21 +11,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Each room and the rooms it may import from. A room stands below all that import it.
+/// Each room and the rooms it may import from. A room is below all that import it.
 const FLOORS: &[(&str, &[&str])] = &[
-    // Crates, under their short names; Cargo sees to it that they depend on none of these.
+    // Crates, by their short names; Cargo ensures that they depend on none of these.
     ("api", &[]),
     ("panel", &[]),
     ("board", &["panel"]),
     ("config", &["board", "panel"]),
-    // A crate too, which `watch` and `reconcile` name by its whole name.
+    // A crate too, which `watch` and `reconcile` name by its full name.
     ("netlink", &[]),
     ("dns", &[]),
     ("event", &["api", "config", "panel"]),
     ("facts", &["api", "config", "board", "panel", "event"]),
     ("decide", &["api", "facts", "config", "board", "panel", "event"]),
     ("view", &["api", "decide", "facts", "config", "board", "panel", "event"]),
-    // Of the daemon: skills that know nothing of any subject.
+    // Of the daemon: skills without a subject.
     ("clock", &["event"]),
     ("pace", &[]),
     ("sync", &[]),
@@ -53,7 +52,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "packet",
         ],
     ),
-    // What a reconciler reads back becomes events as a watch makes them: it may use `watch`.
+    // A reconciler parses what it reads back like a watch: it may use `watch`.
     (
         "reconcile",
         &[
@@ -121,7 +120,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
 ];
 
-/// What the house is about: each subject has one name on every floor.
+/// The subjects of the program: each has one name on every floor.
 const SUBJECTS: &[&str] = &[
     "alert",
     "button",
@@ -147,7 +146,7 @@ const SUBJECTS: &[&str] = &[
     "web",
 ];
 
-/// Each floor, and the files on it that are its own: they compose, or hold what several subjects
+/// Each floor, and the files that are specific to it: they compose, or hold what several subjects
 /// share.
 const OWN: &[(&str, &[&str])] = &[
     ("crates/core/src/event", &[]),
@@ -158,10 +157,10 @@ const OWN: &[(&str, &[&str])] = &[
     ("crates/daemon/src/reconcile", &["error", "rtnl", "worker"]),
 ];
 
-/// Rooms that are functions of their arguments.
+/// Rooms of pure functions.
 const PURE: &[&str] = &["event", "dns", "facts", "decide", "view"];
 
-/// What a pure room never names: the runtime, files, processes, environment, clocks, sockets,
+/// What a pure room must not name: the runtime, files, processes, environment, clocks, sockets,
 /// terminals.
 const OUTSIDE: &[&str] = &[
     "tokio::",
@@ -190,7 +189,7 @@ const OUTSIDE: &[&str] = &[
     "TcpListener",
     "UdpSocket",
     "UnixStream",
-    // Cargo unites features: where the whole workspace is built the types come with their client.
+    // Cargo unifies features: a build of the whole workspace includes the client.
     "api::client",
     "print!",
     "println!",
@@ -205,33 +204,34 @@ const OUTSIDE: &[&str] = &[
     "panel::sysfs_led",
 ];
 
-/// Modules of the crate bramblegate-panel that are its vocabulary: functions of their arguments as
-/// well.
+/// Modules of the crate bramblegate-panel that are pure too.
 const PANEL_PURE: &[&str] = &["charset", "frame", "light", "playlist", "signal", "wiring"];
 
-/// One subject may take this much; what is longer is two.
+/// The limit of lines for one subject; a longer file is two subjects.
 const MOST_LINES: usize = 800;
 
 /// One source file without its comments and tests.
 struct Source {
-    /// below `src/`: `reconciler/firewall/encode.rs`
+    /// The path below `src/`: `reconciler/firewall/encode.rs`.
     path: String,
     text: String,
     lines: usize,
 }
 
 impl Source {
-    /// The room it belongs to: `reconciler` for `reconciler/firewall.rs`, `event` for `event.rs`.
+    /// Returns the room of the file: `reconciler` for `reconciler/firewall.rs`, `event` for
+    /// `event.rs`.
     fn room(&self) -> &str {
         self.path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Names of the module: `["reconciler", "firewall", "encode"]`.
+    /// Returns the names of the module: `["reconciler", "firewall", "encode"]`.
     fn module(&self) -> Vec<&str> {
         self.path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
     }
 
-    /// The paths that it names, from the crate's root: `["event", "alert", "AlertCode"]`.
+    /// Returns the paths that the file names, from the crate's root: `["event", "alert",
+    /// "AlertCode"]`.
     fn paths(&self) -> BTreeSet<Vec<&str>> {
         let module = self.module();
         let mut found = BTreeSet::new();
@@ -253,7 +253,7 @@ impl Source {
         found
     }
 
-    /// The rooms that it names, by `crate::…` or by `super::…` beyond its own room.
+    /// Returns the rooms that the file names, by `crate::…` or by `super::…` beyond its own room.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for (at, _) in self.text.match_indices("crate::") {
@@ -280,7 +280,7 @@ impl Source {
     }
 }
 
-/// Adds the paths that begin with `text`, below `base`; returns what follows them.
+/// Adds the paths that begin with `text`, below `base`; returns the rest of the text.
 fn expand<'a>(text: &'a str, base: &[&'a str], found: &mut BTreeSet<Vec<&'a str>>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -290,7 +290,7 @@ fn expand<'a>(text: &'a str, base: &[&'a str], found: &mut BTreeSet<Vec<&'a str>
                 return rest;
             }
             let after = expand(rest, base, found);
-            // ` as Name`
+            // Skip ` as Name`.
             let end = after.find([',', '}']).unwrap_or(after.len());
             if after.len() == rest.len() || end == after.len() {
                 return after;
@@ -312,7 +312,7 @@ fn expand<'a>(text: &'a str, base: &[&'a str], found: &mut BTreeSet<Vec<&'a str>
     }
 }
 
-/// The first name of a path, or the first names of a group: `{event::A, panel::{B, C}}`.
+/// Returns the first name of a path, or the first names of a group: `{event::A, panel::{B, C}}`.
 fn names_after(text: &str) -> Vec<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let Some(group) = text.strip_prefix('{') else {
@@ -339,7 +339,7 @@ fn names_after(text: &str) -> Vec<String> {
     names
 }
 
-/// The text up to the tests, without comments.
+/// Returns the text before the tests, without comments.
 fn product_code(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let tests = lines.windows(2).position(|pair| {
@@ -350,13 +350,13 @@ fn product_code(text: &str) -> String {
     code.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// The sources of the root package, of the daemon and of the pure crate.
+/// Returns the sources of the root package, of the daemon and of the pure crate.
 fn sources() -> Vec<Source> {
     ["src", "crates/daemon/src", "crates/core/src"].into_iter().flat_map(sources_below).collect()
 }
 
-/// The product's sources in a folder of the repository: no tests, nor `lib.rs`, which only lists
-/// the rooms.
+/// Returns the product's sources in a folder of the repository, without tests, and without
+/// `lib.rs`, which only lists the rooms.
 fn sources_below(folder: &str) -> Vec<Source> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     files::rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "")
@@ -381,7 +381,7 @@ fn imports_point_down() {
             continue;
         };
         for room in source.imports() {
-            // `crate::Name` of something that is no room does not happen: lib.rs holds only rooms.
+            // `crate::Name` of anything but a room does not occur: lib.rs has only rooms.
             let by_the_door = source.room() == "main" && room == "bramblegate";
             if !by_the_door && !allowed.contains(&room.as_str()) {
                 wrong.push(format!(
@@ -436,7 +436,7 @@ fn pure_rooms_touch_nothing_of_the_machine() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// All netlink goes by one crate, which depends on no other of the workspace.
+/// All netlink goes through one crate, which depends on no other of the workspace.
 #[test]
 fn only_the_crate_netlink_opens_netlink_sockets() {
     let opens = ["netlink_sys::", "AddressFamily::NETLINK", "recv_from_full"];
@@ -455,7 +455,7 @@ fn only_the_crate_netlink_opens_netlink_sockets() {
     );
 }
 
-/// Whether `name` stands in `line`, not as the head or tail of a longer name.
+/// Returns whether `line` contains `name` as a whole name.
 fn contains_name(line: &str, name: &str) -> bool {
     let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
     line.match_indices(name).any(|(at, _)| {
@@ -467,8 +467,8 @@ fn contains_name(line: &str, name: &str) -> bool {
     })
 }
 
-/// The status page and SNMP are programs of their own: what they need makes the gateway neither
-/// larger nor slower. Its own HTTP is the probe's, of a client.
+/// The status page and SNMP are separate programs, so that their dependencies make the gateway
+/// neither larger nor slower. The gateway's own HTTP is the client of probes.
 #[test]
 fn the_gateway_links_nothing_of_its_neighbours() {
     let tree = |package: &str| {
@@ -525,7 +525,7 @@ fn every_room_of_the_libraries_has_a_floor() {
     }
 }
 
-/// A file or folder on a floor is named after a subject, or is the floor's own.
+/// A file or folder on a floor is named after a subject, or is specific to the floor.
 #[test]
 fn each_subject_has_one_name_on_every_floor() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -546,8 +546,8 @@ fn each_subject_has_one_name_on_every_floor() {
     assert!(unused.is_empty(), "subjects of no floor: {unused:?}");
 }
 
-/// The page lists the subjects of this test and no other, and for each the floors where a newcomer
-/// finds it: those with a file or folder of its name.
+/// The page lists exactly the subjects of this test, and for each the floors with a file or folder
+/// of its name.
 #[test]
 fn the_architecture_lists_every_subject_and_where_it_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -574,14 +574,14 @@ fn the_architecture_lists_every_subject_and_where_it_is() {
     );
 }
 
-/// In each folder the files and folders beside one another import in one direction only.
+/// The files and folders of each folder import one another in one direction only.
 #[test]
 fn neighbours_have_no_circle() {
     let mut wrong = Vec::new();
     for folder in ["src", "crates/daemon/src", "crates/core/src", "crates/config/src"] {
         let sources = sources_below(folder);
         let modules: BTreeSet<Vec<&str>> = sources.iter().map(Source::module).collect();
-        // of each folder: who imports whom
+        // Of each folder: which entry imports which.
         let mut imports: BTreeMap<Vec<&str>, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
         for source in &sources {
             let from = source.module();
@@ -602,14 +602,15 @@ fn neighbours_have_no_circle() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Returns a circle's members, if there is one: what is left when all that import nothing are gone.
+/// Returns a circle's members, if there is one: what is left after all entries without imports are
+/// removed repeatedly.
 fn circle<'a>(edges: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<BTreeSet<&'a str>> {
     let mut left: BTreeSet<&str> = edges.keys().copied().collect();
     loop {
         let imports = |name: &str| edges[name].iter().any(|to| left.contains(to));
         let stays: BTreeSet<&str> = left.iter().copied().filter(|name| imports(name)).collect();
         if stays.len() == left.len() {
-            // and who only imports those
+            // Also remove entries that import only those.
             let named = |name: &str| left.iter().any(|from| edges[from].contains(name));
             let stays: BTreeSet<&str> = left.iter().copied().filter(|name| named(name)).collect();
             if stays.len() == left.len() {
@@ -633,7 +634,7 @@ fn a_circle_is_found_and_a_chain_is_none() {
     assert_eq!(found.unwrap().into_iter().collect::<Vec<_>>(), ["b", "c"]);
 }
 
-/// The reader of imports has to see what it claims to see.
+/// The parser of imports has to find what it claims to find.
 #[test]
 fn imports_are_read_in_every_spelling() {
     let imports = |path: &str, text: &str| {

@@ -1,6 +1,6 @@
-//! Every command that a text of ours prints has a test that carries it out, or that asks the real
-//! tool whether it takes it. The commands are read out of the source text: a new one without a row
-//! here fails, and so does a row that nothing prints.
+//! Every command that a text of the program prints has a test that runs it, or that checks it with
+//! the real tool. The commands are extracted from the sources: a new one without a row here fails,
+//! and so does a row without a command.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,7 +13,7 @@ mod source;
 
 use source::{literals, product_code, product_files, without_values};
 
-/// Folders whose texts users read.
+/// The folders whose texts users read.
 const PRINTED_BY: [&str; 6] = [
     "src",
     "crates/files/src",
@@ -23,8 +23,8 @@ const PRINTED_BY: [&str; 6] = [
     "crates/panel/src",
 ];
 
-/// Commands as they stand in the source, without `sudo`, each `{…}` as `{}`; and the test, as a
-/// file and a function in it.
+/// The commands as in the source, without `sudo`, each `{…}` as `{}`; and the test, as a file and a
+/// function in it.
 const TRIED: &[(&str, &str, &str)] = &[
     (
         r"printf 'network: {}\n' | tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
@@ -414,33 +414,33 @@ const TRIED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Words between backquotes that are no commands to carry out.
+/// Texts in backquotes that are not commands to run.
 const NO_COMMANDS: &[&str] = &[
-    // the forms of two files
+    // The formats of two files.
     "AT_MS FAULT",
     "ip -j address",
     "ip -j route",
-    // the end of "`bramblegate nodes drain` or `resume`"
+    // The end of "`bramblegate nodes drain` or `resume`".
     "resume",
-    // a guided trial on a real display, of which its questions and answers are tried by
-    // `src/cli/detect/try_panel.rs` alone
+    // A guided test on a real display; only `src/cli/detect/try_panel.rs` tests its questions and
+    // answers.
     "bramblegate detect --try ADDRESS",
     "bramblegate detect --try {}",
-    // the beginning of what a node runs
+    // The beginning of what a node runs.
     "-n",
-    // a rule of the firewall
+    // A rule of the firewall.
     "{}",
-    // Raspberry Pi OS alone has it: these are functions of its script
-    // (github.com/RPi-Distro/raspi-config)
+    // Only Raspberry Pi OS has it: these are functions of its script
+    // (github.com/RPi-Distro/raspi-config).
     "raspi-config",
     "raspi-config nonint do_i2c 0",
     "raspi-config nonint disable_overlayfs && reboot",
 ];
 
-/// Returns the commands of a text: what stands between backquotes, and what begins with `sudo`, to
-/// the end of its clause.
+/// Returns the commands of a text: those in backquotes, and those that begin with `sudo`, to the
+/// end of the clause.
 fn commands(text: &str) -> Vec<String> {
-    // The help's examples are the verbs' own.
+    // The help's examples belong to the verbs.
     if text.contains("Examples:") {
         return Vec::new();
     }
@@ -460,7 +460,7 @@ fn commands(text: &str) -> Vec<String> {
     found.into_iter().map(plain).filter(|command| !command.is_empty()).collect()
 }
 
-/// All commands that are printed, with a file that prints them.
+/// Returns all printed commands, with a file that prints each.
 fn printed() -> BTreeSet<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = BTreeSet::new();

@@ -1,5 +1,4 @@
-//! The settings' fixtures and the man page of the settings: what is shipped and what is read are
-//! the same.
+//! The fixtures and the man page of the settings match what the program reads.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,7 +14,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `check` (errors) or `print settings` would show, on a machine without a device tree.
+/// Returns what `check` (errors) or `print settings` would show, on a machine without a device
+/// tree.
 fn answer(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     let files = [(name, fs::read_to_string(path).unwrap())];
@@ -25,12 +25,12 @@ fn answer(path: &Path) -> String {
     }
 }
 
-/// Compares with the fixture; says how to make a new one.
+/// Compares with the fixture; explains how to write a new one.
 fn compare(fixture: &Path, seen: &str) -> Result<(), String> {
     match fs::read_to_string(fixture) {
         Err(_) => Err(format!("create {} with:\n{seen}", fixture.display())),
         Ok(expected) if expected == seen => Ok(()),
-        // UPDATE=1 writes what was seen; read the difference before you keep it.
+        // UPDATE=1 writes the current output; read the difference before keeping it.
         Ok(_) if std::env::var_os("UPDATE").is_some() => {
             fs::write(fixture, seen).map_err(|error| error.to_string())
         }
@@ -83,8 +83,8 @@ fn printed_settings_are_the_same_settings() {
     }
 }
 
-/// Escapes for man(7): backslash, and what would be a request at the start of a line; `…` where
-/// troff may lack it.
+/// Escapes for man(7): backslash, and a request character at the start of a line; `…` where troff
+/// may lack it.
 fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...")
 }

@@ -1,5 +1,5 @@
-//! Every board, settings file, venue and settings example that is shipped is what the real binary
-//! takes, and every page of the documentation names files and tests that are there.
+//! The real program accepts every shipped board, settings file, venue and settings example, and
+//! every page of the documentation names only existing files and tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,7 +28,7 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What `bramblegate check` says against a file; `None` if nothing.
+/// Returns the errors of `bramblegate check` for a file; `None` without errors.
 fn complaint(path: &Path) -> Option<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_bramblegate"))
         .arg("check")
@@ -96,12 +96,11 @@ fn every_venue_reads() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// What each part of a settings file needs beside it.
+/// The minimum that each part of a settings file needs.
 const REST: &str =
     "uplink.interfaces = [\"eth1\"]\ncluster.interface = \"eth0\"\nboard = \"raspberry-pi-4\"\n";
 
-/// Blocks marked `toml` in the pages for people are whole settings files; what is only a part says
-/// `toml,part`.
+/// Blocks marked `toml` in pages for users are whole settings files; a part is marked `toml,part`.
 #[test]
 fn every_settings_example_for_people_is_good() {
     let mut pages = vec![root().join("README.md")];
@@ -127,7 +126,7 @@ fn every_settings_example_for_people_is_good() {
     check_texts("examples", &texts);
 }
 
-/// Links to a part of a page lead to a heading that is there.
+/// Links to a part of a page lead to an existing heading.
 #[test]
 fn every_link_to_a_heading_leads_to_one() {
     let anchor = |heading: &str| -> String {
@@ -215,14 +214,14 @@ fn the_manual_pages_have_the_usual_sections_and_the_version() {
     }
 }
 
-/// The short help of a verb.
+/// Returns the short help of a verb.
 fn help(words: &[String]) -> String {
     let output =
         Command::new(env!("CARGO_BIN_EXE_bramblegate")).args(words).arg("-h").output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Verbs and options that a verb's short help lists.
+/// Returns the verbs and options that a verb's short help lists.
 fn listed(help: &str) -> (Vec<String>, BTreeSet<String>) {
     let verbs = help.split("Commands:\n").nth(1).unwrap_or_default();
     let verbs = verbs.lines().take_while(|line| line.starts_with("  "));
@@ -259,7 +258,7 @@ fn the_manual_has_every_verb_and_option_of_the_help() {
     assert!(absent.is_empty(), "not in the manual: {absent:?}");
 }
 
-/// Codes are spelled in their two tables only.
+/// Codes appear only in their two tables.
 #[test]
 fn no_code_of_an_alert_or_finding_is_spelled_twice() {
     let known: BTreeSet<&str> = AlertCode::ALL
@@ -288,7 +287,7 @@ fn no_code_of_an_alert_or_finding_is_spelled_twice() {
     assert!(spelled.is_empty(), "{spelled:#?}");
 }
 
-/// `uplink-none`: a subject and what is wrong with it.
+/// Returns whether a word looks like `uplink-none`: a subject and a problem.
 fn is_code(word: &&str) -> bool {
     let subject = word.split('-').next().unwrap_or_default();
     ["uplink", "gateway", "node", "share", "lcd", "led", "host"].contains(&subject)
@@ -297,7 +296,8 @@ fn is_code(word: &&str) -> bool {
         && !word.ends_with('-')
 }
 
-/// The codes that a section of a manual page lists: those in bold that a paragraph begins with.
+/// Returns the codes that a section of a manual page lists: those in bold at the beginning of a
+/// paragraph.
 fn section(page: &str, name: &str) -> BTreeSet<String> {
     let manual = fs::read_to_string(root().join(page)).unwrap().replace("\\-", "-");
     let text = manual
@@ -314,7 +314,7 @@ fn section(page: &str, name: &str) -> BTreeSet<String> {
     words.filter(is_code).map(str::to_owned).collect()
 }
 
-/// The pages of the documentation: those in the root, and all below `docs`.
+/// Returns the pages of the documentation: those in the root, and all below `docs`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(".", "md");
     pages.extend(files("docs", "md"));
@@ -324,7 +324,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// What stands in backquotes on a page, with the number of its line; blocks of code are left out.
+/// Returns the texts in backquotes on a page, with their line number, without code blocks.
 fn quoted(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut in_block = false;
@@ -338,14 +338,14 @@ fn quoted(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Where a path on a page may begin: at the root, or at a floor of the flow (`facts/node`).
+/// The bases of paths on a page: the root, or a floor of the flow (`facts/node`).
 const BASES: &[&str] = &["", "crates/core/src", "crates/daemon/src"];
 
-/// Paths of no file of ours: of a program that is installed, of a folder of the service.
+/// Paths outside the repository: of an installed program, of a folder of the service.
 const PATHS_OF_OTHERS: &[&str] = &["previous.json"];
 
-/// Whether it is the path of a file or folder of the repository: relative, and a folder of
-/// something or a file of a kind that we have.
+/// Returns whether a text is the path of a file or folder of the repository: relative, with a
+/// folder, or of a known kind of file.
 fn is_path(quoted: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-*<>".contains(c);
     let begins = quoted.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -354,8 +354,8 @@ fn is_path(quoted: &str) -> bool {
     begins && named && quoted.chars().all(plain) && !PATHS_OF_OTHERS.contains(&quoted)
 }
 
-/// Whether something is there under this path; `<name>` stands for any name, and `facts/uplink` for
-/// a module, be it a file or a folder.
+/// Returns whether the path exists; `<name>` matches any name, and `facts/uplink` a module, which
+/// is a file or a folder.
 fn is_there(path: &str) -> bool {
     let mut pattern = String::new();
     for part in path.split('<') {
@@ -376,7 +376,7 @@ fn is_there(path: &str) -> bool {
     })
 }
 
-/// The text of every Rust file of the repository that may hold tests, with its path.
+/// Returns every Rust file of the repository that may contain tests, with its path.
 fn rust_files() -> Vec<(PathBuf, String)> {
     let patterns =
         ["src/**/*.rs", "crates/*/src/**/*.rs", "crates/*/tests/**/*.rs", "tests/**/*.rs"];
@@ -386,8 +386,8 @@ fn rust_files() -> Vec<(PathBuf, String)> {
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// A file's name alone (`worker.rs`) is that of a file beside another, or in a folder, that the
-/// same page names by its path.
+/// A bare file name (`worker.rs`) is that of a file in a folder, or beside a file, that the same
+/// page names by its path.
 fn is_beside(name: &str, paths: &[&str]) -> bool {
     let folders = paths.iter().filter(|path| path.contains('/'));
     folders.into_iter().any(|path| {
@@ -431,8 +431,8 @@ fn every_link_on_a_page_leads_somewhere() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Whether a test has this name: that of a trial (`"area::name"`), or of a function in a file or
-/// folder that the path names; `area::*`: whether there is that area.
+/// Returns whether a test exists: a trial (`"area::name"`), or a function in a file or folder of
+/// the path; `area::*`: whether the area exists.
 fn is_a_test(name: &str, sources: &[(PathBuf, String)]) -> bool {
     let (module, _) = name.split_once("::").unwrap();
     let (_, function) = name.rsplit_once("::").unwrap();
@@ -446,7 +446,7 @@ fn is_a_test(name: &str, sources: &[(PathBuf, String)]) -> bool {
     })
 }
 
-/// A promise whose test was renamed or removed is a promise that nothing holds.
+/// Nothing checks a promise whose test was renamed or removed.
 #[test]
 fn every_test_that_the_security_page_names_is_there() {
     let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
@@ -461,7 +461,7 @@ fn every_test_that_the_security_page_names_is_there() {
     assert!(absent.is_empty(), "no such tests: {absent:#?}");
 }
 
-/// The reader of paths has to see what it claims to see.
+/// The parser of paths has to find what it claims to find.
 #[test]
 fn paths_are_distinguished_from_other_words() {
     for path in
@@ -485,7 +485,7 @@ fn paths_are_distinguished_from_other_words() {
     assert_eq!(quoted(page), [(1, "b/c"), (5, "d"), (5, "e/f")]);
 }
 
-/// Cargo would take a test with a `main` of its own for one without any tests, and be content.
+/// Cargo would run a test with a `main` of its own as one without any tests, and succeed.
 #[test]
 fn tests_with_a_main_of_their_own_are_declared_so() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -509,8 +509,7 @@ fn tests_with_a_main_of_their_own_are_declared_so() {
     }
 }
 
-/// The script that the unit runs as root, with a `systemctl` that only writes down what it is asked
-/// for.
+/// The script that the unit runs as root, with a `systemctl` that only records its arguments.
 #[test]
 fn power_off_is_waited_for_only_where_a_button_is_set() {
     use std::os::unix::fs::PermissionsExt;
@@ -549,7 +548,7 @@ fn power_off_is_waited_for_only_where_a_button_is_set() {
     assert!(!unit.contains("Wants=bramblegate-poweroff.path"), "nothing else starts it");
 }
 
-/// What `make` lists is read in a terminal of 80 columns.
+/// `make` lists its targets for a terminal of 80 columns.
 #[test]
 fn the_list_of_make_fits_a_terminal() {
     let output = Command::new("make").arg("help").current_dir(root()).output().unwrap();

@@ -1,5 +1,5 @@
-//! An address is replaced by one that differs in an octet: how long until it can be read on the
-//! LCD, bus time included.
+//! The time from a change of one octet of an address until it can be read on the LCD, bus time
+//! included.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const ROUNDS: usize = 3;
 const CHANGES: usize = 7;
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
 
-/// Somebody who shows the address.
+/// A program that shows the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contender {
     Ours,
@@ -50,7 +50,7 @@ pub fn measure() -> Result<Vec<Row>> {
             let _ = std::fs::remove_file(&log);
             let _running = start(&head, contender, &log, &floor)?;
             std::thread::sleep(Duration::from_millis(1200));
-            // Polling is slow: fewer changes do, and they must not fall into step with it.
+            // Polling is slow: make fewer changes, and not in step with it.
             let changes = if contender == Contender::Poll { 3 } else { CHANGES };
             for change in 0..changes {
                 let before = last;
@@ -98,7 +98,7 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Translates the C program.
+/// Compiles the C program.
 fn compile() -> Result<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/floor.c");
     let program = file("floor");
@@ -134,13 +134,13 @@ fn start(head: &Head, contender: Contender, log: &Path, floor: &Path) -> Result<
     spawn(&mut command, &logged)
 }
 
-/// The address 10.99.0.LAST.
+/// Returns the address 10.99.0.LAST.
 fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 0, last)
 }
 
-/// Milliseconds from just before the kernel is given the new address until it is on the glass. As a
-/// DHCP client does it: the old one goes, the new one comes, then the route.
+/// Returns the milliseconds from a change of the address in the kernel until it is on the display.
+/// Like a DHCP client, it removes the old address, adds the new one, then the route.
 pub fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
     let since = head.namespace.on(move || -> Result<u128> {
         let mut kernel = Socket::open(Protocol::Route, &[]).map_err(fail("rtnetlink"))?;
@@ -157,8 +157,8 @@ pub fn replace(head: &Head, before: u8, after: u8, log: &Path) -> Result<f64> {
     Ok(milliseconds(see(log, since, shows(&address(after).to_string()))?, since))
 }
 
-/// The cable is pulled and plugged into another venue: milliseconds from the new address to the
-/// glass, and how many of them the bytes take that are sent meanwhile.
+/// Pulls the cable and plugs it into another venue: returns the milliseconds from the new address
+/// to the display, and how many of them the bytes sent meanwhile take.
 fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
     head.venue.ip("link set v0 down")?;
     head.namespace.ip("addr flush dev eth1")?;
@@ -179,8 +179,8 @@ fn replug(head: &Head, after: u8, log: &Path) -> Result<(f64, f64)> {
     Ok((milliseconds(seen, since), seen.bus))
 }
 
-/// The address goes and none comes: milliseconds until it is not on the glass any more. It comes
-/// back in the end.
+/// Removes the address without a new one: returns the milliseconds until the display does not show
+/// it any more. Restores it in the end.
 fn taken_away(head: &Head, last: u8, log: &Path) -> Result<f64> {
     let address = address(last);
     let since = stamp();
@@ -192,9 +192,9 @@ fn taken_away(head: &Head, last: u8, log: &Path) -> Result<f64> {
     Ok(milliseconds(gone, since))
 }
 
-/// The cable is pulled: milliseconds from the kernel's word (it may keep it for a second:
-/// `net/core/link_watch.c`) until the address is not on the glass any more. It is plugged in again
-/// in the end.
+/// Pulls the cable: returns the milliseconds from the kernel's event (which it may delay for a
+/// second: `net/core/link_watch.c`) until the display does not show the address any more. Plugs it
+/// in again in the end.
 fn unplugged(head: &Head, last: u8, log: &Path) -> Result<f64> {
     let mut kernel = head.namespace.on(|| Socket::open(Protocol::Route, &[group::LINK]))?;
     let kernel = kernel.as_mut().map_err(|error| Error(format!("rtnetlink: {error}")))?;
@@ -237,7 +237,7 @@ fn see(log: &Path, since: u128, wanted: impl Fn(&[String]) -> bool) -> Result<Se
     Err(Error(format!("the glass was not as wanted in 3 s; the gateway's journal:\n{logged}")))
 }
 
-/// By the list of ports that are up, since `/sys` shows those of another namespace here.
+/// By the list of interfaces that are up, since `/sys` shows those of another namespace here.
 fn index_of(port: &str) -> Result<u32> {
     let path = "/proc/thread-self/net/igmp";
     let text = std::fs::read_to_string(path).map_err(fail(path))?;
@@ -246,7 +246,7 @@ fn index_of(port: &str) -> Result<u32> {
     index.ok_or_else(|| Error(format!("there is no port {port}")))
 }
 
-/// Sends a request that creates what is not there, or deletes.
+/// Sends a request that creates, or deletes.
 fn send(kernel: &mut Socket, kind: u16, body: Vec<u8>) -> std::result::Result<(), NetlinkError> {
     let flags = if kind == kind::DEL_ADDRESS { 0 } else { REPLACE };
     kernel.request(&Request::raw(kind, body).flags(flags), |_| {})

@@ -1,5 +1,5 @@
-//! The least that a subagent of snmpd can be: it answers GetNext out of a list that is written
-//! already, and looks at nothing else (RFC 2741). What it takes is what AgentX takes.
+//! A minimal subagent of snmpd: it answers GetNext from a precomputed list, and ignores everything
+//! else (RFC 2741). Its cost is the cost of AgentX itself.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -15,18 +15,18 @@ const OPEN: u8 = 1;
 const REGISTER: u8 = 3;
 const GET_NEXT: u8 = 6;
 const RESPONSE: u8 = 18;
-/// Of a header, bytes.
+/// The length of a header, in bytes.
 const HEADER: usize = 20;
 
 /// A table of integers below `root`.
 pub struct Table {
     root: Vec<u32>,
-    /// an identifier → the instance after it, as a response has it
+    /// The instance after each identifier, serialized.
     next: HashMap<Vec<u32>, Vec<u8>>,
 }
 
 impl Table {
-    /// Returns one of so many columns and rows.
+    /// Returns a table of so many columns and rows.
     pub fn new(root: &[u32], columns: u32, rows: u32) -> Self {
         let (mut next, mut before) = (HashMap::new(), root.to_vec());
         for column in 1..=columns {
@@ -62,7 +62,7 @@ impl Table {
             let asked = read_identifier(&payload)?;
             match self.next.get(&asked) {
                 Some(instance) => body.extend(instance),
-                // endOfMibView
+                // endOfMibView.
                 None => {
                     body.extend([130, 0, 0, 0]);
                     body.extend(identifier(&asked));
@@ -70,7 +70,7 @@ impl Table {
             }
         }
         let mut answer = message(RESPONSE, &body);
-        // Session, transaction and packet are those of the request.
+        // Session, transaction and packet are copied from the request.
         answer[4..16].copy_from_slice(&header[4..16]);
         stream.write_all(&answer).ok()
     }
@@ -105,14 +105,15 @@ fn receive(stream: &mut UnixStream) -> std::io::Result<([u8; HEADER], Vec<u8>)> 
     Ok((header, payload))
 }
 
-/// Returns an identifier as it is sent, without its prefix in short (section 5.1).
+/// Returns a serialized identifier, without the short form of its prefix (section 5.1).
 fn identifier(numbers: &[u32]) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(numbers.len()).unwrap_or(0), 0, 0, 0];
     bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     bytes
 }
 
-/// Reads the identifier that a payload begins with; snmpd answers in the byte order of the session.
+/// Parses the identifier at the beginning of a payload; snmpd answers in the byte order of the
+/// session.
 fn read_identifier(payload: &[u8]) -> Option<Vec<u32>> {
     let [count, prefix, ..] = *payload.first_chunk::<4>()?;
     let numbers = payload.get(4..4 + usize::from(count) * 4)?;

@@ -1,4 +1,4 @@
-//! What a page costs on the I²C bus: bytes, and time at 100 kHz, waits of the driver included.
+//! The cost of a page on the I²C bus: bytes, and time at 100 kHz, the driver's delays included.
 
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ const PAGES: [Page; 3] = [
     ["192.168.1.23", "3/3 up  eth1", "headgate  4/4 ok", "uptime 3d 04:05:06"],
 ];
 
-/// Bytes, milliseconds.
+/// Bytes, and milliseconds.
 type Cost = (u64, f64);
 
-/// Somebody who can bring a page on the glass.
+/// A driver that can show a page.
 trait Contender {
     fn show(&mut self, rows: &[String]) -> Result<()>;
 }
@@ -75,15 +75,15 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Bytes: 4 for each character or cursor move, 1 for each change of RS. On a display of four rows
-/// the address counter runs through all of them, in pairs.
+/// Returns the minimum of bytes: 4 for each character or cursor move, 1 for each change of RS. On a
+/// display of four rows the address counter runs through the rows in pairs.
 fn minimum(columns: u8, rows: u8) -> Cost {
     let (moves, changes) = if rows == 2 { (2, 4) } else { (1, 2) };
     let bytes = 4 * (u64::from(columns) * u64::from(rows) + moves) + changes;
     (bytes, bus_ms(bytes))
 }
 
-/// What the second and the third page cost, and whether they are really there.
+/// Returns the cost of the second and the third page, after checking that the display shows them.
 fn costs(
     geometry: Geometry,
     make: impl FnOnce(Backpack, Clock) -> Result<Box<dyn Contender>>,
@@ -130,7 +130,7 @@ impl Contender for Ours {
     }
 }
 
-/// DDRAM address of a row's first cell.
+/// Returns the DDRAM address of a row's first cell.
 fn row_start(row: usize, columns: u8) -> u8 {
     [0, 0x40, columns, 0x40 + columns].get(row).copied().unwrap_or(0)
 }
@@ -157,7 +157,7 @@ impl DelayUs<u16> for Old<Clock> {
     }
 }
 
-/// The crate hd44780-driver, writing each row anew.
+/// The crate hd44780-driver, which writes each row completely.
 struct Oracle {
     display: HD44780<hd44780_driver::bus::I2CBus<Old<Backpack>>>,
     delay: Old<Clock>,
@@ -192,9 +192,9 @@ impl Contender for Oracle {
     }
 }
 
-/// As RPLCD writes to a PCF8574: each byte of the expander is a transaction of its own, four for a
-/// nibble, with pauses of 1 µs before and after E rises and of 100 µs after it has fallen. A script
-/// writes each row anew.
+/// Writes to a PCF8574 like RPLCD: each byte of the expander is a transaction, four per nibble,
+/// with delays of 1 µs before and after E rises and of 100 µs after it falls. A script writes each
+/// row completely.
 struct Rplcd {
     bus: Backpack,
     clock: Clock,

@@ -1,13 +1,13 @@
-//! IPv4 of a node over an uplink that has only IPv6: our translator, by BPF and by a TUN device
-//! alone, tayga, and what the kernel does where the uplink has IPv4. The server itself has the
-//! address behind the prefix, so no NAT64 is measured along. With the offloads of all ports, and
-//! without them. Each way has networks of its own; they take turns in short bursts.
+//! IPv4 of a node over an uplink that has only IPv6: Bramblegate's translator, by BPF and by a TUN
+//! device alone; tayga; and the kernel, where the uplink has IPv4. The server itself has the
+//! address behind the prefix, so no NAT64 distorts the result. With the offloads of all interfaces,
+//! and without. Each candidate has networks of its own; they take turns in short bursts.
 //!
-//! Small packets come from as many senders as there are processors: what the kernel forwards runs
-//! on the sender's, so one sender would leave the others to a translator that is a process.
+//! As many senders as processors send small packets. The kernel forwards on the sender's processor,
+//! so a single sender would leave the others free for a translator in a process of its own.
 //!
-//! The limit is the kernel's own masquerade of IPv6: the server's packets are of IPv6 there too,
-//! which costs it and the head more than IPv4 does.
+//! The limit is the kernel's own masquerading of IPv6: the server's packets are IPv6 there too,
+//! which costs it and the head more than IPv4.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::table::Row;
 use crate::traffic::{Traffic, VENUE};
 
 const ROUNDS: usize = 21;
-/// The server behind this prefix: 10.60.0.1 in its last four octets.
+/// The NAT64 prefix of the server: 10.60.0.1 is in the last four octets.
 const PREFIX: &str = "2001:db8:9::/96";
 const SERVER: &str = "2001:db8:9::a3c:1";
 const OWN: &str = "2001:db8:64::464";
@@ -32,11 +32,11 @@ enum Way {
     Tun,
     Tayga,
     Masquerade,
-    /// By IPv6 all the way.
+    /// IPv6 end to end.
     Masquerade66,
 }
 
-/// Ways, and what each is called.
+/// The candidates, with their names.
 const WAYS: [(Way, &str); 5] = [
     (Way::Bpf, "BPF"),
     (Way::Tun, "TUN alone"),
@@ -45,8 +45,8 @@ const WAYS: [(Way, &str); 5] = [
     (Way::Masquerade66, "the same of IPv6"),
 ];
 
-/// What is measured: bits a second of TCP upwards and downwards, packets a second, CPU seconds a
-/// Gbit of both ways of TCP and a packet that arrived, the sender's included.
+/// The results: TCP throughput up and down in bits a second, packets a second, CPU seconds per Gbit
+/// of both directions and per delivered packet, the sender's included.
 type Samples = [Vec<f64>; 5];
 const MEASURES: [(&str, f64, &str); 5] = [
     ("TCP up", 1e9, "Gbit/s"),
@@ -74,7 +74,7 @@ pub fn measure() -> Result<Vec<Row>> {
         }
         let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
         for round in 0..ROUNDS {
-            // Not always the same neighbour before it.
+            // Varies the order within a round.
             for step in 0..nets.len() {
                 let place = (round + step) % nets.len();
                 nets[place].sample(&mut samples[place])?;
@@ -85,7 +85,7 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The rows of one run, with what is to be reached (the issue's figures).
+/// The rows of one run, with the targets of the issue.
 fn table(title: &str, samples: &[Samples]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (measure, (name, scale, unit)) in MEASURES.into_iter().enumerate() {
@@ -189,8 +189,8 @@ impl Net {
         Ok(())
     }
 
-    /// The processor's time of this process, which sends and receives, and in which most of the
-    /// forwarding runs as soft interrupts; and of the translator.
+    /// Returns the processor time of this process, which sends and receives and in which most
+    /// forwarding runs as soft interrupts, and of the translator.
     fn cpu(&self) -> Result<Duration> {
         let own = clock_gettime(ClockId::ProcessCPUTime);
         let own = Duration::new(own.tv_sec as u64, own.tv_nsec as u32);
@@ -199,14 +199,14 @@ impl Net {
     }
 }
 
-/// Starts a translator in a head. tayga as its manual has it, with the routes that it leaves to
-/// others.
+/// Starts a translator in a head: tayga by its manual, with the routes that it leaves to the
+/// administrator.
 fn translate(way: Way, head: &Namespace, index: usize) -> Result<Running> {
     let log = file(&format!("clat{index}.log"));
     if way != Way::Tayga {
         let mode = if way == Way::Bpf { "bpf" } else { "tun" };
-        // With no more rights than its unit gives it: the kernel makes slower code of programs of
-        // those who may not look everywhere.
+        // With the rights of its unit only: the kernel adds speculation barriers to BPF programs of
+        // less privileged loaders.
         let rights = "-all,+net_admin,+bpf";
         let mut command = within(&head.0, "setpriv");
         command.args(["--inh-caps", rights, "--ambient-caps", rights, "--bounding-set", rights]);

@@ -1,7 +1,7 @@
-//! What one change of a node's health costs until all outputs' values are there: facts, decision,
-//! views. With 10,000 nodes and with 40; and with 2,000 alerts of nodes that are down, none of them
-//! or all of them acknowledged. Another build takes turns with this one where
-//! `BRAMBLEGATE_BASE_DECIDE` names its driver (`benches/peers/decide.rs`).
+//! The cost of one change of a node's health, through facts, decision and views: with 10,000 nodes
+//! and with 40; and with 2,000 alerts of nodes that are down, none or all of them acknowledged.
+//! Takes turns with another build if `BRAMBLEGATE_BASE_DECIDE` names its driver
+//! (`benches/peers/decide.rs`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,12 +21,12 @@ use crate::lab::{fail, median};
 use crate::sweep::settings;
 use crate::table::Row;
 
-/// Names the driver of the build to compare with.
+/// The variable that names the driver of the build to compare with.
 const BASE: &str = "BRAMBLEGATE_BASE_DECIDE";
 const TURNS: usize = 5;
-/// Changes of each turn.
+/// The number of changes per turn.
 const CHANGES: usize = 200;
-/// Every so-manyth of 10,000 nodes is down: 2,000 of them.
+/// One in so many of the 10,000 nodes is down: 2,000 of them.
 const DOWN: usize = 5;
 
 pub fn measure() -> Result<Vec<Row>> {
@@ -67,7 +67,7 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Returns what the other build's driver measured: two lines, each a name and microseconds.
+/// Returns the measurements of the other build's driver: two lines, each a name and microseconds.
 fn driven(driver: &PathBuf) -> Result<Vec<f64>> {
     let output = Command::new(driver).output().map_err(fail(&driver.to_string_lossy()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -88,7 +88,7 @@ struct World {
 }
 
 impl World {
-    /// A cluster whose nodes are all up.
+    /// Returns a cluster whose nodes are all up.
     fn new(groups: u32, slots: u32) -> Result<Self> {
         let board = Board::built_in("emulated").map_err(|_| Error("no emulated board".into()))?;
         let text = settings(
@@ -121,14 +121,14 @@ impl World {
             before: None,
         };
         world.take(ids.into_iter().map(|node| round(node, true)).collect());
-        // Long enough for nothing to be waited for any more.
+        // Long enough for all timers to have expired.
         world.now = world.now + Duration::from_secs(200);
         world.facts.apply(&Event::Tick, world.now);
         world.publish(&[]);
         Ok(world)
     }
 
-    /// Every fifth node dies.
+    /// Takes every fifth node down.
     fn kill(&mut self) -> Result<()> {
         let ids: Vec<NodeId> = self.facts.nodes().iter().map(|node| node.id).collect();
         self.take(ids.into_iter().step_by(DOWN).map(|node| round(node, false)).collect());
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    /// A user acknowledges all that stands.
+    /// Acknowledges all alerts.
     fn acknowledge(&mut self) -> Result<()> {
         let desired = self.before.as_ref().ok_or_else(|| Error("nothing is decided".into()))?;
         let made = acknowledge::all_standing(&self.facts, desired);
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// One node dies, or returns.
+    /// Takes one node down, or up again.
     fn change(&mut self) -> Duration {
         self.up = !self.up;
         self.now = self.now + Duration::from_millis(300);

@@ -1,6 +1,6 @@
-//! What a flood of the cluster port costs the gateway: processor time and memory, at a thousand
-//! frames a second. Another build takes turns with this one where `BRAMBLEGATE_BASE` names it.
-//! dnsmasq's own time is its own, and stands beside.
+//! The cost of a flood on the cluster interface: the gateway's processor time and memory, at a
+//! thousand frames a second. Takes turns with another build if `BRAMBLEGATE_BASE` names it.
+//! dnsmasq's time is listed separately.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,24 +12,24 @@ use crate::flood::Flood;
 use crate::lab::{Head, fail, median, program, pss, used};
 use crate::table::Row;
 
-/// Names the build to compare with.
+/// The variable that names the build to compare with.
 const BASE: &str = "BRAMBLEGATE_BASE";
 const RATE: u32 = 1000;
 const ROUNDS: usize = 3;
-/// What a flood brings about once (nodes are listed, names heard) is over by then.
+/// The one-time work of a flood (listing nodes, learning names) is over after this time.
 const BEGIN: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(10);
-/// Whether others serve addresses has been asked.
+/// The check for other DHCP servers is over after this time.
 const SERVES: Duration = Duration::from_secs(7);
 const SETTINGS: &str = "[cluster.dhcp]\nenabled = true\n[lcd]\nbus = \"emulator\"\n[led]\ndevice = \"emulator\"\n\
                         [[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n";
 
-/// One flood of one build.
+/// The result of one flood with one build.
 struct Cost {
-    /// percent of a core
+    /// Percent of a core.
     cpu: f64,
     dnsmasq: f64,
-    /// percent of what there was when the flood had begun
+    /// The growth in percent, since the one-time work.
     growth: f64,
 }
 
@@ -83,7 +83,7 @@ fn row(flood: Flood, ours: &[Cost], theirs: &[Cost]) -> Vec<Row> {
     vec![row, memory.target("<= 5 %", growth <= 5.0), dnsmasq]
 }
 
-/// A world of its own, so that no flood finds what another left.
+/// Measures in a network of its own, without traces of another flood.
 fn cost(program: &Path, flood: Flood) -> Result<Cost> {
     let head = Head::new("flood")?;
     let gateway = head.start_program(program, SETTINGS, &[])?;
@@ -112,7 +112,7 @@ fn cost(program: &Path, flood: Flood) -> Result<Cost> {
     })
 }
 
-/// The process that the gateway has started.
+/// Returns the process that the gateway has started.
 fn child(gateway: &Running) -> Option<u32> {
     let id = gateway.id();
     let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;

@@ -1,5 +1,6 @@
-//! Forwarding from a node to the venue, with our rules and with others': bulk TCP, small packets,
-//! new connections. Each way has networks of its own; they take turns in short bursts.
+//! Forwarding from a node to the venue, with the gateway's rules and with other rule sets: bulk
+//! TCP, small packets, new connections. Each candidate has networks of its own; they take turns in
+//! short bursts.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +17,7 @@ use crate::traffic::{BURST, SHORT, Traffic, VENUE};
 
 const ROUNDS: usize = 21;
 
-/// What a careful administrator would write to the same end.
+/// The rules that a careful administrator would write for the same purpose.
 const BY_HAND: &str = r#"
 table inet hand {
 	chain forward {
@@ -55,15 +56,15 @@ const IPTABLES: &str = "*nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\
                         -A FORWARD -i eth1 -o eth0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
                         -A FORWARD -i eth0 -o eth1 -j ACCEPT\nCOMMIT\n";
 
-/// Rules to forward by.
+/// A rule set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Ours,
-    /// ours as well, by IPv6
+    /// The gateway's, with IPv6.
     Nat66,
     ByHand,
     Bare,
-    /// the same by IPv6
+    /// The same with IPv6.
     Bare66,
     Iptables(&'static str),
     None,
@@ -96,11 +97,11 @@ struct Net {
 const MEASURES: [(&str, f64, &str); 3] =
     [("TCP, bulk", 1e9, "Gbit/s"), ("small packets", 1e3, "k/s"), ("new connections", 1e3, "k/s")];
 
-/// What was measured of one way: bits a second of TCP, packets a second, connections a second.
+/// The results of one candidate: TCP bits a second, packets a second, connections a second.
 type Samples = [Vec<f64>; 3];
 
-/// Translation of IPv6 beside that of IPv4, by the same rule set; and what the kernel does by one rule
-/// alone, which is as much as any rule set can reach.
+/// NAT of IPv6 compared with that of IPv4, by the same rule set; and by a single rule, which is the
+/// maximum that any rule set can reach.
 pub fn nat66() -> Result<Vec<Row>> {
     let ways = [
         (Way::Nat66, "NAT66"),
@@ -128,11 +129,11 @@ pub fn nat66() -> Result<Vec<Row>> {
     Ok(MEASURES.into_iter().enumerate().flat_map(rows).collect())
 }
 
-/// Measures each in short bursts, one after the other.
+/// Measures each candidate in short bursts, in turn.
 fn in_turn(nets: &mut [Net]) -> Result<Vec<Samples>> {
     let mut samples: Vec<Samples> = nets.iter().map(|_| Samples::default()).collect();
     for round in 0..ROUNDS {
-        // Not always the same neighbour before it.
+        // Varies the order within a round.
         for step in 0..nets.len() {
             let place = (round + step) % nets.len();
             let (net, samples) = (&mut nets[place], &mut samples[place]);
@@ -150,7 +151,7 @@ pub fn measure() -> Result<Vec<Row>> {
     for (index, (way, name)) in WAYS.into_iter().enumerate() {
         match Net::build(index, way, name) {
             Ok(net) => nets.push(net),
-            // Not every kernel has the old tables.
+            // Not every kernel has iptables-legacy.
             Err(error) if matches!(way, Way::Iptables(_)) => {
                 absent.push(format!("{name}: {error}"))
             }
@@ -201,7 +202,7 @@ impl Net {
         Ok(Self { name, way, _head: head, _sink: reconciler, traffic })
     }
 
-    /// Connections made and reset in a second.
+    /// Returns the connections made and reset in a second.
     fn connections(&self) -> Result<f64> {
         let at = self.traffic.at;
         let rate = self.traffic.node.on(move || -> std::io::Result<f64> {
@@ -209,7 +210,7 @@ impl Net {
             let mut count = 0.0;
             while begin.elapsed() < BURST {
                 let mut stream = TcpStream::connect(SocketAddr::from((at, SHORT)))?;
-                // Not faster than they are taken: a full queue would lose one for a second.
+                // No faster than they are accepted: a full backlog would delay one for a second.
                 stream.read_exact(&mut [0])?;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                 count += 1.0;

@@ -1,4 +1,4 @@
-//! When a text stood on the LCD, by the log of the bus.
+//! When the LCD showed a text, from the log of the bus.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use bramblegate::panel::Wiring;
 use bramblegate::panel::emulator::Chip;
 use bramblegate::panel::{Charset, Geometry};
 
-/// Milliseconds a transaction of so many bytes takes at 100 kHz: start, address, bytes of nine
-/// clocks each, stop.
+/// Returns the milliseconds of a transaction of so many bytes at 100 kHz: start, address, bytes of
+/// nine clocks each, stop.
 pub fn bus_ms(bytes: u64) -> f64 {
     (9 * (bytes + 1) + 2) as f64 / 100.0
 }
 
 const NANOS_PER_BYTE: u64 = 90_000;
 
-/// When the glass came to look so, and what that took.
+/// When the display showed a text, and the bus time until then.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
-    /// nanoseconds of the machine's clock, as in the log
+    /// Nanoseconds of CLOCK_REALTIME, as in the log.
     pub at: u128,
-    /// milliseconds that the bytes sent until then, since it was asked for, take on the bus
+    /// The milliseconds on the bus of the bytes since the request.
     pub bus: f64,
 }
 
-/// Feeds the log to the emulated controller: the first moment after `since` at which the rows are
-/// as wanted.
+/// Replays the log on the emulated controller: returns the first moment after `since` at which the
+/// rows match.
 pub fn when(
     log: &Path,
     geometry: Geometry,
@@ -43,7 +43,7 @@ pub fn when(
             continue;
         };
         let stamp: u128 = stamp.parse().ok()?;
-        // Powered a second before it was first talked to.
+        // Powered on a second before the first transaction.
         let (chip, start) =
             chip.get_or_insert_with(|| (Chip::powered(Duration::ZERO), stamp - 1_000_000_000));
         let end = Duration::from_nanos(u64::try_from(stamp - *start).ok()?);
@@ -67,7 +67,7 @@ pub fn when(
     None
 }
 
-/// A row is this text.
+/// Returns whether a row has this text.
 pub fn shows(text: &str) -> impl Fn(&[String]) -> bool {
     move |rows| rows.iter().any(|row| row.trim_end() == text)
 }

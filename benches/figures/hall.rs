@@ -1,5 +1,5 @@
-//! From a router's advertisement in a hall that speaks only IPv6 until a node that speaks only IPv4 is
-//! answered from the internet: with the kernel's search for duplicates of the addresses, and without.
+//! The time from a router's advertisement in an IPv6-only venue until an IPv4-only node gets an
+//! answer from the internet: with the kernel's duplicate address detection, and without.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::table::Row;
 
 const ROUNDS: usize = 11;
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A router that advertises no network yet.
+/// A router that advertises no prefix yet.
 const HALL: &str = r#"
 purpose = "A hall that speaks only IPv6"
 clat = true
@@ -52,7 +52,7 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Seconds from the advertisement to the first answer.
+/// Returns the seconds from the advertisement to the first answer.
 fn online(world: &mut World) -> Result<f64> {
     let log = file("hall.ping");
     let _ = fs::remove_file(&log);
@@ -77,14 +77,14 @@ fn advertised() -> Result<f64> {
     at.ok_or_else(|| Error(format!("the router's log has no time: {text}")))
 }
 
-/// Returns whether the uplink is as when a router answers it: the kernel asks for an advertisement
-/// once no other host has the link-local address.
+/// Returns whether the uplink is ready for a router: the kernel solicits an advertisement once the
+/// link-local address has passed duplicate address detection.
 fn has_link_local() -> bool {
     let listed = must("head", "ip -6 -o addr show dev eth1 scope link -tentative");
     listed.is_ok_and(|text| text.contains("fe80::"))
 }
 
-/// `[1764500000.123456] 64 bytes from …`: seconds since 1970.
+/// Parses `[1764500000.123456] 64 bytes from …` as seconds since 1970.
 fn answered(line: &str) -> Option<f64> {
     let (at, what) = line.strip_prefix('[')?.split_once("] ")?;
     at.parse().ok().filter(|_| what.contains("bytes from"))

@@ -1,5 +1,5 @@
-//! What the gateway costs while nothing happens: wake-ups, CPU time, memory, size. All are watched
-//! at the same time.
+//! The cost of the idle gateway: wake-ups, CPU time, memory, size. All candidates are measured
+//! concurrently.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use bramblegate_lab::{Error, Result};
 use crate::lab::{Head, fail, file, program, pss, used};
 use crate::table::Row;
 
-/// How long is watched: what has the slowest beat, the display's initialisation, is seen once.
+/// The duration, which includes the slowest periodic task, the display's initialization, once.
 const WATCHED: Duration = Duration::from_secs(300);
-/// The beginnings of one program are over by then.
+/// The start of a program is over after this time.
 const SETTLED: Duration = Duration::from_secs(12);
-/// For a minute the gateway asks on a new cable whether somebody else serves addresses.
+/// The gateway checks for other DHCP servers for a minute after a carrier appears.
 const ALONE: Duration = Duration::from_secs(65);
 
-/// What the service manager asks for, as in the unit.
+/// The watchdog interval of the unit.
 const WATCHDOG: [(&str, &str); 1] = [("WATCHDOG_USEC", "30000000")];
 
 const NODES: &str = "[[node]]\nname = \"rpi1\"\naddress = \"192.168.50.11\"\n[[node]]\nname = \"rpi2\"\n\
                      address = \"192.168.50.12\"\n[[node]]\nname = \"rpi3\"\naddress = \"192.168.50.13\"\n";
-/// Without limits of pressure: where tasks wait, as they do while others build beside it, the head
-/// looks at it each ten seconds, and "nothing but events" would be a figure of the others.
+/// No pressure limits: while other work makes tasks wait, the head reads the pressure every ten
+/// seconds, which would distort the figure.
 const STILL: &str = "[vitals]\npressure = \"off\"\n[lcd]\nbus = \"emulator\"\nheartbeat = false\npage_time = \"3600s\"\n[led]\ndevice = \"off\"\n";
 const SHIPPED: &str = "[lcd]\nbus = \"emulator\"\n[led]\ndevice = \"emulator\"\n";
 
@@ -84,20 +84,20 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Starts a gateway in a venue whose router advertises every three seconds. The kernel ignores it, as
-/// dhcpcd, systemd-networkd and NetworkManager have it.
+/// Starts a gateway in a venue whose router advertises every three seconds. The kernel ignores the
+/// advertisements, as dhcpcd, systemd-networkd and NetworkManager configure it.
 fn hearing(head: &Head) -> Result<Running> {
     head.namespace.sh("echo 0 > /proc/sys/net/ipv6/conf/eth1/accept_ra")?;
     let listed = head.venue.sh("ip -o link show v0")?;
     let index = listed.split(':').next().and_then(|index| index.trim().parse().ok());
     let index = index.ok_or_else(|| Error(format!("no index of v0: {listed}")))?;
     let words = "prefix=2001:db8:7::/64 nat64=2001:db8:64::/96@1800".parse()?;
-    // It ends with the bench.
+    // It ends with the benchmark.
     head.venue.thread(move || router::advertise("v0", index, &words))?;
     head.start(STILL)
 }
 
-/// Megabytes of the program as it is installed.
+/// Returns the size of the installed program, in megabytes.
 fn size() -> Result<Row> {
     let stripped = file("stripped");
     run("cp", &[&program().to_string_lossy(), &stripped.to_string_lossy()])?;
@@ -114,7 +114,7 @@ fn poller(head: &Head) -> Result<Running> {
     spawn(&mut command, &file("poller.log"))
 }
 
-/// Wake-ups a second and the share of a core, of each.
+/// Returns the wake-ups a second and the share of a core, of each process.
 fn watch(programs: &[Running]) -> Result<Vec<(f64, f64)>> {
     let before: Result<Vec<_>> = programs.iter().map(|program| used(program.id())).collect();
     std::thread::sleep(WATCHED);

@@ -1,4 +1,4 @@
-//! Namespaces, programs and clocks for the figures.
+//! Namespaces, programs and clocks of the benchmarks.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,14 +17,14 @@ use bramblegate_lab::{Error, Result, inside};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::LinkNameSpaceType;
 
-/// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
+/// The program under test: the one just built, or the one in `BRAMBLEGATE_PROGRAM`.
 pub fn program() -> PathBuf {
     std::env::var_os("BRAMBLEGATE_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
 }
 
-/// Makes the private mount namespace ready. It has the group that the package makes
-/// (`systemd/bramblegate.sysusers`): to look for one that is nowhere, getgrnam(3) loads the libraries
+/// Prepares the private mount namespace, with the group that the package makes
+/// (`systemd/bramblegate.sysusers`): to look up a missing one, getgrnam(3) would load the libraries
 /// of further databases into the daemon.
 pub fn furnish() -> Result<()> {
     inside::furnish()?;
@@ -41,7 +41,7 @@ pub fn fail<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
     move |error| Error(format!("{what}: {error}"))
 }
 
-/// The middle one.
+/// Returns the median.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -52,17 +52,17 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The median of the ratios round by round, in which slow changes of the machine cancel.
+/// Returns the median of the ratios round by round, in which slow drifts of the machine cancel out.
 pub fn paired(ours: &[f64], theirs: &[f64]) -> f64 {
     median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
 }
 
-/// Milliseconds.
+/// Returns milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Nanoseconds of the machine's clock, as in the emulators' logs.
+/// Returns nanoseconds of CLOCK_REALTIME, as in the emulators' logs.
 pub fn stamp() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
@@ -79,7 +79,7 @@ pub fn write(name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A named network namespace with `lo` up; it goes with the value.
+/// A named network namespace with `lo` up; dropping this deletes it.
 #[derive(Debug)]
 pub struct Namespace(pub String);
 
@@ -91,12 +91,12 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Lines of `ip` commands.
+    /// Runs lines of `ip` commands.
     pub fn ip(&self, lines: &str) -> Result<()> {
         bramblegate_lab::shell::ip(&self.0, lines)
     }
 
-    /// A line of shell that must succeed.
+    /// Runs a line of shell that must succeed.
     pub fn sh(&self, line: &str) -> Result<String> {
         bramblegate_lab::shell::must(&self.0, line)
     }
@@ -106,7 +106,7 @@ impl Namespace {
         feed("ip", &["netns", "exec", &self.0, "nft", "-f", "-"], rules).map(drop)
     }
 
-    /// Does something on a thread that lives in it; sockets and processes made there stay there.
+    /// Runs a function on a thread in the namespace; sockets and processes made there stay there.
     pub fn on<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         self.thread(work)?.join().map_err(|_| Error("a thread of the bench panicked".into()))
     }
@@ -135,7 +135,7 @@ impl Drop for Namespace {
     }
 }
 
-/// A cable between two namespaces.
+/// Connects two namespaces by a veth pair.
 pub fn cable(left: &Namespace, left_port: &str, right: &Namespace, right_port: &str) -> Result<()> {
     let (a, b) = (&left.0, &right.0);
     let line = format!("link add {left_port} netns {a} type veth peer name {right_port} netns {b}");
@@ -144,8 +144,8 @@ pub fn cable(left: &Namespace, left_port: &str, right: &Namespace, right_port: &
     right.ip(&format!("link set {right_port} up"))
 }
 
-/// The `index`th node, head and venue: the node's `e0` leads to the head's `eth0`, the head's `eth1` to
-/// the venue's `v0`. The node has IPv4, and the head forwards it.
+/// Makes the `index`th chain of node, head and venue: the node's `e0` leads to the head's `eth0`,
+/// the head's `eth1` to the venue's `v0`. They have IPv4, and the head forwards it.
 pub fn way(index: usize) -> Result<[Namespace; 3]> {
     let [node, head, venue] =
         ["node", "head", "venue"].map(|place| Namespace::new(&format!("{place}{index}")));
@@ -158,10 +158,11 @@ pub fn way(index: usize) -> Result<[Namespace; 3]> {
     Ok([node, head, venue])
 }
 
-/// The venue of such a way, as a node sees it by IPv6.
+/// The venue's IPv6 address in such a chain, as a node sees it.
 pub const VENUE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1));
 
-/// Adds IPv6, which the head forwards: a unique local network on this side, a global one beyond.
+/// Adds IPv6, which the head forwards: a unique local network for the node, a global one for the
+/// venue.
 pub fn add_ipv6(node: &Namespace, head: &Namespace, venue: &Namespace) -> Result<()> {
     node.ip("addr add fd12::11/64 dev e0 nodad\nroute add default via fd12::1")?;
     head.ip("addr add fd12::1/64 dev eth0 nodad\naddr add 2001:db8:7::2/64 dev eth1 nodad")?;
@@ -195,8 +196,8 @@ impl Head {
         Ok(Self { namespace, venue, nodes })
     }
 
-    /// Settings of a gateway that does and shows no more than it must, and `more` (after them, so
-    /// in whatever table). The keys have their former names, which builds of before read too.
+    /// Returns the settings of a minimal gateway, with `more` at the end (in any table). The keys
+    /// have their former names, which older builds read too.
     pub fn settings(&self, more: &str) -> Result<PathBuf> {
         let name = &self.namespace.0;
         let text = format!(
@@ -209,7 +210,7 @@ impl Head {
         Ok(file(&format!("{name}.toml")))
     }
 
-    /// `bramblegate run` with these settings, ready to be spawned on a thread of the head's.
+    /// Returns `bramblegate run` with these settings, to be spawned on a thread of the head's.
     pub fn command(&self, settings: &Path) -> Command {
         let mut command = Command::new(program());
         self.prepare(&mut command, settings);
@@ -234,12 +235,12 @@ impl Head {
         self.start_in(more, &[])
     }
 
-    /// The same with more in its environment.
+    /// Starts the gateway with more environment variables.
     pub fn start_in(&self, more: &str, more_environment: &[(&str, &str)]) -> Result<Running> {
         self.start_program(&program(), more, more_environment)
     }
 
-    /// The same with another build of the program.
+    /// Starts another build of the gateway.
     pub fn start_program(
         &self,
         program: &Path,
@@ -275,11 +276,11 @@ impl Head {
     }
 }
 
-/// Hears what becomes of our table in a namespace.
+/// Listens to changes of the gateway's table in a namespace.
 #[derive(Debug)]
 pub struct Ear(Socket);
 
-/// What became of it.
+/// A change of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     Made,
@@ -287,7 +288,7 @@ pub enum Heard {
 }
 
 impl Ear {
-    /// Listens from now on.
+    /// Starts to listen.
     pub fn new(namespace: &Namespace) -> Result<Self> {
         namespace
             .on(|| Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]))?
@@ -295,7 +296,7 @@ impl Ear {
             .map_err(fail("nfnetlink"))
     }
 
-    /// Waits for the next of these, and tells when it was heard.
+    /// Waits for the next of these changes; returns when it was received.
     pub fn hear(&mut self, wanted: Heard, patience: Duration) -> Option<Instant> {
         let deadline = Instant::now() + patience;
         loop {
@@ -309,7 +310,7 @@ impl Ear {
             let now = Instant::now();
             while let Ok(Some(datagram)) = self.0.receive() {
                 let found = messages(datagram).any(|message| {
-                    // NFT_MSG_NEWTABLE and NFT_MSG_DELTABLE of NFNL_SUBSYS_NFTABLES
+                    // NFT_MSG_NEWTABLE and NFT_MSG_DELTABLE of NFNL_SUBSYS_NFTABLES.
                     let kind = if wanted == Heard::Made { 10 << 8 } else { 10 << 8 | 2 };
                     message.kind == kind
                         && message.attributes().text(1).is_some_and(|name| name == TABLE)
@@ -322,7 +323,7 @@ impl Ear {
     }
 }
 
-/// What a process has used so far, all threads together.
+/// The resources that a process has used so far, all threads together.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
     pub wakeups: u64,
@@ -345,7 +346,7 @@ pub fn used(pid: u32) -> Result<Used> {
     Ok(used)
 }
 
-/// Proportional set size in MiB.
+/// Returns the proportional set size in MiB.
 pub fn pss(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).map_err(fail(&path))?;

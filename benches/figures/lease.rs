@@ -1,4 +1,4 @@
-//! A new node's first lease, and its name, against dnsmasq as Debian has it, which first asks
+//! A new node's first lease and its name, compared with dnsmasq's default, which first checks
 //! whether the address is in use.
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SERVE: &str =
     "[cluster.dhcp]\nenabled = true\n[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n";
 
-/// What a node waits for, in milliseconds.
+/// The times that a node waits, in milliseconds.
 struct Waited {
-    /// from its first question to the answer that it has the address
+    /// From its first message to the acknowledgement of its address.
     lease: f64,
-    /// from that to the first good answer about its name
+    /// From that to the first correct answer about its name.
     name: f64,
 }
 
@@ -30,7 +30,7 @@ pub fn measure() -> Result<Vec<Row>> {
     let head = Head::new("lease")?;
     let _gateway = head.start(SERVE)?;
     let (plain, _plain_head, _dnsmasq) = debian()?;
-    // The gateway first looks for other servers.
+    // The gateway first checks for other servers.
     for nodes in [&head.nodes, &plain] {
         let begin = Instant::now();
         while arrive(nodes, 0).is_err() {
@@ -57,7 +57,7 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// A server with the settings that every guide shows, and the namespace of its nodes.
+/// A server with the settings that common guides show, and the namespace of its nodes.
 fn debian() -> Result<(Namespace, Namespace, Running)> {
     let (head, nodes) = (Namespace::new("debian")?, Namespace::new("debian-nodes")?);
     cable(&head, "eth0", &nodes, "n0")?;
@@ -71,13 +71,13 @@ fn debian() -> Result<(Namespace, Namespace, Running)> {
     );
     let config = write("debian.conf", &text)?;
     let mut command = within(&head.0, "dnsmasq");
-    // as in an unprivileged user namespace: no change of user
+    // Like in an unprivileged user namespace: no change of user.
     command.args(["--no-daemon", "--pid-file=", &format!("--conf-file={}", config.display())]);
     let running = spawn(&mut command, &file("debian.log"))?;
     Ok((nodes, head, running))
 }
 
-/// A node that was never there comes, asks for an address, and is looked for by its name.
+/// A new node requests an address, and its name is looked up.
 fn arrive(nodes: &Namespace, number: u8) -> Result<Waited> {
     nodes.on(move || first_lease(number))?.map_err(fail("a new node"))
 }
@@ -120,8 +120,8 @@ fn first_lease(number: u8) -> std::io::Result<Waited> {
     Ok(Waited { lease: ms(lease), name: ms(begin.elapsed()) })
 }
 
-/// The address of a name of the cluster (RFC 1035, 4.1), as the head answers; it is the answer's
-/// last word.
+/// Returns the address of a name of the cluster from the head's answer (RFC 1035, 4.1), which ends
+/// with it.
 fn look_up(name: &str) -> std::io::Result<Option<Ipv4Addr>> {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in [name, "bramble"] {

@@ -1,8 +1,7 @@
-//! `make bench`: figures, side by side with other ways to do the same, measured in one run, taking
-//! turns.
+//! `make bench`: figures, compared with alternatives that are measured in the same run, in turns.
 //!
-//! Everything happens in private namespaces. A file for each figure; `BENCH=bus,rules` picks some.
-//! Medians everywhere. A figure that cannot be measured here is named, with the reason.
+//! Everything runs in private namespaces. Each figure has a file; `BENCH=bus,rules` selects some.
+//! All results are medians. A figure that cannot be measured here is listed with the reason.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -43,10 +42,10 @@ use std::time::Instant;
 use bramblegate_lab::{Result, inside, serve};
 use table::{Row, Table};
 
-/// A figure: its name, and what measures it.
+/// A figure: its name, and its function.
 type Figure = (&'static str, fn() -> Result<Vec<Row>>);
 
-/// All, the quick ones first.
+/// All figures, the quick ones first.
 const FIGURES: [Figure; 19] = [
     ("bus", bus::measure),
     ("decide", decide::measure),
@@ -70,7 +69,7 @@ const FIGURES: [Figure; 19] = [
 ];
 
 fn main() -> ExitCode {
-    // The small servers of a venue are this program.
+    // This program also runs the servers of a venue.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(code) = serve::helper(&arguments) {
         return code;

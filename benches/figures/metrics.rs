@@ -1,10 +1,10 @@
-//! `/metrics` of 1,000 nodes: processor time for each sample and time of an answer, against
-//! Prometheus' node exporter on the same machine, taking turns. Both are asked as Prometheus asks,
-//! over one connection, once as plain text and once compressed where the server can.
+//! `/metrics` of 1,000 nodes: processor time per sample and time of an answer, compared with
+//! Prometheus' node exporter on the same machine, in turns. Both are scraped like by Prometheus,
+//! over one connection, once uncompressed and once compressed if the server supports it.
 //!
-//! Each answer is a fresh one: before it a node's health and round trip change, and it is asked for
-//! in a second of its own, for which the page's server keeps an answer. The state is a gateway's
-//! with 1,000 nodes that answer, recorded once; what changes in it is sent as the gateway sends it.
+//! Each answer is a fresh one: before it, a node's health and round trip change, and each request
+//! is in a second of its own, for which the page's server caches an answer. The state is that of a
+//! gateway with 1,000 nodes that answer, recorded once; changes are sent in the gateway's format.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -24,38 +24,39 @@ use crate::lab::{fail, file, median, ms, used};
 use crate::sweep::Room;
 use crate::table::Row;
 
-/// Debian's name of the program. Its package starts a service: `scripts/unpacked.sh` takes the
-/// program out of it.
+/// The program's name in Debian. Its package starts a service, so `scripts/unpacked.sh` only
+/// unpacks it.
 const EXPORTER: &str = "prometheus-node-exporter";
 const PEER: &str = "127.0.0.1:9102";
-/// What Prometheus 2.42 asks with.
+/// The headers of Prometheus 2.42.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,\
                       application/openmetrics-text;version=0.0.1;q=0.75,\
                       text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-/// Each asks both servers once.
+/// The number of rounds, each one request to both servers.
 const TURNS: usize = 15;
-/// Scrapes of ours after the fresh one, within the same second.
+/// Scrapes of Bramblegate after the fresh one, within the same second.
 const KEPT: usize = 8;
-/// Nodes in the settings. The port behind which all of them are is found as one more: with it they
-/// are the thousand up to which `/metrics` shows nodes one by one.
+/// The number of nodes in the settings. The interface that all of them are behind is found as one
+/// more: together they are the thousand up to which `/metrics` lists nodes one by one.
 const NODES: (u32, u32) = (9, 111);
-/// After a change, for the server to take it in, and after an answer, for it to come to rest.
+/// The pauses after a change, for the server to process it, and after an answer, for the server to
+/// become idle.
 const REST: Duration = Duration::from_millis(20);
 
-/// One answer.
+/// The measurements of one answer.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
-    /// microseconds of processor time
+    /// Microseconds of processor time.
     cpu: f64,
-    /// milliseconds until the last byte
+    /// Milliseconds until the last byte.
     answer: f64,
 }
 
-/// A server that is asked, over one connection.
+/// A server, and the connection to it.
 struct Server {
     pid: u32,
     client: Client,
-    /// in an answer
+    /// The number of samples in an answer.
     samples: f64,
     costs: Vec<Cost>,
 }
@@ -73,7 +74,8 @@ impl Server {
         Ok(used(self.pid)?.cpu)
     }
 
-    /// Asks once; `before` is what the server has used for this answer already.
+    /// Scrapes once; `before` is the processor time that the server has used for this answer
+    /// already.
     fn ask(&mut self, encoding: &str, before: Duration) -> Result<Vec<u8>> {
         let cpu = self.cpu()?;
         let begin = Instant::now();
@@ -85,7 +87,7 @@ impl Server {
         Ok(body)
     }
 
-    /// Returns microseconds a sample and milliseconds an answer, the middle ones since the last time.
+    /// Returns the median microseconds per sample and milliseconds per answer, since the last call.
     fn take(&mut self) -> (f64, f64) {
         let costs = std::mem::take(&mut self.costs);
         let of = |what: fn(&Cost) -> f64| median(&costs.iter().map(what).collect::<Vec<_>>());
@@ -146,7 +148,7 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Returns how long an answer takes that is kept, the middle one, ms.
+/// Returns the median time of a cached answer, in ms.
 fn again(server: &mut Server, encoding: &str) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..KEPT {
@@ -157,7 +159,7 @@ fn again(server: &mut Server, encoding: &str) -> Result<f64> {
     Ok(median(&times))
 }
 
-/// Returns the state of a gateway whose nodes are all up: each has all its series then.
+/// Returns the state of a gateway whose nodes are all up, so that each has all its series.
 fn recorded() -> Result<Snapshot> {
     let room = Room::new()?;
     let _gateway = room.gateway(NODES.0, NODES.1, "interval = \"1s\"")?;
@@ -166,7 +168,7 @@ fn recorded() -> Result<Snapshot> {
     while begin.elapsed() < Duration::from_secs(30) {
         sleep(Duration::from_millis(500));
         last = match StatusClient::fetch(&file("sweep.sock"), Duration::from_secs(2)) {
-            // The first rounds are over, and what is counted has been read.
+            // The first rounds are over, and the counters have been read.
             Ok((_, snapshot)) if snapshot.cluster.up >= all => {
                 sleep(Duration::from_secs(3));
                 let again = StatusClient::fetch(&file("sweep.sock"), Duration::from_secs(2));
@@ -179,19 +181,19 @@ fn recorded() -> Result<Snapshot> {
     Err(Error(format!("not all nodes are up within 30 s: {last}")))
 }
 
-/// Changes of one node after the other.
+/// Changes one node after the other.
 struct Changes {
     nodes: Vec<Node>,
     made: usize,
 }
 
 impl Changes {
-    /// Sends the next one; returns what an answer holds that was made after it.
+    /// Sends the next change; returns the text that an answer made after it contains.
     fn next(&mut self, daemon: &Daemon) -> String {
         self.made += 1;
         let place = self.made % self.nodes.len();
         let node = &mut self.nodes[place];
-        // 50.001 ms and more: no node of the record has that.
+        // 50.001 ms and more: no node of the recording has that.
         node.rtt_us = Some(50_000 + self.made as u64);
         node.health = NodeHealth::Degraded.into();
         node.since_s = 0;
@@ -203,12 +205,12 @@ impl Changes {
 
 fn until_next_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // A little later: clocks round.
+    // A little later, since clocks round.
     let left = Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into());
     sleep(left + Duration::from_millis(2));
 }
 
-/// Waits until a server takes connections.
+/// Waits until a server accepts connections.
 fn await_connections(address: &str, log: &Path) -> Result<()> {
     let begin = Instant::now();
     while TcpStream::connect(address).is_err() {
@@ -221,7 +223,7 @@ fn await_connections(address: &str, log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One connection, kept open as Prometheus keeps it.
+/// One connection, kept alive like Prometheus does.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -232,7 +234,7 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Returns the body of an answer, as it is on the wire.
+    /// Returns the body of an answer, as received.
     fn fetch(&mut self, encoding: &str) -> Result<Vec<u8>> {
         let request = format!(
             "GET /metrics HTTP/1.1\r\nHost: head\r\nUser-Agent: Prometheus/2.42.0\r\n\

@@ -1,5 +1,5 @@
-//! What a burst of 10,000 changes in the kernel's network costs the gateway: processor time until
-//! it has come to rest. Another build takes turns with this one where `BRAMBLEGATE_BASE` names it.
+//! The cost of a burst of 10,000 changes of the kernel's network: the gateway's processor time
+//! until it is idle again. Takes turns with another build if `BRAMBLEGATE_BASE` names it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use bramblegate_lab::shell::feed;
 use crate::lab::{Head, median, ms, program, used};
 use crate::table::Row;
 
-/// Names the build to compare with.
+/// The variable that names the build to compare with.
 const BASE: &str = "BRAMBLEGATE_BASE";
 const ROUNDS: usize = 5;
-/// What is done of each kind of change.
+/// The number of changes of each kind.
 const EACH: usize = 2500;
-/// Until the sources that begin later have begun, and until what the burst brought about is over.
+/// The pauses until slower sources have started, and until the effects of the burst are over.
 const BEGIN: Duration = Duration::from_secs(4);
 const REST: Duration = Duration::from_secs(2);
 const SETTINGS: &str = "[lcd]\nbus = \"off\"\n[led]\ndevice = \"off\"\n";
@@ -39,7 +39,7 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(vec![row.against("the other build", before).target("<= 0.5x", ours <= 0.5 * before)])
 }
 
-/// Returns the milliseconds that one burst takes one build, in a world of its own.
+/// Returns the milliseconds that one burst takes one build, in a network of its own.
 fn cost(program: &Path) -> Result<f64> {
     let head = Head::new("burst")?;
     head.namespace
@@ -52,9 +52,9 @@ fn cost(program: &Path) -> Result<f64> {
     Ok(ms(used(gateway.id())?.cpu.saturating_sub(before)))
 }
 
-/// Addresses that come and go on a port without a role (of a network that it is in, so that no rule
-/// changes), neighbours of the venue, those of the cluster as they are confirmed and grow old, and
-/// settings of a link, in turn.
+/// In turn: addresses added and removed on an interface without a role (in a network that it is in,
+/// so that no rule changes), neighbours of the venue, those of the cluster as they are confirmed
+/// and become stale, and link settings.
 fn burst() -> String {
     let mut lines = String::new();
     for step in 0..EACH {

@@ -1,4 +1,4 @@
-//! What a page costs an OLED on the I²C bus, in bytes, address bytes included.
+//! The cost of a page on an OLED on the I²C bus, in bytes, address bytes included.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -24,7 +24,7 @@ const PAGES: [Page; 3] = [
     ["10.99.0.131", "2/3 up  wlan0   ", "disk 81% 53.1°C ", "rpi3 down 4m    "],
 ];
 
-/// Bytes for everything, for another page, for one octet and the heart.
+/// The bytes for a full page, for another page, for one octet and the heart.
 type Costs = [usize; 3];
 
 pub fn measure() -> Result<Vec<Row>> {
@@ -64,18 +64,18 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A page in the size of the display, and what the memory holds then.
+/// A page in the size of the display, and the memory that shows it.
 fn page(resolution: Resolution, page: &Page) -> (Frame, Vec<u8>) {
     let frame = Frame::from_lines(resolution.geometry(), page);
     let memory = draw(&frame, CHARSET, resolution, Shift::default());
     (frame, memory)
 }
 
-/// The fewest bytes. For everything: a window in horizontal addressing (address, control byte, six
-/// bytes of commands) and the memory (address, control byte) in one go; the SH1106 has no such
-/// window. For bytes in between: in page addressing, the best choice for each unchanged byte, to
-/// write it again or to address the next one (address, control byte and two bytes, address, control
-/// byte; one byte more for the page).
+/// Returns the minimum of bytes. For a full page: a window in horizontal addressing (address,
+/// control byte, six bytes of commands) and the memory (address, control byte) in one go; the
+/// SH1106 has no such window. For changed bytes: in page addressing, the optimum for each unchanged
+/// byte in between, to write it again or to address the next one (address, control byte and two
+/// bytes, address, control byte; one byte more for the page).
 fn least(resolution: Resolution) -> Costs {
     let memories = PAGES.each_ref().map(|lines| page(resolution, lines).1);
     let between = |before: &[u8], after: &[u8]| -> usize {
@@ -88,7 +88,7 @@ fn least(resolution: Resolution) -> Costs {
 
 fn least_of_page(changed: &[bool]) -> usize {
     const NEVER: usize = usize::MAX / 2;
-    // Bytes so far: with a run that reaches to here, with none.
+    // Bytes so far: with a run that ends here, and without.
     let (mut within, mut without) = (NEVER, 0);
     for changed in changed {
         let written = (within + 1).min(without + 6 + 1);
@@ -99,7 +99,7 @@ fn least_of_page(changed: &[bool]) -> usize {
     bytes + usize::from(bytes > 0)
 }
 
-/// The bus, and how many bytes each message took with its address.
+/// The bus, and the bytes of each message, its address included.
 #[derive(Debug)]
 struct Counted {
     panel: OledPanel,
@@ -139,7 +139,7 @@ fn panel(resolution: Resolution) -> OledPanel {
     OledPanel::new(Clock::simulated(), 0x3c, Controller::Ssd1306, resolution)
 }
 
-/// Ours.
+/// Bramblegate's driver.
 fn ours(resolution: Resolution) -> Result<Costs> {
     let glass = panel(resolution);
     let bus = glass.clone();
@@ -157,8 +157,8 @@ fn ours(resolution: Resolution) -> Result<Costs> {
     Ok(costs)
 }
 
-/// Bytes of a first picture, without the first and the last message, which initialise and switch
-/// on.
+/// Returns the bytes of the first picture, without the first and the last message, which initialize
+/// and switch on.
 fn drawing(resolution: Resolution) -> Result<usize> {
     let (sender, receiver) = channel();
     let glass = panel(resolution);
@@ -172,8 +172,8 @@ fn drawing(resolution: Resolution) -> Result<usize> {
     Ok(messages.iter().skip(1).take(messages.len() - 2).sum())
 }
 
-/// The crate's driver. `whole`: each picture is drawn on a cleared buffer, as its examples do; else
-/// only pixels that change are set, and it sends the rectangle around them.
+/// The crate's driver. `whole`: each picture is drawn on a cleared buffer, as in its examples; else
+/// only changed pixels are set, and it sends the rectangle around them.
 fn peer<S: DisplaySize>(size: S, resolution: Resolution, whole: bool) -> Result<Costs> {
     let broken = |_| Error("ssd1306 failed".into());
     let glass = panel(resolution);

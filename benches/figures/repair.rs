@@ -1,5 +1,5 @@
-//! Another tool's `nft flush ruleset`: how long our rules are gone, against a script that watches
-//! `nft monitor`.
+//! Another program's `nft flush ruleset`: how long the gateway's rules are gone, compared with a
+//! script that watches `nft monitor`.
 
 use std::time::{Duration, Instant};
 
@@ -68,14 +68,14 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Percent of them that are no longer than the figure asks for.
+/// Returns the percentage within the target.
 fn within_limit(times: &[f64]) -> f64 {
     100.0 * times.iter().filter(|time| **time <= LIMIT).count() as f64 / times.len() as f64
 }
 
-/// Milliseconds between the deletion of our table and its return, each time. The kernel wakes us
-/// first, for we have begun to listen last: only so the moment of the deletion is the true one,
-/// though it holds up a little those who have to answer.
+/// Returns the milliseconds between each deletion of the table and its return. The kernel wakes
+/// this process first, since it began to listen last. That makes the time of the deletion exact,
+/// but delays the repair a little.
 fn gone(head: &Head) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     for round in 0..ROUNDS {
@@ -95,9 +95,9 @@ fn gone(head: &Head) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// What could be reached: the ready-made batch is sent with the first word of the deletion. Tools
-/// that end soon after a change let the kernel hold its lock until what they deleted is gone (a
-/// grace period of RCU, some 10 ms): who comes after that waits.
+/// Measures the limit: the prepared batch is sent at the first notification of the deletion. If the
+/// deleting program ends soon after, the kernel holds its lock until the deleted objects are freed
+/// (an RCU grace period, about 10 ms), and later requests wait.
 fn answered_at_once() -> Result<f64> {
     let wrong = fail("nfnetlink");
     let mut socket = Socket::open(Protocol::Netfilter, &[]).map_err(fail("nfnetlink"))?;

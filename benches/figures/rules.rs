@@ -1,5 +1,5 @@
-//! Putting the rule set into the kernel: the first time, and again, against starting `nft -f` with
-//! the same rules.
+//! Loading the rule set into the kernel, the first time and again, compared with `nft -f` with the
+//! same rules.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -27,12 +27,12 @@ pub fn ruleset() -> Result<Ruleset> {
     }))
 }
 
-/// The same rules, as a file for nft that replaces what is there.
+/// Returns the same rules as a file for nft, which replaces the table.
 pub fn file(ruleset: &Ruleset) -> Result<PathBuf> {
     write("bench.nft", &ruleset.to_string())
 }
 
-/// Starts a program and waits for its end, in milliseconds.
+/// Runs a program to its end; returns the milliseconds.
 pub fn spawned(program: &str, arguments: &[&str]) -> Result<f64> {
     let begin = Instant::now();
     let status =

@@ -1,11 +1,11 @@
-//! The table of 750 nodes walked by `snmpbulkwalk`, through snmpd and the subagent; against the table
-//! of net-snmp's own that comes nearest: ipNetToPhysicalTable (RFC 4293) with 750 neighbours. That
-//! one is served by net-snmp's own subagent (`snmpd -X`) behind the same master, and by an snmpd
-//! itself. All take turns, per value: one has 6 columns, the other 5.
+//! `snmpbulkwalk` of a table of 750 nodes, through snmpd and the subagent; compared with net-snmp's
+//! most similar table, ipNetToPhysicalTable (RFC 4293) with 750 neighbours, served by net-snmp's
+//! own subagent (`snmpd -X`) behind the same master, and by an snmpd itself. They take turns, and
+//! times are per value: one table has 6 columns, the other 5.
 //!
-//! The limit is a subagent that does nothing else. net-snmp (5.9.3) sends a subagent no GetBulk:
-//! each repetition is a GetNext with a range for each object of the request, and a walk has one. Two
-//! switches of process for each value are what AgentX costs, whatever the subagent does.
+//! The limit is a minimal subagent. net-snmp (5.9.3) sends no GetBulk to a subagent: each
+//! repetition is a GetNext with a range for each object of the request, and a walk has one. So
+//! AgentX costs two process switches per value, whatever the subagent does.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,16 +28,17 @@ const NODES: u16 = 750;
 /// bgNodeTable and ipNetToPhysicalTable, with the number of their columns.
 const OURS: (&str, usize) = (".1.3.6.1.4.1.8072.9999.9999.7654.1.3", 6);
 const THEIRS: (&str, usize) = (".1.3.6.1.2.1.4.35", 5);
-/// The master, and the snmpd that has the table itself.
+/// The master, and the snmpd that serves the table itself.
 const MASTER: &str = "127.0.0.1:161";
 const ALONE: &str = "127.0.0.1:1161";
-/// The least subagent's, of the size of ours.
+/// The minimal subagent's root, and its size, which equals bgNodeTable's.
 const LEAST: (&str, usize) = (".1.3.6.1.4.1.8072.9999.9999.7655", 6);
 const LEAST_ROOT: [u32; 10] = [1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 7655];
-/// What is walked: ours, net-snmp's by its subagent, the least, net-snmp's without a subagent.
+/// The walked tables: Bramblegate's, net-snmp's by its subagent, the minimal one, net-snmp's
+/// without a subagent.
 const WALKS: [(&str, (&str, usize)); 4] =
     [(MASTER, OURS), (MASTER, THEIRS), (MASTER, LEAST), (ALONE, THEIRS)];
-/// The part of snmpd that serves ipNetToPhysicalTable (`snmpd -Dmib_init`).
+/// The module of snmpd that serves ipNetToPhysicalTable (`snmpd -Dmib_init`).
 const PART: &str = "inetNetToMediaTable";
 
 pub fn measure() -> Result<Vec<Row>> {
@@ -82,7 +83,7 @@ fn walk(namespace: &Namespace, snmpd: &str, (table, columns): (&str, usize)) -> 
     Ok(took * 1e3 / values as f64)
 }
 
-/// Serves a status to each who connects, until the bench ends.
+/// Serves a status to every client, until the benchmark ends.
 fn serve(path: &Path) -> Result<()> {
     let _ = std::fs::remove_file(path);
     let listener = UnixListener::bind(path).map_err(fail("the status socket"))?;
@@ -125,7 +126,7 @@ fn snmpd(namespace: &Namespace, name: &str, settings: &str, more: &[&str]) -> Re
     spawn(&mut command, &file(&format!("{name}.log")))
 }
 
-/// Starts all, and waits until the tables are there.
+/// Starts everything, and waits until the tables are available.
 fn start(namespace: &Namespace) -> Result<[Running; 4]> {
     let socket = file("snmp.agentx");
     let agentx = format!("agentXSocket unix:{}\nmaster agentx\n", socket.display());

@@ -1,4 +1,4 @@
-//! From starting the program to rules in the kernel, against starting `nft -f`.
+//! The time from the start of the program to rules in the kernel, compared with `nft -f`.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -35,8 +35,8 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Milliseconds from the start of a program, in the head without rules, until the kernel reports
-/// our table.
+/// Returns the milliseconds from the start of a program, in a head without rules, until the kernel
+/// reports the gateway's table.
 fn until_made(head: &Head, mut command: std::process::Command, stays: bool) -> Result<f64> {
     head.namespace.sh("nft flush ruleset")?;
     let mut ear = Ear::new(&head.namespace)?;
@@ -51,7 +51,7 @@ fn until_made(head: &Head, mut command: std::process::Command, stays: bool) -> R
         .map_err(fail("cannot start it"))?;
     let made = listener.join().ok().flatten();
     if stays {
-        // At once: what it would do at its end is another story.
+        // Kill it at once: its orderly end is not part of this.
         let _ = child.kill();
     }
     let _ = child.wait();

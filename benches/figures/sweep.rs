@@ -1,8 +1,8 @@
-//! The nodes' probes: what asking 40, 750 and 10,000 of them once a second costs, against fping,
-//! Prometheus' blackbox exporter and a C program that does nothing else; how soon a dead node is
-//! noticed.
+//! The probes of the nodes: the cost of probing 40, 750 and 10,000 of them once a second, compared
+//! with fping, Prometheus' blackbox exporter and a minimal C program; and the time to detect a dead
+//! node.
 //!
-//! The nodes are addresses that the kernel at the other end of a cable answers for.
+//! The nodes are addresses for which the kernel at the other end of a cable answers.
 
 mod blackbox;
 
@@ -19,18 +19,18 @@ use bramblegate_lab::{Error, Result};
 use crate::lab::{Namespace, cable, fail, file, median, ms, program, pss, used, write};
 use crate::table::Row;
 
-/// (nodes, groups, nodes of each)
+/// (nodes, groups, nodes per group)
 const SIZES: [(usize, u32, u32); 3] = [(40, 4, 10), (750, 5, 150), (10_000, 40, 250)];
-/// fping's ways: a packet each millisecond, the fastest that it allows to everybody; or as fast as
-/// it can.
+/// The modes of fping: a packet each millisecond, the fastest allowed to ordinary users; or as fast
+/// as possible.
 const PACED: &str = "-i1";
 const BURST: &str = "-i0";
 const TURNS: usize = 3;
 const WARM: Duration = Duration::from_millis(2500);
 const WATCHED: Duration = Duration::from_secs(4);
-/// What the gateway prints, and the others' complaints, one after the other.
+/// The log of the gateway, and of the other programs, one after the other.
 const LOG: &str = "sweep.log";
-/// Deaths of each size of cluster.
+/// The number of deaths per size of cluster.
 const DEATHS: u32 = 7;
 
 pub fn measure() -> Result<Vec<Row>> {
@@ -52,14 +52,14 @@ pub struct Room {
     far: Namespace,
 }
 
-/// One way to ask, over some seconds.
+/// The measurements of one program over some seconds.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
-    /// microseconds of processor time for each packet sent
+    /// Microseconds of processor time per packet sent.
     each: f64,
-    /// share of a core
+    /// The share of a core.
     core: f64,
-    /// MiB
+    /// Memory in MiB.
     memory: f64,
 }
 
@@ -86,7 +86,7 @@ impl Room {
         Ok(program)
     }
 
-    /// Ours, fping and the floor, taking turns; one of a hundred nodes is dead.
+    /// The gateway, fping and the minimal program take turns; one of a hundred nodes is dead.
     fn compare(&self, count: usize, groups: u32, slots: u32, floor: &Path) -> Result<Vec<Row>> {
         let addresses: Vec<String> = (1..=groups)
             .flat_map(|group| (1..=slots).map(move |slot| format!("10.21.{group}.{slot}")))
@@ -147,9 +147,10 @@ impl Room {
         Ok(rows)
     }
 
-    /// fping in its loop. It has 65,535 sequence numbers and uses none again for ten seconds; where
-    /// they do not suffice it ends. Ten thousand each second are too many, and so are ten thousand
-    /// every other second where the machine is so busy that late rounds move together (fping 5.1).
+    /// fping in its loop mode. It has 65,535 sequence numbers and does not reuse one for ten
+    /// seconds; it ends if they do not suffice. Ten thousand each second are too many, and so are
+    /// ten thousand every other second on a machine so busy that late rounds run into each other
+    /// (fping 5.1).
     fn fping(&self, list: &str, count: usize, pace: &str) -> Result<Running> {
         let period = match pace {
             BURST => 3000,
@@ -179,7 +180,7 @@ impl Room {
         spawn(&mut command, &file(LOG))
     }
 
-    /// What a program that has begun costs from now on, but for its beginnings.
+    /// Returns the cost of a running program from now on, without its start.
     fn cost(&self, program: &Running) -> Result<Cost> {
         self.watch(program).map_err(|error| {
             let text = fs::read_to_string(file(LOG)).unwrap_or_default();
@@ -201,16 +202,16 @@ impl Room {
         })
     }
 
-    /// Packets that have gone to the nodes.
+    /// Returns the number of packets sent to the nodes.
     fn sent(&self) -> Result<u64> {
         let text = self.head.sh("cat /sys/class/net/eth0/statistics/tx_packets")?;
         text.trim().parse().map_err(fail("packets sent"))
     }
 
-    /// How long until a node's death is reported, at default settings.
+    /// Returns the time until a node's death is reported, with default settings.
     fn deaths(&self, count: usize, groups: u32, slots: u32) -> Result<Row> {
         self.far.nft("flush set ip t dead")?;
-        // The same few nodes die again and again: that is no flapping here.
+        // The same few nodes die repeatedly, which must not count as flapping.
         let _gateway = self.gateway(groups, slots, "flap_changes = 1000")?;
         let mut stream = Stream::open()?;
         stream
@@ -253,10 +254,10 @@ pub fn settings(groups: u32, slots: u32, health: &str) -> String {
     )
 }
 
-/// The status socket's lines.
+/// The lines of the status socket.
 struct Stream {
     reader: BufReader<UnixStream>,
-    /// what has come of the next line
+    /// The received part of the next line.
     partial: String,
 }
 
@@ -276,7 +277,7 @@ impl Stream {
         }
     }
 
-    /// Returns the next line; `None` when it does not come in time.
+    /// Returns the next line; `None` after the timeout.
     fn line(&mut self, patience: Duration) -> Result<Option<String>> {
         let patience = patience.max(Duration::from_millis(1));
         self.reader.get_ref().set_read_timeout(Some(patience)).map_err(fail("sweep.sock"))?;

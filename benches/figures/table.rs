@@ -1,10 +1,10 @@
-//! The table that is printed.
+//! The printed table.
 
 use std::fmt;
 
 use bramblegate_lab::Error;
 
-/// One line: ours against one other way.
+/// One line: Bramblegate compared with one alternative.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
     figure: String,
@@ -21,25 +21,25 @@ impl Row {
         Self { figure: figure.into(), ours, unit, ..Self::default() }
     }
 
-    /// Another way to do it.
+    /// Sets the alternative.
     pub fn against(mut self, name: impl Into<String>, value: f64) -> Self {
         self.peer = Some((name.into(), value));
         self
     }
 
-    /// Ours to the other's, where that is not just the ratio of the two medians.
+    /// Sets the ratio, where it is not simply that of the two medians.
     pub fn ratio(mut self, ratio: f64) -> Self {
         self.ratio = Some(ratio);
         self
     }
 
-    /// What physics, the kernel or the chip leave no way below.
+    /// Sets the limit by physics, the kernel or the chip.
     pub fn limit(mut self, name: impl Into<String>, value: f64) -> Self {
         self.limit = Some((name.into(), value));
         self
     }
 
-    /// What is to be reached.
+    /// Sets the target.
     pub fn target(mut self, text: impl Into<String>, met: bool) -> Self {
         self.target = Some((text.into(), met));
         self
@@ -68,7 +68,7 @@ impl Row {
     }
 }
 
-/// Three significant digits, no more.
+/// Formats with at most three significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".into(),

@@ -14,26 +14,26 @@ use rustix::io::Errno;
 use crate::lab::{Namespace, fail};
 
 pub const BURST: Duration = Duration::from_millis(150);
-/// What is still on its way must not fall into the next burst.
+/// A pause, so that packets in flight do not count in the next burst.
 const PAUSE: Duration = Duration::from_millis(15);
-/// The venue, as the node sees it.
+/// The venue's address, as the node sees it.
 pub const VENUE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 60, 0, 1));
 const UP: u16 = 5001;
-/// Takes connections, sends an octet on each, and ends it.
+/// Accepts connections, sends an octet on each, and closes it.
 pub const SHORT: u16 = 5002;
 const DOWN: u16 = 5003;
 
 #[derive(Debug)]
 pub struct Traffic {
     name: &'static str,
-    /// where the venue is
+    /// The venue's address.
     pub at: IpAddr,
     pub node: Namespace,
     pub venue: Namespace,
     up: TcpStream,
-    /// What arrived of TCP, at the venue and at the node.
+    /// TCP bytes received, at the venue and at the node.
     received: Arc<[AtomicU64; 2]>,
-    /// The venue sends.
+    /// Whether the venue sends.
     sends: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
@@ -41,7 +41,7 @@ pub struct Traffic {
 impl Traffic {
     /// Begins to listen in the venue, and connects.
     pub fn new(name: &'static str, node: Namespace, venue: Namespace, at: IpAddr) -> Result<Self> {
-        // Small packets are counted where they arrive, and go no further.
+        // Small packets are counted on arrival, and go no further.
         venue.nft(
             "table inet sink {\n\tchain prerouting {\n\t\ttype filter hook prerouting priority -300;\n\
              \t\tudp dport 9 drop\n\t}\n}\n",
@@ -57,7 +57,7 @@ impl Traffic {
         Ok(Self { name, at, node, venue, up, received, sends, stop })
     }
 
-    /// Bits that arrive at the venue in a second.
+    /// Returns the bits that arrive at the venue in a second.
     pub fn up(&mut self) -> Result<f64> {
         let block = vec![0; 128 * 1024];
         let (before, begin) = (self.received[0].load(Ordering::Relaxed), Instant::now());
@@ -70,7 +70,7 @@ impl Traffic {
         Ok(rate)
     }
 
-    /// Bits that arrive at the node in a second.
+    /// Returns the bits that arrive at the node in a second.
     pub fn down(&self) -> Result<f64> {
         let (before, begin) = (self.received[1].load(Ordering::Relaxed), Instant::now());
         self.sends.store(true, Ordering::Relaxed);
@@ -82,18 +82,18 @@ impl Traffic {
         if bits > 0.0 { Ok(rate) } else { Err(Error(format!("{}: nothing arrived", self.name))) }
     }
 
-    /// All bits of TCP that arrived so far.
+    /// Returns all TCP bits received so far.
     pub fn bits(&self) -> f64 {
         self.received.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>() as f64 * 8.0
     }
 
-    /// Packets of one flow, of 18 bytes, that arrive in a second.
+    /// Returns the packets of 18 bytes of one flow that arrive in a second.
     pub fn packets(&self) -> Result<f64> {
         self.packets_of(1).map(|(rate, _)| rate)
     }
 
-    /// Packets of 18 bytes that arrive, in a second and all of them, while as many threads send as
-    /// fast as they can, each a flow of its own.
+    /// Returns the packets of 18 bytes that arrive, in a second and in total, while as many threads
+    /// send as fast as they can, each a flow of its own.
     pub fn packets_of(&self, senders: u16) -> Result<(f64, f64)> {
         let before = self.arrived()?;
         let begin = Instant::now();
@@ -109,7 +109,7 @@ impl Traffic {
         Ok((arrived / time, arrived))
     }
 
-    /// Sends packets for the time of a burst.
+    /// Sends packets for the duration of a burst.
     fn send(&self, port: u16) -> Result<JoinHandle<std::io::Result<()>>> {
         let at = self.at;
         let any: IpAddr = match at {
@@ -122,7 +122,7 @@ impl Traffic {
             let begin = Instant::now();
             while begin.elapsed() < BURST {
                 (0..64).try_for_each(|_| match socket.send(&[0; 18]) {
-                    // The queue is full: those are not counted.
+                    // The queue is full: do not count the packet.
                     Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
                         Ok(())
                     }
@@ -160,8 +160,8 @@ fn swallow(stream: &mut TcpStream, count: &AtomicU64) -> std::io::Result<()> {
     }
 }
 
-/// In the venue: one port swallows what comes, one takes connections, one sends while it is to.
-/// Their threads end with the bench.
+/// Starts the servers of the venue: one port discards, one accepts connections, one sends on
+/// demand. Their threads end with the benchmark.
 fn serve(
     venue: &Namespace,
     received: Arc<[AtomicU64; 2]>,

@@ -1,5 +1,5 @@
-//! A thousand viewers of the status page of 750 nodes, ten of which change each second: what the
-//! page's server takes, and how late its viewers see a change.
+//! A thousand viewers of the status page of 750 nodes, ten of which change each second: the cost of
+//! the page's server, and the delay until its viewers see a change.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,22 +20,22 @@ use crate::table::Row;
 
 const NODES: usize = 750;
 const VIEWERS: usize = 1000;
-/// Ten a second, one after the other.
+/// Ten changes a second, one after the other.
 const BETWEEN: Duration = Duration::from_millis(100);
 const CHANGES: usize = 200;
 
-/// `["node-001`, bytes.
+/// The length of `["node-001`, in bytes.
 const NAME: usize = 10;
 
-/// When each change was sent, and what the viewers saw of it.
+/// When each change was sent, and when the viewers saw it.
 #[derive(Debug)]
 struct Seen {
     begun: Instant,
-    /// microseconds after `begun`, by change; zero before it
+    /// Microseconds after `begun`, by change; zero before it is sent.
     sent: Vec<AtomicU64>,
-    /// viewers that have seen it, by change
+    /// The number of viewers that have seen it, by change.
     seen: Vec<AtomicUsize>,
-    /// the longest that one of them took, microseconds, by change
+    /// The maximum delay of a viewer in microseconds, by change.
     longest: Vec<AtomicU64>,
     connected: AtomicUsize,
 }
@@ -45,7 +45,7 @@ impl Seen {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Takes what a viewer was sent: names of nodes that have changed.
+    /// Processes what a viewer received: names of nodes that have changed.
     fn take(&self, text: &[u8]) {
         let now = self.now();
         for after in 1..text.len() {
@@ -88,7 +88,7 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Returns what was seen, the server's share of a core in percent, and its memory in MiB.
+/// Returns the delays, the server's share of a core in percent, and its memory in MiB.
 fn watch(folder: &Path) -> Result<(Arc<Seen>, f64, f64)> {
     let daemon = Daemon::start(folder, cluster(NODES));
     let program = Program::start(folder, "127.0.0.1", &[]);
@@ -134,7 +134,7 @@ fn allow_connections() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).map_err(fail("setrlimit"))
 }
 
-/// All viewers, in one thread that ends with the bench.
+/// Runs all viewers, in one thread that ends with the benchmark.
 fn look_on(at: SocketAddr, seen: &Arc<Seen>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return };
@@ -154,11 +154,11 @@ async fn view(at: SocketAddr, seen: Arc<Seen>) -> io::Result<()> {
     let request = format!("GET /live HTTP/1.1\r\nHost: {at}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut buffer = vec![0; 16 << 10];
-    // The first bytes are the head and the whole page.
+    // The first bytes are the header section and the whole page.
     let mut come = stream.read(&mut buffer).await?;
     seen.connected.fetch_add(1, Ordering::Relaxed);
     while come > 0 {
-        // A name that is not complete yet stays in front of what comes next.
+        // An incomplete name stays in front of the next bytes.
         let end = come;
         seen.take(&buffer[..end]);
         let kept = end.min(NAME - 1);

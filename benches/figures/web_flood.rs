@@ -1,5 +1,5 @@
-//! What a flood of requests to the status page changes for the gateway: how soon a dead node is
-//! reported and a new address is on the glass, with and without it, taking turns.
+//! The effect of a flood of requests to the status page on the gateway: how soon it reports a dead
+//! node and shows a new address, with and without the flood, in turns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,14 +18,14 @@ use crate::lab::{Head, fail, file, median, ms};
 use crate::table::Row;
 
 const ROUNDS: usize = 4;
-/// Of each kind in a round.
+/// The number of tries of each kind in a round.
 const TIMES: usize = 3;
 const CONNECTIONS: usize = 64;
 const PAGE: &str = "192.168.50.1:8080";
 const NODE: &str = "192.168.50.12";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Milliseconds of every try.
+/// The milliseconds of every try.
 #[derive(Debug, Default)]
 struct Times {
     dead: Vec<f64>,
@@ -64,7 +64,7 @@ pub fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// The page's server as its unit runs it.
+/// The page's server, run like its unit does.
 fn page(head: &Head) -> Result<Running> {
     let status = file("webflood.sock");
     let mut command = within(&head.namespace.0, "nice");
@@ -88,7 +88,7 @@ fn tries(head: &Head, bus: &std::path::Path, last: &mut u8, times: &mut Times) -
     Ok(())
 }
 
-/// Waits until the status reports the node so.
+/// Waits until the status reports this health of the node.
 fn wait(head: &Head, wanted: NodeHealth) -> Result<()> {
     let path = file(&format!("{}.sock", head.namespace.0));
     let mut client = StatusClient::connect(&path).map_err(fail("status"))?;
@@ -107,7 +107,7 @@ fn wait(head: &Head, wanted: NodeHealth) -> Result<()> {
     Err(Error(format!("rpi2 is not {} within {PATIENCE:?}", wanted.name())))
 }
 
-/// Clients that ask for the page again and again.
+/// Clients that request the page continuously.
 struct Flood {
     over: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -119,7 +119,8 @@ impl Flood {
         let (over, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (ends, counts) = (Arc::clone(&over), Arc::clone(&answers));
         let thread = head.nodes.thread(move || {
-            // The clients are other machines: here they wait for the gateway as well.
+            // Real clients are other machines; here they compete with the gateway for the
+            // processor.
             let _ = rustix::process::nice(15);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
@@ -135,7 +136,7 @@ impl Flood {
         Ok(Self { over, answers, thread })
     }
 
-    /// Ends it; returns how often the page was answered.
+    /// Ends the flood; returns the number of answers.
     fn stop(self) -> Result<u64> {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| Error("the flood has failed".into()))?;

@@ -1,7 +1,7 @@
-//! What the figure `decide` measures, for builds up to e2443dc: one crate, in which the facts were a
-//! state and decisions a policy. Put it into `examples/` of such a tree, allow `unwrap_used` and
-//! `indexing_slicing` there, build it with `cargo build --release --example decide`, and give its
-//! path to `make bench BENCH=decide` by `BRAMBLEGATE_BASE_DECIDE`.
+//! The measurements of the figure `decide`, for builds up to e2443dc, which were one crate with a
+//! state instead of facts, and policies instead of decisions. Put it into `examples/` of such a
+//! tree, allow `unwrap_used` and `indexing_slicing` there, build it with `cargo build --release
+//! --example decide`, and pass its path to `make bench BENCH=decide` in `BRAMBLEGATE_BASE_DECIDE`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-/// Prints one line for each world: the median of so many changes, in microseconds.
+/// Prints one line for each setup: the median of so many changes, in microseconds.
 fn main() {
     for (name, acknowledged) in [("new", false), ("acknowledged", true)] {
         let mut world = World::new(acknowledged);

@@ -1,6 +1,6 @@
 //! `make web-test`: the page in a real Chromium, driven by WebDriver, in namespaces of its own. One
 //! story has the real gateway in a real venue; the others have clusters of any size behind a status
-//! socket. Pictures of the run are in `target/web-shots`.
+//! socket. Screenshots of the run are in `target/web-shots`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -18,7 +18,7 @@ use bramblegate_lab::{inside, shell};
 
 use frame::Trial;
 
-/// No story takes longer.
+/// The time limit of a story.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
                 shell::ip("", "link set lo up")?;
                 story()
             });
-            // What is measured is measured alone.
+            // Measurements run alone.
             trial.places = usize::MAX;
             trial
         });

@@ -1,4 +1,4 @@
-//! What is seen on the page.
+//! The page as users see it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub const ALL: [Story; 16] = [
     ("the_page_comes_back_with_its_server", comes_back),
 ];
 
-/// A browser before a cluster.
+/// A browser that shows a cluster.
 struct Scene {
     browser: Browser,
     program: Program,
@@ -84,7 +84,7 @@ fn until(browser: &Browser, what: &str, most: Duration, script: &str) -> Result<
     }
 }
 
-/// Keeps a picture of the window.
+/// Saves a screenshot of the window.
 fn keep(browser: &Browser, name: &str) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/web-shots");
     std::fs::create_dir_all(&folder).map_err(|error| Error(error.to_string()))?;
@@ -94,7 +94,8 @@ fn keep(browser: &Browser, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes the picture of the documentation where `UPDATE=1` asks for it: small, for it is kept.
+/// Writes the screenshot of the documentation with `UPDATE=1`: small, since it is in the
+/// repository.
 fn document(browser: &Browser) -> Result<()> {
     if std::env::var_os("UPDATE").is_none() {
         return Ok(());
@@ -131,7 +132,7 @@ fn health(node: &str, wanted: &str) -> String {
     HEALTH.replace("NODE", node).replace("WANTED", wanted)
 }
 
-/// The real gateway in a real venue: what the page shows is what the status has.
+/// The real gateway in a real venue: the page shows what the status contains.
 fn a_node_that_dies() -> Result<()> {
     const HOME_ROUTER: &str = "purpose = \"A home router\"\n[[network]]\naddress = \"10.99.0.1/24\"\n\
                                [network.dhcp]\naddress = \"10.99.0.126\"\n";
@@ -181,8 +182,8 @@ fn a_node_that_dies() -> Result<()> {
     .map(drop)
 }
 
-/// Where each dot of the glass is lit on the screen: a row of text for each row of dots, gaps
-/// between characters included.
+/// Returns which dots of the display are lit on the screen: a row of text for each row of dots,
+/// gaps between characters included.
 fn dots(browser: &Browser) -> Result<Vec<String>> {
     const SCRIPT: &str = r##"
 const [png, done] = arguments;
@@ -217,7 +218,7 @@ image.src = "data:image/png;base64," + png;
     Ok(rows.iter().map(|row| row.as_str().unwrap_or_default().to_owned()).collect())
 }
 
-/// The same as the controller's character ROM has it.
+/// Returns the same from the controller's character ROM.
 fn rom(lines: &[&str]) -> Vec<String> {
     let columns = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let dark = ".".repeat(columns * 6 + 1);
@@ -239,7 +240,7 @@ fn rom(lines: &[&str]) -> Vec<String> {
 
 fn the_glass() -> Result<()> {
     let mut snapshot = cluster(3);
-    // Every letter, digit and sign of the ROM's first half that is printed anywhere.
+    // Every letter, digit and sign of the ROM's first half that the panel uses.
     let all: String = (' '..='}').filter(|scalar| *scalar != '\\').collect();
     let rows: Vec<String> = all
         .chars()
@@ -306,7 +307,7 @@ fn attributes() -> Result<()> {
     keep(browser, "backlight-off").map(drop)
 }
 
-/// The element that reaches furthest to the right.
+/// Returns the element that reaches furthest to the right.
 const WIDEST: &str = "const all = [...document.querySelectorAll('body *')]; \
     const right = (element) => element.getBoundingClientRect().right; \
     const widest = all.reduce((one, other) => right(other) > right(one) ? other : one); \
@@ -315,13 +316,14 @@ const WIDEST: &str = "const all = [...document.querySelectorAll('body *')]; \
 fn widths() -> Result<()> {
     for nodes in [3, 40, 750] {
         let scene = Scene::new(crowded(nodes), Look::default())?;
-        // The plots come with the second sample, and name nodes as well.
+        // The plots come with the second sample, and name nodes too.
         std::thread::sleep(bramblegate_web::history::STEP + Duration::from_secs(1));
         for (width, name) in [(390, "phone"), (1280, "desktop")] {
             for dark in [false, true] {
                 scene.browser.look(Look { width, dark, script: true })?;
                 scene.browser.open(&scene.url())?;
-                // A window that was given another size takes a moment; what is too wide stays so.
+                // A resized window takes a moment to settle; an element that is really too wide
+                // stays so.
                 let fits = format!(
                     "return innerWidth === {width} && document.documentElement.scrollWidth <= {width}"
                 );
@@ -337,7 +339,7 @@ fn widths() -> Result<()> {
                     .run("return getComputedStyle(document.body).backgroundColor", json!([]))?;
                 let wanted = if dark { "rgb(22, 24, 26)" } else { "rgb(244, 244, 241)" };
                 ensure(format!("the background is {back}"), back == wanted)?;
-                // Just those that need somebody are to be legible.
+                // The nodes that need attention have to be legible.
                 let cut = scene.browser.run("return [...document.querySelectorAll('[data-node]:not(.up)')].filter(e => e.dataset.node.length < 20 && [...e.children].some(c => c.scrollWidth > c.clientWidth && getComputedStyle(c).display !== 'inline')).map(e => e.dataset.node)", json!([]))?;
                 ensure(format!("{nodes} nodes, {name}: cut off: {cut}"), cut == json!([]))?;
                 let colours = if dark { "dark" } else { "light" };
@@ -350,7 +352,7 @@ fn widths() -> Result<()> {
     Ok(())
 }
 
-/// A cluster with something of everything, and a name without a place to break.
+/// Returns a cluster with an example of everything, and a name without a break opportunity.
 fn crowded(nodes: usize) -> Snapshot {
     let mut snapshot = cluster(nodes);
     let states = [
@@ -432,7 +434,7 @@ fn orders() -> Result<()> {
     let cookie = browser.run("return document.cookie", json!([]))?;
     ensure("no script reads the cookie", cookie == "")?;
     keep(browser, "logged-in")?;
-    // Another site's form, in the same browser: the cookie does not go with it, and if it did, the
+    // Another site's form, in the same browser: the cookie is not sent with it, and if it were, the
     // origin would be wrong.
     let evil = format!(
         "data:text/html,<form method=post action='{}orders'><input name=order value=acknowledge><input name=csrf value=x><button>x</button></form>",
@@ -520,7 +522,7 @@ fn german() -> Result<()> {
     ] {
         ensure(format!("{wanted} in {text}"), text.contains(wanted))?;
     }
-    // The commands to the nodes, opened.
+    // The commands to reach the nodes, opened.
     scene.browser.click("#address summary")?;
     let lines = scene.browser.run(
         "return [...document.querySelectorAll('#address details code')].map(e => e.textContent)",
@@ -547,11 +549,11 @@ fn summary() -> Result<()> {
     keep(&scene.browser, "summary-phone").map(drop)
 }
 
-/// Moves the nodes to the top of the window.
+/// Scrolls the nodes to the top of the window.
 const TO_NODES: &str = "document.querySelector('.nodes').scrollIntoView()";
 
-/// With and without groups: those that are not up are seen at once, the others can be opened, and
-/// what has been opened is kept up to date.
+/// With and without groups: nodes that are not up are visible at once, the others can be opened,
+/// and opened groups are kept up to date.
 fn ten_thousand() -> Result<()> {
     const FIVE: Duration = Duration::from_secs(5);
     for (grouped, name) in [(true, "groups"), (false, "blocks")] {
@@ -589,7 +591,7 @@ fn ten_thousand() -> Result<()> {
         );
         scene.daemon().health(node, NodeHealth::Down);
         until(browser, "a node of an open group is seen to die", FIVE, &dead)?;
-        // Another node comes: every heading is drawn anew.
+        // Another node appears: every heading is drawn again.
         let mut new = cluster(1).nodes;
         new[0].name = "a-new-node".into();
         new[0].group = Some("annexe".into());
@@ -604,7 +606,7 @@ fn ten_thousand() -> Result<()> {
     Ok(())
 }
 
-/// A browser has six connections to a server: tabs in the background must not keep them.
+/// A browser has six connections to a server: background tabs must not hold them.
 fn tabs() -> Result<()> {
     const FIVE: Duration = Duration::from_secs(5);
     let scene = Scene::new(cluster(3), Look::default())?;
@@ -617,7 +619,7 @@ fn tabs() -> Result<()> {
     }
     scene.daemon().health("node-002", NodeHealth::Down);
     until(&scene.browser, "the last tab sees a change", FIVE, &health("node-002", "down"))?;
-    // The first one has slept meanwhile.
+    // The first tab was in the background meanwhile.
     scene.browser.switch_to(&first)?;
     until(&scene.browser, "and so does the first", FIVE, &health("node-002", "down"))?;
     let stale = scene.browser.run("return document.body.classList.contains('stale')", json!([]))?;
@@ -632,7 +634,7 @@ fn comes_back() -> Result<()> {
     scene.program.signal("KILL");
     let stale = "return document.body.classList.contains('stale')";
     until(&scene.browser, "the page is stale", TEN, stale)?;
-    // One that refuses the events, as where the page is off: browsers do not ask it again.
+    // A server that refuses the event stream, such as a page that is off: browsers do not retry.
     scene.program = Program::start_at(scene.folder.path(), &at, &["--public", "off"]);
     std::thread::sleep(Duration::from_secs(6));
     scene.program.signal("KILL");
@@ -690,17 +692,17 @@ fn shares() -> Result<()> {
     until(&scene.browser, "the shutdown is seen", Duration::from_secs(5), ending)?;
     scene.browser.run("scrollTo(0, 0)", json!([]))?;
     keep(&scene.browser, "shutdown-phone")?;
-    // A share that is there no more leaves no empty frame.
+    // A removed share leaves no empty frame.
     scene.daemon().change(Change { shares: Some(Vec::new()), ..Change::default() });
     let hidden = "return document.querySelector('#shares').offsetHeight === 0";
     until(&scene.browser, "without shares there is no frame", Duration::from_secs(5), hidden)
         .map(drop)
 }
 
-/// Where `scripts/axe.sh` puts it.
+/// The path where `scripts/axe.sh` puts it.
 const AXE: &str = "target/axe-core/axe.min.js";
 
-/// Has axe-core look at the page as it is, at both widths, light and dark.
+/// Checks the current page with axe-core, at both widths, light and dark.
 fn look_over(browser: &Browser, what: &str) -> Result<()> {
     const SCRIPT: &str = "const done = arguments[0]; axe.run().then(r => done([r.passes.length, r.violations.map(v => [v.id, v.help, v.nodes.slice(0, 3).map(n => n.html.slice(0, 150) + ' ' + n.failureSummary)])]), e => done(String(e)))";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(AXE);

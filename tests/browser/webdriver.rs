@@ -1,5 +1,5 @@
-//! A client of chromedriver: the few calls of WebDriver (W3C, WebDriver Level 2) that the tests
-//! need. Why no crate does it: docs/decisions/webdriver.md.
+//! A client of chromedriver: the few WebDriver calls (W3C, WebDriver Level 2) that the tests need.
+//! Why no crate does it: docs/decisions/webdriver.md.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use bramblegate_lab::{Error, Result};
 use serde_json::{Value, json};
 
-/// No call takes longer.
+/// The time limit of a call.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A browser with one window; it ends with this.
+/// A browser with one window; dropping this ends it.
 pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
 }
 
-/// How a window is to be.
+/// The properties of a window.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     pub width: u32,
@@ -102,19 +102,19 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
-    /// Opens a tab, which is in front from then on.
+    /// Opens a tab and switches to it.
     pub fn new_tab(&self) -> Result<()> {
         let tab = self.call("POST", "/window/new", &json!({"type": "tab"}))?;
         self.switch_to(tab["handle"].as_str().unwrap_or_default())
     }
 
-    /// Returns the tab in front.
+    /// Returns the current tab.
     pub fn window(&self) -> Result<String> {
         let handle = self.call("GET", "/window", &Value::Null)?;
         Ok(handle.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Brings a tab to the front.
+    /// Switches to a tab.
     pub fn switch_to(&self, tab: &str) -> Result<()> {
         self.call("POST", "/window", &json!({ "handle": tab }))?;
         self.devtools("Page.bringToFront", &json!({})).map(drop)
@@ -125,17 +125,17 @@ impl Browser {
         self.call("POST", "/url", &json!({ "url": url })).map(drop)
     }
 
-    /// Runs a script on the page; returns what it returns.
+    /// Runs a script on the page; returns its result.
     pub fn run(&self, script: &str, arguments: Value) -> Result<Value> {
         self.call("POST", "/execute/sync", &json!({"script": script, "args": arguments}))
     }
 
-    /// The same for a script that hands its result to its last argument.
+    /// Does the same for a script that passes its result to its last argument.
     pub fn run_later(&self, script: &str, arguments: Value) -> Result<Value> {
         self.call("POST", "/execute/async", &json!({"script": script, "args": arguments}))
     }
 
-    /// Returns what the page is now, also where no script may run.
+    /// Returns the current page source, even where no script may run.
     pub fn source(&self) -> Result<String> {
         let document = self.devtools("DOM.getDocument", &json!({"depth": 1}))?;
         let node = json!({"nodeId": document["root"]["nodeId"]});
@@ -143,7 +143,7 @@ impl Browser {
         Ok(html["outerHTML"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Returns a picture of the window, or of the element `selector`, as PNG in base64.
+    /// Returns a screenshot of the window, or of the element `selector`, as PNG in base64.
     pub fn picture(&self, selector: Option<&str>) -> Result<String> {
         let path = match selector {
             Some(selector) => format!("/element/{}/screenshot", self.element(selector)?),
@@ -168,12 +168,12 @@ impl Browser {
     fn element(&self, selector: &str) -> Result<String> {
         let by = json!({"using": "css selector", "value": selector});
         let found = self.call("POST", "/element", &by)?;
-        // The name of the key is the specification's (section 11).
+        // The key's name is the specification's (section 11).
         let id = found["element-6066-11e4-a52e-4f735466cecf"].as_str();
         id.map(str::to_owned).ok_or_else(|| Error(format!("there is no {selector}")))
     }
 
-    /// Makes one call; what the browser refuses is an error.
+    /// Makes one call; a refusal of the browser is an error.
     fn call(&self, verb: &str, path: &str, body: &Value) -> Result<Value> {
         let path = match self.session.as_str() {
             "" => "/session".to_owned(),

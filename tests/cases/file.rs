@@ -9,26 +9,26 @@ use toml_span::{Value, parse};
 pub struct Case {
     pub board: String,
     pub settings: String,
-    /// the head is not set up: why, or empty where there is no file
+    /// Why the head is not set up; empty without a file.
     pub unset: Option<String>,
-    /// events before the first moment, covered by another story: nothing is expected of them
+    /// Events before the first moment, covered by another story, without expectations.
     pub begin: String,
-    /// the first moment shows the whole rule set, not just what changes later
+    /// The first moment shows the whole rule set, not only later changes.
     pub whole_rules: bool,
     pub moments: Vec<Moment>,
     text: String,
 }
 
-/// A moment: what happens, and what is seen of it.
+/// A moment: its events, and the outputs after them.
 pub struct Moment {
-    /// as it is written
+    /// As written in the file.
     pub at: String,
-    /// after the start
+    /// Since the start.
     pub time: Duration,
     pub say: String,
-    /// one event a line
+    /// One event per line.
     pub events: String,
-    /// new settings for the event `reload`
+    /// New settings for the event `reload`.
     pub settings: Option<String>,
     pub expect: Option<String>,
 }
@@ -38,7 +38,7 @@ const OPENING: &str = "expect = '''\n";
 const CLOSING: &str = "'''\n";
 
 impl Case {
-    /// Reads a story.
+    /// Parses a story.
     pub fn read(text: &str) -> Result<Self, String> {
         let mut root = parse(text).map_err(|error| error.to_string())?;
         let table = root.as_table().ok_or("no table")?;
@@ -69,7 +69,7 @@ impl Case {
         }
     }
 
-    /// The file with what was seen in the place of what was expected.
+    /// Returns the file with the actual outputs instead of the expected ones.
     pub fn with_expectations(&self, seen: &[String]) -> String {
         let mut parts = self.text.split(MOMENT);
         let mut text = parts.next().unwrap_or_default().to_owned();
@@ -114,7 +114,7 @@ fn only(table: &Table<'_>, known: &[&str]) -> Result<(), String> {
     }
 }
 
-/// An integer and a unit: `250ms`, `3s`, `2m`, `1h`.
+/// Parses an integer with a unit: `250ms`, `3s`, `2m`, `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits =
         text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit"))?;

@@ -1,5 +1,5 @@
-//! A kernel that does as it is asked: what is desired becomes an event, as it would on a machine
-//! without troubles.
+//! A simulated kernel that applies every plan: the desired state becomes an event, as on a machine
+//! without problems.
 
 use bramblegate::decide::{
     Desired, FirewallPlan, GatewayPlan, InterfaceConf, PortPlan, ROUTE_PROTOCOL,
@@ -10,16 +10,17 @@ use bramblegate::event::{
 use bramblegate::facts::{Facts, Resyncs};
 use ipnet::IpNet;
 
-/// What it was given last.
+/// The last applied state.
 #[derive(Default)]
 pub struct Kernel {
     firewall: Option<FirewallPlan>,
-    /// the ports' reconciler has had its first plan
+    /// The interfaces' reconciler has had its first plan.
     linked: bool,
 }
 
 impl Kernel {
-    /// What happens next because of `desired` and who is rung; nothing when all is as it should be.
+    /// Returns the next event for `desired` and the rung reconcilers; `None` when everything is
+    /// applied.
     pub fn obey(&mut self, facts: &Facts, desired: &Desired, rung: &Resyncs) -> Vec<Event> {
         let Some(gateway) = &desired.gateway else { return Vec::new() };
         let mut events: Vec<Event> =

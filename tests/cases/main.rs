@@ -1,9 +1,9 @@
-//! Golden stories: an evening at a venue each. A file holds purpose, board, settings and moments
-//! with events; what every output does at each moment stands beside the events and is compared.
-//! Nothing but pure code runs here.
+//! Golden stories, each an evening at a venue. A file has purpose, board, settings and moments with
+//! events; the expected change of every output at each moment is beside the events. Only pure code
+//! runs here.
 //!
-//! `UPDATE=1 cargo test --test cases` writes what was seen into the files: read the difference
-//! before you keep it.
+//! `UPDATE=1 cargo test --test cases` writes the actual outputs into the files: read the difference
+//! before keeping it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -40,12 +40,12 @@ fn main() {
     libtest_mimic::run(&arguments, trials.chain([readme]).collect()).exit();
 }
 
-/// Whether what is seen replaces what was expected.
+/// Whether the actual outputs replace the expected ones.
 pub fn updating() -> bool {
     std::env::var_os("UPDATE").is_some_and(|value| value == "1")
 }
 
-/// Plays one story and compares, or rewrites.
+/// Runs one story and compares, or rewrites the file.
 fn play(path: &Path) -> Result<(), Failed> {
     let text = fs::read_to_string(path)?;
     let case = Case::read(&text).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -92,11 +92,11 @@ fn play(path: &Path) -> Result<(), Failed> {
     }
 }
 
-/// Lines of both texts, marked: `-` expected and not seen, `+` seen and not expected.
+/// Returns the differing lines, marked: `-` expected, `+` actual.
 pub fn difference(expected: &str, seen: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) =
         (expected.trim_end().lines().collect(), seen.trim_end().lines().collect());
-    // The table of longest common subsequences: texts here are a few hundred lines.
+    // The table of longest common subsequences: the texts have a few hundred lines.
     let mut common = vec![vec![0_usize; b.len() + 1]; a.len() + 1];
     for i in (0..a.len()).rev() {
         for j in (0..b.len()).rev() {

@@ -1,4 +1,4 @@
-//! What every output holds, and what of it changed since the last moment.
+//! The content of every output, and its changes since the last moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::difference;
 
-/// Texts of the outputs as last shown, by name.
+/// The last shown texts of the outputs, by name.
 pub struct Outputs {
     whole_rules: bool,
     known: BTreeMap<&'static str, String>,
@@ -26,8 +26,8 @@ impl Outputs {
         Self { whole_rules, known: BTreeMap::new() }
     }
 
-    /// Names each output that changed, with its new text; of the rule set, only the lines that
-    /// changed.
+    /// Returns each changed output by name, with its new text; of the rule set, only the changed
+    /// lines.
     pub fn changes(&mut self, facts: &Facts, journal: &[String]) -> String {
         let desired = decide::decide(facts.settings(), facts);
         let mut reported = String::new();
@@ -55,13 +55,13 @@ impl Outputs {
     }
 }
 
-/// The lines that were not there before.
+/// Returns the lines that are new.
 fn news(before: &str, text: &str) -> String {
     let known: Vec<&str> = before.lines().collect();
     text.lines().filter(|line| !known.contains(line)).map(|line| format!("{line}\n")).collect()
 }
 
-/// One line stands beside its name; more stand below it.
+/// Formats one line beside its name, more lines below it.
 fn block(name: &str, text: &str) -> String {
     match text.trim_end().lines().collect::<Vec<_>>().as_slice() {
         [line] => format!("{name}: {line}\n"),
@@ -97,7 +97,7 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
     all
 }
 
-/// What root's unit would write now, without the line that names us.
+/// Returns what root's unit would write now, without the line with the program's name.
 fn exports(facts: &Facts) -> String {
     let shares = facts.settings().shares.iter();
     let shares: Vec<_> =
@@ -106,7 +106,7 @@ fn exports(facts: &Facts) -> String {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
-/// A line for each page: its rows, and how long it stands.
+/// Returns a line for each page: its rows, and its duration.
 fn panel(facts: &Facts, playlist: &Playlist) -> String {
     let rows =
         |frame: &Frame| frame.lines().iter().map(|row| format!("|{row}")).collect::<String>();
@@ -127,7 +127,7 @@ fn panel(facts: &Facts, playlist: &Playlist) -> String {
     lines.collect()
 }
 
-/// The cluster's light; then those of the nodes, for sticks with several.
+/// Returns the cluster's light; then those of the nodes, for sticks with several LEDs.
 pub fn lights(signals: &[Signal]) -> String {
     let names =
         [("#00ff00", "green"), ("#0000ff", "blue"), ("#ffa000", "amber"), ("#ff0000", "red")];
@@ -142,7 +142,8 @@ pub fn lights(signals: &[Signal]) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// A line for each value of the snapshot, but for ages and counts and what is shown elsewhere.
+/// Returns a line for each value of the snapshot, without ages and counters, and what other outputs
+/// show.
 fn status(facts: &Facts, snapshot: &status::Snapshot) -> String {
     let mut line = snapshot.at(facts.now());
     line.nodes = status::nodes(facts).iter().map(|node| node.at(facts.now())).collect();
@@ -229,7 +230,7 @@ fn ports(desired: &Desired) -> String {
     lines.collect()
 }
 
-/// As `ip rule` and `ip route` would list them.
+/// Returns the rules and routes like `ip rule` and `ip route` list them.
 fn routing(facts: &Facts, desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
     let name = |index| {
@@ -269,7 +270,7 @@ fn routing(facts: &Facts, desired: &Desired) -> String {
     text
 }
 
-/// The order for the translator.
+/// Returns the order for the translator.
 fn translator(desired: &Desired) -> String {
     let order = desired.gateway.as_ref().and_then(|gateway| gateway.clat.order());
     order.map_or_else(String::new, |order| {
@@ -277,13 +278,13 @@ fn translator(desired: &Desired) -> String {
     })
 }
 
-/// The NAT64 prefix that is advertised to the nodes.
+/// Returns the NAT64 prefix that is advertised to the nodes.
 fn pref64(desired: &Desired) -> String {
     let plan = desired.gateway.as_ref().and_then(|gateway| gateway.pref64.as_ref());
     plan.map_or_else(String::new, |plan| format!("{} by {}\n", plan.prefix, plan.port))
 }
 
-/// Without the counters, which say nothing here.
+/// Without the counters, which are irrelevant here.
 fn rules(desired: &Desired) -> String {
     let Some(gateway) = &desired.gateway else { return String::new() };
     gateway.firewall.ruleset.to_string().replace('\t', "  ").replace(" counter", "")

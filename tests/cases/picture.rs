@@ -1,5 +1,5 @@
-//! The picture of the panel in README.md: what the story `arrive` leaves on the glass, dot by dot,
-//! as the character ROM has it.
+//! The picture of the panel in README.md: the display at the end of the story `arrive`, dot by dot
+//! from the character ROM.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::updating;
 const BEGIN: &str = "<!-- picture: begin";
 const END: &str = "<!-- picture: end -->";
 
-/// Compares the README's picture with the one drawn now, or puts that in its place.
+/// Compares the README's picture with the one drawn now, or replaces it.
 pub fn compare() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let case = Case::read(&fs::read_to_string(root.join("tests/cases/arrive.toml"))?)?;
@@ -49,10 +49,10 @@ pub fn compare() -> Result<(), Failed> {
         .into())
 }
 
-/// What `bramblegate panel` draws, without colours.
+/// Returns what `bramblegate panel` draws, without colours.
 fn picture(frame: &Frame, light: Signal, severity: Severity) -> String {
     let style = Style { columns: 100, rows: 24, depth: Depth::None, big: false };
-    // A moment at which the heart is seen and the light is bright.
+    // A moment at which the heart is visible and the light is bright.
     let drawn =
         draw(&frame.lines(), frame.geometry(), Charset::A00, light, Duration::from_secs(2), style);
     format!("{}    {severity}\n", drawn.join("\n"))

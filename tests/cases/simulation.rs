@@ -1,4 +1,4 @@
-//! Plays the moments of a story: events, the deadlines between them, and the kernel's obedience.
+//! Runs the moments of a story: events, the deadlines between them, and the simulated kernel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::kernel::Kernel;
 use crate::outputs::Outputs;
 use crate::words::Reader;
 
-/// The machine has been on for this long when the daemon starts.
+/// The uptime of the machine when the daemon starts.
 const START: Instant = Instant::from_boot(Duration::from_secs(20));
 
 pub struct Simulation {
@@ -31,7 +31,7 @@ pub struct Simulation {
     outputs: Outputs,
     now: Instant,
     desired: Option<Desired>,
-    /// not published yet: the first listing has not ended
+    /// Not published yet: the first listing has not ended.
     held: Vec<Transition>,
     journal: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Simulation {
         Ok(sim)
     }
 
-    /// Lets time pass until the moment, then its events happen; answers what changed on every
+    /// Advances the time to the moment, then applies its events; returns the changes of every
     /// output since the last one.
     pub fn play(&mut self, moment: &Moment) -> Result<String, String> {
         self.wait(START + moment.time)?;
@@ -65,7 +65,7 @@ impl Simulation {
         Ok(self.outputs.changes(&self.facts, &journal))
     }
 
-    /// The display's first page, the light, and how things are, now.
+    /// Returns the display's first page, the light, and the state, now.
     pub fn face(&self) -> (Frame, Signal, Severity) {
         let desired = decide::decide(self.facts.settings(), &self.facts);
         let playlist = page::playlist(self.facts.settings(), &self.facts, &desired);
@@ -99,7 +99,7 @@ impl Simulation {
     }
 
     fn report(&mut self, event: &Event) -> Result<(), String> {
-        // As in the daemon: only the policy knows what stands.
+        // Like in the daemon: only the decision knows the current alerts.
         let shown = self.desired.as_ref().filter(|_| *event == Event::Order(Order::Acknowledge));
         let known = shown
             .map(|desired| Event::Acknowledgement(acknowledge::all_standing(&self.facts, desired)));
@@ -112,8 +112,8 @@ impl Simulation {
         self.settle()
     }
 
-    /// The kernel obeys until it is as desired; a desire that never comes to rest is a fault of
-    /// ours. As in the daemon, nothing is desired before the first listing has ended.
+    /// Applies plans until the state is as desired; a plan that never settles is a defect. Like in
+    /// the daemon, there is no plan before the first listing has ended.
     fn settle(&mut self) -> Result<(), String> {
         if !self.facts.links().is_synced() {
             return Ok(());
@@ -141,8 +141,8 @@ impl Simulation {
         Err("what is desired changes with every obedience".to_owned())
     }
 
-    /// A line each: priority, message, fields. Of a rule set only that there is another one: its
-    /// text is shown elsewhere.
+    /// Returns a line per record: priority, message, fields. Of a rule set only the fact of a
+    /// change: its text is another output.
     fn write_down(&mut self, records: &[Record]) {
         for record in records {
             let message = record.message.lines().next().unwrap_or_default();
@@ -154,7 +154,8 @@ impl Simulation {
     }
 }
 
-/// The settings that a story begins with; those of a head that is not set up are the daemon's own.
+/// Returns a story's initial settings; those of a head that is not set up are the daemon's
+/// defaults.
 fn first(case: &Case) -> Result<Arc<Settings>, String> {
     let Some(why) = &case.unset else { return settings(&case.board, &case.settings) };
     let mut shown = settings(&case.board, SHOW_ONLY)?;

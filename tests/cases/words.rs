@@ -1,5 +1,4 @@
-//! The language of events: one a line, words as a person would say them. Ports are named; a name's
-//! number is given once.
+//! The language of events: one per line. Interfaces are named; a name's index is given once.
 //!
 //! ```text
 //! listing | listed | overrun                              the kernel's dump begins, ends; messages were lost
@@ -66,7 +65,7 @@ use ipnet::IpNet;
 
 use crate::file::duration;
 
-/// Knows which port has which number.
+/// Maps interface names to indices.
 #[derive(Default)]
 pub struct Reader {
     links: BTreeMap<String, Link>,
@@ -76,7 +75,7 @@ pub struct Reader {
 type Result<T> = std::result::Result<T, String>;
 
 impl Reader {
-    /// The events of a moment.
+    /// Returns the events of a moment.
     pub fn events(&mut self, text: &str, nodes: &Nodes) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         for line in
@@ -89,7 +88,7 @@ impl Reader {
                 None => (line, 1),
             };
             let event = self.event(line, nodes).map_err(|error| format!("{line:?}: {error}"))?;
-            // The kernel's message of a link holds its settings: nothing is forwarded yet.
+            // The kernel's message of a link has its settings: nothing is forwarded yet.
             let settings = match &event {
                 Event::Link(Change::Present(link)) => self.present.insert(link.index).then(|| {
                     Event::Netconf(Netconf {
@@ -285,7 +284,7 @@ impl Reader {
             gateway,
             index,
             metric: words.after("metric")?.map_or(Ok(0), parse)?,
-            // RTPROT_DHCP
+            // RTPROT_DHCP.
             protocol: words.after("proto")?.map_or(Ok(16), parse)?,
             onlink: words.flag("onlink"),
             preferred_source: words.after("src")?.map(parse).transpose()?,
@@ -327,7 +326,7 @@ impl Reader {
         Ok(UplinkNews::Acquisition { index, state: Some(state) })
     }
 
-    /// `advertises eth1 fe80::1 for 1800s slaac nat64 64:ff9b::/96 lasting 600s`
+    /// Parses `advertises eth1 fe80::1 for 1800s slaac nat64 64:ff9b::/96 lasting 600s`.
     fn venue_news(&self, verb: &str, words: &mut Words<'_>) -> Result<VenueNews> {
         let index = self.index(words.next()?)?;
         if verb == "synthesises" {
@@ -435,7 +434,7 @@ fn head(words: &mut Words<'_>) -> Result<Head> {
     })
 }
 
-/// The only shared disk, where it is there: "share /mnt/usb free 40 exported"; "share /mnt/usb
+/// Parses the state of the only shared disk: "share /mnt/usb free 40 exported"; "share /mnt/usb
 /// pulled", "share missing".
 fn share(words: &mut Words<'_>) -> Result<ShareSeen> {
     let mut seen = ShareSeen { installed: !words.flag("no-server"), ..ShareSeen::default() };
@@ -473,7 +472,7 @@ fn lease(words: &mut Words<'_>) -> Result<Change<Lease>> {
     Ok(if gone { Change::Gone(lease) } else { Change::Present(lease) })
 }
 
-/// One round of every node.
+/// Returns one round of every node.
 fn all(words: &mut Words<'_>, nodes: &Nodes) -> Result<Probe> {
     let up = words.choice(&[("up", true), ("silent", false)])?;
     let rtt = up.then(|| Duration::from_micros(300));
@@ -602,7 +601,7 @@ fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {
     text.parse().map_err(|_| format!("{text:?} does not read"))
 }
 
-/// Words of a line, taken from the front; flags and pairs from anywhere.
+/// The words of a line, taken from the front; flags and pairs from anywhere.
 struct Words<'a> {
     words: Vec<&'a str>,
     line: &'a str,

@@ -49,7 +49,7 @@ fn leased(stage: &mut Stage) {
     assert!(!doctor.contains("uplink-"), "{doctor}");
 }
 
-/// Row 1 is the address for as long as the kernel holds it; a client that lets the preferred time
+/// Row 1 is the address for as long as the kernel has it; a client that lets the preferred lifetime
 /// end before that is reported.
 fn not_renewed(stage: &mut Stage) {
     stage.udhcpd(99, 24);
@@ -67,7 +67,7 @@ fn not_renewed(stage: &mut Stage) {
         if !before.contains("10.99.0.162") {
             break;
         }
-        // What changes while it is looked at is looked at again.
+        // A state that changes during the check is checked again.
         if before != after {
             continue;
         }
@@ -79,7 +79,7 @@ fn not_renewed(stage: &mut Stage) {
             assert!(text.contains("10.99.0.162"), "{text}");
             assert_eq!(seen.led(), AMBER);
             let doctor = stage.doctor();
-            // The lease may end while the doctor looks.
+            // The lease may end while the doctor runs.
             if !stage.held().contains("10.99.0.162") {
                 continue;
             }
@@ -113,7 +113,7 @@ fn not_renewed(stage: &mut Stage) {
     );
 }
 
-/// The venue gives out another subnet: the old address goes, and row 1 follows.
+/// The venue assigns another subnet: the old address is removed, and row 1 follows.
 fn renumbered(stage: &mut Stage) {
     stage.udhcpd(99, 24);
     stage.start_client(false, false);
@@ -143,7 +143,7 @@ fn no_server(stage: &mut Stage) {
         doctor.contains("uplink-no-dhcp:") && doctor.contains("no DHCP server answers"),
         "{doctor}"
     );
-    // An address of 169.254/16 is none, and is named as what it is.
+    // A link-local address (169.254/16) does not count, and is reported as what it is.
     if stage.client.kind == Kind::Dhcpcd {
         stage.until("its own address", 40, |seen| {
             seen.row1() == "NO DHCP"
@@ -171,7 +171,7 @@ fn ipv6_by_router(stage: &mut Stage) {
 fn option_108_without_ipv6(stage: &mut Stage) {
     stage.dnsmasq(&format!("{SERVER} --dhcp-option=108,300i"));
     let heeds = stage.client.heeds_108;
-    // networkd comes first, and is silent when the gateway begins to listen.
+    // networkd starts first, and is silent when the gateway begins to listen.
     let late = stage.client.kind == Kind::Networkd;
     if !late {
         stage.start_gateway();
@@ -213,8 +213,8 @@ fn option_108_with_ipv6(stage: &mut Stage) {
     assert!(doctor.contains("hint     uplink-ipv6-only:"), "{doctor}");
 }
 
-/// A client that has a prefix has a route of it, by which the gateway finds it. NetworkManager asks
-/// for none.
+/// A client with a delegated prefix has a route for it, by which the gateway finds it.
+/// NetworkManager requests none.
 fn delegated_prefix(stage: &mut Stage) {
     let prefix = "2001:db8:100::".parse().unwrap();
     stage.router("");
@@ -238,7 +238,7 @@ fn delegated_prefix(stage: &mut Stage) {
     assert!(seen.text("/cluster/ipv6/prefix").starts_with("fd"), "beside the one of its own");
     let held = |stage: &Stage| stage.run("ip -6 addr show dev eth0").1;
     assert!(held(stage).contains("2001:db8:100:ff::1/64"), "{}", held(stage));
-    // dhcpcd 10.1 keeps the route of a lease that has ended; all let it go with the cable.
+    // dhcpcd 10.1 keeps the route of an expired lease; all remove it with the carrier.
     crate::stage::sh("ip -n venue link set lan0 down");
     stage.until("it has ended", 30, |seen| delegated(seen) == "null");
     assert!(!held(stage).contains("2001:db8:100:"), "{}", held(stage));
@@ -247,7 +247,7 @@ fn delegated_prefix(stage: &mut Stage) {
 
 fn portal(stage: &mut Stage) {
     stage.dnsmasq(&format!("{SERVER} --dhcp-option=114,https://login.hotel/api"));
-    // The gateway first: it hears what the server says to the client.
+    // The gateway first: it receives the server's messages to the client.
     stage.start_gateway();
     stage.start_client(false, true);
     stage.until("a lease", 40, is_leased);
@@ -262,7 +262,7 @@ fn portal(stage: &mut Stage) {
             ),
             "{doctor}"
         );
-        // dhcpcd's and networkd's own record is enough after a restart.
+        // The records of dhcpcd and networkd suffice after a restart.
         stage.stop("bramblegate");
         let doctor = stage.doctor();
         if stage.client.kind == Kind::Dhcpcd {
@@ -282,8 +282,8 @@ fn two_clients(stage: &mut Stage) {
     stage.start_client(false, false);
     stage.start_gateway();
     stage.until("a lease", 40, |seen| seen.row1().starts_with("10.99.0."));
-    // The other one that is often there: dhcpcd beside a manager, and a client by hand beside
-    // dhcpcd.
+    // The second client that is often installed: dhcpcd beside a manager, and a manual client
+    // beside dhcpcd.
     let other = if stage.client.name == "nm-13" {
         stage.start(Kind::Networkd, false, false);
         "systemd-networkd"
@@ -338,7 +338,7 @@ fn no_client(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// An uplink that somebody switched off is named, and leased again after the remedy.
+/// An uplink that was set down is reported, and leased again after the remedy.
 fn switched_off(stage: &mut Stage) {
     stage.dnsmasq(SERVER);
     stage.start_client(false, false);
@@ -350,7 +350,7 @@ fn switched_off(stage: &mut Stage) {
         seen.alert("uplink-none").is_some_and(|text| text.starts_with("eth1 is switched off"))
     };
     stage.until("it is off", 20, off);
-    // What a client does by itself is not ours to wait for.
+    // Actions that the client takes by itself are not waited for.
     std::thread::sleep(Duration::from_secs(3));
     stage.cure("uplink-off");
     let doctor = stage.doctor();
@@ -358,8 +358,7 @@ fn switched_off(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// The client looks after the cluster's port too, until the remedy has been done; the uplink stays
-/// its own.
+/// The client manages the cluster interface too, until the remedy is run; it keeps the uplink.
 fn cluster_port(stage: &mut Stage) {
     stage.everywhere = true;
     let (_, text) = stage.run(
@@ -436,8 +435,7 @@ make() {
 }
 "#;
 
-/// What is to be installed or brought up to date by apt: with the real one, from a small archive.
-/// Once for each release.
+/// Installs and upgrades with the real apt, from a small archive. Once per release.
 fn packages(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
@@ -461,7 +459,7 @@ fn packages(stage: &mut Stage) {
     assert_eq!(version, new);
 }
 
-/// The real chrony serves the nodes after the remedy. Once for each release.
+/// The real chrony serves the nodes after the remedy. Once per release.
 fn time(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
@@ -482,15 +480,15 @@ fn time(stage: &mut Stage) {
     }
 }
 
-/// A profile of netplan for the cluster's port goes by the remedy, by the real netplan, and what is
-/// generated holds none.
+/// The remedy removes a netplan profile for the cluster interface, with the real netplan, and the
+/// generated configuration has none.
 fn netplan(stage: &mut Stage) {
     if stage.client.kind != Kind::NetworkManager {
         return;
     }
     let file = "network:\n  version: 2\n  renderer: NetworkManager\n  ethernets:\n    eth0:\n      dhcp4: true\n    eth1:\n      dhcp4: true\n";
     stage.write("etc/netplan/50-eth.yaml", file);
-    // There is no udev here to be asked for names of ports.
+    // There is no udev here to provide names of interfaces.
     stage.write("usr/local/bin/udevadm", "#!/bin/sh\n");
     let (well, text) = stage.run("chmod 755 /usr/local/bin/udevadm");
     assert!(well, "{text}");
@@ -506,8 +504,8 @@ fn netplan(stage: &mut Stage) {
     assert!(!text.contains("netplan-eth0") && text.contains("netplan-eth1"), "{text}");
 }
 
-/// The lines of ifupdown for the cluster's port; `ifup` does nothing there after the remedy. Once
-/// for each release.
+/// The lines of ifupdown for the cluster interface; `ifup` does nothing for it after the remedy.
+/// Once per release.
 fn ifupdown(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
@@ -523,7 +521,7 @@ fn ifupdown(stage: &mut Stage) {
     assert!(well && !text.contains("dhc"), "{text}");
 }
 
-/// A head that has only busybox' client. Once for each release.
+/// A head that has only busybox's client. Once per release.
 fn no_client_but_udhcpc(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
@@ -536,14 +534,14 @@ fn no_client_but_udhcpc(stage: &mut Stage) {
     stage.until("a lease after the remedy", 60, is_leased);
 }
 
-/// What is not carried out here, for it needs a radio, a screen or the internet: the real tools
-/// take it. Once for each release.
+/// Commands that need a radio, a screen or the internet are not run here: the real tools accept
+/// them. Once per release.
 fn forms(stage: &mut Stage) {
     if stage.client.kind != Kind::Dhcpcd {
         return;
     }
     for (form, shows) in [
-        // It has no radio to unblock, and knows the word.
+        // It has no radio to unblock, and accepts the word.
         ("rfkill unblock wifi 2>&1 || true", "rfkill"),
         ("rfkill unblock nonsense 2>&1 || true", "nonsense"),
         ("iotop --help", "-o, --only"),
@@ -564,12 +562,12 @@ fn forms(stage: &mut Stage) {
     assert!(!text.contains("wifi"), "an unknown kind of radio is named: {text}");
 }
 
-/// The machine has a wireless interface, by sysfs.
+/// Makes the machine have a wireless interface, by sysfs.
 const WIRELESS: &str = "ip link add wlan0 type veth peer name far && ip link set wlan0 up
     mount -t tmpfs tmpfs /sys/class/net && mkdir -p /sys/class/net/wlan0/phy80211";
 
-/// A NetworkManager whose radio hears two networks: python-dbusmock in its place, for this kernel
-/// has no radio. nmcli is the release's own.
+/// A NetworkManager whose radio receives two networks: python-dbusmock emulates it, since this
+/// kernel has no radio. nmcli is the release's own.
 const RADIO: &str = r#"
     python3 -m dbusmock --system --template networkmanager >/run/mock.log 2>&1 &
     manager=/org/freedesktop/NetworkManager
@@ -590,7 +588,7 @@ fn verb(stage: &Stage, line: &str) -> String {
     stage.run(&format!("bramblegate wifi {line}; echo \"code $?\"")).1
 }
 
-/// Tries it until these words are in its answer; returns that.
+/// Repeats a command until its output contains these words; returns the output.
 fn until(stage: &Stage, line: &str, words: &str) -> String {
     let begin = Instant::now();
     loop {
@@ -603,8 +601,8 @@ fn until(stage: &Stage, line: &str, words: &str) -> String {
     }
 }
 
-/// `wifi` with the nmcli of each release: what a real NetworkManager without a radio answers, and
-/// one that hears networks.
+/// `wifi` with the nmcli of each release: with a real NetworkManager without a radio, and with one
+/// that receives networks.
 fn wifi(stage: &mut Stage) {
     if stage.client.kind != Kind::NetworkManager {
         return;
@@ -612,7 +610,7 @@ fn wifi(stage: &mut Stage) {
     let (well, text) = stage.run(WIRELESS);
     assert!(well, "{text}");
     stage.start_client(false, false);
-    // A cable for NetworkManager, whatever sysfs calls it.
+    // A cable for NetworkManager, whatever sysfs reports.
     let text = until(stage, "", "Device 'wlan0' is not a Wi-Fi device");
     let wanted = "error: wifi: nmcli does not list the networks of wlan0\n    help: ";
     assert!(text.contains(wanted) && text.contains("code 1"), "{text}");

@@ -1,5 +1,5 @@
-//! A DHCPv6 server that delegates one prefix (RFC 8415, sections 18.3 and 21), at the venue's end of
-//! the cable.
+//! A DHCPv6 server that delegates one prefix (RFC 8415, sections 18.3 and 21), at the venue's end
+//! of the cable.
 
 use std::fs::File;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// `All_DHCP_Relay_Agents_and_Servers`
+/// `All_DHCP_Relay_Agents_and_Servers`.
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 const SERVER_ID: [u8; 10] = [0, 3, 0, 1, 2, 0xbb, 0, 0, 0xe1, 0xfe];
 /// In seconds: T1, T2, preferred, valid.
@@ -23,7 +23,7 @@ const IA_ADDRESS: u16 = 5;
 const IA_PD: u16 = 25;
 const IA_PREFIX: u16 = 26;
 
-/// Serves until it is dropped.
+/// The server; dropping this ends it.
 pub struct Delegation {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -67,7 +67,7 @@ fn option(code: u16, value: &[u8]) -> Vec<u8> {
 }
 
 fn reply(socket: &UdpSocket, from: SocketAddr, asked: &[u8], prefix: Ipv6Addr, length: u8) {
-    // Solicit is answered by Advertise, all else by Reply.
+    // Solicit is answered by Advertise, everything else by Reply.
     let kind = if asked[0] == 1 { 2 } else { 7 };
     let [t1, t2, preferred, valid] = TIMES.map(u32::to_be_bytes);
     let mut answer = [&[kind], &asked[1..4], &option(SERVER, &SERVER_ID)].concat();

@@ -1,4 +1,5 @@
-//! Our table as the nft of each release lists it: what is printed, with all names and comments.
+//! The gateway's table as the nft of each release lists it: the printed form, with all names and
+//! comments.
 
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{
@@ -10,11 +11,11 @@ use crate::sets::every_kind;
 use crate::stage::sh;
 use crate::text::{assert_same, lines};
 
-/// The releases, and the nft that each has.
+/// The releases, and the nft of each.
 pub const RELEASES: &[(&str, &str)] =
     &[("bookworm", "nftables v1.0.6 "), ("trixie", "nftables v1.1.3 ")];
 
-/// Loads our usual table and one with every kind of set and map, and lets the release's nft list
+/// Loads the usual table and one with every kind of set and map, and has the release's nft list
 /// them and check the text.
 pub fn play(release: &str) {
     let (_, version) = RELEASES.iter().find(|(known, _)| *known == release).expect("a release");
@@ -51,7 +52,7 @@ fn keeps_names(listed: &str, ruleset: &Ruleset) {
     }
 }
 
-/// A head with two uplinks, and a port that leads to a node.
+/// A head with two uplinks, and a port that is forwarded to a node.
 fn usual() -> Ruleset {
     let ssh = ForwardedPort {
         transport: Transport::Tcp,

@@ -1,8 +1,8 @@
-//! `make clients-test`: every state that an uplink can be in, with the real DHCP clients of Debian
-//! 12 and 13, and what row 1, the LED, the status and `doctor` say; and our table as the nft of
-//! each lists it (`make test` does that with the machine's own). Each case has namespaces of its
-//! own, and a root of its own over one that `scripts/client-roots.sh` made. Slow, so no part of
-//! `cargo test`.
+//! `make clients-test`: every state of an uplink, with the real DHCP clients of Debian 12 and 13,
+//! and the resulting row 1, LED, status and `doctor`; and the gateway's table as the nft of each
+//! lists it (`make test` does that with the machine's own). Each case has namespaces of its own,
+//! and a root of its own over one that `scripts/client-roots.sh` made. Slow, so not part of `cargo
+//! test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -25,10 +25,10 @@ use cases::STATES;
 use frame::Trial;
 use stage::{CLIENTS, Client, Stage};
 
-/// No case takes longer.
+/// The time limit of a case.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// They wait most of their time.
+/// They mostly wait.
 const PLACES: usize = 4;
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     frame::run(PLACES, LIMIT, states.chain(listings).collect())
 }
 
-/// Where the roots are.
+/// The folder of the roots.
 pub fn roots() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How a client is started and set.
+/// How a client is started and configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Dhcpcd,
@@ -23,13 +23,13 @@ pub struct Client {
     pub name: &'static str,
     pub kind: Kind,
     pub release: &'static str,
-    /// it can be set to heed option 108
+    /// It can be configured to honour option 108.
     pub heeds_108: bool,
-    /// it can be set to ask for option 114, and keeps or tells what it says
+    /// It can be configured to request option 114, and records or reports its value.
     pub asks_114: bool,
 }
 
-/// All of them: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42 and 1.52.
+/// All clients: dhcpcd 9.4.1 and 10.1, networkd 252 and 257, NetworkManager 1.42 and 1.52.
 pub const CLIENTS: &[Client] = &[
     Client {
         name: "dhcpcd-12",
@@ -75,7 +75,7 @@ pub const CLIENTS: &[Client] = &[
     },
 ];
 
-/// A process that ends with the value.
+/// A process; dropping this ends it.
 pub struct Running(Child);
 
 impl Drop for Running {
@@ -87,13 +87,13 @@ impl Drop for Running {
 
 pub struct Stage {
     pub client: &'static Client,
-    /// the client looks after the cluster's port as well
+    /// The client manages the cluster interface too.
     pub everywhere: bool,
     root: PathBuf,
     running: Vec<(String, Running)>,
 }
 
-/// The vitals are those of the machine that this is played on, however busy: no part of the story.
+/// The vitals are those of the machine that runs the test, however busy: not part of the story.
 const SETTINGS: &str = r#"
 board = "emulated"
 uplink.interfaces = ["eth1"]
@@ -107,8 +107,8 @@ vitals.disk_free_below = "off"
 vitals.pressure = "off"
 "#;
 
-/// `systemctl` and `sudo` where no service manager is: what a remedy restarts is started by the
-/// stage.
+/// Replacements for `systemctl` and `sudo` without a service manager: the stage starts what a
+/// remedy restarts.
 const SYSTEMCTL: &str = "#!/bin/sh\n[ \"$1\" = restart ] && { kill $(pidof $2) 2>/dev/null; sleep 1; sh /run/start-$2 </dev/null >/run/restarted.log 2>&1 & }\nexit 0\n";
 
 pub fn sh(script: &str) -> String {
@@ -182,12 +182,12 @@ impl Stage {
             .arg(&self.root)
             .args(["sh", "-c", line])
             .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        // networkctl and others do nothing in a chroot, unless an option orders it.
+        // networkctl and other tools do nothing in a chroot, unless an option orders it.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }
 
-    /// Runs a line of shell in the head: whether it went well, and what it said.
+    /// Runs a line of shell in the head; returns whether it succeeded, and its output.
     pub fn run(&self, line: &str) -> (bool, String) {
         let output = self.inside(line).stdin(Stdio::null()).output().unwrap();
         (
@@ -201,7 +201,7 @@ impl Stage {
         self.running.retain(|(known, _)| known != name);
     }
 
-    /// A server with leases as short as wanted, of the subnet `10.NET.0.0/24`.
+    /// Starts a server with leases as short as wanted, in the subnet `10.NET.0.0/24`.
     pub fn udhcpd(&mut self, net: u8, lease: u32) {
         self.stop("server");
         sh(&format!(
@@ -216,7 +216,7 @@ impl Stage {
         self.spawn("server", &mut command);
     }
 
-    /// dnsmasq with these options; each is a word.
+    /// Starts dnsmasq with these options; each is a word.
     pub fn dnsmasq(&mut self, options: &str) {
         self.stop("server");
         let mut command = Command::new("ip");
@@ -241,7 +241,7 @@ impl Stage {
         self.spawn("server", &mut command);
     }
 
-    /// An IPv6 prefix is advertised, beside what the options say.
+    /// Advertises an IPv6 prefix, besides the options.
     pub fn router(&mut self, options: &str) {
         sh("ip -n venue addr add 2001:db8:9::1/64 dev lan0 nodad");
         self.dnsmasq(&format!(
@@ -249,12 +249,12 @@ impl Stage {
         ));
     }
 
-    /// Starts the case's client; `heed` makes it heed option 108, `portal` ask for option 114.
+    /// Starts the case's client; `heed` makes it honour option 108, `portal` request option 114.
     pub fn start_client(&mut self, heed: bool, portal: bool) {
         self.start(self.client.kind, heed, portal);
     }
 
-    /// Starts the case's client, and has it ask for a prefix where it can.
+    /// Starts the case's client, and has it request a prefix if it can.
     pub fn start_delegated(&mut self) {
         let text = match self.client.kind {
             Kind::NetworkManager => return self.start_client(false, false),
@@ -273,7 +273,7 @@ impl Stage {
             self.spawn("dhcpcd", &mut command);
         } else {
             self.write("etc/systemd/network/20-eth1.network", text);
-            // A DUID is made of it.
+            // A DUID is derived from it.
             self.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
             self.bus();
             let mut command = self.inside("exec /lib/systemd/systemd-networkd");
@@ -318,7 +318,7 @@ impl Stage {
                     "chmod 600 {}",
                     self.path("etc/NetworkManager/system-connections/eth1.nmconnection").display()
                 ));
-                // Somebody has named ports here before us.
+                // The interfaces were renamed before.
                 let left_alone = if self.everywhere { "docker0" } else { "eth0" };
                 self.write(
                     "etc/NetworkManager/conf.d/10-test.conf",
@@ -333,7 +333,7 @@ impl Stage {
         }
     }
 
-    /// A message bus of the head's own.
+    /// Starts a message bus for the head.
     fn bus(&mut self) {
         if !self.running.iter().any(|(name, _)| name == "dbus") {
             let mut command = self.inside("exec dbus-daemon --system --nofork --nopidfile");
@@ -355,7 +355,7 @@ impl Stage {
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    /// Waits until the status is so, and returns it.
+    /// Waits until the status matches, and returns it.
     pub fn until(&self, what: &str, within: u64, holds: impl Fn(&Seen) -> bool) -> Seen {
         let begin = Instant::now();
         let mut last = None;
@@ -373,12 +373,12 @@ impl Stage {
         panic!("not within {within} s: {what}; {:#}", last.map_or(Value::Null, |seen| seen.0));
     }
 
-    /// What `doctor` says.
+    /// Returns the output of `doctor`.
     pub fn doctor(&self) -> String {
         self.run("bramblegate doctor").1
     }
 
-    /// Does the first command of the remedy of a finding, as it is printed.
+    /// Runs the first command of a finding's remedy, as printed.
     pub fn cure(&self, code: &str) {
         let doctor = self.doctor();
         let mut lines = doctor.lines();
@@ -392,14 +392,14 @@ impl Stage {
         println!("done: {command}");
     }
 
-    /// The IPv4 addresses of the uplink as the kernel has them.
+    /// Returns the uplink's IPv4 addresses in the kernel.
     pub fn held(&self) -> String {
         sh(
             "ip -4 -br addr show dev eth1; ip -4 addr show dev eth1 | grep -o deprecated | head -1; true",
         )
     }
 
-    /// The whole state, for a failed case.
+    /// Returns the whole state, for a failed case.
     pub fn story(&self) -> String {
         let mut text = sh("ip addr show dev eth1; ip route; ip -6 route; cat /proc/net/packet");
         text += &self.doctor();
@@ -425,7 +425,7 @@ impl Seen {
         }
     }
 
-    /// All rows of the glass together, without the heart.
+    /// Returns all rows of the display together, without the heart.
     pub fn glass(&self) -> String {
         let rows =
             self.0.pointer("/panel/lcd/lines").and_then(Value::as_array).into_iter().flatten();

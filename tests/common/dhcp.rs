@@ -1,6 +1,6 @@
-//! Messages of DHCP as a client makes and reads them; for stories and figures.
+//! DHCP messages of a client, built and parsed; for stories and benchmarks.
 
-// Neither of the two uses all of it.
+// Neither of the two uses everything.
 #![allow(dead_code)]
 
 use std::net::Ipv4Addr;
@@ -24,10 +24,10 @@ pub const BOOT_FILE: u8 = 67;
 pub const USER_CLASS: u8 = 77;
 pub const ARCHITECTURE: u8 = 93;
 
-/// A client's message (RFC 2131, figure 1) as it stands in a datagram: `has` is the address that it
-/// has and answers at.
+/// Returns a client's message (RFC 2131, figure 1) as a datagram's payload; `has` is the client's
+/// current address.
 pub fn message(kind: u8, mac: [u8; 6], has: Ipv4Addr, options: &[(u8, &[u8])]) -> Vec<u8> {
-    // a request by Ethernet; "answer to all"
+    // A request over Ethernet, with the broadcast flag.
     let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, mac[5], 0, 0, 0x80, 0];
     bytes.extend(has.octets());
     bytes.resize(28, 0);
@@ -43,15 +43,15 @@ pub fn message(kind: u8, mac: [u8; 6], has: Ipv4Addr, options: &[(u8, &[u8])]) -
     bytes
 }
 
-/// What a server answers.
+/// A server's answer.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     pub kind: u8,
-    /// the address that it gives
+    /// The offered address.
     pub address: Option<Ipv4Addr>,
-    /// where files for its start are
+    /// The server of boot files.
     pub next_server: Option<Ipv4Addr>,
-    /// the field that net boot reads when there is no option 67
+    /// The field that net boot reads when there is no option 67.
     pub file: String,
     options: Vec<(u8, Vec<u8>)>,
 }

@@ -1,9 +1,9 @@
-//! Floods of the cluster port by one who sends whole frames: for stories and figures. Bounded in
-//! number and time.
+//! Floods of raw frames on the cluster interface, for stories and benchmarks. Limited in number and
+//! time.
 
-// Neither of the two uses all of it.
+// Neither of the two uses everything.
 #![allow(dead_code)]
-// Frames are put together at known places.
+// Frames are built at fixed offsets.
 #![allow(clippy::indexing_slicing)]
 
 use std::io;
@@ -15,16 +15,16 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::dhcp::{DISCOVER, HOST_NAME, REQUEST, REQUESTED_ADDRESS, SERVER, message};
 
-/// What is sent.
+/// The kind of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flood {
-    /// one node asks for its address again and again, with another host name each time
+    /// One node requests its address repeatedly, with another host name each time.
     Names,
-    /// requests for the head's address, each from another hardware address
+    /// Requests for the head's address, each from another hardware address.
     Arp,
-    /// DHCPDISCOVER, each from another board
+    /// DHCPDISCOVER, each from another board.
     Discover,
-    /// one node gives its address back and asks for it again
+    /// One node releases its address and requests it again.
     Journal,
 }
 
@@ -82,8 +82,8 @@ impl Flood {
         }
     }
 
-    /// Sends `rate` frames a second by `port` for so long, each with a number from `first` on;
-    /// returns how many went.
+    /// Sends `rate` frames a second through `port` for so long, numbered from `first` on; returns
+    /// how many were sent.
     pub fn send(self, port: &str, rate: u32, time: Duration, first: u32) -> io::Result<u32> {
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         let to = link(name_to_index(&socket, port)?);
@@ -91,7 +91,7 @@ impl Flood {
         while begin.elapsed() < time {
             let due = (begin.elapsed().as_secs_f64() * f64::from(rate)) as u32;
             while sent < due {
-                // A full queue is a frame less.
+                // A full queue drops the frame.
                 let _ = socket.send_to(&self.frame(first.wrapping_add(sent)), &to);
                 sent += 1;
             }
@@ -101,7 +101,7 @@ impl Flood {
     }
 }
 
-/// A client's message to everybody in a frame; without checksum of UDP, as IPv4 allows.
+/// Returns a client's broadcast message as a frame, without a UDP checksum, as IPv4 allows.
 fn dhcp(mac: [u8; 6], from: Ipv4Addr, bootp: &[u8]) -> Vec<u8> {
     let udp = u16::try_from(8 + bootp.len()).unwrap_or(u16::MAX);
     let total = (udp + 20).to_be_bytes();
@@ -115,11 +115,11 @@ fn dhcp(mac: [u8; 6], from: Ipv4Addr, bootp: &[u8]) -> Vec<u8> {
         .concat()
 }
 
-/// `struct sockaddr_ll` of a port.
+/// Returns the `struct sockaddr_ll` of an interface.
 fn link(index: u32) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
-    // valid there.
+    // SAFETY: the twenty bytes, the size of a `sockaddr_ll`, are within the storage, and any bytes
+    // are valid there.
     let bytes: &mut [u8; 20] = unsafe { storage.view_as() };
     bytes[..2].copy_from_slice(&17_u16.to_ne_bytes());
     bytes[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -129,7 +129,7 @@ fn link(index: u32) -> SockAddr {
     unsafe { SockAddr::new(storage, 20) }
 }
 
-/// The arguments of a process that sends a flood.
+/// Returns the arguments of a process that sends a flood.
 pub fn arguments(flood: Flood, port: &str, rate: u32, time: Duration) -> Vec<String> {
     let kind = Flood::ALL.iter().position(|known| *known == flood).unwrap_or(0);
     [
@@ -142,7 +142,7 @@ pub fn arguments(flood: Flood, port: &str, rate: u32, time: Duration) -> Vec<Str
     .into()
 }
 
-/// Sends what [`arguments`] say, if these are such arguments.
+/// Sends the flood that the [`arguments`] describe; returns `None` for other arguments.
 pub fn helper(arguments: &[String]) -> Option<std::process::ExitCode> {
     let [flag, port, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u32> = numbers.iter().filter_map(|number| number.parse().ok()).collect();

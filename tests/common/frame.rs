@@ -1,9 +1,9 @@
-//! The frame of the test programs whose tests need namespaces of their own. Each test runs as the
-//! first process of fresh network, mount and PID namespaces: all that it starts ends with it, also
-//! when the run is interrupted. A test that cannot run fails.
+//! The harness of test programs whose tests need namespaces of their own. Each test runs as the
+//! first process of fresh network, mount and PID namespaces, so everything it starts ends with it,
+//! also when the run is interrupted. A test that cannot run fails.
 //!
-//! The tests of a program share the machine: a usual one takes one place of those that there are,
-//! one that needs the processors takes several, and one whose times are measured takes all.
+//! The tests of a program share the machine: an ordinary test takes one slot, one that needs
+//! processors takes several, and one that measures time takes all.
 
 use std::cmp::Reverse;
 use std::fmt::Display;
@@ -21,13 +21,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// One test.
 pub struct Trial {
     name: String,
-    /// How many places it takes; as many as there are, if there are fewer.
+    /// The number of slots it takes, limited to those that exist.
     pub places: usize,
     run: Box<dyn FnOnce() -> Result<(), String> + Send>,
 }
 
 impl Trial {
-    /// Returns a test that takes one place.
+    /// Returns a test that takes one slot.
     pub fn new<T: Outcome>(
         name: impl Into<String>,
         run: impl FnOnce() -> T + Send + 'static,
@@ -36,9 +36,9 @@ impl Trial {
     }
 }
 
-/// What a test returns: nothing, where it panics if something is not as it should be, or a result.
+/// The result of a test: `()` for one that panics on failure, or a `Result`.
 pub trait Outcome {
-    /// Returns it as a result.
+    /// Converts it to a `Result`.
     fn result(self) -> Result<(), String>;
 }
 
@@ -54,9 +54,9 @@ impl<E: Display> Outcome for Result<(), E> {
     }
 }
 
-/// Runs the tests that the command line asks for, in `places` places (`--test-threads` overrides),
-/// each for at most `limit`; in a process that this function has started, the one test that it is
-/// for.
+/// Runs the tests that the command line selects, in `places` slots (`--test-threads` overrides),
+/// each for at most `limit`; or, in a process that this function has started, the one test of the
+/// process.
 pub fn run(places: usize, limit: Duration, mut tests: Vec<Trial>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -76,7 +76,7 @@ pub fn run(places: usize, limit: Duration, mut tests: Vec<Trial>) -> ExitCode {
         freed: Condvar::new(),
         took: Mutex::new(Vec::new()),
     });
-    // The large ones first: a place that waits for the others to be free is lost.
+    // The large ones first: a slot that waits for others to become free is wasted.
     tests.sort_by_key(|test| Reverse(test.places));
     let trials = tests.into_iter().map(|test| {
         let room = Arc::clone(&room);
@@ -87,7 +87,7 @@ pub fn run(places: usize, limit: Duration, mut tests: Vec<Trial>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Plays one test; this is the first process of private namespaces.
+/// Runs one test, as the first process of private namespaces.
 fn play(tests: Vec<Trial>, name: &str) -> ExitCode {
     let test = tests.into_iter().find(|test| test.name == name);
     let result = test.map_or_else(|| Err(format!("there is no test {name}")), |test| (test.run)());
@@ -100,20 +100,20 @@ fn play(tests: Vec<Trial>, name: &str) -> ExitCode {
     }
 }
 
-/// What the tests of a run share.
+/// The state that the tests of a run share.
 struct Room {
     places: usize,
     limit: Duration,
-    /// Output is printed even of a test that passed.
+    /// Print the output even of a test that passed.
     shown: bool,
     taken: Mutex<usize>,
     freed: Condvar,
-    /// How long each test took.
+    /// The duration of each test.
     took: Mutex<Vec<(Duration, String)>>,
 }
 
 impl Room {
-    /// Waits for places and runs one test in them.
+    /// Waits for slots and runs one test.
     fn run(&self, name: &str, places: usize) -> Result<(), Failed> {
         let places = places.min(self.places);
         let full = |taken: &mut usize| *taken + places > self.places;
@@ -131,7 +131,7 @@ impl Room {
         Ok(())
     }
 
-    /// Prints which tests took longest: what is to be looked at when a run takes too long.
+    /// Prints the slowest tests.
     fn report(&self) {
         let mut took = locked(&self.took);
         if took.is_empty() {
@@ -147,14 +147,14 @@ impl Room {
     }
 }
 
-/// A poisoned lock is as good as any here: the numbers are whole.
+/// Ignores a poisoned lock: the numbers are consistent.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one test as a process in namespaces of its own; what it printed.
+/// Runs one test as a process in namespaces of its own; returns its output.
 fn outer(name: &str, limit: Duration) -> Result<String, Failed> {
-    // A file without a name: pipes stay open as long as anything that a test started.
+    // An unnamed file, since a pipe would stay open as long as anything that a test started.
     let mut log = tempfile::tempfile()?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--enter", name])

@@ -1,7 +1,7 @@
-//! Listings of our table, made alike: without counts, without what the clock changes, elements in
-//! one line and in one order.
+//! Normalizes listings of the gateway's table: without counters and values that change with time,
+//! elements on one line and in one order.
 
-/// What nft 1.1 lists in another form than nft 1.0 and we do; it reads ours.
+/// What nft 1.1 prints differently from nft 1.0 and Bramblegate; it parses both.
 const FORMS: [(&str, &str); 4] = [
     ("tcp flags & (syn | rst) == syn ", "tcp flags syn / syn,rst "),
     ("tcp flags & (syn | ack) == syn | ack ", "tcp flags syn,ack / syn,ack "),
@@ -9,7 +9,7 @@ const FORMS: [(&str, &str); 4] = [
     ("type nat hook output priority dstnat - 10;", "type nat hook output priority -110;"),
 ];
 
-/// The lines of a listing, or of the printed text, without the table's own flags.
+/// Returns the lines of a listing or of the printed text, without the table's flags.
 pub fn lines(text: &str) -> Vec<String> {
     let without_counts = |line: &str| match line.split_once("counter packets ") {
         Some((before, after)) => {
@@ -17,7 +17,7 @@ pub fn lines(text: &str) -> Vec<String> {
         }
         None => line.to_owned(),
     };
-    // Newer kernels and nft say which program owns a table.
+    // Newer kernels and nft list the program that owns a table.
     let without_owner = |line: &str| {
         line.split_once(" # progname").map_or(line.to_owned(), |(line, _)| line.to_owned())
     };
@@ -28,8 +28,8 @@ pub fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each release of nft breaks lists of elements in its own way, and orders concatenations by their
-/// last field.
+/// Releases of nft break lists of elements differently, and sort concatenations by their last
+/// field.
 fn elements_in_order(text: &str) -> String {
     const BEGIN: &str = "elements = { ";
     let mut parts = text.split(BEGIN);
@@ -45,7 +45,7 @@ fn elements_in_order(text: &str) -> String {
     whole
 }
 
-/// Compares two listings so that only what differs is shown.
+/// Compares two listings, and shows only the differences.
 pub fn assert_same(left: &[String], right: &[String]) {
     let missing: Vec<_> = right.iter().filter(|line| !left.contains(line)).collect();
     let more: Vec<_> = left.iter().filter(|line| !right.contains(line)).collect();

@@ -1,10 +1,10 @@
-//! Finds the Rust sources of the house.
+//! Finds the Rust sources of the repository.
 
 use std::fs;
 use std::path::Path;
 
-/// Returns all Rust files below `root/folder`: their path from the root, and their text; in
-/// ascending order.
+/// Returns all Rust files below `root/folder`, with their path from the root and their text,
+/// sorted.
 pub fn rust_files(root: &Path, folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(root, &root.join(folder), &mut found);

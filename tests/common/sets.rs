@@ -1,11 +1,11 @@
-//! A rule set with every kind of set and map, and every way to look something up in them.
+//! A rule set with every kind of set and map, and every kind of lookup in them.
 
 use bramblegate::decide::firewall::{
     Action, Base, Chain, ChainKind, Data, DataKind, Elements, Family, Field, Hook, Item, Key, Kind,
     Lookup, Match, Rule, Ruleset, Set, Side, Transport, Verdict,
 };
 
-/// Field types, named as short as nft's.
+/// Field types, with nft's short names.
 pub const ADDRESS: Kind = Kind::Ipv4;
 pub const ADDRESS_6: Kind = Kind::Ipv6;
 pub const PORT: Kind = Kind::Port;
@@ -19,10 +19,10 @@ pub const TCP_PORT: Field = Field::Port(Transport::Tcp, Side::Destination);
 pub const TCP_SOURCE: Field = Field::Port(Transport::Tcp, Side::Source);
 pub const UDP_PORT: Field = Field::Port(Transport::Udp, Side::Destination);
 
-/// Of hashes.
+/// Parameters of hashes.
 const SEED: u32 = 0xb1;
 
-/// An item of its text: an address, a network, a port, a range of ports, a protocol, else a port's
+/// Parses an item: an address, a network, a port, a range of ports, a protocol, else an interface's
 /// name.
 pub fn item(text: &str) -> Item {
     let ports =
@@ -42,7 +42,7 @@ pub fn items(text: &str) -> Vec<Item> {
     text.split(" . ").map(item).collect()
 }
 
-/// What a map leads to, of its text.
+/// Parses the data of a map.
 pub fn data(text: &str) -> Data {
     match text.split_once(' ') {
         Some(("goto", chain)) => Data::Verdict(Verdict::Goto(chain.to_owned().into())),
@@ -53,13 +53,13 @@ pub fn data(text: &str) -> Data {
     }
 }
 
-/// The elements of a map of numbers: what 0, 1 … lead to.
+/// Returns the elements of a map of numbers: the data of 0, 1 …
 pub fn numbered(leads_to: &[&str]) -> Elements {
     let element = |(number, text): (u32, &&str)| (vec![Item::Number(number)], Some(data(text)));
     (0..).zip(leads_to).map(element).collect()
 }
 
-/// Elements of their texts; those of a map as `KEY : DATA`.
+/// Parses elements; those of a map as `KEY : DATA`.
 pub fn elements(texts: &[&str]) -> Elements {
     let element = |text: &&str| match text.split_once(" : ") {
         Some((key, leads_to)) => (items(key), Some(data(leads_to))),
@@ -76,7 +76,7 @@ pub fn map(name: &'static str, key: &[Kind], data: DataKind, texts: &[&str]) -> 
     Set { data: Some(data), ..set(name, key, texts) }
 }
 
-/// A map whose keys are the numbers below as many as there are elements.
+/// Returns a map whose keys are the numbers from 0 on.
 pub fn map_of_numbers(name: &'static str, data: DataKind, leads_to: &[&str]) -> Set {
     let key = [Kind::Number(leads_to.len() as u32)];
     Set { elements: numbered(leads_to), ..map(name, &key, data, &[]) }
@@ -107,7 +107,7 @@ pub fn chain(name: &'static str, base: Option<(ChainKind, Hook, i32)>, rules: Ve
     Chain { name, base: base.map(|(kind, hook, priority)| Base { kind, hook, priority }), rules }
 }
 
-/// Every kind of set and map.
+/// Returns every kind of set and map.
 fn sets() -> Vec<Set> {
     vec![
         set("nodes", &[ADDRESS], &["10.0.0.5", "10.0.0.1", "10.0.0.2"]),
@@ -199,7 +199,7 @@ fn sets() -> Vec<Set> {
     ]
 }
 
-/// Every way to look something up, and addresses of both families.
+/// Returns every kind of lookup, and addresses of both families.
 pub fn every_kind() -> Ruleset {
     let accepted = |lookup: Lookup| rule([Match::In(lookup)], Action::Accept);
     let ipv4_tcp = [Match::Family(Family::Ipv4), Match::Protocol(Transport::Tcp)];

@@ -1,4 +1,4 @@
-//! Reads the texts that a Rust source prints: its string literals, without those of its tests.
+//! Extracts the texts that a Rust source prints: its string literals, without those of its tests.
 
 #[path = "rust_files.rs"]
 mod files;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use files::rust_files;
 
-/// Returns the string literals of a source, comments left out.
+/// Returns the string literals of a source, without comments.
 pub fn literals(source: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = source.chars().peekable();
@@ -22,7 +22,7 @@ pub fn literals(source: &str) -> Vec<String> {
                 }
             }
             '\'' => {
-                // A character, or a lifetime, which no quote ends.
+                // A character, or a lifetime, which has no closing quote.
                 let ahead: Vec<char> = rest.clone().take(3).collect();
                 match ahead.as_slice() {
                     ['\\', _, '\''] => drop(rest.by_ref().take(3).count()),
@@ -38,7 +38,7 @@ pub fn literals(source: &str) -> Vec<String> {
     found
 }
 
-/// Reads a literal up to its end; a raw one of this source has one `#` at most.
+/// Parses a literal up to its end; raw literals of these sources have at most one `#`.
 fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, raw: bool) -> String {
     let mut text = String::new();
     while let Some(c) = rest.next() {
@@ -57,7 +57,7 @@ fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, raw: bool) -> St
     text
 }
 
-/// Puts `{}` in the place of each `{…}`, whose value differs from machine to machine.
+/// Replaces each `{…}` by `{}`, since values differ from machine to machine.
 pub fn without_values(text: &str) -> String {
     let mut plain = String::new();
     let mut inside = false;
@@ -75,13 +75,13 @@ pub fn without_values(text: &str) -> String {
     plain
 }
 
-/// Returns the source up to its tests.
+/// Returns the source before its tests.
 pub fn product_code(text: &str) -> &str {
     text.find("mod tests {").and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
-/// Returns the Rust files below `root/folder` that are no tests: their path from the root, and
-/// their text; in ascending order.
+/// Returns the Rust files below `root/folder` without tests, with their path from the root and
+/// their text, sorted.
 pub fn product_files(root: &Path, folder: &str) -> Vec<(String, String)> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     rust_files(root, folder).into_iter().filter(|(path, _)| !is_test(path)).collect()

@@ -1,4 +1,4 @@
-//! Another board has the head's own address; and a time server that listens but does not serve.
+//! Another board with the head's own address; and a time server that listens but does not serve.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -50,16 +50,16 @@ fn board() {
         let (sender, mut events) = mpsc::channel(16);
         let (_keep, wanted) = watch::channel(plan());
         tokio::spawn(run(wanted, sender));
-        // A board with another address says nothing of it, whatever it asks.
+        // A board with another address does not reveal it, whatever it asks for.
         far.sh("busybox arping -q -c 2 -w 2 -I far 192.168.50.1");
         assert!(timeout(Duration::from_millis(500), events.recv()).await.is_err());
-        // It says who it is as it asks for others: at once.
+        // Its own ARP requests for other addresses reveal its address at once.
         far.sh("ip addr add 192.168.50.1/24 dev far; busybox arping -q -c 1 -w 1 -s 192.168.50.1 -I far 192.168.50.77 || true");
         let by = "02:00:00:00:00:09".parse().unwrap();
         let taken =
             vec![Conflict { port: index_of("eth0"), address: "192.168.50.1".parse().unwrap(), by }];
         assert_eq!(conflicts(timeout(Duration::from_secs(2), events.recv()).await.unwrap()), taken);
-        // It is asked again and again, and answers.
+        // The gateway probes the address periodically, and the board answers.
         assert!(timeout(Duration::from_secs(7), events.recv()).await.is_err(), "it is still there");
         far.sh("ip addr del 192.168.50.1/24 dev far");
         assert_eq!(conflicts(timeout(Duration::from_secs(18), events.recv()).await.unwrap()), []);
@@ -83,7 +83,7 @@ fn own_port() {
         plan.own.extend(macs);
         let (_keep, wanted) = watch::channel(plan);
         tokio::spawn(run(wanted, sender));
-        // eth1 answers for it, as a port of Linux does.
+        // eth1 answers for it, as an interface of Linux does.
         assert!(timeout(Duration::from_secs(4), events.recv()).await.is_err());
     });
 }

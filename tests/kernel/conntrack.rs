@@ -21,7 +21,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A connection from `source` that the outside sees as `translated`.
+/// Returns a connection from `source` that other hosts see as `translated`.
 fn connection(source: &str, port: u16, translated: &str) {
     sh(&format!(
         "conntrack -I -p tcp -s {source} -d 9.9.9.9 --sport {port} --dport 443 -r 9.9.9.9 -q {translated} \
@@ -50,7 +50,7 @@ fn only_entries_of_the_old_address_go() {
     assert_eq!(nothing, Applied::Conntrack { deleted: 0 });
 }
 
-/// A connection from the laptop to the head's port that a node answers by its own.
+/// Returns a connection from the laptop to the head's port, which a node answers from its own.
 fn led(protocol: &str, more: &str, listen: u16, node: &str, port: u16) {
     sh(&format!(
         "conntrack -I -p {protocol} -s 10.99.0.20 -d 10.99.0.126 --sport {listen} --dport {listen} -r {node} -q 10.99.0.20 \
@@ -64,7 +64,7 @@ fn only_datagrams_of_a_port_go() {
     led("udp", "", 5002, "192.168.50.12", 5005);
     led("udp", "", 5003, "192.168.50.11", 5006);
     led("tcp", "--state ESTABLISHED -u ASSURED", 5000, "192.168.50.11", 5005);
-    // the head's own, on the same number
+    // The head's own connection with the same port number.
     led("udp", "", 5005, "10.99.0.126", 5005);
     let port = |listen, last, port| ForwardedPort {
         transport: Transport::Udp,

@@ -1,4 +1,4 @@
-//! Is another DHCP server on the cluster port? Asked of real servers, over real cables.
+//! The check for another DHCP server on the cluster interface, with real servers and real cables.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// The cluster port `cluster` here, and the other end of its cable in a namespace of its own.
+/// The cluster interface `cluster` here, and the other end of its cable in a namespace of its own.
 struct Cable {
     far: Namespace,
     folder: PathBuf,
@@ -77,7 +77,7 @@ impl Cable {
         self.folder.join(name)
     }
 
-    /// dnsmasq at the other end, with these options beside the range.
+    /// Starts dnsmasq at the other end, with these options besides the range.
     fn dnsmasq(&self, more: &[&str]) -> Server {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", self.far.name()]);
@@ -109,10 +109,10 @@ impl Cable {
         Asking { plan, events, task, asked, begin: Instant::now() }
     }
 
-    /// Sends a message of DHCP from the other end to everybody, so many times: this kind, with this
+    /// Broadcasts a DHCP message from the other end so many times, of this type and with this
     /// option.
     fn broadcast(&self, kind: u8, option: &[u8], times: usize) {
-        // a request (RFC 2131, figure 1), the cookie, the kind of message
+        // A request (RFC 2131, figure 1), the cookie, the message type.
         let mut bytes = vec![1, 1, 6, 0];
         bytes.resize(236, 0);
         bytes.extend([99, 130, 83, 99, 53, 1, kind]);
@@ -136,7 +136,7 @@ impl Drop for Cable {
     }
 }
 
-/// A server that ends with the value.
+/// A server; dropping this ends it.
 struct Server(Child);
 
 impl Drop for Server {
@@ -184,7 +184,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// Waits for the next report. Returns it, and how many seconds after the beginning it came.
+    /// Waits for the next report. Returns it, and the seconds since the beginning.
     async fn next_report(&mut self, within: u64) -> Option<(Dhcp, f64)> {
         match timeout(Duration::from_secs(within), self.events.recv()).await {
             Ok(Some(Event::Dhcp(dhcp))) => {
@@ -211,7 +211,7 @@ fn foreign() -> Dhcp {
     }
 }
 
-/// What comes out of a cable, IPv6 aside: the kernel has things of its own to say there.
+/// Captures what leaves through a cable, without IPv6, which the kernel sends by itself.
 struct Capture(Child, PathBuf);
 
 impl Capture {
@@ -246,7 +246,7 @@ impl Capture {
         std::fs::read_to_string(&self.1).unwrap()
     }
 
-    /// One line for each frame: who, to whom, how long.
+    /// Returns one line per frame: source, destination, length.
     fn frames(&self) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(" ethertype ")).map(str::to_owned).collect()
     }
@@ -273,7 +273,7 @@ fn silence() {
         let (report, after) = asking.next_report(10).await.unwrap();
         assert_eq!(report, alone());
         assert!((3.9..4.5).contains(&after), "after {after} s");
-        // tcpdump sees it a moment later.
+        // tcpdump prints it a moment later.
         sleep(Duration::from_millis(300)).await;
         let frames = cluster.frames();
         assert_eq!(frames.len(), 3, "{frames:#?}");
@@ -400,7 +400,7 @@ fn server_came_meanwhile() {
     });
 }
 
-/// The cable goes from an empty switch to one with a server, faster than netlink reports it.
+/// The cable is moved from an empty switch to one with a server, faster than netlink reports it.
 fn moved() {
     let cable = Cable::new();
     let mut server = None;
@@ -441,7 +441,7 @@ fn made_anew() {
 
 fn overheard() {
     let cable = Cable::new();
-    // Two more places behind the port: a server, and a node that asks it.
+    // Two more hosts behind the interface: a server, and a node that sends it a request.
     let node = Namespace::new("node");
     cable.far.sh(
         "ip addr flush dev far; ip link add switch type bridge; ip link set switch up; ip link set far master switch",
@@ -471,7 +471,7 @@ fn overheard() {
     });
 }
 
-/// An OFFER to everybody, as a server would send it, of a question with this number.
+/// Returns an OFFER by broadcast, like a server's answer to the transaction with this number.
 fn forge(cable: &Cable, transaction: [u8; 4]) {
     let mut bytes = vec![2, 1, 6, 0];
     bytes.extend(transaction);
@@ -490,7 +490,7 @@ fn forge(cable: &Cable, transaction: [u8; 4]) {
     sent.join().unwrap();
 }
 
-/// What anybody can send stops nothing.
+/// Forged messages do not stop the server.
 fn forged() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(40), async {
@@ -506,11 +506,11 @@ fn forged() {
     });
 }
 
-/// The cluster's port is plugged into a switch of the venue that keeps it from forwarding at first,
-/// as the spanning tree wants it; behind it is the venue's server.
+/// The cluster interface is plugged into a switch of the venue that does not forward at first,
+/// because of the spanning tree; behind it is the venue's server.
 fn spanning_tree() {
     let cable = Cable::new();
-    // 2 × 4 s: the standard's shortest; real switches take 2 × 15 s.
+    // 2 × 4 s: the minimum of the standard; real switches take 2 × 15 s.
     cable.far.sh("ip addr flush dev far; ip link add switch type bridge stp_state 1 forward_delay 400 hello_time 100
         ip link set switch up; ip addr add 10.77.0.1/24 dev switch; ip link set far down");
     let mut command = Command::new("ip");
@@ -526,8 +526,8 @@ fn spanning_tree() {
         let mut asking = cable.asking_of(0);
         cable.far.sh("ip link set far master switch; ip link set far up");
         let (report, after) = asking.next_report(4).await.unwrap();
-        // What is left of the wait when the first frame of the tree is seen; a busy machine sees a
-        // later one.
+        // The rest of the delay when the first BPDU is received; a busy machine receives a later
+        // one.
         assert!(matches!(report, Dhcp::Held { seconds: 5..=10, .. }), "{report:?} after {after}");
         let (report, after) = asking.next_report(20).await.unwrap();
         let by = Ipv4Addr::new(10, 77, 0, 1);
@@ -537,7 +537,7 @@ fn spanning_tree() {
         );
         asking.task.abort();
 
-        // The cluster's own switch, with no server behind it: served once it can be known.
+        // The cluster's own switch, without a server behind it: served as soon as that is certain.
         drop(server);
         cable.far.sh("ip link set far down; ip link set far up");
         let mut asking = cable.asking_of(1);
@@ -548,11 +548,11 @@ fn spanning_tree() {
     });
 }
 
-/// A switch carries a server's answers past us; what a node then says to all it carries to us. But
-/// anybody can say it.
+/// A switch does not forward a server's answers to this port, but it forwards a node's broadcasts.
+/// These may be forged.
 fn choice_overheard() {
     let cable = Cable::new();
-    // A request, and who is meant.
+    // A request, and the server that it selects.
     let say = |server: [u8; 4]| cable.broadcast(3, &[&[54, 4], &server[..]].concat(), 1);
     block_on(async {
         let mut asking = cable.asking();
@@ -572,7 +572,7 @@ fn choice_overheard() {
     });
 }
 
-/// Lets so much time pass at once, and then a moment in which the answers come.
+/// Lets that much time pass at once, and then a moment for the answers.
 async fn pass(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -580,13 +580,13 @@ async fn pass(seconds: u64) {
     sleep(Duration::from_millis(100)).await;
 }
 
-/// After the first minute nothing is asked for ten; unless somebody new is heard.
+/// After the first minute, the next check is in ten minutes, unless a new host appears.
 fn stranger() {
     let cable = Cable::new();
     block_on_within(Duration::from_secs(90), async {
         let mut asking = cable.asking();
         assert_eq!(asking.next_report(10).await.unwrap().0, alone());
-        // The questions after 15, 35 and 60 s.
+        // The checks after 15, 35 and 60 s.
         for seconds in [11, 20, 27] {
             pass(seconds).await;
         }
@@ -611,8 +611,8 @@ fn goes() {
     });
 }
 
-/// Three boards ask for addresses and get them. Our server's log is read at once, the wire only when
-/// this process has its next turn, on a busy machine.
+/// Three boards request addresses and get them. The server's log is read at once, the raw socket
+/// only when this process runs again, on a busy machine.
 fn read_late() {
     const DISCOVER: u8 = 1;
     let cable = Cable::new();
@@ -652,14 +652,14 @@ fn unasked() {
     });
 }
 
-/// What is heard of the DHCP client of an uplink, with real clients and servers at both ends.
+/// Observes the DHCP client of an uplink, with real clients and servers at both ends.
 mod uplink {
     use bramblegate::event::{Acquisition, PortalSource, UplinkNews};
     use bramblegate::watch::uplink::lease::{ListeningPlan, run};
 
     use super::*;
 
-    /// Listens to the port `cluster`.
+    /// Listens on the interface `cluster`.
     fn listening() -> (watch::Sender<Vec<ListeningPlan>>, mpsc::Receiver<Event>) {
         let mac = "02:00:00:00:00:01".parse().unwrap();
         let port = ListeningPlan { index: index_of("cluster"), name: "cluster".into(), mac };
@@ -669,7 +669,7 @@ mod uplink {
         (plan, events)
     }
 
-    /// The next news of the client; a portal on the way is kept.
+    /// Returns the next progress of the client; keeps a portal in between.
     async fn heard(
         events: &mut mpsc::Receiver<Event>,
         portal: &mut Option<String>,
@@ -689,7 +689,7 @@ mod uplink {
         }
     }
 
-    /// A client that only asks and takes: its script does nothing.
+    /// A client that only requests and accepts: its script does nothing.
     fn udhcpc(more: &[&str]) -> Server {
         let mut command = Command::new("busybox");
         command
@@ -720,7 +720,7 @@ mod uplink {
         sh(
             "ip link add bare address 02:00:00:00:00:02 type veth peer name far-bare && ip link set bare up && ip link set far-bare up",
         );
-        // Its socket looks like that of a client which stands between two of its questions.
+        // Its socket looks like that of a client between two requests.
         let mut command = Command::new("tcpdump");
         command
             .args(["-i", "cluster", "-w", "/dev/null"])

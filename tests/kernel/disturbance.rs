@@ -1,4 +1,5 @@
-//! Others and the firewall: who disturbs our table, who blocks what we forward.
+//! Other programs and the firewall: which one changes the table, which one blocks forwarded
+//! packets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,11 +63,11 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A source that listens while the test goes on.
+/// A source that runs concurrently with the test.
 pub struct Ear {
     runtime: tokio::runtime::Runtime,
     events: mpsc::Receiver<Event>,
-    /// what each rule has counted, as last reported
+    /// The last reported counters of each rule.
     rules: Arc<[RuleCount]>,
     _watch: watch::Sender<FirewallWatch>,
 }
@@ -92,13 +93,12 @@ impl Ear {
             assert_eq!(error.to_string(), "the other end is gone");
         });
         let mut ear = Self { runtime, events, rules: [].into(), _watch: watch };
-        // The first look is over and the ear is open when its first counters come, or the time is
-        // up.
+        // The source has started when its first counters come, or the time is up.
         let _ = ear.next(300);
         ear
     }
 
-    /// Returns the next event that is more than a count of some rule.
+    /// Returns the next event that is not just a counter.
     pub fn next(&mut self, milliseconds: u64) -> Option<Firewall> {
         let deadline = Instant::now() + Duration::from_millis(milliseconds);
         loop {
@@ -192,8 +192,8 @@ END");
     let mut ear = Ear::new(0);
     let blocker = match ear.next(10) {
         Some(Firewall::Blocked(Some(blocker))) => blocker,
-        // `Ear::new` waited for the first event and may have eaten it: change something, so that it
-        // looks again.
+        // `Ear::new` waited for the first event and may have consumed it: change something to
+        // trigger another check.
         _ => {
             sh("nft flush chain inet strict judge");
             assert_eq!(ear.next(3000), Some(Firewall::Blocked(None)));
@@ -238,8 +238,8 @@ fn forwarded(ear: &mut Ear) -> (u64, u64) {
     }
 }
 
-/// Boards of a second subnet on the cluster port, somebody at the venue with an address of the
-/// cluster, and the ordinary noise.
+/// Boards of a second subnet on the cluster interface, a host in the venue with an address of the
+/// cluster, and ordinary noise.
 fn what_we_drop_is_reported_with_an_example() {
     let lab = Lab::new();
     let mut reconciler = FirewallReconciler::new();
@@ -254,13 +254,13 @@ fn what_we_drop_is_reported_with_an_example() {
     let _ = lab.venue.try_sh(&format!(
         "ping -n -c 2 -i 0.1 -W 1 -I 192.168.50.77 {NODE} || nc -z -w 1 {HEAD} 3306"
     ));
-    // A node answers somebody who reached it by another way; and ends what was over long ago, as
-    // happens every day.
+    // A node answers a host that reached it another way, and ends connections that were over long
+    // ago, as happens every day.
     lab.node
         .run(|| [0x12, 0x11, 0x04].map(|flags| stray(NODE, VENUE, 5000, flags)))
         .join()
         .unwrap();
-    // A change of another program's has the counters read soon.
+    // A change by another program causes an early read of the counters.
     sh("nft add table ip other");
     let reported = (0..10).find_map(|_| match ear.next(5000) {
         Some(Firewall::Dropped(dropped)) => Some(dropped),
@@ -294,7 +294,7 @@ fn counters_are_read_back() {
     load(&mut reconciler, &build(&rules()), true);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE}"));
     let mut ear = Ear::new(reconciler.port().unwrap());
-    // The first reading was taken by `new`; a blocker makes the next ones come often.
+    // `new` took the first reading; a blocker makes the next ones frequent.
     sh("iptables-nft -P FORWARD DROP");
     lab.node.sh(&format!("ping -n -c 2 -i 0.2 -W 1 {VENUE} || true"));
     let (forwarded, postrouted) = forwarded(&mut ear);
@@ -305,14 +305,14 @@ fn counters_are_read_back() {
     );
 }
 
-/// As nft lists them: those of one chain and comment together.
+/// Returns the rules as nft lists them, with those of one chain and comment together.
 fn each_rule_that_counts_is_read_back() {
     let lab = Lab::new();
     let mut reconciler = FirewallReconciler::new();
     load(&mut reconciler, &build(&rules()), true);
     let mut ear = Ear::new(reconciler.port().unwrap());
     lab.node.sh(&format!("ping -n -c 3 -i 0.1 -W 1 -s 100 {VENUE}"));
-    // A change of another program's has the counters read soon.
+    // A change by another program causes an early read of the counters.
     sh("nft add table ip other");
     let forwarded = |ear: &Ear| {
         let mut of = ear.rules.iter().filter(|rule| rule.purpose == COMMENT_FORWARDED);
@@ -343,7 +343,7 @@ fn each_rule_that_counts_is_read_back() {
     assert_eq!(reported, listed);
 }
 
-/// A drop by what no look knows, behind the decision where to send: the counters show it, and soon.
+/// A drop by unknown means, after the routing decision: the counters reveal it soon.
 fn what_is_dropped_at_postrouting_is_counted_soon() {
     let lab = Lab::new();
     let mut reconciler = FirewallReconciler::new();
@@ -351,7 +351,7 @@ fn what_is_dropped_at_postrouting_is_counted_soon() {
     let mut ear = Ear::new(reconciler.port().unwrap());
     sh("nft add table ip other; nft add chain ip other p '{ type filter hook postrouting priority 0; }'
         nft add rule ip other p meta mark 0 drop");
-    // The first reading follows when it has been quiet for a moment.
+    // The first reading follows after a quiet moment.
     assert_eq!(ear.next(700), None);
     lab.node.sh(&format!("ping -n -c 3 -i 0.2 -W 1 {VENUE} || true"));
     let (forwarded, postrouted) = forwarded(&mut ear);

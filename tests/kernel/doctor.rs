@@ -1,4 +1,4 @@
-//! `bramblegate doctor` and `detect`, the real binary, on a network of its own.
+//! `bramblegate doctor` and `detect`, the real program, on a network of its own.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -35,12 +35,12 @@ pub fn tests() -> Vec<Trial> {
 
 const SETTINGS: &str = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\nlcd.bus = \"off\"\nled.device = \"off\"\n";
 
-/// Runs the binary where `/sys` shows this network: exit code and both outputs.
+/// Runs the program where `/sys` shows this network; returns exit code and both outputs.
 fn run(arguments: &str) -> (i32, String) {
     run_with("true", arguments)
 }
 
-/// As [`run`], after a line of shell.
+/// Does the same as [`run`], after a line of shell.
 fn run_with(before: &str, arguments: &str) -> (i32, String) {
     let program = env!("CARGO_BIN_EXE_bramblegate");
     let script = format!("mount -t sysfs sysfs /sys && {before} && exec {program} {arguments}");
@@ -49,7 +49,7 @@ fn run_with(before: &str, arguments: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The head's two ports, and a settings file that names them.
+/// The head's two interfaces, and a settings file that names them.
 fn head(name: &str) -> String {
     sh(
         "ip link add up0 type veth peer name up1 && ip link add down0 type veth peer name down1 && ip link set up0 up",
@@ -59,8 +59,7 @@ fn head(name: &str) -> String {
     file.display().to_string()
 }
 
-/// Only the file system of the settings is read-only, by itself or where it is mounted a second
-/// time; the root is not.
+/// Only the file system of the settings is read-only, itself or by a second mount; the root is not.
 fn what_is_mounted_read_only_is_named_and_made_writable() {
     let program = env!("CARGO_BIN_EXE_bramblegate");
     for mount in [
@@ -144,7 +143,7 @@ fn the_way_to_the_internet_stays_an_uplink() {
     );
 }
 
-/// A child that ends with the value.
+/// A child; dropping this ends it.
 struct Program(Child);
 
 impl Drop for Program {
@@ -168,7 +167,7 @@ fn start(line: &str) -> Program {
     )
 }
 
-/// A venue at the other end of `up0`, with its router's address there; the head has one too.
+/// A venue at the other end of `up0`, with its router's address; the head has an address too.
 fn venue() -> Namespace {
     let far = Namespace::new("venue");
     sh(&format!("ip link set up1 netns {}; ip addr add 10.99.0.5/24 dev up0", far.name()));
@@ -179,7 +178,7 @@ fn venue() -> Namespace {
 const TRY_SETTINGS: &str =
     "uplink.check.url = \"http://probe.example/generate_204\"\n[cluster.dhcp]\nenabled = true\n";
 
-/// `doctor --try` where the machine's resolver is the venue's.
+/// Runs `doctor --try` where the machine's resolver is the venue's.
 fn try_it(file: &str) -> (i32, String) {
     sh("printf 'nameserver 10.99.0.1\\n' > /run/resolv.conf");
     run_with("mount --bind /run/resolv.conf /etc/resolv.conf", &format!("doctor --try -c {file}"))
@@ -230,8 +229,8 @@ fn a_server_that_is_silent_is_reported() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// What makes a finding, on a machine whose `/etc`, `/run` and `/sys/bus` are its own, and what the
-/// kernel does after its remedy.
+/// What causes a finding, on a machine with its own `/etc`, `/run` and `/sys/bus`, and the state of
+/// the kernel after the remedy.
 const AILMENTS: &[(&str, &str, &str)] = &[
     (
         "host-journal-on-card",
@@ -258,7 +257,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "mkdir -p /run/dhcpcd; busybox udhcpc -f -i up0 -s /bin/true >/dev/null 2>&1& printf 'noipv6\\nnohook resolv.conf\\n' > /etc/dhcpcd.conf; dhcpcd -B -c /bin/true up0 >/dev/null 2>&1 & \n sleep 2",
         "sleep 0.5",
     ),
-    // Two without a keeper: one goes, the other asks anew.
+    // Two without a keeper: one ends, the other requests again.
     (
         "uplink-two-clients",
         "ln -s $(command -v busybox) /run/bin/udhcpc; /run/bin/udhcpc -f -i up0 -s /bin/true >/run/one 2>&1 & busybox udhcpc -f -i up0 -s /bin/true >/run/two 2>&1 & \n sleep 0.5",
@@ -276,7 +275,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "iptables-nft -t nat -A POSTROUTING -s 192.168.50.0/24 -o up0 -j MASQUERADE",
         "! iptables-nft-save | grep -q MASQUERADE",
     ),
-    // The kernel's own limits are the whole machine's: files in their place.
+    // The kernel's limits belong to the whole machine, so files replace them.
     (
         "gateway-conntrack",
         "for name in count max; do echo 100 > /run/$name; mount --bind /run/$name /proc/sys/net/netfilter/nf_conntrack_$name; done",
@@ -298,7 +297,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "SERVING mkdir -p /run/tftp/1; touch /run/tftp/1/start.elf; chmod 700 /run/tftp/1",
         "setpriv --reuid 990 --clear-groups test -r /run/tftp/1/start.elf",
     ),
-    // Who has the port is no unit's in this view of control groups.
+    // In this view of control groups, the process with the port belongs to no unit.
     (
         "host-port-67",
         "SERVING dnsmasq -k -C /dev/null --port=0 --interface=lo --pid-file --user=root --group=root --dhcp-range=10.77.0.5,10.77.0.9 --dhcp-leasefile=/run/other.leases & \n sleep 0.5",
@@ -306,7 +305,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
     ),
     ("host-web-stopped", "page_is_enabled", ""),
     ("host-web-silent", "page_is_enabled; page; kill -STOP $(cat /run/web.pid)", ""),
-    // The page moves back when it starts again.
+    // The page moves back when it restarts.
     (
         "host-web-port",
         "ip link set lo up; busybox nc -l -p 80 >/dev/null </dev/null & \n sleep 0.3; page",
@@ -317,7 +316,7 @@ const AILMENTS: &[(&str, &str, &str)] = &[
         "page; mkdir -p /etc/bramblegate/bramblegate.toml.d $FILE.d; mount --bind /etc/bramblegate/bramblegate.toml.d $FILE.d",
         "bramblegate print settings -c $FILE | grep -q '^allow = .*\"web\"'",
     ),
-    // A unit of Debian's; what `systemctl` does here is to take its link away.
+    // A unit of Debian; here `systemctl` removes its link.
     (
         "gateway-dhcp-other",
         "mkdir -p /etc/systemd/system/multi-user.target.wants; touch /etc/systemd/system/multi-user.target.wants/udhcpd.service",
@@ -325,8 +324,8 @@ const AILMENTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Programs in the place of those that would act on the machine: `systemctl` does to `/etc` what
-/// the real one does.
+/// Replacements for programs that would act on the machine: `systemctl` changes `/etc` like the
+/// real one.
 const PROGRAMS: &str = r#"
 printf '#!/bin/sh\nexec "$@"\n' > /run/bin/sudo
 cat > /run/bin/systemctl <<'END'
@@ -353,7 +352,7 @@ page_is_enabled() { mkdir -p /etc/systemd/system/multi-user.target.wants; touch 
 bramblegate() { $PROGRAM "$@"; }
 "#;
 
-/// The command of each remedy is done as it is printed; after that its finding is gone.
+/// The command of each remedy is run as printed; afterwards its finding is gone.
 fn every_remedy_helps() {
     let file = head("remedies");
     sh("ip link set up1 up");
@@ -367,7 +366,7 @@ fn every_remedy_helps() {
         };
         std::fs::write(&file, format!("{settings}{more}")).unwrap();
         let program = env!("CARGO_BIN_EXE_bramblegate");
-        // A process namespace of its own: what it started ends with it.
+        // A PID namespace of its own, so that everything it started ends with it.
         let script = format!(
             r#"mount -t sysfs sysfs /sys; mount -t proc proc /proc
             mount -t tmpfs tmpfs /etc; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /sys/bus; mkdir -p /run/bin
@@ -404,7 +403,7 @@ fn rule_takes_the_subnet() {
         for i in $(seq 30); do ip link show down0 | grep -q 'state UP' && break; sleep 0.1; done");
     let doctor = || run(&format!("doctor -c {file}")).1;
     assert!(!doctor().contains("gateway-rule"), "{}", doctor());
-    // As VPNs do: everything private into the tunnel, before our rules.
+    // Like VPNs: all private networks into the tunnel, before the gateway's rules.
     sh("ip link add tun0 type veth peer name tun1 && ip link set tun0 up && ip route add 192.168.0.0/16 dev tun0 table 77
         ip rule add preference 50 to 192.168.0.0/16 lookup 77");
     let text = doctor();
@@ -412,7 +411,7 @@ fn rule_takes_the_subnet() {
     assert!(text.contains(named) && text.contains("give it a preference above 5199"), "{text}");
     sh("ip rule del preference 50");
     assert!(!doctor().contains("gateway-rule"));
-    // Or a part of what the nodes send, wherever such a rule stands.
+    // Or a part of what the nodes send, whatever the rule's priority.
     sh("echo 1 > /proc/sys/net/ipv4/ip_forward; ip link set up1 up; ip addr add 10.9.0.2/24 dev up0
         ip route add default via 10.9.0.1; ip route add default dev tun0 table 77
         ip rule add preference 5300 iif lo ipproto tcp dport 443 lookup 77");

@@ -120,8 +120,7 @@ fn nft_accepts_the_printed_rule_set() {
     }
 }
 
-/// The kernel's own listing of our table, line by line, without counter values and without the
-/// table's flags.
+/// Returns the kernel's own listing of the table, line by line, without counters and flags.
 pub fn listing() -> Vec<String> {
     lines(&sh("nft list table inet bramblegate"))
 }
@@ -159,7 +158,7 @@ fn the_listing_is_the_printed_text() {
     }
 }
 
-/// What a process of its own does for these tests.
+/// The task of a helper process of these tests.
 pub fn help(name: &str) {
     let mut reconciler = FirewallReconciler::new();
     match reconciler.load(&build(&home()), true) {
@@ -217,7 +216,7 @@ fn an_unprotected_table_is_flushed_and_comes_back() {
     assert_same(&listing(), &lines(&build(&home()).kernel(false).to_string()));
 }
 
-/// Whether that becomes true within a second.
+/// Returns whether the condition becomes true within a second.
 fn soon(true_now: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(1) {
@@ -229,7 +228,8 @@ fn soon(true_now: impl Fn() -> bool) -> bool {
     false
 }
 
-/// Is there a thread of this name in this process? Other tests run in processes of their own.
+/// Returns whether this process has a thread of this name. Other tests run in processes of their
+/// own.
 fn is_guarded() -> bool {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let names =

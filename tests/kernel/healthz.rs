@@ -1,5 +1,5 @@
-//! HTTP probes of nodes, as a settings file has them, against web servers at the other end of a
-//! cable.
+//! HTTP probes of nodes, as configured by a settings file, against web servers at the other end of
+//! a cable.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -23,8 +23,8 @@ pub fn tests() -> Vec<Trial> {
     vec![trial("healthz::an_answer_is_judged_by_what_the_settings_expect", judged)]
 }
 
-/// What a node's web server says, whatever it is asked; each node has an address of its own, in
-/// this order from .11.
+/// The answers of the nodes' web servers; each node has an address of its own, in this order from
+/// .11.
 const SERVERS: [&str; 5] = [
     "HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is well\n",
@@ -33,7 +33,7 @@ const SERVERS: [&str; 5] = [
     "HTTP/1.1 301 Moved Permanently\r\nLocation: /elsewhere\r\n\r\n",
 ];
 
-/// What is asked of every server, and which of them are well by it.
+/// The requested paths, and the nodes that are healthy by each.
 const ASKED: [(&str, &[u8]); 4] = [
     ("http://:80/healthz", &[11, 12, 13, 15]),
     ("http://:80/healthz 204", &[11]),
@@ -41,8 +41,8 @@ const ASKED: [(&str, &[u8]); 4] = [
     ("http://:80/healthz all is well", &[12]),
 ];
 
-/// A web server for each answer. The head comes first and what follows a moment later, as from a
-/// slow machine; a request for another path is not answered.
+/// Starts a web server for each answer. The header section comes first and the rest a moment later,
+/// as from a slow machine; a request for another path gets no answer.
 fn serve() {
     sh("ip link set node-peer up");
     for (last, answer) in (11..).zip(SERVERS) {
@@ -65,7 +65,7 @@ fn serve() {
     }
 }
 
-/// The nodes of the settings, all with this probe.
+/// Returns the nodes of the settings, all with this probe.
 fn targets(probe: &str) -> Vec<NodeTarget> {
     let nodes = (11..).zip(SERVERS).map(|(last, _)| {
         format!(
@@ -100,7 +100,7 @@ fn judged() {
     }
 }
 
-/// The nodes that are well, once a round of each is over.
+/// Returns the healthy nodes, after a round of each.
 async fn well(nodes: Vec<NodeTarget>) -> BTreeSet<u32> {
     let count = nodes.len();
     let second = Duration::from_secs(1);

@@ -1,6 +1,5 @@
-//! Every hook of the kernel against everything that has to get through: what another program's
-//! rules really drop is named, and nothing else; the remedy that is printed, executed, makes it
-//! work again.
+//! Every hook of the kernel with all traffic that has to get through: what another program's rules
+//! really drop is reported, and nothing else; and the printed remedy, when run, restores it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
@@ -47,7 +46,7 @@ const SSH6: Traffic = Traffic::VenueIpv6 { protocol: 6, port: 22 };
 const PING6: Traffic = Traffic::VenueIpv6 { protocol: 58, port: 0 };
 const MDNS: Traffic = Traffic::Venue { protocol: 17, port: 5353 };
 const MDNS6: Traffic = Traffic::VenueIpv6 { protocol: 17, port: 5353 };
-/// The head's address of IPv6 at its uplink.
+/// The head's IPv6 address at its uplink.
 const HEAD6: &str = "fd00:99::126";
 const PORT: Traffic = Traffic::Port {
     protocol: 6,
@@ -106,7 +105,8 @@ const NFT: [Case; 14] = [
         "nft 'add table ip t; add chain ip t o { type route hook output priority mangle; }; add rule ip t o udp sport 53 drop'",
         &[Names],
     ),
-    // What nothing passes, what lets some of it through, and what is for others drops nothing.
+    // Chains without packets, chains that let some traffic through, and chains for other traffic
+    // drop nothing.
     case("nft 'add table ip t { flags dormant; }; add chain ip t i { type filter hook input priority 0; policy drop; }'", &[]),
     case(
         "nft 'add table ip t; add chain ip t i { type filter hook input priority 0; policy drop; };
@@ -178,7 +178,7 @@ const PORTS: [Case; 6] = [
 ];
 
 const KINDS: [Case; 13] = [
-    // Ours is of another family.
+    // The gateway's table is of another family.
     case(
         "nft 'add table ip bramblegate; add chain ip bramblegate f { type filter hook forward priority 0; policy drop; }'",
         &[Forwarding, Datagrams],
@@ -193,7 +193,7 @@ const KINDS: [Case; 13] = [
         &[Datagrams],
     ),
     case("iptables-legacy -A FORWARD -o eth1 -p udp -j REJECT", &[Datagrams]),
-    // Whom the nodes ask for names is for others to say.
+    // The nodes' resolver is not the gateway's business.
     case(
         "nft 'add table ip t; add chain ip t f { type filter hook forward priority 0; }; add rule ip t f udp dport 5353 drop'",
         &[],
@@ -218,7 +218,7 @@ const KINDS: [Case; 13] = [
         "nft 'add table arp t; add chain arp t i { type filter hook input priority 0; }; add rule arp t i iifname eth1 drop'",
         &[Own],
     ),
-    // What is not tracked is not translated.
+    // Untracked packets are not translated.
     case(
         "nft 'add table ip t; add chain ip t p { type filter hook prerouting priority raw; }; add rule ip t p iifname eth0 notrack'",
         &[Forwarding, Datagrams],
@@ -228,7 +228,7 @@ const KINDS: [Case; 13] = [
 ];
 
 const BY_IPV6: [Case; 9] = [
-    // What finds a neighbour is not tracked.
+    // Neighbour discovery is not tracked.
     case(
         "nft 'add table ip6 t; add chain ip6 t i { type filter hook input priority 0; policy drop; };
               add rule ip6 t i iif lo accept; add rule ip6 t i ct state established,related accept'",
@@ -239,7 +239,7 @@ const BY_IPV6: [Case; 9] = [
               add rule inet t i meta nfproto ipv6 tcp dport 22 reject'",
         &[SSH6],
     ),
-    // By IPv4 too, and so named once.
+    // By IPv4 too, and so reported once.
     case(
         "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
               add rule inet t i iifname { lo, eth0 } accept; add rule inet t i tcp dport 22 accept;
@@ -272,7 +272,7 @@ const BY_IPV6: [Case; 9] = [
     ),
 ];
 
-/// A head that serves its node, by real programs.
+/// A head that serves its node, with real programs.
 struct Serving {
     lab: Lab,
     _sink: FirewallReconciler,
@@ -336,9 +336,9 @@ impl Serving {
         panic!("these do not work without anybody's rules: {:?}", serving.failing(&ALL));
     }
 
-    /// What does not work.
+    /// Returns what does not work.
     fn failing(&self, all: &[Traffic]) -> Vec<Traffic> {
-        // What was found out about a neighbour, or not, under other rules counts no more.
+        // Neighbour entries, complete or failed, from under other rules must not count.
         sh("ip neigh flush dev eth1");
         self.lab.venue.sh("ip -6 neigh flush dev eth0");
         let tries: Vec<_> = all.iter().map(|traffic| (*traffic, self.works(*traffic))).collect();
@@ -348,7 +348,7 @@ impl Serving {
             .collect()
     }
 
-    /// Tries it as its user would.
+    /// Tries the service like a user.
     fn works(&self, traffic: Traffic) -> std::thread::JoinHandle<bool> {
         let Lab { node, venue } = &self.lab;
         let ask =
@@ -406,7 +406,7 @@ impl Serving {
         assert_eq!(self.failing(all), case.dropped, "really dropped by {}", case.rules);
         let named = named(watch);
         let traffics: Vec<Traffic> = named.iter().map(|(traffic, _)| *traffic).collect();
-        // Where no connection of the nodes gets out, that says it all.
+        // Where no connection of the nodes gets out, one report covers everything.
         let logged = |traffic: &Traffic| match *traffic {
             Datagrams => case.dropped.contains(&Forwarding),
             PING6 => case.dropped.contains(&PING),
@@ -417,7 +417,7 @@ impl Serving {
         let expected: Vec<Traffic> =
             case.dropped.iter().copied().filter(|traffic| !logged(traffic)).collect();
         assert_eq!(sorted(&traffics), sorted(&expected), "named: {named:?} of {}", case.rules);
-        // A remedy may bring the next chain to light.
+        // A remedy may reveal the next chain.
         for _ in 0..6 {
             let mut commands: Vec<String> = Vec::new();
             for command in
@@ -450,7 +450,7 @@ impl Drop for Serving {
     }
 }
 
-/// Says a byte to everybody who connects.
+/// Sends a byte to every client.
 fn greet(listener: TcpListener) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -459,7 +459,7 @@ fn greet(listener: TcpListener) {
     });
 }
 
-/// Sends every datagram back.
+/// Returns every datagram.
 fn echo(socket: UdpSocket) {
     std::thread::spawn(move || {
         let mut bytes = [0; 64];
@@ -485,7 +485,7 @@ fn ask(from: &str, to: &str, question: &[u8]) -> bool {
     socket.send_to(question, to).is_ok() && socket.recv_from(&mut [0; 600]).is_ok()
 }
 
-/// A DHCPDISCOVER that wants its answer by broadcast.
+/// Returns a DHCPDISCOVER with the broadcast flag.
 fn ask_broadcast() -> bool {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0];
     bytes.resize(28, 0);
@@ -502,7 +502,7 @@ fn sorted(traffics: &[Traffic]) -> Vec<Traffic> {
     traffics
 }
 
-/// What is named, with what is forwarded.
+/// Returns what is reported, including forwarded traffic.
 fn named(watch: &FirewallWatch) -> Vec<(Traffic, Blocker)> {
     let found = blockers_now(watch).unwrap();
     assert_eq!(found.spare, []);
@@ -533,7 +533,7 @@ fn play_kinds(cases: &[Case]) {
     let serving = Serving::new(Lab::new(), "eth0");
     let watch = FirewallWatch { traffic: vec![Datagrams, Own], ..watch() };
     for case in cases {
-        // Without ARP nothing gets through, and the head's own is what names it.
+        // Without ARP nothing gets through, and the report about the head's own ARP covers it.
         let arp = case.rules.contains("arp");
         serving.play(&watch, case, if arp { &[Own] } else { &[Forwarding, Datagrams, Own] });
     }
@@ -588,7 +588,7 @@ const MDNS_CASES: [Case; 10] = [
     case("ip6tables-nft -A OUTPUT -d ff02::fb -j DROP", &[MDNS6]),
     case("ip6tables-legacy -A INPUT -p udp --dport 5353 -j DROP", &[MDNS6]),
     case("iptables-legacy -A INPUT -d 224.0.0.0/4 -j DROP", &[MDNS]),
-    // As ufw lets it in, and what is for other groups and ports.
+    // Accepted like by ufw, and what is for other groups and ports.
     case(
         "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; policy drop; };
               add rule inet t i iif lo accept; add rule inet t i ip daddr 224.0.0.251 udp dport 5353 accept;
@@ -599,7 +599,7 @@ const MDNS_CASES: [Case; 10] = [
     ),
 ];
 
-/// Asks the group by the port eth0, and waits for what the head answers to it.
+/// Sends a query to the group through the interface eth0, and waits for the head's answer.
 fn asked_mdns(ipv6: bool) -> bool {
     let (socket, group) = group_member(ipv6, "eth0");
     socket.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -607,7 +607,7 @@ fn asked_mdns(ipv6: bool) -> bool {
         return false;
     }
     let mut bytes = [0];
-    // It hears its own question as well.
+    // It receives its own query too.
     while let Ok((length, _)) = socket.recv_from(&mut bytes) {
         if bytes[..length] == *b"!" {
             return true;
@@ -616,7 +616,7 @@ fn asked_mdns(ipv6: bool) -> bool {
     false
 }
 
-/// A socket that hears the group of multicast DNS at this port, and the group's address.
+/// Returns a socket that receives the group of multicast DNS at this port, and the group's address.
 fn group_member(ipv6: bool, port: &str) -> (UdpSocket, SocketAddr) {
     if ipv6 {
         let index = sh(&format!("ip -o link show dev {port} | cut -d: -f1"));
@@ -634,7 +634,7 @@ fn group_member(ipv6: bool, port: &str) -> (UdpSocket, SocketAddr) {
     }
 }
 
-/// Answers each question to the group.
+/// Answers each query to the group.
 fn respond(ipv6: bool) {
     let (socket, group) = group_member(ipv6, "eth1");
     std::thread::spawn(move || {

@@ -10,7 +10,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::frame::Trial;
 
-/// A test with `lo` up and a `/run` of its own.
+/// Prepares a test with `lo` up and a `/run` of its own.
 pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     Trial::new(name, || {
         sh("mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up");
@@ -18,8 +18,8 @@ pub fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// Moves the calling thread, and what it starts from now on, into a fresh network namespace with
-/// `lo` up.
+/// Moves the calling thread, and processes it starts later, into a new network namespace with `lo`
+/// up.
 pub fn own_network() {
     // SAFETY: only the network namespace changes, and only for this thread; no memory or file table
     // is unshared.
@@ -27,14 +27,14 @@ pub fn own_network() {
     sh("ip link set lo up");
 }
 
-/// Runs a shell script that must succeed; its standard output.
+/// Runs a shell script that must succeed; returns its standard output.
 pub fn sh(script: &str) -> String {
     let (ok, output) = try_sh(script);
     assert!(ok, "failed: {script}\n{output}");
     output
 }
 
-/// Runs a shell script: whether it succeeded, and its output and errors.
+/// Runs a shell script; returns whether it succeeded, its output and errors.
 pub fn try_sh(script: &str) -> (bool, String) {
     feed(script, "")
 }
@@ -57,16 +57,16 @@ pub fn feed(script: &str, input: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Set in a process of this program that a test has started as a helper.
+/// An environment variable that is set in a helper process of this program.
 const HELPER: &str = "BRAMBLEGATE_KERNEL_TESTS_HELPER";
 
-/// The name of the helper that this process is to be, if it is one.
+/// Returns the name of the helper that this process is, if it is one.
 pub fn helper_name() -> Option<String> {
     std::env::var(HELPER).ok()
 }
 
-/// Starts this program once more, in the caller's namespaces, as the helper `name`; returns when it
-/// has printed a line, and that line. `wrapper` is put before the command (`setpriv …`).
+/// Starts this program again in the caller's namespaces, as the helper `name`; returns the first
+/// line that it prints. `wrapper` is put before the command (`setpriv …`).
 pub fn start_helper(name: &str, wrapper: &[&str]) -> (Child, String) {
     let program = std::env::current_exe().expect("path of this program");
     let mut words = wrapper.iter().map(std::ffi::OsString::from).chain([program.into_os_string()]);
@@ -78,7 +78,7 @@ pub fn start_helper(name: &str, wrapper: &[&str]) -> (Child, String) {
     (child, line)
 }
 
-/// A named network namespace with `lo` up; it goes with the value.
+/// A named network namespace with `lo` up; dropping this deletes it.
 pub struct Namespace(String);
 
 impl Namespace {
@@ -93,19 +93,19 @@ impl Namespace {
         &self.0
     }
 
-    /// Runs a shell script in it that must succeed.
+    /// Runs a shell script in the namespace that must succeed.
     pub fn sh(&self, script: &str) -> String {
         let (ok, output) = self.try_sh(script);
         assert!(ok, "failed in {}: {script}\n{output}", self.0);
         output
     }
 
-    /// Runs a shell script in it.
+    /// Runs a shell script in the namespace.
     pub fn try_sh(&self, script: &str) -> (bool, String) {
         feed(&format!("ip netns exec {} sh -ec \"$(cat)\"", self.0), script)
     }
 
-    /// Runs `work` on a thread that lives in it.
+    /// Runs `work` on a thread in the namespace.
     pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

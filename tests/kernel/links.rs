@@ -33,8 +33,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Of all unreachable routes that of a DHCPv6 client, of global addresses, in which a node can make
-/// its own.
+/// Among unreachable routes, only that of a DHCPv6 client, for global addresses in which a node can
+/// configure its own.
 fn delegated_prefixes() {
     sh("ip link set lo up; cd /proc/sys/net/ipv6/conf; echo 0 > all/disable_ipv6
         for route in '2001:db8:100::/56 proto dhcp' '2001:db8:200::/64 proto dhcp metric 7' \
@@ -109,15 +109,15 @@ fn plan(ports: Vec<PortPlan>) -> LinkPlan {
     LinkPlan { ports }
 }
 
-/// The IPv4 addresses of one port, sorted as text.
+/// Returns the IPv4 addresses of an interface, sorted as text.
 fn addresses(name: &str) -> String {
     sh(&format!("ip -o -4 addr show dev {name} | awk '{{print $4}}' | sort | xargs"))
         .trim()
         .to_owned()
 }
 
-/// forwarding, arp_ignore, arp_announce, rp_filter, accept_redirects, send_redirects,
-/// accept_source_route
+/// Returns forwarding, arp_ignore, arp_announce, rp_filter, accept_redirects, send_redirects,
+/// accept_source_route.
 fn conf(name: &str) -> String {
     let read = format!(
         "cd /proc/sys/net/ipv4/conf/{name} && cat forwarding arp_ignore arp_announce rp_filter \
@@ -139,8 +139,7 @@ fn set_and_restore() {
             LinkReconciler::new(&directory.0).apply(&wanted).await,
             Ok(Applied::Link { unkept: None })
         );
-        // An earlier run's record is kept by the next: what counts is what was there before the
-        // first.
+        // The record of an earlier run is kept by the next: the values before the first run count.
         assert_eq!(
             LinkReconciler::new(&directory.0).apply(&wanted).await,
             Ok(Applied::Link { unkept: None })
@@ -180,7 +179,7 @@ fn others_stay() {
             .unwrap();
         sh("ip addr add 10.213.50.7/24 dev cluster");
         reconciler.apply(&plan(vec![port("cluster", &["172.30.50.1/24"])])).await.unwrap();
-        // .1 was there before us, and .7 of the subnet that went was never ours.
+        // .1 existed before the gateway, and .7 of the removed subnet was never the gateway's.
         assert_eq!(
             addresses("cluster"),
             "10.213.50.7/24 172.30.50.1/24 192.168.50.1/24 192.168.50.9/24"
@@ -207,8 +206,8 @@ fn missing_port() {
     });
 }
 
-/// The kernel takes IPv4 away from a port whose MTU falls below 68: it takes no settings of it, and
-/// answers no ARP. Here `lo` stands for such an uplink, as most drivers do not let it come to that.
+/// The kernel removes IPv4 from an interface whose MTU falls below 68: it has no IPv4 settings
+/// then, and does not answer ARP. Here `lo` is such an uplink, as most drivers refuse such an MTU.
 fn odd_uplink() {
     ports();
     sh("ip link set lo mtu 60");
@@ -244,7 +243,8 @@ fn leaves_the_plan() {
     });
 }
 
-/// Docker and others set `net.ipv4.ip_forward` after us: their networks need every port to forward.
+/// Docker and other programs set `net.ipv4.ip_forward` later: their networks need forwarding on
+/// every interface.
 fn forwarding_that_others_want_stays() {
     ports();
     let directory = Directory::new();
@@ -289,7 +289,7 @@ fn earlier_settings() {
     );
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");
-    // The venue leases the earlier uplink what was ours there once.
+    // The venue leases the earlier uplink an address that the gateway once had there.
     sh("ip addr add 172.30.50.1/24 dev uplink");
     block_on(async {
         let mut now = LinkReconciler::new(&directory.0);
@@ -301,7 +301,7 @@ fn earlier_settings() {
     assert_eq!(addresses("uplink"), "10.9.0.2/24 172.30.50.1/24");
 }
 
-/// As an overlap ends, or a port becomes the cluster's that was an uplink.
+/// When an overlap ends, or the cluster interface was an uplink before.
 fn leaves_open() {
     ports();
     sh("echo 1 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
@@ -321,7 +321,7 @@ fn leaves_open() {
         reconciler.apply(&open).await.unwrap();
         assert_eq!(read(), "1 0");
         assert_eq!(conf("cluster"), "1 1 2 1 0 0 0", "the rest stays");
-        // From now on it is anybody's.
+        // From now on another program may own it.
         sh("echo 0 > /proc/sys/net/ipv4/conf/cluster/rp_filter");
         reconciler.apply(&open).await.unwrap();
         assert_eq!(read(), "0 0");
@@ -332,7 +332,7 @@ fn leaves_open() {
     });
 }
 
-/// Of `arp_ignore` the kernel sends no message: the watch reads it, whatever it is to be.
+/// The kernel sends no event about `arp_ignore`: the watch reads it, whatever its target value.
 fn settings_are_read() {
     ports();
     let number = index_of("cluster");
@@ -349,7 +349,7 @@ fn settings_are_read() {
         let task = tokio::spawn(host::run(sender, wanted));
         for value in [1, 0] {
             sh(&format!("echo {value} > /proc/sys/net/ipv4/conf/cluster/arp_ignore"));
-            // Another plan is a reason to look, as a minute gone by is.
+            // A new plan triggers a check, like a minute without one.
             plan.send_modify(|plan| plan.tables = !plan.tables);
             loop {
                 let Some(event) = events.recv().await else { panic!("the watch ended") };

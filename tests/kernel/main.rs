@@ -1,5 +1,5 @@
-//! Tests on the real kernel, each in namespaces of its own. A file for each area, with
-//! `pub fn tests() -> Vec<Trial>`.
+//! Tests on the real kernel, each in namespaces of its own. A file per area, with `pub fn tests()
+//! -> Vec<Trial>`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -36,7 +36,7 @@ use frame::Trial;
 
 fn tests() -> Vec<Trial> {
     let mut all = Vec::new();
-    // These wait longest: they begin first.
+    // The longest ones start first.
     all.extend(conflict::tests());
     all.extend(dhcp::tests());
     all.extend(doctor::tests());
@@ -58,10 +58,10 @@ fn tests() -> Vec<Trial> {
     all
 }
 
-/// No test takes longer.
+/// The time limit of a test.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// They wait for the kernel and for servers most of their time.
+/// They mostly wait for the kernel and for servers.
 const PLACES: usize = 8;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Sets and maps in the kernel: listed as they are printed, asked by packets, changed without a new
+//! Sets and maps in the kernel: listed as printed, looked up by packets, changed without a new
 //! table.
 
 use std::io::Read;
@@ -60,14 +60,14 @@ fn printed(ruleset: &Ruleset) -> Vec<String> {
     lines(&ruleset.kernel(false).to_string())
 }
 
-/// Applies as the daemon's loop does.
+/// Applies like the daemon's loop.
 fn apply(reconciler: &mut FirewallReconciler, ruleset: &Ruleset) -> Applied {
     let plan = FirewallPlan { ruleset: ruleset.clone(), protect: false };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(reconciler.apply(&plan)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The kernel's number of our table: one that is replaced gets a new one.
+/// Returns the kernel's handle of the table: a replaced table has a new one.
 fn number() -> String {
     let listing = sh("nft -a list table inet bramblegate");
     listing
@@ -92,7 +92,7 @@ fn every_kind_is_listed_as_it_is_printed() {
     assert_same(&listing(), &printed(&ruleset));
 }
 
-/// A rule set of one map of verdicts, by the node's address, at forward.
+/// Returns a rule set with one verdict map, by the node's address, at forward.
 fn judged(texts: &[&str]) -> Ruleset {
     let by_node = map("by_node", &[ADDRESS], DataKind::Verdict, texts);
     let rules = vec![
@@ -124,7 +124,7 @@ fn packets_take_the_verdict_of_a_map() {
     }
 }
 
-/// What the server behind `address` says of itself.
+/// Returns what the server behind `address` sends about itself.
 fn greeting(from: &Namespace, address: SocketAddr) -> Option<String> {
     let client = from.run(move || {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
@@ -135,7 +135,7 @@ fn greeting(from: &Namespace, address: SocketAddr) -> Option<String> {
     client.join().unwrap()
 }
 
-/// A server that greets with its own address until the namespace goes.
+/// Starts a server that sends its own address, until the namespace ends.
 fn greeter(node: &Namespace, address: &str, port: u16) {
     let address: SocketAddr = SocketAddr::new(address.parse().unwrap(), port);
     let (ready, is_ready) = std::sync::mpsc::channel();
@@ -195,12 +195,12 @@ fn connections_go_where_a_map_leads_them() {
         "an address, the port stays"
     );
     let by_ipv6 = SocketAddr::new(SERVICE_6.parse().unwrap(), 80);
-    // The neighbours' first questions may be lost.
+    // The first packets may be lost to neighbour discovery.
     let answer = (0..5).find_map(|_| greeting(&lab.venue, by_ipv6));
     assert_eq!(answer.as_deref(), Some("[fd00:50::11]:8082"));
 }
 
-/// A port of the head whose connections are shared by the key among these backends.
+/// Returns a port of the head whose connections are distributed by the key among these backends.
 fn shared(key: Lookup, backends: &[&str]) -> Ruleset {
     let map = map_of_numbers("shares", values(&[ADDRESS, PORT]), backends);
     let matches = [
@@ -227,7 +227,7 @@ fn with_backends() -> (Lab, SocketAddr) {
     (lab, SocketAddr::new(HEAD.parse().unwrap(), 80))
 }
 
-/// The backend that answered, as [`BACKENDS`] has it.
+/// Returns the backend that answered, from [`BACKENDS`].
 fn answered(lab: &Lab, service: SocketAddr) -> String {
     greeting(&lab.venue, service).unwrap_or_default().replace(':', " . ")
 }
@@ -240,7 +240,7 @@ fn connections_take_turns() {
     assert_eq!(answers, BACKENDS.repeat(3));
 }
 
-/// Where the rule were replaced, the first backend would come first again.
+/// If the rule were replaced, the first backend would come first again.
 fn a_changed_backend_leaves_the_turns_alone() {
     let (lab, service) = with_backends();
     let mut reconciler = FirewallReconciler::new();
@@ -257,7 +257,7 @@ fn a_changed_backend_leaves_the_turns_alone() {
     assert_eq!(answers, [third, third, first]);
 }
 
-/// Also when the table is loaded anew: the seed is the plan's.
+/// Also when the table is reloaded: the seed is part of the plan.
 fn a_client_keeps_its_backend() {
     let (lab, service) = with_backends();
     let clients: Vec<String> = (100..112).map(|last| format!("192.168.99.{last}")).collect();
@@ -337,8 +337,8 @@ fn an_element_of_somebody_else_is_taken_out() {
     reconciler.resync();
     apply(&mut reconciler, &second);
     assert_same(&listing(), &printed(&second));
-    // Not noticed yet when the next change comes: the kernel refuses it, or what is read back is
-    // not the plan.
+    // Not noticed yet when the next change comes: the kernel refuses it, or the read-back differs
+    // from the plan.
     for theirs in [
         "delete element inet bramblegate by_node '{ 10.0.0.2 : drop }'",
         "add element inet bramblegate by_node '{ 10.0.0.9 : drop }'",
@@ -419,7 +419,7 @@ fn one_element_of_thousands_is_changed_quickly() {
     assert!(updated[3] < replaced[3], "{updated:?} against {replaced:?}");
 }
 
-/// A set or map of any type, and a second list of elements for it.
+/// Generates a set or map of any type, and a second list of elements for it.
 fn any_set() -> impl Strategy<Value = (Set, Elements)> {
     let kind = prop::sample::select(vec![
         Kind::Ipv4,
@@ -441,7 +441,7 @@ fn any_set() -> impl Strategy<Value = (Set, Elements)> {
     ];
     let shape = (key, leads_to, any::<bool>());
     shape.prop_flat_map(|(key, leads_to, interval)| {
-        // Names of ports are no numbers: nft shows ranges of them in its own ways.
+        // Names of interfaces are not numbers: nft prints ranges of them in its own format.
         let in_order = |kind: &Kind| matches!(kind, Kind::Ipv4 | Kind::Ipv6 | Kind::Port);
         let interval = interval && key.iter().all(in_order);
         let empty = Set { name: "any".into(), key, data: leads_to, interval, ..Set::default() };
@@ -518,8 +518,8 @@ fn any_item(kind: Kind, interval: bool) -> BoxedStrategy<Item> {
     }
 }
 
-/// A table with this set, and a rule that asks it if it is a set of addresses or a map of verdicts
-/// by them.
+/// Returns a table with this set, and a rule that looks it up if it is a set of addresses or a
+/// verdict map by them.
 fn around(set: Set) -> Ruleset {
     let mut ruleset = judged(&[]);
     ruleset.sets = vec![set];
@@ -540,7 +540,7 @@ fn any_set_is_read_back_as_it_was_sent() {
     check(40, |set, _| {
         let ruleset = around(set);
         let mut reconciler = FirewallReconciler::new();
-        // It compares what the kernel holds with what was sent.
+        // It compares the kernel's elements with those sent.
         load(&mut reconciler, &ruleset, false);
         assert_same(&listing(), &printed(&ruleset));
         let (ok, output) = feed("nft -c -f -", &ruleset.to_string());

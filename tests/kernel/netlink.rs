@@ -1,4 +1,4 @@
-//! What the kernel reports, and whether it is read right.
+//! The kernel's events, and whether they are parsed correctly.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -29,13 +29,13 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     block_on_within(Duration::from_secs(60), test)
 }
 
-/// The same for one that takes longer.
+/// Does the same with a longer timeout.
 pub fn block_on_within<T>(limit: Duration, test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { timeout(limit, test).await.expect("done in time") })
 }
 
-/// What a careful listener believes.
+/// The state of a correct listener.
 #[derive(Debug, Default)]
 struct View {
     links: Vec<Link>,
@@ -128,8 +128,8 @@ fn listen(capacity: usize) -> mpsc::Receiver<Event> {
     receiver
 }
 
-/// Listens to cables whose two ends are up: until the kernel has noticed their carriers, which may
-/// be later than the command ends (linkwatch).
+/// Listens to cables whose two ends are up, once the kernel has noticed their carriers, which may
+/// be after the end of the command (linkwatch).
 async fn started(capacity: usize) -> (View, mpsc::Receiver<Event>) {
     let mut events = listen(capacity);
     let mut view = View::default();
@@ -168,7 +168,7 @@ fn framed() {
     );
 }
 
-/// No listener reads while 6,000 addresses come and 3,000 go.
+/// The listener does not read while 6,000 addresses are added and 3,000 removed.
 fn storm() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
     block_on(async {
@@ -208,8 +208,8 @@ fn unsaid_routes() {
     });
 }
 
-/// As systemd-networkd 257 makes them for IPv6: with the object the route goes, and without a word
-/// where it is IPv4's.
+/// Like systemd-networkd 257's for IPv6: the route goes with the next hop object, without an event
+/// if it is of IPv4.
 fn nexthop_routes() {
     sh("ip link add v0 type veth peer name v1; ip link set v0 up addrgenmode none
         ip link set v1 up addrgenmode none

@@ -1,4 +1,4 @@
-//! What the rule set does to packets: a head between a node and a venue.
+//! The effect of the rule set on packets: a head between a node and a venue.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -101,7 +101,7 @@ pub fn started(input: &RulesetInput) -> FirewallReconciler {
     reconciler
 }
 
-/// Packets that the rules with this comment have counted.
+/// Returns the packets that the rules with this comment have counted.
 pub fn counted(comment: &str) -> u64 {
     let listing = sh("nft list table inet bramblegate");
     let rules = listing.lines().filter(|line| line.contains(comment));
@@ -123,7 +123,7 @@ pub fn ping(from: &Namespace, to: &str) -> bool {
     from.try_sh(&format!("ping -n -c 2 -i 0.2 -W 1 {to}")).0
 }
 
-/// An error that a socket does not pass on ("host unreachable") would be no answer.
+/// An ICMP error that a socket does not report ("host unreachable") would not be a refusal.
 fn a_datagram_to_a_dead_node_is_refused() {
     let lab = Lab::new();
     let _sink = started(&rules());
@@ -137,8 +137,8 @@ fn a_datagram_to_a_dead_node_is_refused() {
     assert_eq!(refused.join().unwrap(), ErrorKind::HostUnreachable);
 }
 
-/// A refusal would go to the node: a stranger of the venue would have the head send it what they
-/// like, at the pace they like.
+/// The refusal would go to the node: a host in the venue could make the head send packets to it, at
+/// any rate.
 fn what_claims_a_nodes_address_is_not_refused_in_its_name() {
     const BORN: &str = "192.168.50.200";
     let lab = Lab::new();
@@ -147,7 +147,7 @@ fn what_claims_a_nodes_address_is_not_refused_in_its_name() {
         "for i in 1 2 3; do nc -s {BORN} -z -w 1 {HEAD} 2201 || true
              echo x | nc -s {BORN} -u -w 1 {HEAD} 5000 || true; done"
     );
-    // Whether the node hears a reset, and that a datagram went nowhere.
+    // The node gets a reset, and learns that a datagram was not delivered.
     let hears = |place: &Namespace| {
         lab.node.sh(&format!(
             "nft 'add table ip t; delete table ip t; add table ip t;
@@ -239,7 +239,7 @@ fn an_open_session_survives_the_first_start() {
     session.write_all(b"a").unwrap();
     session.read_exact(&mut byte).unwrap();
     let _sink = started(&rules());
-    // The venue speaks first: its segment is new to connection tracking.
+    // The venue sends first: its segment is new to connection tracking.
     std::thread::sleep(Duration::from_millis(50));
     session.write_all(b"b").unwrap();
     session.read_exact(&mut byte).unwrap();
@@ -276,7 +276,8 @@ fn ipv6_is_not_forwarded() {
     assert!(ping(&lab.venue, "fd00:99::126"));
 }
 
-/// Without BPF the translator has the kernel forward IPv6, and the venue finds a router in the head.
+/// Without BPF the translator makes the kernel forward IPv6, so the venue could use the head as a
+/// router.
 fn ipv6_is_forwarded_for_the_translator_alone() {
     let lab = Lab::new();
     let (clat, other) = (Namespace::new("clat"), Namespace::new("other"));
@@ -300,7 +301,7 @@ fn ipv6_is_forwarded_for_the_translator_alone() {
     let given = Some(ClusterIpv6 { network, for_us_alone: true });
     let both = [
         RulesetInput { translated: true, uplinks, ..rules() },
-        // The nodes have IPv6 as well.
+        // The nodes have IPv6 too.
         RulesetInput { uplinks: vec!["eth1".into(), "clat0".into()], ipv6: given, ..rules() },
     ];
     let mut reconciler = FirewallReconciler::new();
@@ -379,7 +380,8 @@ fn replacing_the_rules_loses_no_packet() {
     assert!(result.contains(" 0% packet loss"), "{result}");
 }
 
-/// Echoes from the node to the venue, 2 ms apart, while `work` goes on; the last lines of ping.
+/// Runs pings from the node to the venue every 2 ms while `work` runs; returns the last lines of
+/// ping.
 fn echoes_during(lab: &Lab, work: impl FnOnce()) -> String {
     let name = lab.node.name().to_owned();
     let echo = std::thread::spawn(move || {
@@ -413,8 +415,8 @@ fn a_connection_survives_a_foreign_flush() {
         sh("nft flush ruleset");
         load(&mut reconciler, &build(&rules()), false);
     });
-    // Without a NAT chain the kernel translates nothing: what passes between flush and repair is
-    // lost, and no more.
+    // Without a NAT chain the kernel translates nothing: only packets between flush and repair are
+    // lost.
     let received: u32 =
         result.split(" received").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!(received >= 580, "{result}");

@@ -1,4 +1,4 @@
-//! Probes through real sockets: what they say of the internet and of the nodes, and what they cost.
+//! Probes through real sockets: their results about the internet and the nodes, and their cost.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -53,7 +53,7 @@ pub fn elsewhere(name: &str, here: &str, set_up: impl FnOnce() + Send + 'static)
         started.recv().unwrap();
         set_up();
         ready.send(()).unwrap();
-        // The namespace lives as long as its last thread and the cable in it.
+        // The namespace exists as long as its last thread and the cable in it.
         std::thread::sleep(Duration::from_secs(90));
     });
     let thread = reported.recv().unwrap();
@@ -66,7 +66,7 @@ const ONLINE: u8 = 0;
 const PORTAL: u8 = 1;
 const SILENT: u8 = 2;
 
-/// A venue: a resolver that knows every name, and a web server that answers as `mode` says.
+/// A venue: a resolver that knows every name, and a web server that answers depending on `mode`.
 fn venue(name: &'static str, here: &str, mode: &Arc<AtomicU8>) {
     let mode = mode.clone();
     elsewhere(name, here, move || {
@@ -126,7 +126,7 @@ fn target(name: &str, source: [u8; 4], generation: u64) -> UplinkTarget {
 struct Asking {
     plan: watch::Sender<UplinkProbePlan>,
     events: mpsc::Receiver<Event>,
-    /// where a portal is, as last reported
+    /// The last reported URL of a portal.
     portal: Option<PortalUrl>,
 }
 
@@ -221,7 +221,7 @@ fn cluster() {
     cluster_with(|| ());
 }
 
-/// The same with something else that goes on among the nodes.
+/// Does the same with another activity among the nodes.
 fn cluster_with(more: impl FnOnce() + Send + 'static) {
     elsewhere("node", "cluster", || {
         more();
@@ -258,7 +258,7 @@ fn probing(nodes: Vec<NodeTarget>) -> (watch::Sender<NodeProbePlan>, mpsc::Recei
     (plan, events)
 }
 
-/// The rounds that end together.
+/// Returns the rounds that end together.
 async fn rounds(events: &mut mpsc::Receiver<Event>) -> Vec<Round> {
     match timeout(Duration::from_secs(5), events.recv()).await {
         Ok(Some(Event::Probe(Probe::Nodes(rounds)))) => rounds,
@@ -266,7 +266,7 @@ async fn rounds(events: &mut mpsc::Receiver<Event>) -> Vec<Round> {
     }
 }
 
-/// The names of those that answered in one round of so many nodes.
+/// Returns the names of the nodes that answered in one round.
 async fn round(events: &mut mpsc::Receiver<Event>, nodes: usize) -> Vec<String> {
     let (mut asked, mut answered) = (0, Vec::new());
     while asked < nodes {
@@ -308,7 +308,7 @@ fn nodes() {
             "three failed rounds took {:?}",
             died.elapsed()
         );
-        // The port goes and comes back, as a USB adapter does.
+        // The interface is removed and comes back, like a USB adapter.
         sh("ip link set cluster down");
         while !round(&mut events, 2).await.is_empty() {}
         sh("ip link set cluster up");
@@ -347,8 +347,8 @@ fn ipv6() {
     });
 }
 
-/// Answers each ping to 192.168.50.11 as that node's, and as the next rounds' of .14, which it was
-/// never asked for.
+/// Answers each ping to 192.168.50.11 as that node, and also as .14 for the next rounds, which was
+/// never pinged.
 fn forge() {
     let hears = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
     let sends = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
@@ -394,7 +394,7 @@ fn forged() {
         for number in 0..6 {
             assert_eq!(round(&mut events, 2).await, ["rpi11"], "round {number}: 14 is not there");
         }
-        // By ARP it is seen which board answers.
+        // ARP shows which board answers.
         let own = sh("ip neigh show 192.168.50.11 dev cluster");
         let own = own.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap();
         plan.send_modify(|plan| {
@@ -430,7 +430,7 @@ fn wake_ups() {
     });
 }
 
-/// Times this thread has waited.
+/// Returns how often this thread has waited.
 fn switches() -> u32 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
@@ -444,7 +444,7 @@ fn overlap() {
     sh("ip addr add 192.168.50.77/24 dev uplink");
     cluster();
     let nodes = || vec![node(11, NodeProbe::Icmp), node(12, NodeProbe::Tcp(22))];
-    // As the gateway's rules have it.
+    // Like the gateway's rules.
     sh(
         "ip route add 192.168.50.0/24 dev cluster table 50980; ip rule add pref 5110 to 192.168.50.0/24 table 50980",
     );
@@ -452,7 +452,7 @@ fn overlap() {
         let (_plan, mut events) = probing(nodes());
         assert_eq!(round(&mut events, 2).await, ["rpi11", "rpi12"]);
     });
-    // Another program's rule takes all packets away: what no packet reaches is not well.
+    // Another program's rule drops all packets: a node that no packet reaches is not healthy.
     sh("ip route add 192.168.50.0/24 dev uplink table 52; ip rule add pref 100 table 52");
     block_on(async {
         let (_plan, mut events) = probing(nodes());

@@ -1,4 +1,4 @@
-//! Resolvers, as the files of the system's own tools name them.
+//! Resolvers, from the files of the system's own tools.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub fn tests() -> Vec<Trial> {
     vec![trial("resolvers::a_directory_that_appears_late_is_seen", appears_late)]
 }
 
-/// `/run` is empty at the start: every directory on the way appears while we watch.
+/// `/run` is empty at the start: every directory of the path appears while it is watched.
 fn appears_late() {
     block_on(async {
         let (sender, mut events) = mpsc::channel(64);

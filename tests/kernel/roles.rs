@@ -1,5 +1,5 @@
-//! What the rule set does to what enters by ports that are neither the cluster's nor uplinks, and
-//! to what only a router sees.
+//! The effect of the rule set on packets from interfaces that are neither the cluster's nor
+//! uplinks, and on packets that only a router sees.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,19 +39,19 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Another port of the head, with a network behind it.
+/// Another interface of the head, with a network behind it.
 struct Side {
     far: Namespace,
 }
 
-/// How a port comes to be.
+/// The kind of an interface.
 #[derive(Debug, Clone, Copy)]
 enum Made {
-    /// a virtual cable: the adapter of a head that is a container, or a container's end
+    /// A veth: the adapter of a head in a container, or a container's end.
     Cable,
-    /// on top of a cable
+    /// On top of a cable.
     Macvlan,
-    /// a bridge that holds the cable
+    /// A bridge with the cable as its port.
     Bridge,
 }
 
@@ -77,7 +77,7 @@ impl Side {
         Self { far }
     }
 
-    /// What of it is answered, of everything that should be open only to a network that is trusted.
+    /// Returns which services answer, of all that should be open only to a trusted network.
     fn reaches(&self) -> Vec<&'static str> {
         let socket = UdpSocket::bind("172.22.0.1:4000").unwrap();
         socket.set_read_timeout(Some(WAIT)).unwrap();
@@ -98,7 +98,7 @@ impl Side {
         open
     }
 
-    /// Returns whether a connection comes about within `wait`.
+    /// Returns whether a connection is established within `wait`.
     fn connects(&self, to: &'static str, wait: Duration) -> std::thread::JoinHandle<bool> {
         self.far.run(move || TcpStream::connect_timeout(&to.parse().unwrap(), wait).is_ok())
     }
@@ -107,7 +107,7 @@ impl Side {
 /// An answer within one machine takes less.
 const WAIT: Duration = Duration::from_millis(300);
 
-/// Each kind of port that can be made here, and what a network behind it may reach.
+/// Every kind of interface that can be created here, and what a network behind it may reach.
 fn only_ports_of_the_heads_own_are_open() {
     let lab = Lab::new();
     let _ssh = TcpListener::bind(("0.0.0.0", 22)).unwrap();
@@ -143,7 +143,7 @@ fn only_ports_of_the_heads_own_are_open() {
             side.connects("172.22.0.1:22", WAIT * 10).join().unwrap(),
             "{name}: what uplink.allow says is open to all"
         );
-        // What the head and its nodes begin is answered.
+        // Connections from the head and its nodes are answered.
         assert!(lab.node.try_sh("ping -n -c 1 -W 1 172.22.0.2").0, "{name}: a node reaches it");
         sh("ping -n -c 1 -W 1 172.22.0.2");
         let cable = if matches!(made, Made::Cable) { name } else { "cable" };
@@ -151,7 +151,7 @@ fn only_ports_of_the_heads_own_are_open() {
     }
 }
 
-/// The rules know the cluster port by its name, and its network wherever it is.
+/// The rules match the cluster interface by its name, and its network wherever it is.
 fn nodes_behind_a_renamed_port_stay_closed() {
     let lab = Lab::new();
     lab.venue.sh(&format!("ip route add default via {HEAD}"));
@@ -169,7 +169,7 @@ fn nodes_behind_a_renamed_port_stay_closed() {
     }
 }
 
-/// Forwarding of an uplink was switched on for the nodes: not for another venue, and not for a
+/// Forwarding of an uplink was enabled for the nodes: not for another venue, and not for a
 /// container's network.
 fn an_uplink_leads_nowhere_but_to_the_nodes() {
     let lab = Lab::new();
@@ -196,13 +196,13 @@ fn an_uplink_leads_nowhere_but_to_the_nodes() {
     assert!(ping(&lab.node, VENUE) && ping(&lab.node, "10.77.0.1"), "the nodes reach both");
 }
 
-/// A raw socket of ICMP (`protocol` 1) or ICMPv6 (58).
+/// Returns a raw socket of ICMP (`protocol` 1) or ICMPv6 (58).
 fn raw(family: AddressFamily, protocol: u32) -> OwnedFd {
     let protocol = if protocol == 1 { ipproto::ICMP } else { ipproto::ICMPV6 };
     socket(family, SocketType::RAW, Some(protocol)).unwrap()
 }
 
-/// RFC 1071
+/// The checksum of RFC 1071.
 fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes
         .chunks(2)
@@ -214,8 +214,8 @@ fn checksum(bytes: &[u8]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// A redirect for `destination` to another router, about an echo reply that `source` sent (RFC
-/// 792): the kernel follows it without a socket of the kind.
+/// Returns a redirect for `destination` to another router, about an echo reply that `source` sent
+/// (RFC 792): the kernel follows it without a matching socket.
 fn redirect(router: Ipv4Addr, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
     let mut quoted = vec![0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0];
     quoted.extend(source.octets());
@@ -231,8 +231,8 @@ fn redirect(router: Ipv4Addr, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8
     message
 }
 
-/// The venue's router says that the way to the internet is by the laptop: what the nodes send would
-/// go there.
+/// The venue's router claims that the route to the internet is through the laptop: the nodes'
+/// packets would go there.
 fn no_redirect_changes_the_heads_routes() {
     let lab = Lab::new();
     sh("for c in all eth0 eth1; do for f in accept secure send; do
@@ -242,7 +242,7 @@ fn no_redirect_changes_the_heads_routes() {
     let (head, away): (Ipv4Addr, Ipv4Addr) =
         (HEAD.parse().unwrap(), "203.0.113.80".parse().unwrap());
     let send = || {
-        // The other router is known: the kernel resolves its address before it sends by it.
+        // The other router is resolved: the kernel does that before it sends packets to it.
         sh("ping -n -c 1 -W 1 203.0.113.80; ping -n -c 1 -W 1 10.99.0.66");
         lab.venue
             .run(move || {
@@ -260,7 +260,7 @@ fn no_redirect_changes_the_heads_routes() {
     let way = send();
     assert!(way.contains("via 10.99.0.1 ") && !way.contains("redirected"), "{way}");
     assert_eq!(counted("a stranger gives the head no routes (IPv4)"), 1);
-    // That the kernel would have followed it, and that the head itself sends none.
+    // Without the rule the kernel would have followed it; and the head itself sends none.
     reconciler.remove().unwrap();
     let way = send();
     assert!(way.contains("via 10.99.0.66 "), "without rules: {way}");
@@ -275,7 +275,7 @@ fn no_redirect_changes_the_heads_routes() {
     );
 }
 
-/// A router advertisement (RFC 4861) with a prefix to make addresses of.
+/// Returns a router advertisement (RFC 4861) with a prefix for SLAAC.
 fn advertisement() -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     message.extend([3, 4, 64, 0xc0, 0, 0, 7, 8, 0, 0, 7, 8, 0, 0, 0, 0]);
@@ -323,7 +323,7 @@ fn a_node_is_no_ipv6_router_of_the_head() {
     );
 }
 
-/// A stray segment of no session: whatever listens, or does not, the answer is the same.
+/// A stray segment without a connection: the answer is the same whether a program listens or not.
 fn a_scan_does_not_report_what_listens() {
     let lab = Lab::new();
     let _bound = TcpListener::bind((HEAD, 9000)).unwrap();
@@ -367,14 +367,14 @@ pub fn stray(from: &str, to: &str, port: u16, flags: u8) {
     sendto(&socket, &segment, SendFlags::empty(), &SocketAddr::from((to, 0))).unwrap();
 }
 
-/// Behind the venue's router there is our subnet too, and somebody there opens what stands on the
-/// LCD.
+/// The cluster's subnet exists behind the venue's router too, and a host there connects to the
+/// address on the LCD.
 fn the_cluster_subnet_behind_the_venue_connects() {
     let lab = Lab::new();
     let listener = TcpListener::bind(("0.0.0.0", 22)).unwrap();
     let _sink = started(&rules());
     lab.venue.sh("ip addr add 192.168.50.77/32 dev lo");
-    // Answers from an uplink's address leave by it: a rule of the gateway's routing.
+    // Answers from an uplink's address leave through it: a rule of the gateway's routing.
     sh(&format!(
         "ip route add default via {VENUE} dev eth1 table 51003; ip rule add from {HEAD} lookup 51003"
     ));
@@ -392,7 +392,7 @@ fn the_cluster_subnet_behind_the_venue_connects() {
     });
     let stream = knocks.join().unwrap().expect("it connects");
     assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
-    // To the nodes it is a forged source all the same.
+    // To the nodes it is a forged source anyway.
     lab.venue.sh(&format!("ip route add 192.168.50.0/24 via {HEAD}"));
     assert!(!lab.venue.try_sh(&format!("ping -n -c 1 -W 1 -I 192.168.50.77 {NODE}")).0);
     assert_eq!(counted("an address of the cluster, at the uplink"), 1);

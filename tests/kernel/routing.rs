@@ -1,4 +1,4 @@
-//! Policy routing in the kernel, and the question which way out it would take.
+//! Policy routing in the kernel, and the lookup of the path that it would take.
 
 use bramblegate::decide::{
     MARK_CLUSTER, MARK_ELSEWHERE, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan,
@@ -74,7 +74,7 @@ fn rule(
     }
 }
 
-/// The overlap: venue and cluster both 192.168.50.0/24.
+/// The overlap: venue and cluster both use 192.168.50.0/24.
 fn overlap(cluster: LinkIndex, uplink: LinkIndex, gateway: &str) -> RoutingPlan {
     let table = TABLE_UPLINK + uplink;
     RoutingPlan {
@@ -155,7 +155,7 @@ fn new_gateway() {
     });
 }
 
-/// The venue's gateway has the head's own cluster address: without `onlink` the kernel takes it.
+/// The venue's gateway has the head's own cluster address: without `onlink` the kernel accepts it.
 fn own_gateway() {
     let (cluster, uplink) = ports();
     block_on(async {
@@ -164,7 +164,7 @@ fn own_gateway() {
             .await
             .unwrap();
         assert!(ours().contains("default via 192.168.50.1"), "{}", ours());
-        // A gateway that nothing leads to is accepted as well, by `onlink`.
+        // A gateway without a route to it is accepted too, by `onlink`.
         RoutingReconciler::default().apply(&overlap(cluster, uplink, "203.0.113.1")).await.unwrap();
         assert!(ours().contains("default via 203.0.113.1"), "{}", ours());
     });
@@ -181,8 +181,8 @@ fn gone_uplink() {
     });
 }
 
-/// `ip addr flush` on the cluster port: the address is put back by another reconciler, a moment
-/// sooner or later.
+/// `ip addr flush` on the cluster interface: another reconciler restores the address, a moment
+/// earlier or later.
 fn missing_source() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -228,7 +228,7 @@ fn which_way_out() {
     assert_eq!(ask(), None);
     sh("ip route add default via 10.9.0.1");
     assert_eq!(ask(), Some(uplink));
-    // What wg-quick does.
+    // Like wg-quick.
     sh("ip route add default dev wg0 table 51820; ip rule add not fwmark 51820 table 51820");
     assert_eq!(ask(), Some(vpn));
     sh(
@@ -237,8 +237,8 @@ fn which_way_out() {
     assert_eq!(ask(), None);
 }
 
-/// A rule that the kernel reported otherwise than it was ordered would be taken away and put back
-/// for ever.
+/// A rule that the kernel reports differently from the request would be removed and restored for
+/// ever.
 fn known_again() {
     let (cluster, uplink) = ports();
     let mut plan = overlap(cluster, uplink, "192.168.50.254");
@@ -273,7 +273,7 @@ fn known_again() {
     });
 }
 
-/// The look-up is that of an ordinary packet, and says which table decided.
+/// The lookup is that of an ordinary packet, and returns the deciding table.
 fn found_astray() {
     let (cluster, uplink) = ports();
     sh(
@@ -308,7 +308,7 @@ fn found_astray() {
     );
     sh("ip rule del pref 5270; ip rule add pref 7 to 192.168.50.0/24 prohibit");
     assert_eq!(ask(), [Astray { way: ways[0], by: None, table: None }]);
-    // Of a rule for one user, or one protocol, only those packets.
+    // A rule for one user or one protocol applies only to those packets.
     sh(
         "ip rule del pref 7; ip rule add pref 7 uidrange 1000-1999 lookup 52; ip rule add pref 8 ipproto tcp lookup 52",
     );
@@ -321,7 +321,7 @@ fn found_astray() {
     ];
     let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();
     assert_eq!(found, [narrow[0], narrow[2]]);
-    // Or of one type of service.
+    // Or for one type of service.
     sh("ip rule add pref 9 tos 0x10 lookup 52");
     let narrow = [Way { tos: 0x10, ..ways[0] }, Way { tos: 0x08, ..ways[0] }];
     let found: Vec<Way> = astray(&mut requests, &narrow).iter().map(|astray| astray.way).collect();

@@ -1,5 +1,5 @@
-//! Properties of the rule set's encoding, for any settings: what is encoded is whole to the last
-//! byte, and what the kernel read of it is, in nft's words, what we print.
+//! Properties of the rule set's encoding, for any settings: the encoding is complete to the last
+//! byte, and the kernel's reading of it, in nft's syntax, is what Bramblegate prints.
 
 use bramblegate::config::Allow;
 use bramblegate::decide::firewall::{
@@ -54,8 +54,8 @@ fn any_rule_set_is_listed_as_it_is_printed() {
     });
 }
 
-/// One message after the other fills the transaction, each with attributes that fill it, and each
-/// rule stands in its chain under its comment.
+/// The messages fill the transaction, the attributes fill each message, and each rule is in its
+/// chain with its comment.
 fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
     const NEW_RULE: u16 = 10 << 8 | 6;
     let ruleset = build(input);
@@ -79,7 +79,7 @@ fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
             &[0],
         ];
         assert_eq!(reported.value(7), Some(comment.concat().as_slice()));
-        // what is tested, if anything is; the counter; the verdict
+        // The match, if any; the counter; the verdict.
         let least = 2 + usize::from(!chain.rules[*rule].matches.is_empty());
         assert!(reported.nest(4).count() >= least, "{}", chain.rules[*rule]);
         rules += 1;
@@ -87,7 +87,7 @@ fn whole_transaction(input: &RulesetInput, encoded: &Encoded) {
     assert_eq!(rules, ruleset.len(), "no rule is missing");
 }
 
-/// Attributes, and those within them, end where what holds them ends.
+/// Attributes, and nested ones, end where their container ends.
 fn whole(mut bytes: &[u8]) {
     const NESTED: u16 = 0x8000;
     while !bytes.is_empty() {
@@ -101,7 +101,7 @@ fn whole(mut bytes: &[u8]) {
     }
 }
 
-/// What settings and facts may make of it.
+/// The rule sets that settings and facts may produce.
 fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
     let name = "[a-z][a-z0-9.@_-]{0,14}";
     let ports = (

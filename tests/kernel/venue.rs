@@ -1,4 +1,4 @@
-//! What a venue's routers advertise, heard by the real kernel with a raw socket.
+//! The advertisements of a venue's routers, received from the real kernel by a raw socket.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::thread::spawn;
@@ -25,10 +25,10 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// What the router at the other end is to send: the message, and with which hop limit.
+/// What the router at the other end has to send: the message, and its hop limit.
 type Order = (String, u32);
 
-/// A router, fe80::1 and what other addresses are ordered; and what it hears.
+/// A router, with fe80::1 and requested further addresses; and what it receives.
 fn router(here: &str) -> (std::sync::mpsc::Sender<Order>, std::sync::mpsc::Receiver<()>) {
     let (order, orders) = std::sync::mpsc::channel::<Order>();
     let (asked, was_asked) = std::sync::mpsc::channel();
@@ -36,7 +36,7 @@ fn router(here: &str) -> (std::sync::mpsc::Sender<Order>, std::sync::mpsc::Recei
         sh("ip link set hall-peer up; ip addr add fe80::1/64 dev hall-peer nodad");
         let index = index_of("hall-peer");
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
-        // All routers' address, as a router has it.
+        // The all-routers address, like a router's.
         socket.join_multicast_v6(&"ff02::2".parse().unwrap(), index).unwrap();
         let listening = socket.try_clone().unwrap();
         spawn(move || {
@@ -74,7 +74,7 @@ impl Hearing {
         Self { events, _plan: plan }
     }
 
-    /// The next offer within two seconds.
+    /// Returns the next offer within two seconds.
     async fn next(&mut self) -> Option<RouterOffer> {
         let heard = timeout(Duration::from_secs(2), self.events.recv());
         match heard.await.ok()?? {
@@ -89,7 +89,7 @@ impl Hearing {
 
 fn heard() {
     let (order, was_asked) = router("eth1");
-    // As dhcpcd, networkd and NetworkManager leave it, and as a gateway is.
+    // The settings by dhcpcd, networkd and NetworkManager, and those of a gateway.
     sh("echo 0 > /proc/sys/net/ipv6/conf/eth1/accept_ra; \
         echo 1 > /proc/sys/net/ipv6/conf/eth1/forwarding");
     block_on(async move {
@@ -105,20 +105,20 @@ fn heard() {
         let offer = hearing.next().await.unwrap();
         assert_eq!((offer.lifetime, offer.mtu, offer.autonomous), (1800, Some(1280), true));
         assert_eq!(offer.nat64, [("64:ff9b::/96".parse().unwrap(), 600)]);
-        // The kernel keeps repetitions back, and what was forwarded.
+        // The kernel suppresses repetitions and forwarded packets.
         for _ in 0..50 {
             send(first, 255);
         }
         send("lifetime=9", 64);
         assert_eq!(hearing.next().await, None);
-        // A single bit that is another is news at once.
+        // A single changed bit is reported at once.
         send("lifetime=1800 mtu=1280 prefix=2001:db8:7::/64 nat64=64:ff9b::/96@0", 255);
         let offer = hearing.next().await.unwrap();
         assert_eq!(offer.nat64, [("64:ff9b::/96".parse().unwrap(), 0)]);
     });
 }
 
-/// A flood costs a bounded number of wake-ups, and what comes after it is heard all the same.
+/// A flood causes a limited number of wake-ups, and what follows it is received anyway.
 fn flood() {
     let (order, _was_asked) = router("eth1");
     block_on(async move {

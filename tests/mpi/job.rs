@@ -1,4 +1,4 @@
-//! A job: `merge_sort.py` by mpirun, and what came of it.
+//! A job: `merge_sort.py` run by mpirun, and its result.
 
 use std::fs;
 
@@ -8,32 +8,32 @@ use serde_json::Value;
 
 use crate::stage::{Stage, job};
 
-/// How many numbers are sorted.
+/// The number of sorted numbers.
 const NUMBERS: usize = 500_000;
 
-/// mpirun gets no option that concerns the network. The computers share this machine's processors:
-/// none is bound to the first of them, and one that waits lets others work.
+/// mpirun gets no network options. The computers share this machine's processors, so processes are
+/// not bound to the first of them, and a waiting one yields.
 const MPIRUN: &str = "mpirun --bind-to none --mca mpi_yield_when_idle 1";
 
-/// What is run, and from where.
+/// The command, and the computer that runs it.
 #[derive(Debug)]
 pub struct Job<'j> {
     pub from: &'j str,
-    /// the text of the host file
+    /// The text of the host file.
     pub hosts: &'j str,
     pub processes: usize,
 }
 
-/// What `merge_sort.py` reports.
+/// The report of `merge_sort.py`.
 #[derive(Debug)]
 pub struct Sorted {
-    /// where each process ran
+    /// The computer of each process.
     pub hosts: Vec<String>,
-    /// from the first part that was sent to the merged list
+    /// From the first part sent to the merged list.
     pub seconds: f64,
-    /// processor time of the process that sorted longest
+    /// Processor time of the process that sorted longest.
     sorting: f64,
-    /// processor time of the merging, by the first process
+    /// Processor time of merging, in the first process.
     merging: f64,
 }
 
@@ -50,14 +50,15 @@ impl Sorted {
         })
     }
 
-    /// Returns how many times as fast it was as `other`, if only processors took time.
+    /// Returns the speedup over `other`, if only processors took time.
     pub fn speed_up(&self, other: &Self) -> f64 {
         (other.sorting + other.merging) / (self.sorting + self.merging)
     }
 }
 
 impl Stage {
-    /// Runs a job to its end. What it sorted is what it was given, and each part went over the wire.
+    /// Runs a job to its end. Checks that the result is sorted, and that each part crossed the
+    /// network.
     ///
     /// # Errors
     /// It fails, or does not end.
@@ -80,7 +81,7 @@ impl Stage {
     }
 }
 
-/// Returns the octets that each node has received by its cable.
+/// Returns the octets that each node has received through its cable.
 fn received() -> Result<Vec<(String, usize)>> {
     let read = |number| {
         let node = format!("rpi{number}");

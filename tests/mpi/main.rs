@@ -1,8 +1,8 @@
-//! `make mpi-test`: a job as a teaching cluster runs it, by the real Open MPI and mpi4py of Debian 12
-//! and 13, over the real ssh server. Three nodes get their addresses and names of the gateway and
-//! sort 500,000 numbers; also where the venue has the cluster's own subnet, whichever of the head's
-//! ports was found first. Each case has namespaces of its own, and each computer in it a root of
-//! its own over one that `scripts/mpi-roots.sh` made. Slow, so no part of `cargo test`.
+//! `make mpi-test`: a job of a teaching cluster, with the real Open MPI and mpi4py of Debian 12 and
+//! 13, over the real ssh server. Three nodes get their addresses and names from the gateway and
+//! sort 500,000 numbers; also where the venue uses the cluster's subnet, whichever of the head's
+//! interfaces has the lower index. Each case has namespaces of its own, and each computer in it a
+//! root of its own over one that `scripts/mpi-roots.sh` made. Slow, so not part of `cargo test`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -22,10 +22,10 @@ use frame::Trial;
 use job::{Job, Sorted};
 use stage::Stage;
 
-/// The releases whose Open MPI is played: 4.1 and 5.0, which start their processes in other ways.
+/// The tested releases, with Open MPI 4.1 and 5.0, which start their processes differently.
 const RELEASES: [&str; 2] = ["bookworm", "trixie"];
 
-/// No case takes longer.
+/// The time limit of a case.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Each needs the processors.
@@ -41,7 +41,7 @@ address = "10.99.0.1/24"
 address = "10.99.0.126"
 "#;
 
-/// One that has the cluster's own subnet.
+/// A venue with the cluster's own subnet.
 const OVERLAP: &str = r#"
 purpose = "The venue has the cluster's own subnet"
 nodes_by_dhcp = true
@@ -78,15 +78,15 @@ pub fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_bramblegate").into()
 }
 
-/// Where the roots are.
+/// The folder of the roots.
 pub fn roots() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     std::path::absolute(target.join("mpi-roots")).unwrap()
 }
 
-/// From the head over one, two and three nodes, with the host file as it is printed; and from a
-/// node, which finds the others by the names that the gateway gives them.
+/// From the head with one, two and three nodes, with the printed host file; and from a node, which
+/// finds the others by the names of the gateway.
 fn sort(release: &'static str) -> Result<()> {
     let stage = Stage::new(release, PLAIN, false)?;
     let hosts = stage.host_file()?;
@@ -101,7 +101,7 @@ fn sort(release: &'static str) -> Result<()> {
     let [one, two, three] = from_head;
     let (one, two, three) = (one?, two?, three?);
     report(release, &[&one, &two, &three]);
-    // By processor time: the time on the clock depends on what else this machine does.
+    // Processor time, since wall-clock time depends on the load of this machine.
     assert!(two.speed_up(&one) > 1.3, "{one:?} {two:?}");
     assert!(three.speed_up(&one) > two.speed_up(&one), "{two:?} {three:?}");
     run("rpi1", 3).map(drop)
@@ -123,9 +123,9 @@ fn report(release: &str, runs: &[&Sorted]) {
     println!("{release}: the nodes share {processors} processors");
 }
 
-/// Head and nodes in one job, where the uplink's address is of the cluster's subnet as well: each
-/// process takes whichever address of another it likes, and Open MPI likes that of the interface
-/// with the lower index.
+/// Head and nodes in one job, where the uplink's address is in the cluster's subnet too: each
+/// process chooses any address of another, and Open MPI prefers that of the interface with the
+/// lower index.
 fn overlap(release: &'static str, cluster_port_last: bool) -> Result<()> {
     let stage = Stage::new(release, OVERLAP, cluster_port_last)?;
     stage.sees_overlap()?;
@@ -133,7 +133,7 @@ fn overlap(release: &'static str, cluster_port_last: bool) -> Result<()> {
     let sorted = stage.run(&Job { from: "head", hosts: &hosts, processes: 4 })?;
     assert_eq!(sorted.hosts, ["head", "rpi1", "rpi2", "rpi3"]);
     println!("{release}: head and nodes, in an overlap: {:.2} s", sorted.seconds);
-    // From a node too: the head is not among those that work, and forwards nothing.
+    // From a node too: the head does not take part, and forwards nothing.
     let sorted = stage.run(&Job { from: "rpi3", hosts: &stage.host_file()?, processes: 3 })?;
     assert_eq!(sorted.hosts, ["rpi3", "rpi1", "rpi2"], "it begins where it was started");
     Ok(())

@@ -1,5 +1,5 @@
-//! The world with a gateway that is online, and in it computers with a Debian of their own: the head
-//! and three nodes, with one user and one key pair on all of them, as the guide has it.
+//! A gateway that is online, and computers with a Debian of their own: the head and three nodes,
+//! with one user and one key pair on all of them, as in the guide.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,15 +12,15 @@ use bramblegate_lab::{Error, Result, Venue, World, client, server, watch, wiring
 
 use crate::job::failed;
 
-/// What all computers see as `/srv/job`: the shared disk of a cluster.
+/// `/srv/job` on all computers: the shared disk of a cluster.
 pub fn job() -> String {
     format!("{HOME}/job")
 }
 
-/// Where the cluster is used from.
+/// The computer from which the cluster is used.
 pub const HEAD: &str = "head";
 
-/// The world's own servers have 22.
+/// The world's own servers use 22.
 const PORT: &str = "2222";
 
 /// Enters a computer: its name, its view of its network namespace, its files, its user.
@@ -34,7 +34,7 @@ exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$ho
     $as sh -c "cd; exec 2>&1; $line"
 "#;
 
-/// Files of a computer, in a root of its own over that of the release.
+/// The files of a computer, in a root of its own over that of the release.
 const FURNISH: &str = r#"
 base=$1 own=$2 name=$3 job=$4 keys=$5
 mkdir -p "$own/upper" "$own/work" "$own/root"
@@ -61,7 +61,7 @@ chmod 700 home/pi/.ssh
 pub struct Machine {
     place: String,
     root: PathBuf,
-    /// its ssh server, which ends with the value
+    /// Its ssh server; dropping this ends it.
     _server: Running,
 }
 
@@ -84,10 +84,10 @@ impl Machine {
         Ok(Self { place: place.to_owned(), root, _server: server })
     }
 
-    /// Runs a line of shell as pi; what it printed.
+    /// Runs a line of shell as pi; returns its output.
     ///
     /// # Errors
-    /// It fails.
+    /// The command fails.
     pub fn run(&self, line: &str) -> Result<String> {
         let output = enter(&self.place, &self.root, "pi", line)
             .stdin(Stdio::null())
@@ -109,23 +109,22 @@ fn enter(place: &str, root: &std::path::Path, user: &str, line: &str) -> Command
     command
 }
 
-/// What the user has in `~/.ssh` at first, on the head and on each node.
+/// The user's initial `~/.ssh`, on the head and on each node.
 fn keys(of: &str) -> String {
     format!("{HOME}/keys/{of}")
 }
 
-/// World and computers.
+/// The world and its computers.
 pub struct Stage {
     world: World,
     machines: Vec<Machine>,
 }
 
 impl Stage {
-    /// Builds all of it and waits until the gateway is online and has leased the nodes their
-    /// addresses.
+    /// Builds everything and waits until the gateway is online and the nodes have their leases.
     ///
     /// # Errors
-    /// Something cannot be built, or does not come up.
+    /// A part cannot be built, or does not come up.
     pub fn new(release: &str, venue: &str, cluster_port_last: bool) -> Result<Self> {
         let mut world = World::build(&Venue::parse("mpi", venue)?, &crate::program())?;
         if cluster_port_last {
@@ -155,14 +154,14 @@ impl Stage {
         for node in ["rpi1", "rpi2", "rpi3"] {
             self.machines.push(Machine::new(release, node, &leased(node)?)?);
         }
-        // The head reaches nodes by what is written for ssh, nodes each other by the names of DNS.
+        // The head reaches nodes by the written ssh settings, nodes each other by DNS.
         let known = self.print("ssh-config", &["--direct", "--user", "pi"])?;
         let head = self.machine(HEAD);
         fs::write(head.root.join("home/pi/.ssh/bramble"), known).map_err(failed)?;
         head.run(&guide()?).map(drop)
     }
 
-    /// Returns the host file as users print it.
+    /// Returns the host file as printed for users.
     ///
     /// # Errors
     /// The verb fails.
@@ -186,10 +185,10 @@ impl Stage {
         self.machines.iter().find(|machine| machine.place == place).unwrap()
     }
 
-    /// Waits until the gateway sees that the venue has the cluster's subnet.
+    /// Waits until the gateway detects that the venue uses the cluster's subnet.
     ///
     /// # Errors
-    /// It does not.
+    /// The gateway does not detect it.
     pub fn sees_overlap(&self) -> Result<()> {
         self.until("the overlap is seen", || self.is("gateway.overlap", "routed"))
     }
@@ -210,8 +209,8 @@ impl Stage {
     }
 }
 
-/// Makes the key pair on the head, and has the nodes accept it: what `ssh-copy-id` does, which asks
-/// for a password.
+/// Makes the key pair on the head, and installs it on the nodes like `ssh-copy-id`, which would
+/// prompt for a password.
 fn make_keys() -> Result<()> {
     let (head, node) = (keys(HEAD), keys("node"));
     run("mkdir", &["-p", &head, &node])?;
@@ -226,8 +225,8 @@ fn make_keys() -> Result<()> {
     fs::write(format!("{head}/config"), head_config).map_err(failed)
 }
 
-/// Returns the loop of `docs/guide/nodes.md` that gives all nodes the key pair, without its question
-/// for a password; the nodes' names are those that the host file has.
+/// Returns the loop of `docs/guide/nodes.md` that installs the key pair on all nodes, without the
+/// password prompt; with the nodes' names from the host file.
 fn guide() -> Result<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/nodes.md");
     let text = fs::read_to_string(path).map_err(failed)?;
@@ -239,7 +238,7 @@ fn guide() -> Result<String> {
     Ok(kept.replace("$(bramblegate nodes --format hostfile)", "rpi1 rpi2 rpi3") + "\ndone")
 }
 
-/// Returns what a node's DHCP client makes of its lease: resolver and domain.
+/// Returns a node's resolver and domain, like its DHCP client sets them.
 fn leased(node: &str) -> Result<String> {
     let log = fs::read_to_string(client::log(node)).map_err(failed)?;
     let lease = log.lines().rfind(|line| line.starts_with("bound ") || line.starts_with("renew "));
@@ -251,7 +250,7 @@ fn leased(node: &str) -> Result<String> {
     Ok(format!("nameserver {}\nsearch {}\n", value("dns=")?, value("domain=")?))
 }
 
-/// Returns the kernel's index of a port of the head.
+/// Returns the kernel's index of an interface of the head.
 fn index(port: &str) -> Result<u32> {
     let line = format!("cat /sys/class/net/{port}/ifindex");
     bramblegate_lab::shell::must("head", &line)?.trim().parse().map_err(failed)

@@ -1,5 +1,5 @@
-//! The real binary on the real kernel: every venue of `tests/venues/`, and stories of the gateway's
-//! behaviour, each in private namespaces of its own. A test that cannot run fails.
+//! The real program on the real kernel: every venue of `tests/venues/`, and stories of the
+//! gateway's behaviour, each in private namespaces of its own. A test that cannot run fails.
 
 #[path = "../common/dhcp.rs"]
 mod dhcp;
@@ -19,19 +19,19 @@ use bramblegate_lab::{Result, Venue, World, serve};
 
 use frame::Trial;
 
-/// The program under test: the one just built, or the one that `BRAMBLEGATE_PROGRAM` names.
+/// The program under test: the one just built, or the one in `BRAMBLEGATE_PROGRAM`.
 pub fn program() -> PathBuf {
     std::env::var_os("BRAMBLEGATE_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), PathBuf::from)
 }
 
-/// No test takes longer.
+/// The time limit of a test.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// They wait most of their time.
+/// They mostly wait.
 const PLACES: usize = 8;
 
-/// Those that need the processors, by how their names begin, and the places that they take.
+/// Tests that need processors, by the beginning of their names, and their number of slots.
 const LARGE: [(&str, usize); 4] = [
     ("scale::ten_thousand", PLACES),
     ("scale::seven_hundred", PLACES / 2),
@@ -61,12 +61,12 @@ fn main() -> ExitCode {
     frame::run(PLACES, LIMIT, stories.chain(venues).collect())
 }
 
-/// How long the long form of the scale test is to take, if it is wanted.
+/// The duration of the long form of the scale test, if requested.
 fn soak() -> Option<Duration> {
     std::env::var(stories::scale::SOAK).ok()?.parse().ok().map(Duration::from_secs)
 }
 
-/// The venue files: (`venue::NAME`, path).
+/// Returns the venue files: (`venue::NAME`, path).
 fn venues() -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venues");
     let mut files: Vec<(String, PathBuf)> = std::fs::read_dir(folder)
@@ -81,7 +81,7 @@ fn venues() -> Vec<(String, PathBuf)> {
     files
 }
 
-/// Plays one venue file.
+/// Runs one venue file.
 fn visit(path: &Path) -> Result<()> {
     let venue = Venue::read(path)?;
     let mut world = World::build(&venue, &program())?;
@@ -94,7 +94,7 @@ fn visit(path: &Path) -> Result<()> {
     result
 }
 
-/// Writes down what happens, for the story of a failed test.
+/// Records the events, for the report of a failed test.
 struct Notes {
     start: Instant,
 }
@@ -113,7 +113,7 @@ impl Observer for Notes {
     }
 
     fn look(&mut self, world: &mut World, _: Option<&bramblegate::api::status::Snapshot>) -> bool {
-        // A gateway that ended will not come back: no need to wait.
+        // A gateway that ended does not come back: stop waiting.
         match world.gateway().and_then(|gateway| gateway.ended()) {
             Some(code) => {
                 println!("the gateway ended with exit code {code}");

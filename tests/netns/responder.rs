@@ -1,8 +1,8 @@
 //! Thousands of nodes in one process: answers pings to any address that is routed to its cable,
-//! each as its node would. Dead, slow, flapping and wandering ones differ by their numbers,
-//! so that a test knows without asking.
+//! like the node would. The number of a node determines whether it is dead, slow, flapping or
+//! wandering, so that a test can compute it.
 
-// Packets are looked into after their length was.
+// Packets are indexed after a check of their length.
 #![allow(clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
@@ -13,21 +13,21 @@ use bramblegate_lab::{Error, Result};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recvfrom, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// `ETH_P_IP`, in network byte order as packet(7) wants it
+/// `ETH_P_IP`, in network byte order for packet(7).
 const ETH_P_IP: i32 = 0x0800_u16.to_be() as i32;
 /// Longer than `health.degraded_rtt`, shorter than `health.timeout`.
 const SLOW: Duration = Duration::from_millis(70);
-/// How long a wandering node stays where it is, at least.
+/// The minimum time that a wandering node stays in its state.
 pub const STAY: u64 = 30_000;
 
-/// What a node is like.
+/// The behaviour of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
     Healthy,
     Dead,
     Slow,
     Flapping,
-    /// comes and goes
+    /// Comes and goes.
     Wandering,
 }
 
@@ -36,9 +36,9 @@ pub enum Nature {
 pub struct Cluster {
     pub groups: u32,
     pub slots: u32,
-    /// of a flapping node: milliseconds of silence, and of answers, in turn
+    /// Of a flapping node: milliseconds of silence, and of answers, in turn.
     pub flap: (u64, u64),
-    /// two nodes of a hundred come and go, and a fiftieth of all pings is lost
+    /// Two of a hundred nodes come and go, and a fiftieth of all pings is lost.
     pub wandering: bool,
 }
 
@@ -54,7 +54,7 @@ impl Cluster {
         }
     }
 
-    /// Whether the node answers at `now` (milliseconds of the machine's clock).
+    /// Returns whether the node answers at `now` (milliseconds of CLOCK_REALTIME).
     pub fn answers(self, group: u32, slot: u32, now: u64) -> bool {
         let (silent, answers) = self.flap;
         let number = u64::from(group * 1000 + slot);
@@ -66,7 +66,7 @@ impl Cluster {
         }
     }
 
-    /// The arguments of the process that plays it.
+    /// Returns the arguments of the process that emulates it.
     pub fn arguments(self, port: &str) -> Vec<String> {
         let numbers = [
             u64::from(self.groups),
@@ -80,12 +80,12 @@ impl Cluster {
     }
 }
 
-/// Milliseconds of the machine's clock.
+/// Returns milliseconds of CLOCK_REALTIME.
 pub fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// splitmix64
+/// splitmix64.
 fn scramble(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -93,7 +93,7 @@ fn scramble(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Plays the cluster of [`Cluster::arguments`] until it is killed, if these are such arguments.
+/// Emulates the cluster of [`Cluster::arguments`] until it is killed; returns for other arguments.
 pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let [flag, port, numbers @ ..] = arguments else { return None };
     let numbers: Vec<u64> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
@@ -146,9 +146,9 @@ fn play(cluster: Cluster, port: &str) -> Result<()> {
     }
 }
 
-/// The answer to a ping, and to which node it went.
+/// Returns the answer to a ping, and the node that it went to.
 fn reply(mut packet: Vec<u8>) -> Option<(Vec<u8>, u32, u32)> {
-    // IPv4 without options, ICMP, an echo request to 10.21.GROUP.SLOT
+    // IPv4 without options, ICMP, an echo request to 10.21.GROUP.SLOT.
     if packet.len() < 28
         || packet[0] != 0x45
         || packet[9] != 1
@@ -162,7 +162,7 @@ fn reply(mut packet: Vec<u8>) -> Option<(Vec<u8>, u32, u32)> {
         packet.swap(at, at + 4);
     }
     packet[20] = 0;
-    // The checksum of one's complement grows by what the sum lost: 8 in the high byte.
+    // The one's complement checksum grows by what the sum lost: 8 in the high byte.
     let sum = u32::from(u16::from_be_bytes([packet[22], packet[23]])) + 0x0800;
     let sum = ((sum & 0xffff) + (sum >> 16)) as u16;
     packet[22..24].copy_from_slice(&sum.to_be_bytes());

@@ -9,12 +9,12 @@ use bramblegate_lab::{Error, Result, watch};
 
 use super::{ensure, gateway, get, until};
 
-/// The venue may look for the page, and see it.
+/// The venue may browse for the page, and see it.
 const OPEN: &str = "uplink.allow = [\"ssh\", \"icmp\", \"web\", \"mdns\"]\n";
-/// What avahi-browse(1) is to print: all services of web pages, resolved, for a program.
+/// The arguments of avahi-browse(1): all services of web pages, resolved, parsable.
 const BROWSE: &str = "avahi-browse --resolve --parsable --no-db-lookup --terminate _http._tcp";
 
-/// A system bus of its own (dbus-daemon(1)), for whoever comes.
+/// Starts a system bus (dbus-daemon(1)) for all users.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -43,7 +43,7 @@ avahi-daemon --file HOME/avahi-PLACE.conf --no-drop-root --no-chroot --no-rlimit
 exec sleep infinity
 ";
 
-/// Starts an avahi-daemon and its bus in a namespace, under this host name, at this interface.
+/// Starts an avahi-daemon and its bus in a namespace, with this host name, on this interface.
 fn avahi(place: &str, name: &str, interface: &str) -> Result<Running> {
     let settings = format!(
         "[server]\nhost-name={name}\nuse-ipv6=no\nallow-interfaces={interface}\n\
@@ -67,8 +67,8 @@ fn write(path: &str, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|error| Error(format!("{path}: {error}")))
 }
 
-/// Adds the user of avahi-daemon(8) that its package would, to the /etc of this test: it wants the
-/// user even where it keeps root's rights.
+/// Adds the user of avahi-daemon(8), like its package, to the /etc of this test: it needs the user
+/// even if it keeps root's rights.
 fn add_user() -> Result<()> {
     for (path, line) in [
         ("/etc/passwd", "avahi:x:64999:64999::/run/avahi-daemon:/usr/sbin/nologin\n"),
@@ -82,14 +82,14 @@ fn add_user() -> Result<()> {
     Ok(())
 }
 
-/// Looks for web pages, by the avahi-daemon of a place that runs.
+/// Browses for web pages, by the running avahi-daemon of a place.
 fn browse(place: &str, daemon: &Running) -> String {
-    // The bus is in the daemon's mounts.
+    // The bus is in the daemon's mount namespace.
     let line = format!("nsenter --mount=/proc/{}/ns/mnt {BROWSE}", daemon.id());
     exec(place, &line).map(|(_, text)| text).unwrap_or_default()
 }
 
-/// Runs what the unit runs when the page has started, and when it has ended.
+/// Runs the unit's commands for the start and the end of the page.
 fn announce(verb: &str) -> Result<()> {
     let systemd = format!("{}/systemd", env!("CARGO_MANIFEST_DIR"));
     let path = format!("{systemd}/announce-web");
@@ -105,7 +105,7 @@ fn announce(verb: &str) -> Result<()> {
 pub fn the_page_is_found_by_mdns() -> Result<()> {
     gateway(&[], OPEN, |world| {
         let services = format!("{HOME}/services");
-        // The programs are unpacked, not installed: what they look for in /etc is laid over it.
+        // The programs are unpacked, not installed: their files in /etc are mounted over it.
         let (upper, work) = (format!("{HOME}/etc"), format!("{HOME}/etc-work"));
         for folder in [&services, &upper, &work] {
             fs::create_dir_all(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
@@ -131,7 +131,7 @@ pub fn the_page_is_found_by_mdns() -> Result<()> {
         let mut seen = String::new();
         until("the laptop finds the page", || {
             seen = browse("laptop", &laptop);
-            // A blank and such are decimal there.
+            // Spaces and such are decimal escapes there.
             let name = "Bramblegate\\032on\\032bramble-head";
             seen.lines().any(|line| {
                 line.starts_with("=;eth0;IPv4;") && line.contains(name) && line.ends_with(wanted)

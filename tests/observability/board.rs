@@ -1,4 +1,4 @@
-//! The Grafana board.
+//! The Grafana dashboard.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::prometheus::Prometheus;
 use super::scrape::settings;
 use super::{ensure, online_by, shipped, until};
 
-/// What Grafana puts in the place of its variables.
+/// Grafana's values for its variables.
 const VARIABLES: [(&str, &str); 2] = [("$instance", ".*"), ("$__rate_interval", "10s")];
 
 /// Returns the title, the kind and the expressions of each panel.
@@ -31,8 +31,8 @@ fn panels(board: &Value) -> Vec<(String, String, Vec<String>)> {
         .collect()
 }
 
-/// Grafana's own types know each key and each value of the board; `scripts/grafana-sdk.sh` fetches
-/// them.
+/// Grafana's own types accept each key and each value of the dashboard; `scripts/grafana-sdk.sh`
+/// fetches them.
 pub fn is_as_grafana_has_it() -> Result<()> {
     inside::furnish()?;
     let root = env!("CARGO_MANIFEST_DIR");
@@ -41,7 +41,7 @@ pub fn is_as_grafana_has_it() -> Result<()> {
     let board = shipped("grafana.json");
     let printed = run("python3", &["-B", &script, &sdk, &board])?;
     println!("{printed}");
-    // What Grafana would pass over, or refuse, is seen.
+    // Grafana would ignore or refuse unknown values; this detects them.
     let text = fs::read_to_string(&board).map_err(|error| Error(format!("{board}: {error}")))?;
     for (right, wrong) in [
         ("\"lineWidth\": ", "\"lineWidht\": "),
@@ -58,9 +58,9 @@ pub fn is_as_grafana_has_it() -> Result<()> {
     Ok(())
 }
 
-/// A head with every figure, whatever this machine has: a sensor of temperature, a root file system
-/// that its `fstab` knows, and a shared disk that the NFS server would have on record. In the mounts
-/// of the gateway's process alone.
+/// A head with every metric, whatever this machine has: a temperature sensor, a root file system
+/// that its `fstab` lists, and a shared disk in the NFS server's records. In the mount namespace of
+/// the gateway's process alone.
 const WHOLE: [&str; 3] = [
     "sh",
     "-ec",
@@ -77,11 +77,11 @@ const WHOLE: [&str; 3] = [
      printf '/mnt/usb\\t192.168.50.0/24(rw)\\n' > /var/lib/nfs/etab
      exec \"$0\" \"$@\"",
 ];
-/// A range for nodes that the settings do not know, and the disk.
+/// A range for nodes without settings, and the disk.
 const SERVING: &str = "[cluster.dhcp]\n[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n";
 
-/// Every expression is asked of a real Prometheus, with Grafana's variables filled in, while a node
-/// is down and then while the daemon is: it is understood, and something comes back.
+/// A real Prometheus evaluates every expression, with Grafana's variables filled in, while a node
+/// is down and then while the daemon is: it is valid, and returns data.
 pub fn every_panel_has_data() -> Result<()> {
     let file = shipped("grafana.json");
     let text = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
@@ -89,7 +89,7 @@ pub fn every_panel_has_data() -> Result<()> {
     structure(&board)?;
     online_by(&WHOLE, SERVING, |world| {
         let server = Prometheus::start("rpi1", 9090, &settings("192.168.50.1:80", ""))?;
-        // A change of another program's has the rules' counters read soon.
+        // A change by another program causes an early read of the rules' counters.
         must("head", "nft add table ip other")?;
         must("rpi1", "ping -c 5 -i 0.2 203.0.113.80")?;
         must("head", "nft delete table ip other")?;
@@ -116,7 +116,7 @@ pub fn every_panel_has_data() -> Result<()> {
         until("it is missing", || {
             states(&server, &board, "Shared disks").is_ok_and(|states| states == [0.0])
         })?;
-        // What is left shows that the daemon does not answer.
+        // The remaining metrics show that the daemon does not answer.
         world.stop_gateway("TERM", Duration::from_secs(10))?;
         server.await_value("bramblegate_up", 0.0)?;
         ensure(&format!("one expression waits for that: {silent:?}"), silent.len() == 1)?;
@@ -138,7 +138,8 @@ fn states(server: &Prometheus, board: &Value, panel: &str) -> Result<Vec<f64>> {
     Ok(values)
 }
 
-/// Returns whether an expression of the board has data, within this time: a rate needs two samples.
+/// Returns whether an expression of the dashboard has data within this time: a rate needs two
+/// samples.
 fn has_data(
     server: &Prometheus,
     title: &str,
@@ -160,7 +161,7 @@ fn has_data(
     Ok(!samples.is_empty())
 }
 
-/// What Grafana's import needs, and what a board of its own needs to be found again.
+/// What Grafana's import requires, and what identifies a dashboard.
 fn structure(board: &Value) -> Result<()> {
     ensure("its uid stays", board["uid"] == "bramblegate-rack")?;
     ensure("its schema is Grafana 10's or newer", board["schemaVersion"].as_u64() >= Some(38))?;

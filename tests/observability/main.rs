@@ -1,6 +1,6 @@
-//! `make observability-test`: what Debian's real Prometheus makes of `/metrics` and `/sd`, of the
-//! rules and of the Grafana board, before the real program and its status page. Each test has
-//! namespaces of its own; needs prometheus and promtool, so no part of `cargo test`.
+//! `make observability-test`: Debian's real Prometheus with `/metrics`, `/sd`, the rules and the
+//! Grafana dashboard, with the real program and its status page. Each test has namespaces of its
+//! own; needs prometheus and promtool, so it is not part of `cargo test`.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -21,7 +21,7 @@ use bramblegate_lab::{Error, Result, Venue, World, serve, watch};
 
 use frame::Trial;
 
-/// No test takes longer.
+/// The time limit of a test.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Prometheus needs the processors.
@@ -37,7 +37,7 @@ laptop = "10.99.0.20/24"
 address = "10.99.0.126"
 "#;
 
-/// What a test is.
+/// The function of a test.
 type Test = fn() -> Result<()>;
 
 const TESTS: [(&str, Test); 10] = [
@@ -55,32 +55,32 @@ const TESTS: [(&str, Test); 10] = [
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The world's own servers are this program too.
+    // This program also runs the world's own servers.
     serve::helper(&arguments).unwrap_or_else(|| {
         let trials = TESTS.iter().map(|(name, test)| Trial::new(*name, test)).collect();
         frame::run(PLACES, LIMIT, trials)
     })
 }
 
-/// The file beside the program under test, or the one that `BRAMBLEGATE_PROGRAM` is beside.
+/// Returns the file beside the program under test, or beside `BRAMBLEGATE_PROGRAM`.
 fn program(name: &str) -> std::path::PathBuf {
     let gateway = std::env::var_os("BRAMBLEGATE_PROGRAM")
         .map_or_else(|| env!("CARGO_BIN_EXE_bramblegate").into(), std::path::PathBuf::from);
     gateway.with_file_name(name)
 }
 
-/// A file of the documentation.
+/// Returns a file of the documentation.
 fn shipped(name: &str) -> String {
     format!("{}/docs/observability/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Plays a test with a gateway that is online, all three nodes up, and its status page on port 80
-/// of the head.
+/// Runs a test with a gateway that is online, all three nodes up, and its status page on port 80 of
+/// the head.
 fn online(test: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     online_by(&[], "", test)
 }
 
-/// The same, with a program that starts the gateway, and more settings for it.
+/// Does the same, with a program that starts the gateway, and more settings for it.
 fn online_by(
     starter: &[&str],
     settings: &str,
@@ -92,7 +92,7 @@ fn online_by(
     })
 }
 
-/// The same without the status page.
+/// Does the same without the status page.
 fn gateway(
     starter: &[&str],
     settings: &str,
@@ -136,7 +136,7 @@ fn get(namespace: &str, url: &str) -> Result<String> {
     must(namespace, &format!("busybox wget -q -O - '{url}'"))
 }
 
-/// Asks until the answer is yes, at most 30 s.
+/// Repeats until the answer is yes, 30 s at most.
 fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
@@ -149,7 +149,7 @@ fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
     Err(Error(format!("not within 30 s: {what}")))
 }
 
-/// Returns an error of these words unless it is so.
+/// Returns an error with this text unless the condition holds.
 fn ensure(what: &str, yes: bool) -> Result<()> {
     if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
 }

@@ -1,4 +1,4 @@
-//! A running Prometheus, asked by its HTTP API.
+//! A running Prometheus, queried by its HTTP API.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{get, until};
 
-/// A server in a namespace of the world; it ends with the value.
+/// A server in a namespace of the world; dropping this ends it.
 #[derive(Debug)]
 pub struct Prometheus {
     namespace: String,
@@ -20,7 +20,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with these settings, which `promtool` finds right, and waits until it is ready.
+    /// Starts a server with these settings, after `promtool` has checked them, and waits until it
+    /// is ready.
     pub fn start(namespace: &str, port: u16, settings: &str) -> Result<Self> {
         let folder = format!("{HOME}/prometheus-{port}");
         let (file, log) = (format!("{folder}/prometheus.yml"), format!("{folder}/log"));
@@ -43,7 +44,7 @@ impl Prometheus {
         get(&self.namespace, &format!("http://127.0.0.1:{}{path}", self.port))
     }
 
-    /// Returns the `data` of an answer of the API.
+    /// Returns the `data` of a response of the API.
     pub fn api(&self, path: &str) -> Result<Value> {
         let text = self.fetch(&format!("/api/v1/{path}"))?;
         let mut answer: Value =
@@ -66,7 +67,7 @@ impl Prometheus {
         Ok(samples.into_iter().filter_map(sample).collect())
     }
 
-    /// Returns the one value of an expression; `None` where it has none or several.
+    /// Returns the single value of an expression; `None` for none or several.
     pub fn value(&self, expression: &str) -> Option<f64> {
         match self.query(expression).ok()?.as_slice() {
             [(_, value)] => Some(*value),
@@ -74,7 +75,7 @@ impl Prometheus {
         }
     }
 
-    /// Waits until an expression has this one value.
+    /// Waits until an expression has this single value.
     pub fn await_value(&self, expression: &str, wanted: f64) -> Result<()> {
         until(&format!("{expression} is {wanted}"), || self.value(expression) == Some(wanted))
             .map_err(|error| {
@@ -82,7 +83,7 @@ impl Prometheus {
             })
     }
 
-    /// Returns the alerts that fire, by name and node.
+    /// Returns the firing alerts, by name and node.
     pub fn firing(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let samples = self.query("ALERTS{alertstate=\"firing\"}").unwrap_or_default();
@@ -92,7 +93,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// Adds what the server wrote and what it thinks of its targets.
+    /// Adds the server's log and the state of its targets.
     fn explain(&self, error: &Error) -> Error {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let targets = self.fetch("/api/v1/targets").unwrap_or_default();
@@ -100,7 +101,7 @@ impl Prometheus {
     }
 }
 
-/// Writes the shipped rules with pauses fit for a test, and returns the file's name.
+/// Writes the shipped rules with durations short enough for a test, and returns the file's name.
 pub fn quick_rules() -> Result<String> {
     let shipped = super::shipped("alerts.yml");
     let text =

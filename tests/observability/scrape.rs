@@ -10,7 +10,7 @@ use bramblegate_lab::{Error, Result};
 use super::prometheus::{Prometheus, quick_rules};
 use super::{ensure, get, online, shipped, until};
 
-/// The line that a home Prometheus needs, in a file that has nothing else.
+/// The settings of a home Prometheus, in a file without anything else.
 pub fn settings(target: &str, more: &str) -> String {
     format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{more}\
@@ -19,8 +19,8 @@ pub fn settings(target: &str, more: &str) -> String {
     )
 }
 
-/// `promtool check metrics` reads text 0.0.4; OpenMetrics is read by Prometheus itself, which
-/// prefers it.
+/// `promtool check metrics` parses text 0.0.4; Prometheus itself parses OpenMetrics, which it
+/// prefers.
 pub fn metrics_are_clean() -> Result<()> {
     online(|_| {
         let text = get("head", "http://127.0.0.1/metrics")?;
@@ -43,7 +43,7 @@ pub fn metrics_are_clean() -> Result<()> {
 pub fn rules_are_valid() -> Result<()> {
     run("promtool", &["check", "rules", &shipped("alerts.yml")])?;
     run("promtool", &["test", "rules", &shipped("alerts_test.yml")])?;
-    // Each is tested: one that never fires is none.
+    // Each rule is tested: one that never fires would be useless.
     let read = |name: &str| {
         fs::read_to_string(shipped(name)).map_err(|error| Error(format!("{name}: {error}")))
     };
@@ -59,13 +59,13 @@ pub fn rules_are_valid() -> Result<()> {
     Ok(())
 }
 
-/// From a node's place, over the cluster's wire, in the format that Prometheus prefers.
+/// From a node's place, over the cluster's network, in the format that Prometheus prefers.
 pub fn one_line_shows_every_node() -> Result<()> {
     online(|_| {
         let server = Prometheus::start("rpi1", 9090, &settings("192.168.50.1:80", ""))?;
         server.await_value("sum(bramblegate_node_up)", 3.0)?;
         server.await_value("up{job=\"bramblegate\"}", 1.0)?;
-        // A series that came twice would be dropped after the scrape.
+        // A duplicate series would be dropped after the scrape.
         let stored = "count({job=\"bramblegate\", __name__!~\"up|scrape_.*\"})";
         until("all series that are sent are taken and stored", || {
             let text = get("head", "http://127.0.0.1/metrics").unwrap_or_default();
@@ -114,7 +114,7 @@ pub fn a_node_that_dies_fires() -> Result<()> {
     })
 }
 
-/// The page goes on answering: it is the daemon that is gone.
+/// The page keeps answering: only the daemon is gone.
 pub fn a_daemon_that_is_gone_fires() -> Result<()> {
     online(|world| {
         let rules = format!("rule_files: [{}]\n", quick_rules()?);
@@ -124,7 +124,7 @@ pub fn a_daemon_that_is_gone_fires() -> Result<()> {
         server.await_value("bramblegate_up", 0.0)?;
         let gone = ("BramblegateDoesNotAnswer".to_owned(), String::new());
         until("that is an alert", || server.firing().contains(&gone))?;
-        // Its last figures are not shown as if they were of now.
+        // Its last values are not exported as if they were current.
         until("its nodes are no series any more", || {
             server.query("bramblegate_node_up").is_ok_and(|samples| samples.is_empty())
         })?;

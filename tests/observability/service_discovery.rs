@@ -11,7 +11,7 @@ use super::prometheus::Prometheus;
 use super::scrape::settings;
 use super::{ensure, page, program, until};
 
-/// A gateway with so many nodes in the settings, in a head of its own; none of them is there.
+/// A gateway with this many nodes in the settings, on a head of its own; none of them exists.
 fn head(name: &str, nodes: u32) -> Result<Running> {
     run("ip", &["netns", "add", name])?;
     let ports =
@@ -50,7 +50,7 @@ fn head(name: &str, nodes: u32) -> Result<Running> {
     Ok(gateway)
 }
 
-/// One line of settings: every node is a target of its own, with labels to pick and name it by.
+/// One line of settings: every node is a target, with labels to select and name it by.
 pub fn a_cluster_of_750_is_found() -> Result<()> {
     inside::furnish()?;
     let _gateway = head("rack", 750)?;
@@ -82,7 +82,7 @@ pub fn a_cluster_of_750_is_found() -> Result<()> {
     server.await_value("max(prometheus_sd_http_failures_total) or vector(0)", 0.0)
 }
 
-/// Two heads of two racks, each with its own Prometheus, and a third that has what both have.
+/// Two heads of two racks, each with its own Prometheus, and a third that federates both.
 pub fn federation() -> Result<()> {
     inside::furnish()?;
     run("ip", &["netns", "add", "far"])?;

@@ -1,4 +1,4 @@
-//! What has to be so.
+//! The test cases.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -33,8 +33,8 @@ pub const ALL: &[Case] = &[
 /// bgNodeTable.
 const NODES: &str = ".1.3.6.1.4.1.8072.9999.9999.7654.1.3";
 
-/// `smilint` at its strictest finds nothing. It wants the modules that are imported, which no
-/// package of Debian's main section has: an npm package has them.
+/// `smilint` at its strictest reports nothing. It needs the imported modules, which no package of
+/// Debian's main section has: an npm package has them.
 fn the_mib_is_clean() {
     let modules = source("target/observability/mibs/package/lib/mibs");
     assert!(modules.join("SNMPv2-SMI.mib").exists(), "make observability-test fetches them");
@@ -48,7 +48,7 @@ fn the_mib_is_clean() {
     assert!(output.status.success() && text.is_empty(), "{}", String::from_utf8_lossy(&text));
 }
 
-/// Returns the lines of a walk: identifier → value, as the tools print them with names off.
+/// Returns the lines of a walk: identifier → value, as the tools print them with names disabled.
 fn walk(stage: &Stage, command: &str) -> BTreeMap<String, String> {
     let text = stage.ask(command);
     let lines: BTreeMap<String, String> = text
@@ -93,7 +93,7 @@ fn wanted(nodes: &[Node]) -> BTreeMap<String, String> {
     all
 }
 
-/// Ages go on: a value of theirs may be a few seconds more.
+/// Ages advance: their values may be a few seconds larger.
 fn assert_equal(walked: BTreeMap<String, String>, wanted: &BTreeMap<String, String>) {
     assert_eq!(walked.len(), wanted.len());
     for (name, value) in walked {
@@ -114,7 +114,7 @@ fn a_walk_equals_the_status() {
     for command in ["snmpbulkwalk -On", "snmpbulkwalk -On -Cr100", "snmpwalk -On"] {
         assert_equal(walk(&stage, &format!("{command} @ {NODES}")), &wanted);
     }
-    // More than fits into a packet, of two columns and a scalar: what does not fit is left off.
+    // More than fits into a packet, of two columns and a scalar: the rest is omitted.
     let many = stage.ask(&format!(
         "snmpbulkget -On -Cn1 -Cr2000 @ .1.3.6.1.4.1.8072.9999.9999.7654.1.1.1 {NODES}.1.2 {NODES}.1.4"
     ));
@@ -127,7 +127,7 @@ fn a_walk_equals_the_status() {
     let missing = format!("snmpget -On @ {NODES}.1.4.4.120.120.120.120 {NODES}.1.9.1.120");
     let answer = stage.ask(&missing);
     assert!(answer.contains("No Such Instance") && answer.contains("No Such Object"), "{answer}");
-    // The system's own tables stay the system's.
+    // The system's own tables are unaffected.
     assert!(stage.ask("snmpget -On @ .1.3.6.1.2.1.1.5.0").contains("STRING"), "sysName");
 }
 
@@ -151,7 +151,7 @@ fn names_are_text_whatever_they_hold() {
     assert_eq!(text.trim(), "<b>rpi1</b>\\u{a}is down: \"ümlaut\"");
 }
 
-/// What a user of Debian sees who has the MIB and none of those that it imports.
+/// What a user of Debian sees who has the MIB but none of those that it imports.
 fn a_table_with_names() {
     let mut status = cluster(3);
     status.nodes[1].health = NodeHealth::Down.into();
@@ -250,7 +250,7 @@ fn notified_after_a_restart() {
     stage.notified("bgNodeHealth.\"node0\" = INTEGER: down(4)");
 }
 
-/// The library of net-snmp needs 15 s.
+/// The net-snmp library needs 15 s.
 fn snmpd_restarts() {
     let mut stage = Stage::new(cluster(3));
     stage.start();
@@ -280,7 +280,7 @@ fn snmpd_comes_late() {
     assert_eq!(log.matches("No such file").count(), 1, "a line for each reason: {log}");
 }
 
-/// Longer than a session may be silent, so that it is given up and others wait in the queue.
+/// Longer than a session may be silent, so that it is closed and others wait in the backlog.
 fn snmpd_hangs_and_goes_on() {
     let stage = Stage::new(cluster(3));
     stage.start();
@@ -297,7 +297,7 @@ fn snmpd_hangs_and_goes_on() {
     assert!(log.contains("snmpd does not answer"), "{log}");
 }
 
-/// One that takes every connection and says nothing; then a real one in its place.
+/// A server that accepts every connection and sends nothing; then a real one in its place.
 fn snmpd_never_answers() {
     let stage = Stage::new(cluster(3));
     let listener = UnixListener::bind(stage.socket()).unwrap();
@@ -314,7 +314,8 @@ fn snmpd_never_answers() {
     eventually(Duration::from_secs(10), || stage.health("node1") == "INTEGER: 2");
 }
 
-/// A proxy before the real one that hands on byte by byte; and one that sends what is no message.
+/// A proxy in front of the real one that forwards byte by byte; and a server that sends invalid
+/// messages.
 fn snmpd_drips_and_babbles() {
     let mut stage = Stage::new(cluster(3));
     let listener = UnixListener::bind(stage.socket()).unwrap();
@@ -362,7 +363,7 @@ fn the_daemon_restarts() {
 }
 
 /// Debian's own settings and, command by command as doctor prints them, what is missing; the agent
-/// without root, as its unit has it.
+/// without root, like its unit.
 fn doctor_leads_to_an_answer() {
     let stage = Stage::new(cluster(3));
     stage.debian();

@@ -1,6 +1,6 @@
-//! `make observability-test`, of SNMP: the subagent behind the real snmpd, asked by the real tools.
-//! Each case has namespaces of its own, so that ports, files and processes of the machine are not
-//! touched. No part of `cargo test`: the programs are installed for this alone.
+//! `make observability-test`, for SNMP: the subagent behind the real snmpd, queried by the real
+//! tools. Each case has namespaces of its own, so that ports, files and processes of the machine
+//! are not touched. Not part of `cargo test`: the programs are installed only for this.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use frame::Trial;
 
-/// A name, and what is played; it panics if something is not as it should be.
+/// A name, and the function; it panics on failure.
 pub type Case = (&'static str, fn());
 
-/// No case takes longer.
+/// The time limit of a case.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// They wait most of their time.
+/// They mostly wait.
 const PLACES: usize = 2;
 
 fn main() -> ExitCode {
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
     frame::run(PLACES, LIMIT, trials.collect())
 }
 
-/// Returns a program of ours: built beside this test by `make`, or named by `BRAMBLEGATE_PROGRAMS`,
-/// a folder.
+/// Returns a program of this project: built beside this test by `make`, or in the folder
+/// `BRAMBLEGATE_PROGRAMS`.
 pub fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("BRAMBLEGATE_PROGRAMS").map(PathBuf::from);
     let beside = || Path::new(env!("CARGO_BIN_EXE_bramblegate")).parent().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! A folder with an snmpd, a subagent and a daemon's status socket in it.
+//! A folder with an snmpd, a subagent and a daemon's status socket.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{program, source};
 
-/// Where snmpd and snmptrapd listen: in a network namespace of their own.
+/// The addresses of snmpd and snmptrapd, in a network namespace of their own.
 const AGENT: &str = "udp:127.0.0.1:161";
 const TRAPS: &str = "udp:127.0.0.1:162";
 
@@ -34,13 +34,13 @@ pub fn node(name: &str, number: u16, health: NodeHealth) -> Node {
     }
 }
 
-/// Returns a cluster where all is well.
+/// Returns a cluster without problems.
 pub fn cluster(count: u16) -> Snapshot {
     let nodes = (0..count).map(|number| node(&format!("node{number}"), number, NodeHealth::Up));
     Snapshot { severity: Severity::Ok.into(), nodes: nodes.collect(), ..Snapshot::default() }
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds.
 pub fn eventually(patience: Duration, so: impl Fn() -> bool) {
     let deadline = Instant::now() + patience;
     while !so() {
@@ -49,7 +49,7 @@ pub fn eventually(patience: Duration, so: impl Fn() -> bool) {
     }
 }
 
-/// The daemon's end of its status socket: a snapshot to each who connects, then changes.
+/// The daemon's end of its status socket: a snapshot for each client, then changes.
 pub struct Daemon {
     path: PathBuf,
     shared: Arc<Mutex<(Snapshot, Vec<UnixStream>)>>,
@@ -71,7 +71,7 @@ impl Daemon {
         Self { path: path.to_owned(), shared }
     }
 
-    /// Sends what has changed.
+    /// Sends a change.
     pub fn change(&self, status: &Snapshot) {
         let mut shared = self.shared.lock().unwrap();
         let nodes = status.nodes.iter().filter(|node| !shared.0.nodes.contains(node)).cloned();
@@ -95,7 +95,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Everything of one case. What it starts is ended by the PID namespace at the latest.
+/// Everything of one case. The PID namespace ends what it starts, at the latest.
 pub struct Stage {
     folder: TempDir,
     pub daemon: Option<Daemon>,
@@ -179,7 +179,7 @@ impl Stage {
         *self.snmpd.borrow_mut() = Some(self.spawn("snmpd.log", &mut command));
     }
 
-    /// Ends it as a service manager does.
+    /// Ends it like a service manager.
     pub fn stop_snmpd(&mut self) {
         self.signal_snmpd("TERM");
         self.snmpd.borrow_mut().take().unwrap().wait().unwrap();
@@ -216,7 +216,7 @@ impl Stage {
         });
     }
 
-    /// Waits until snmptrapd has logged this; returns its whole log.
+    /// Waits until snmptrapd has logged this text; returns its whole log.
     pub fn notified(&self, text: &str) -> String {
         let log = || std::fs::read_to_string(self.beside("trapd.log")).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -227,7 +227,7 @@ impl Stage {
         log()
     }
 
-    /// Runs a tool that has to succeed; `@` stands for whom it asks.
+    /// Runs a tool that has to succeed; `@` stands for the agent's address.
     pub fn ask(&self, line: &str) -> String {
         let output = self.tool(line);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -235,7 +235,7 @@ impl Stage {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// The same, whatever becomes of it.
+    /// Does the same, whether it succeeds or not.
     pub fn ask_whatever(&self, line: &str) -> String {
         let output = self.tool(line);
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
@@ -257,7 +257,7 @@ impl Stage {
         command.output().unwrap_or_else(|error| panic!("{tool}: {error}"))
     }
 
-    /// Returns a node's health as snmpget prints it, or what went wrong.
+    /// Returns a node's health as snmpget prints it, or the error.
     pub fn health(&self, name: &str) -> String {
         let index: String = name.bytes().map(|byte| format!(".{byte}")).collect();
         let object = ".1.3.6.1.4.1.8072.9999.9999.7654.1.3.1.4";
@@ -265,8 +265,8 @@ impl Stage {
         self.ask_whatever(&line).trim().to_owned()
     }
 
-    /// Makes a machine of Debian's settings in a mount namespace that is ours, where `systemctl`
-    /// does to snmpd and the agent what their units say.
+    /// Sets up a machine with Debian's settings in a private mount namespace, where `systemctl`
+    /// handles snmpd and the agent like their units.
     pub fn debian(&self) {
         let etc = self.beside("etc");
         std::fs::create_dir_all(etc.join("snmpd.conf.d")).unwrap();
@@ -305,7 +305,7 @@ impl Stage {
         must("chmod", &["755", &path.display().to_string()]);
     }
 
-    /// Runs a line of shell on that machine; returns what it printed.
+    /// Runs a line of shell on that machine; returns its output.
     pub fn sh(&self, line: &str) -> String {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.beside("bin").display());
         let mut command = Command::new("sh");
@@ -314,7 +314,7 @@ impl Stage {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
-    /// Returns what doctor finds about SNMP: code and command.
+    /// Returns doctor's findings about SNMP: code and command.
     pub fn findings(&self) -> Vec<(String, String)> {
         let settings = self.beside("bramblegate.toml");
         let text = "uplink.interfaces = [\"up0\"]\ncluster.interface = \"down0\"\n";
@@ -336,7 +336,7 @@ impl Stage {
             .collect()
     }
 
-    /// Expects this finding alone, and does what it advises.
+    /// Expects only this finding, and runs its command.
     pub fn put_right(&self, code: &str) {
         let findings = self.findings();
         assert_eq!(findings.len(), 1, "{code}: {findings:?}");
@@ -346,7 +346,7 @@ impl Stage {
     }
 }
 
-/// As Debian's snmpd.service and our unit have it.
+/// As in Debian's snmpd.service and the agent's unit.
 const SYSTEMCTL: &str = r#"
 stop() { [ ! -e /run/$1.pid ] || { kill $(cat /run/$1.pid); while grep -qs '^State:.[^Z]' /proc/$(cat /run/$1.pid)/status; do sleep 0.05; done; rm -f /run/$1.pid; }; }
 case "$*" in
@@ -362,7 +362,7 @@ case "$*" in
 *) echo "systemctl $*: not here" >&2; exit 1 ;;
 esac"#;
 
-/// What Debian's package has in its file, without comments.
+/// The content of the file in Debian's package, without comments.
 fn debian_settings() -> String {
     let text = std::fs::read_to_string("/etc/snmp/snmpd.conf").unwrap();
     assert!(text.contains("includeDir /etc/snmp/snmpd.conf.d"), "not Debian's settings:\n{text}");

@@ -1,4 +1,4 @@
-//! Completions, by the shells themselves.
+//! Completions, run by the shells themselves.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn bash_completes_verbs_options_and_what_an_option_takes() {
     let folder = Folder::new();
     let script = script(&folder, "bash", "bramblegate");
     let complete = |line: &str| {
-        // As readline calls it: the words, the place of the one that is typed, and that one.
+        // Like readline calls it: the words, the index of the current one, and that word.
         let call =
             "source \"$1\"; COMP_LINE=$2; COMP_POINT=${#COMP_LINE}; read -ra COMP_WORDS <<<\"$2\"
             [[ $2 != *' ' ]] || COMP_WORDS+=('')

@@ -1,4 +1,4 @@
-//! What users of other tools type without looking it up.
+//! Conventions that users expect from other tools.
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn a_settings_file_is_named_in_each_way() {
     assert_eq!(verbose.lines().filter(|line| line.ends_with(": read")).count(), 2, "{verbose}");
 }
 
-/// `status`, `panel` and `nodes` find the socket that a settings file names.
+/// `status`, `panel` and `nodes` find the socket from the settings file.
 #[test]
 fn settings_lead_to_the_socket() {
     let folder = Folder::new();
@@ -124,7 +124,7 @@ fn colours_are_had_by_option_where_there_is_no_terminal() {
     assert_eq!(shown("--color sometimes status").0, Some(64));
 }
 
-/// On a terminal colours are shown, unless they are not wanted.
+/// On a terminal the output has colours, unless disabled.
 #[test]
 fn colours_are_shown_on_a_terminal_unless_they_are_not_wanted() {
     let folder = Folder::new();
@@ -166,7 +166,7 @@ fn no_nodes_are_no_empty_table() {
     assert_eq!(text("nodes -j"), "[]\n");
 }
 
-/// The same checks in each form, and as many whatever they find.
+/// Each format has the same checks, independent of their results.
 #[test]
 fn doctor_has_a_line_for_each_check_or_json() {
     let folder = Folder::new();

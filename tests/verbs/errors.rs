@@ -2,8 +2,7 @@
 
 use super::{Folder, complaint, verb};
 
-/// Command lines that fail, with or without rights; `DIR` is an empty folder with good settings in
-/// it.
+/// Command lines that fail, with or without root; `DIR` is an empty folder with valid settings.
 const FAILING: [&str; 29] = [
     "check DIR/missing.toml",
     "run -c DIR/missing.toml",
@@ -36,7 +35,7 @@ const FAILING: [&str; 29] = [
     "logs",
 ];
 
-/// Returns what keeps a text from being errors, each with its help.
+/// Returns why a text is not a list of errors with their help.
 fn misshapen(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     if lines.iter().any(|line| line.starts_with("bramblegate ")) {
@@ -51,7 +50,7 @@ fn misshapen(text: &str) -> Option<String> {
     if errors.is_empty() {
         return Some("no error in it".to_owned());
     }
-    // Errors of a file of settings are as many as there are.
+    // A settings file may have several errors.
     if let Some(second) = errors.iter().skip(1).find(|at| lines[**at].starts_with("error: ")) {
         return Some(format!("one cause has a second error: {:?}", lines[*second]));
     }

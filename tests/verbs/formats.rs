@@ -1,5 +1,4 @@
-//! `nodes --format`: what it prints is read by the tools it is for, and means the same nodes to
-//! them.
+//! `nodes --format`: the tools for each format accept its output, and understand the same nodes.
 
 use std::process::Command;
 

@@ -1,6 +1,5 @@
-//! The verbs as people and scripts meet them: files that are not what they should be, pipes that
-//! close, disks that are full, somebody else at the socket. Through the real binary, without
-//! rights.
+//! The verbs as used by people and scripts: invalid files, closed pipes, full disks, another
+//! program at the socket. With the real program, without root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -31,7 +30,7 @@ const SNAPSHOT: &str = concat!(
     "\n"
 );
 
-/// A folder of its own, with good settings in it; removed at the end.
+/// A folder with valid settings; dropping this removes it.
 struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Folder {
@@ -66,7 +65,7 @@ fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Exit 78 and one fault that names the file and has these words.
+/// Checks for exit 78 and one error that names the file and contains these words.
 #[track_caller]
 fn is_refused(folder: &Folder, culprit: &Path, words: &[&str]) {
     let start = Instant::now();
@@ -99,7 +98,7 @@ fn settings_that_are_no_settings_are_named_with_their_remedy() {
     is_refused(&folder, &main, &["it is a device and no file", "an ordinary file"]);
 }
 
-/// A former name is read for good: a note on standard error, and nothing fails.
+/// Former names stay valid: with a note on standard error, without a failure.
 #[test]
 fn check_shows_the_new_name_of_a_key_and_is_content() {
     let folder = Folder::new();
@@ -121,7 +120,7 @@ fn check_shows_the_new_name_of_a_key_and_is_content() {
     assert!(line.is_some_and(|line| line.ends_with("(written as failure_threshold)")), "{printed}");
 }
 
-/// All errors at once, each with its place and its help, and exit 78.
+/// All errors at once, each with its position and its help, and exit 78.
 #[test]
 fn check_reports_every_error_with_its_help() {
     let folder = Folder::new();
@@ -145,8 +144,7 @@ fn check_reports_every_error_with_its_help() {
     assert_eq!((output.status.code(), complaint(&output)), (Some(78), expected));
 }
 
-/// What lies among the drop-ins by mistake; a pipe there must not keep a daemon that reloads
-/// waiting for ever.
+/// Foreign files among the drop-ins; a pipe there must not block a daemon that reloads.
 #[test]
 fn drop_ins_that_are_no_files_are_named_with_their_remedy() {
     let folder = Folder::new();
@@ -183,8 +181,7 @@ fn doctor_distinguishes_a_fresh_machine_from_one_with_wrong_settings() {
     assert!(text.contains("BLOCKED  host-settings: ") && text.contains("\n1 of "), "{text}");
 }
 
-/// `bramblegate detect > bramblegate.toml` where there is no room must not leave half a file and
-/// call it well.
+/// `bramblegate detect > bramblegate.toml` on a full disk must not leave half a file and succeed.
 #[test]
 fn what_cannot_be_written_is_reported() {
     let folder = Folder::new();
@@ -214,7 +211,7 @@ fn what_cannot_be_written_is_reported() {
     }
 }
 
-/// `| head -1` is no fault, and nothing panics for it.
+/// `| head -1` is not an error, and does not cause a panic.
 #[test]
 fn who_stops_reading_ends_it_quietly() {
     let folder = Folder::new();
@@ -233,7 +230,8 @@ fn who_stops_reading_ends_it_quietly() {
     }
 }
 
-/// Answers one client after the other at a socket in the folder: `says`, then silence, or the end.
+/// Serves one client after the other at a socket in the folder: sends `says`, then nothing, or
+/// closes.
 fn somebody(folder: &Folder, says: &'static [u8], stays: bool) -> PathBuf {
     let path = folder.path("status.sock");
     let _ = fs::remove_file(&path);
@@ -249,7 +247,8 @@ fn somebody(folder: &Folder, says: &'static [u8], stays: bool) -> PathBuf {
     path
 }
 
-/// It watches something quiet: nothing is written, so no write tells it that its reader has gone.
+/// The watched daemon is quiet: nothing is written, so no failed write reveals that the reader is
+/// gone.
 #[test]
 fn a_watch_ends_with_its_reader_though_nothing_happens() {
     let folder = Folder::new();
@@ -308,17 +307,17 @@ fn a_program_at_the_socket_that_is_no_daemon_is_distinguished_from_one() {
     }
 }
 
-/// What is not to be sent to a terminal: other programs' names, servers' words and files are
-/// shown with these escaped.
+/// What must not reach a terminal: names of other programs, texts of servers and files are shown
+/// with these escaped.
 fn is_raw(c: char) -> bool {
     let direction = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     (c.is_control() && !matches!(c, '\n' | '\t')) || direction
 }
 
-/// Clear screen, bell, delete, the 8-bit form of an escape sequence, text that runs backwards.
+/// Clear screen, bell, delete, the 8-bit form of an escape sequence, right-to-left override.
 const RAW: &str = "\u{1b}[2J\u{7}\u{7f}\u{9b}31m\u{202e}x";
 
-/// Every string that comes from outside, by every verb that shows it.
+/// Every external string, in every verb that prints it.
 #[test]
 fn nothing_of_others_reaches_the_terminal_raw() {
     let folder = Folder::new();
@@ -394,7 +393,7 @@ fn nothing_of_others_reaches_the_terminal_raw() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Settings that have no end, or are no file, are refused at once by each verb that reads them.
+/// Every verb that reads settings refuses endless ones, and those that are not a file, at once.
 #[test]
 fn settings_that_have_no_end_are_refused_at_once() {
     let folder = Folder::new();

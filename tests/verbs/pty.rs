@@ -1,4 +1,4 @@
-//! A terminal of its own for a program, typed at and read by the test.
+//! A pseudo-terminal for a program, with input and output by the test.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// As long as a slow machine takes.
+/// A timeout for slow machines.
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(10);
 
-/// A program on a terminal; ended when dropped.
+/// A program on a terminal; dropping this ends it.
 pub struct Terminal {
     child: Child,
     master: File,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// ends once no program has the terminal any more
+    /// Ends once no program has the terminal open.
     reader: JoinHandle<()>,
-    /// how much has been waited for already
+    /// The length of the output that was waited for already.
     seen: usize,
 }
 
@@ -53,7 +53,7 @@ impl Terminal {
         let (mut from, into) = (master.try_clone().unwrap(), Arc::clone(&shown));
         let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // A terminal whose last program has ended gives an error, not an end.
+            // A terminal whose last program has ended returns an error, not an end of file.
             while let Ok(read @ 1..) = from.read(&mut bytes) {
                 into.lock().unwrap().extend_from_slice(&bytes[..read]);
             }
@@ -61,12 +61,12 @@ impl Terminal {
         Self { child, master, shown, reader, seen: 0 }
     }
 
-    /// Returns all that has been shown.
+    /// Returns the whole output.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).replace("\r\n", "\n")
     }
 
-    /// Waits until these words are shown, after those that were waited for before.
+    /// Waits for these words in the output, after those that were waited for before.
     #[track_caller]
     pub fn until(&mut self, words: &str) {
         let start = Instant::now();
@@ -81,19 +81,19 @@ impl Terminal {
         }
     }
 
-    /// Types; a line ends with "\r" or "\n".
+    /// Types a text; a line ends with "\r" or "\n".
     pub fn keys(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the program.
     #[track_caller]
     pub fn end(mut self) -> (ExitStatus, String) {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                // What was written last may still be on its way. A program that it has left behind
-                // would keep the terminal open.
+                // The last output may still be in flight. A program left in the background would
+                // keep the terminal open.
                 let last = Instant::now();
                 while !self.reader.is_finished() && last.elapsed() < PATIENCE / 10 {
                     std::thread::sleep(STEP);

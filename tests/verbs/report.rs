@@ -1,4 +1,4 @@
-//! The archive of `report`: what is in it, and that nothing of the settings' owner is.
+//! The archive of `report`: its content, without private data of the user.
 
 use std::fs;
 use std::io::Read;
@@ -36,7 +36,7 @@ const STATUS: &str = concat!(
     r#""address":"10.71.72.11","health":"up"},{"name":"guest-tv","mac":"02:11:22:33:44:55","address":"10.71.72.101"}]}"#,
     "\n"
 );
-/// What must not be in it, in small letters.
+/// Private data that must not be in it, in lower case.
 const SECRETS: [&str; 21] = [
     "kitchen",
     "attic",
@@ -61,7 +61,7 @@ const SECRETS: [&str; 21] = [
     "grandhotel",
 ];
 
-/// The files of an archive: name and text.
+/// Returns the files of an archive: name and text.
 fn unpacked(bytes: &[u8]) -> Vec<(String, String)> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
     let entries = archive.entries().unwrap();
@@ -138,7 +138,7 @@ fn nothing_of_the_owners_is_in_the_archive_and_relations_stay() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// It asks before it writes, on a terminal; without one it does not write.
+/// On a terminal it prompts before it writes; without one it does not write.
 #[test]
 fn it_asks_before_it_writes() {
     let folder = Folder::new();

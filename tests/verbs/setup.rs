@@ -2,7 +2,7 @@
 
 use super::pty::Terminal;
 
-/// Makes the machine, runs the program's setup in it, and shows what is in its files afterwards.
+/// Makes the machine, runs the program's setup in it, and prints the resulting files.
 fn start(options: &str) -> Terminal {
     let program = env!("CARGO_BIN_EXE_bramblegate");
     let script = format!(
@@ -21,7 +21,7 @@ fn start(options: &str) -> Terminal {
     Terminal::start("unshare", &[namespaces, "sh", "-c", &script], &[("NO_COLOR", "1")])
 }
 
-/// A wrong name, an answer that is neither yes nor no, and a program that manages the cluster's
+/// A wrong name, an answer that is neither yes nor no, and a program that manages the cluster
 /// interface.
 #[test]
 fn setup_asks_again_and_frees_the_clusters_interface() {
@@ -40,7 +40,7 @@ fn setup_asks_again_and_frees_the_clusters_interface() {
     terminal.until("answer yes or no");
     terminal.keys("yes\n");
     terminal.until("dhcpcd manages eth0 and may take its address away. Let it leave eth0 alone?");
-    // Where snmpd or the status page is installed, there is one more question.
+    // If snmpd or the status page is installed, there is one more question.
     terminal.keys("\n\n\n");
     terminal.until("/etc/bramblegate/bramblegate.toml is written.");
     terminal.until("/etc/dhcpcd.conf has a new line: denyinterfaces eth0");

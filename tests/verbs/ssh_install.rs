@@ -1,12 +1,12 @@
-//! `ssh-config --install`, and what ssh itself makes of it.
+//! `ssh-config --install`, checked by ssh itself.
 
 use std::fs;
 use std::process::Command;
 
 use super::{Folder, SNAPSHOT, complaint, somebody, verb};
 
-/// ssh takes the home folder from the list of users and not from its environment: the test's lies
-/// there, in a namespace of mounts.
+/// ssh takes the home folder from the user database and not from its environment: the test's is
+/// mounted there, in a mount namespace.
 fn ssh(folder: &Folder, host: &str) -> String {
     let script = "home=$(getent passwd \"$(id -u)\" | cut -d: -f6)
         mount --bind \"$1\" \"$home\" && exec ssh -G \"$2\"";

@@ -1,4 +1,4 @@
-//! `web password` through the real programs: what is typed is not shown, what is written is a hash.
+//! `web password` with the real programs: the input is not shown, and a hash is written.
 
 use std::fs;
 use std::io::Write;

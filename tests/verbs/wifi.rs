@@ -1,5 +1,4 @@
-//! `wifi` where NetworkManager is not: on a machine of the test's own, with the real
-//! wpa_supplicant.
+//! `wifi` without NetworkManager, on a machine of the test's own, with the real wpa_supplicant.
 
 use std::process::{Command, Output};
 
@@ -17,7 +16,7 @@ fn on_a_machine(script: &str, argument: &str) -> Output {
         .unwrap()
 }
 
-/// A machine without a wireless interface, and a name that is none.
+/// A machine without a wireless interface, and the name of a wired one.
 #[test]
 fn wifi_needs_an_interface_and_a_name() {
     let output = on_a_machine("exec \"$0\" wifi x", "");
@@ -27,8 +26,8 @@ fn wifi_needs_an_interface_and_a_name() {
     assert_eq!(long.status.code(), Some(64), "{}", complaint(&long));
 }
 
-/// The printed command is typed, and wpa_supplicant knows the network; a wireless interface is a
-/// cable that sysfs calls one.
+/// The printed command is run, and wpa_supplicant knows the network; the wireless interface is a
+/// cable with a wireless entry in sysfs.
 #[test]
 fn the_printed_command_makes_the_network_known_to_wpa_supplicant() {
     let script = r#"

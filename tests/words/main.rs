@@ -1,6 +1,6 @@
-//! Every text that a user reads keeps to the rules of CONTRIBUTING.md that a machine can check:
-//! words to avoid (`rules.txt`), and sentences of at most 25 words. `exceptions.txt` has the
-//! sentences that may differ.
+//! Checks the rules of CONTRIBUTING.md for every text that a user reads, as far as a machine can:
+//! words to avoid (`rules.txt`), and sentences of at most 25 words. `exceptions.txt` lists the
+//! allowed exceptions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +18,7 @@ use text::{Sentence, Text};
 const LONGEST: usize = 25;
 
 /// Source folders whose string literals users read: alerts, journal, doctor, verbs. Not the rule
-/// set's comments, by which the rules in the kernel are known.
+/// set's comments, which identify the rules in the kernel.
 const SOURCES: [&str; 10] = [
     "crates/api/src/client",
     "crates/core/src/decide/alert",
@@ -36,15 +36,15 @@ const SOURCES: [&str; 10] = [
 #[derive(Debug)]
 struct Rule {
     words: Vec<String>,
-    /// words of which none may follow for the rule to hold
+    /// Words after the phrase that make it acceptable.
     before: Vec<String>,
-    /// words of which none may precede
+    /// Words before the phrase that make it acceptable.
     after: Vec<String>,
     better: String,
 }
 
 impl Rule {
-    /// Returns the phrase where the sentence has it.
+    /// Returns the phrase if the sentence contains it.
     fn broken_by(&self, words: &[String]) -> Option<String> {
         let length = self.words.len();
         let hit = |at: &usize| {
@@ -91,7 +91,7 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-/// Returns what is wrong with a sentence.
+/// Returns the violations in a sentence.
 fn faults(sentence: &Sentence, rules: &[Rule]) -> Vec<String> {
     let mut faults: Vec<String> = rules
         .iter()
@@ -172,7 +172,7 @@ fn every_text_for_users_keeps_to_the_rules() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// The first page is read by people who have a minute.
+/// The README is for readers with little time.
 #[test]
 fn the_readme_is_short_and_begins_with_what_it_is() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -188,7 +188,7 @@ fn the_readme_is_short_and_begins_with_what_it_is() {
     }
 }
 
-/// The rules have to find what they are for, and the readers what they claim to read.
+/// The rules and the parsers find what they claim to find.
 #[test]
 fn rules_and_readers_see_what_they_should() {
     let rules = rules();

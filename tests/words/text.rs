@@ -1,10 +1,11 @@
-//! Readers of what is printed: pages, manual pages, help, string literals; and sentences.
+//! Extracts user texts from pages, manual pages, help and string literals, and splits them into
+//! sentences.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A text of a paragraph at most: code in it is `CODE`, a value `X`.
+/// A text of one paragraph or less: code in it is `CODE`, a value `X`.
 #[derive(Debug)]
 pub struct Text {
     pub source: String,
@@ -14,15 +15,15 @@ pub struct Text {
 #[derive(Debug)]
 pub struct Sentence {
     pub text: String,
-    /// in lower case, without marks
+    /// In lower case, without punctuation.
     pub words: Vec<String>,
 }
 
-/// What follows a bare "as" that stands for "such as".
+/// Words after a bare "as" that means "such as".
 const EXAMPLES: [&str; 6] = ["CODE", "X", "a", "an", "from", "of"];
 
 impl Text {
-    /// Returns its sentences: what a full stop, a question mark or a colon ends.
+    /// Returns the sentences: they end with a full stop, a question mark or a colon.
     pub fn sentences(&self) -> Vec<Sentence> {
         let mut sentences = Vec::new();
         let mut words: Vec<&str> = Vec::new();
@@ -50,10 +51,10 @@ impl Sentence {
         Self { text: words.join(" "), words: words_only.collect() }
     }
 
-    /// Returns whether an example is led in by "as" alone: `, as "usb*"`.
+    /// Returns whether an example begins with "as" alone: `, as "usb*"`.
     pub fn has_bare_as(&self) -> bool {
         let words: Vec<&str> = self.text.split(' ').collect();
-        // "as the button does" compares.
+        // "as the button does" is a comparison.
         let compares = ["do", "does", "did", "would"].map(str::to_owned);
         if self.words.iter().any(|word| compares.contains(word)) {
             return false;
@@ -69,7 +70,7 @@ impl Sentence {
     }
 }
 
-/// Puts `CODE` in the place of what is in backquotes, and of commands in brackets.
+/// Replaces text in backquotes and commands in brackets by `CODE`.
 fn without_code(text: &str) -> String {
     let mut plain = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -97,7 +98,7 @@ pub fn page(root: &Path, path: &Path) -> Vec<Text> {
     texts.map(|text| Text { source: name(root, path), text }).collect()
 }
 
-/// Returns headings, paragraphs, items and cells; blocks of code and comments are left out.
+/// Returns headings, paragraphs, items and cells, without blocks of code and comments.
 pub fn markdown(page: &str) -> Vec<String> {
     let (mut found, mut paragraph, mut in_block) = (Vec::new(), String::new(), false);
     for line in page.lines().chain([""]) {
@@ -120,7 +121,7 @@ pub fn markdown(page: &str) -> Vec<String> {
     plain.filter(|text| text.chars().any(char::is_alphanumeric)).collect()
 }
 
-/// Takes away what Markdown has for stress and links.
+/// Removes Markdown's emphasis and links.
 fn without_marks(text: &str) -> String {
     let mut plain = String::new();
     for (index, part) in text.split("](").enumerate() {
@@ -131,7 +132,7 @@ fn without_marks(text: &str) -> String {
     plain.trim().to_owned()
 }
 
-/// Returns the texts of a manual page, but for the table of keys, which has its own source.
+/// Returns the texts of a manual page, except for the table of keys, which has its own source.
 pub fn manual(root: &Path, path: &Path) -> Vec<Text> {
     let page = fs::read_to_string(path).unwrap();
     let (begin, end) = (".\\\" begin of the table of keys", ".\\\" end of the table of keys");
@@ -142,7 +143,7 @@ pub fn manual(root: &Path, path: &Path) -> Vec<Text> {
     roff(&page).into_iter().map(|text| Text { source: name(root, path), text }).collect()
 }
 
-/// Returns headings and paragraphs of a page of man(7); what is in bold or italics is code.
+/// Returns headings and paragraphs of a page of man(7); bold and italic text is code.
 pub fn roff(page: &str) -> Vec<String> {
     let (mut found, mut paragraph, mut verbatim) = (Vec::new(), String::new(), false);
     let mut tag = false;
@@ -161,7 +162,7 @@ pub fn roff(page: &str) -> Vec<String> {
                 continue;
             }
             ".B" | ".I" | ".BR" | ".BI" | ".IR" | ".RB" | ".RI" | ".IB" => {
-                // The mark behind it belongs to the sentence.
+                // The punctuation after it belongs to the sentence.
                 let mark = rest.rsplit([' ', ')']).next().unwrap_or_default();
                 let mark = mark.trim_matches(|c: char| !".,:;?!".contains(c));
                 let mark: String = mark.chars().filter(|c| ".,:;?!".contains(*c)).collect();
@@ -182,7 +183,7 @@ pub fn roff(page: &str) -> Vec<String> {
     texts.filter(|text| !text.is_empty()).collect()
 }
 
-/// Takes away the escapes of man(7), with `CODE` for what is in another font.
+/// Removes the escapes of man(7), with `CODE` for text in another font.
 fn unescaped(line: &str) -> String {
     let line = line.replace("\\-", "-").replace("\\e", "\\").replace("\\&", "");
     let mut plain = String::new();
@@ -196,7 +197,7 @@ fn unescaped(line: &str) -> String {
     plain
 }
 
-/// Returns the help of a verb and of those below it, examples left out.
+/// Returns the help of a verb and its subverbs, without examples.
 pub fn help(verb: &[&str]) -> Vec<Text> {
     let output =
         Command::new(env!("CARGO_BIN_EXE_bramblegate")).args(verb).arg("--help").output().unwrap();
@@ -223,7 +224,7 @@ pub fn help(verb: &[&str]) -> Vec<Text> {
     texts
 }
 
-/// Returns the text of a string literal; what has no two spaces is no sentence.
+/// Returns the text of a string literal; one with fewer than two spaces is not a sentence.
 pub fn literal(source: &str, literal: &str) -> Text {
     let literal = literal.split("Examples:").next().unwrap_or_default();
     let text = super::source::without_values(literal).replace("{}", "X");

@@ -1,4 +1,4 @@
-//! Prometheus' blackbox exporter, which is asked by HTTP for each node and each round.
+//! Prometheus' blackbox exporter, which takes an HTTP request per node and round.
 
 use std::path::Path;
 
@@ -8,12 +8,13 @@ use bramblegate_lab::shell::{Running, spawn, within};
 use super::Room;
 use crate::lab::write;
 
-/// Debian's name of the program. Its package starts a service, so nothing installs it for this.
+/// The program's name in Debian. Its package starts a service, so nothing installs it for this
+/// benchmark.
 pub const PROGRAM: &str = "prometheus-blackbox-exporter";
 const PORT: &str = "9115";
 const MODULES: &str = "modules:\n  node:\n    prober: icmp\n    timeout: 500ms\n    icmp:\n      preferred_ip_protocol: ip4\n";
 
-/// Whether it is somewhere to be found.
+/// Returns whether the program is available.
 pub fn is_here() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let here = std::env::split_paths(&path).any(|folder| folder.join(PROGRAM).is_file());
@@ -23,7 +24,7 @@ pub fn is_here() -> bool {
     here
 }
 
-/// The exporter, and who asks it. The first one's cost counts.
+/// The exporter, and its client. Only the exporter's cost counts.
 pub fn start(room: &Room, list: &str) -> Result<(Running, Running)> {
     let modules = write("blackbox.yml", MODULES)?;
     let (config, listen) = (

@@ -1,5 +1,5 @@
-//! The files between the daemon and `bramblegate-clat`: what it is to do, written by the daemon, and
-//! what it does, written by itself. Each is one object of JSON, replaced as a whole.
+//! The files between the daemon and `bramblegate-clat`: the order, which the daemon writes, and the
+//! state, which the program writes. Each is one JSON object, replaced atomically.
 
 use std::net::Ipv6Addr;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 use crate::word::words;
 use crate::{Schema, Text, Word};
 
-/// Where the daemon writes the [`Order`], unless its folder is elsewhere.
+/// The default path of the [`Order`].
 pub const ORDER: &str = "/run/bramblegate/clat.json";
 /// Its name in the daemon's run folder.
 pub const ORDER_FILE: &str = "clat.json";
-/// The interface that the program makes: IPv4's way out is by it.
+/// The TUN device that the program creates, with the IPv4 default route.
 pub const DEVICE: &str = "clat0";
-/// Where the program writes its [`State`].
+/// The path of the [`State`].
 pub const STATE: &str = "/run/bramblegate-clat/state.json";
-/// Where it writes, without BPF, which settings of the kernel it changed: a line for each, with its name
-/// below `/proc/sys/net/ipv6`, a blank, and its value before.
+/// The path of the list of changed sysctls: a line for each, with its name below
+/// `/proc/sys/net/ipv6`, a space, and the previous value.
 pub const SYSCTLS: &str = "/run/bramblegate-clat/sysctls";
 /// Its name beside the state.
 pub const SYSCTLS_FILE: &str = "sysctls";
 
 words! {
-    /// What translates.
+    /// The kind of translator.
     Mode {
         Auto = "auto",
         Bpf = "bpf",
@@ -32,22 +32,22 @@ words! {
     }
 }
 
-/// What is to be translated. While there is no such file nothing is.
+/// What to translate. Without the file, nothing is translated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     #[serde(default)]
     pub schema: Schema,
-    /// the interface that leads to the NAT64
+    /// The interface that leads to the NAT64.
     pub uplink: String,
-    /// the NAT64 prefix, of 32, 40, 48, 56, 64 or 96 bits
+    /// The NAT64 prefix, of 32, 40, 48, 56, 64 or 96 bits.
     pub prefix: Ipv6Net,
-    /// auto: BPF, and where the kernel refuses it a TUN device alone
+    /// Auto: BPF, or a TUN device alone where the kernel refuses BPF.
     #[serde(default = "auto")]
     pub mode: Word<Mode>,
-    /// the address to translate with; without it one of the uplink's /64, or the uplink's own
+    /// The CLAT's address; without it, one generated in the uplink's /64, or the uplink's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv6Addr>,
-    /// the uplink's IPv6 MTU in octets; without it the kernel's
+    /// The uplink's IPv6 MTU in octets; without it, the kernel's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
 }
@@ -61,7 +61,7 @@ fn auto() -> Word<Mode> {
 #[serde(default)]
 pub struct State {
     pub schema: Schema,
-    /// the interface with IPv4; without it nothing is translated
+    /// The interface with IPv4; without it, nothing is translated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,21 +70,21 @@ pub struct State {
     pub prefix: Option<Ipv6Net>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Word<Mode>>,
-    /// the IPv6 address that the nodes are seen with
+    /// The CLAT's IPv6 address, which the venue sees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv6Addr>,
-    /// whether the head itself uses that address too
+    /// Whether the head itself uses that address too.
     pub shared: bool,
-    /// why nothing is translated, or why without BPF
+    /// Why nothing is translated, or why BPF is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
 }
 
 impl Order {
-    /// Reads the file.
+    /// Parses the file.
     ///
     /// # Errors
-    /// It holds something else; what is wrong with it.
+    /// What is wrong with the file, as a text for the log.
     pub fn parse(file: &[u8]) -> Result<Self, String> {
         let order: Self = serde_json::from_slice(file).map_err(|error| error.to_string())?;
         if order.schema != Schema::default() {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_an_order_with_and_without_what_may_be_left_out() {
+    fn parses_an_order_with_and_without_optional_fields() {
         let short = br#"{"uplink": "eth1", "prefix": "64:ff9b::/96", "later": true}"#;
         let order = Order::parse(short).unwrap();
         assert_eq!((order.mode.clone(), order.address, order.mtu), (Mode::Auto.into(), None, None));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_order() {
+    fn refuses_an_invalid_order() {
         for wrong in [
             &br#"{"uplink": "eth1"}"#[..],
             br#"{"uplink": "eth1", "prefix": "64:ff9b::"}"#,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_holds_only_what_there_is() {
+    fn a_state_omits_absent_values() {
         let state = State { reason: Some("eth1 is not there".into()), ..State::default() };
         let line = crate::line(&state);
         let text = String::from_utf8(line.clone()).unwrap();

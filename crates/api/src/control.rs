@@ -1,48 +1,48 @@
-//! The lines of the control socket: an order and its answer.
+//! The lines of the control socket: orders and answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::word::words;
 use crate::{SCHEMA, Schema, Word};
 
-/// What the daemon is to do.
+/// An order to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(into = "Request")]
 pub enum Order {
-    /// a node is worked on: no alarm whatever its probes say
+    /// Puts a node into maintenance: no alert, whatever its probes report.
     Drain(String),
-    /// … and no longer
+    /// Ends the maintenance of a node.
     Resume(String),
-    /// a node that was found, or the lease of one, is given up
+    /// Removes a discovered node, or the lease of one.
     Forget(String),
-    /// the user acknowledges what is wrong now
+    /// Acknowledges all current alerts.
     Acknowledge,
-    /// the display turns to its next page, as by its button
+    /// Turns the display to its next page, like its button.
     NextPage,
-    /// how far the shutdown of the nodes has come
+    /// Reports the progress of a shutdown of the nodes.
     Shutdown(Shutdown),
 }
 
-/// How far the shutdown of the nodes has come. `bramblegate shutdown` reports it about once a
-/// second until `ended`.
+/// The progress of a shutdown of the nodes. `bramblegate shutdown` reports it about once a second
+/// until `ended`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// no further report follows
+    /// No further report follows.
     pub ended: bool,
-    /// nodes that are asked to power off since the last report: they raise no alarm
+    /// Nodes that were asked to power off since the last report: they raise no alert.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub going: Vec<String>,
-    /// the head powers off afterwards
+    /// The head powers off afterwards.
     pub head: bool,
-    /// seconds for which nodes are still waited for
+    /// The remaining time to wait for nodes, in seconds.
     pub left_s: u64,
-    /// nodes that were asked before, and stay up
+    /// Nodes that were asked before, and stay up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub staying: Vec<String>,
-    /// the first of the nodes that are not off yet
+    /// The first of the nodes that are not off yet.
     pub waiting: Vec<String>,
-    /// how many are not off yet
+    /// The number of nodes that are not off yet.
     pub waiting_total: usize,
 }
 
@@ -58,7 +58,8 @@ words! {
     }
 }
 
-/// An order as it is sent. A daemon refuses what it does not know, for half an order is none.
+/// An order on the wire. The daemon refuses unknown fields, since an order must not be carried out
+/// in part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -85,15 +86,15 @@ impl From<Order> for Request {
 }
 
 impl Verb {
-    /// Returns whether an order of this verb is about one node.
+    /// Returns whether the verb needs the name of a node.
     pub const fn has_node(self) -> bool {
         matches!(self, Self::Drain | Self::Resume | Self::Forget)
     }
 }
 
 impl Order {
-    /// Returns the order of this verb; `None` where it has a node and needs none, or the other way
-    /// round.
+    /// Returns the order of a verb; `None` where a node is missing or not allowed, and for
+    /// [`Verb::Shutdown`].
     pub fn new(verb: Verb, node: Option<String>) -> Option<Self> {
         match (verb, node) {
             (Verb::Drain, Some(node)) => Some(Self::Drain(node)),
@@ -105,10 +106,10 @@ impl Order {
         }
     }
 
-    /// Reads an order in one line.
+    /// Parses an order from one line.
     ///
     /// # Errors
-    /// It is no order; what is wrong with it, for its writer.
+    /// What is wrong with the line, as a text for its author.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         let request: Request = serde_json::from_slice(line).map_err(|error| {
             format!("this is no order: {error}; write {{\"schema\":{SCHEMA},\"order\":\"drain\",\"node\":\"rpi1\"}}")
@@ -138,10 +139,10 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answer {
-    /// why it was not carried out
+    /// The reason of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// it was carried out
+    /// The order was carried out.
     pub ok: bool,
     pub schema: Schema,
 }
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_read_and_rubbish_is_explained() {
+    fn an_order_is_parsed_and_errors_are_explained() {
         assert_eq!(
             Order::parse(br#"{"schema":1,"order":"drain","node":"rpi2"}"#),
             Ok(Order::Drain("rpi2".into()))
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Orders and answers as they were sent before they had types.
+    /// Recorded orders and answers, from before the types existed.
     #[test]
     fn orders_and_answers_stay_as_they_are_on_the_wire() {
         for (order, line) in [

@@ -1,6 +1,6 @@
-//! What the daemon's sockets speak: the types of the status ([`status`]), of orders and answers
-//! ([`control`]), and with the feature `client` a blocking client of both sockets. Depends on
-//! nothing else of this workspace; the daemon writes by these types what clients read by them.
+//! The protocols of the daemon's sockets: the types of the status ([`status`]), of orders and
+//! answers ([`control`]), and with the feature `client` a blocking client of both sockets. Depends
+//! on nothing else of this workspace; the daemon and its clients use the same types.
 //!
 //! Begin with [`status::Snapshot`], the first line of the status socket, and [`status::Change`],
 //! every line after it:
@@ -14,7 +14,7 @@
 //!     {"name": "rpi2", "health": "levitating"}]}"#;
 //! let Ok(Line::Snapshot(snapshot)) = Line::parse(line) else { panic!("no snapshot") };
 //! assert_eq!(snapshot.nodes[0].health, Word::Known(NodeHealth::Up));
-//! // A newer daemon may know more words: the line is read all the same.
+//! // A newer daemon may use more words: the line still parses.
 //! assert!(matches!(&snapshot.nodes[1].health, Word::Other(word) if &**word == "levitating"));
 //! ```
 //!
@@ -36,9 +36,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! `docs/status.schema.json` is generated from these types. Readers tolerate what they do not know:
-//! fields are passed over, missing ones have their default, and a word that is not listed is kept
-//! as [`Word::Other`].
+//! `docs/status.schema.json` is generated from these types. Readers ignore unknown fields, use the
+//! default for missing ones, and keep an unknown word as [`Word::Other`].
 
 pub mod clat;
 #[cfg(feature = "client")]
@@ -54,11 +53,10 @@ use serde::{Deserialize, Serialize};
 pub use text::Text;
 pub use word::Word;
 
-/// Counts up when a reader of the shape before could misunderstand; new keys and values are no such
-/// change.
+/// The version of the lines; new keys and values do not increase it, incompatible changes do.
 pub const SCHEMA: u32 = 1;
 
-/// The number of the shape that a line has.
+/// The schema version of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Schema(pub u32);
 
@@ -68,9 +66,9 @@ impl Default for Schema {
     }
 }
 
-/// Returns the value as one line of JSON, with its line break.
+/// Serializes a value as one line of JSON, with its line break.
 pub fn line(value: &impl Serialize) -> Vec<u8> {
-    // Plain data with texts as keys: writing it into memory does not fail.
+    // Serializing plain data with string keys into memory does not fail.
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line

@@ -1,25 +1,22 @@
-//! The one filter for text that leaves the program for a terminal, a log or the journal: what
-//! others may have put into it (names of processes, hosts, ports and files, words of servers) moves
-//! no cursor, rings no bell and hides nothing.
+//! The filter for all text to a terminal, a log or the journal: untrusted parts (names of
+//! processes, hosts, interfaces and files, texts of servers) must not control the terminal or hide
+//! anything.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Returns the text with every character escaped (`\u{1b}`) that a terminal would obey or not show:
-/// C0 but line feed and tabulator, DEL, C1, and Unicode's controls of direction and format (UAX #9,
-/// general category Cf).
+/// Escapes every control and invisible character (`\u{1b}`): C0 except line feed and tab, DEL, C1,
+/// and Unicode's controls of direction and format (UAX #9, general category Cf).
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'), in_braces)
 }
 
-/// Returns the text as [`printable`] does and in one line: what stands in a line of its own makes
-/// no second one.
+/// Escapes as [`printable`] does, and line feeds too, so that the text stays on one line.
 pub fn printable_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\t', in_braces)
 }
 
-/// Returns JSON that means the same, with those characters written as JSON's own escapes (RFC 8259
-/// section 7).
+/// Returns equivalent JSON in which these characters are JSON escapes (RFC 8259 section 7).
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t' | '\r'), escape)
 }
@@ -37,7 +34,7 @@ fn in_braces(out: &mut String, c: char) {
     out.extend(c.escape_unicode());
 }
 
-/// Returns whether a terminal obeys the character or does not show it.
+/// Returns whether the character controls a terminal or is invisible.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -52,7 +49,7 @@ fn escaped(
     stays: impl Fn(char) -> bool,
     escape: impl Fn(&mut String, char),
 ) -> Cow<'_, str> {
-    // Nearly all text is this.
+    // The common case.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -78,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_escaped_and_the_rest_stays() {
+    fn control_characters_are_escaped_and_the_rest_stays() {
         for (text, shown) in [
             ("rpi1 ♥ 310 µs\n\tzwei", "rpi1 ♥ 310 µs\n\tzwei"),
             ("\u{1b}[2J", "\\u{1b}[2J"),
@@ -93,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_hidden_is_left_and_json_means_the_same(text: String) {
+        fn no_control_character_is_left_and_json_is_equivalent(text: String) {
             prop_assert!(!printable_line(&text).chars().any(|c| is_hidden(c) && c != '\t'));
             prop_assert!(!printable(&text).chars().any(|c| is_hidden(c) && !matches!(c, '\n' | '\t')));
             let json = serde_json::to_string(&text).unwrap();

@@ -1,5 +1,4 @@
-//! The lines of the status socket. The members of an object stand in the order in which they are
-//! sent.
+//! The lines of the status socket. Fields are declared in the order in which they are sent.
 
 mod line;
 mod parts;
@@ -48,8 +47,7 @@ pub enum RefusedTag {
     Refused,
 }
 
-/// The first line: everything as it is. No key is left out; what is unknown or does not apply is
-/// null.
+/// The first line: the whole state. No key is missing; an unknown or inapplicable value is null.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -57,41 +55,41 @@ pub struct Snapshot {
     pub schema: Schema,
     #[serde(rename = "type")]
     pub tag: SnapshotTag,
-    /// of the daemon
+    /// The daemon's version.
     pub version: Text,
-    /// of the daemon
+    /// The daemon's uptime.
     pub uptime_s: u64,
     pub severity: Word<Severity>,
-    /// most severe first
+    /// Alerts, most severe first.
     pub alerts: Vec<Alert>,
-    /// the active one; state "absent" and all else null when there is none
+    /// The active uplink. Without one, the state is "absent" and everything else is null.
     pub uplink: Uplink,
-    /// those that exist, in the order of the settings
+    /// The existing uplinks, in the order of the settings.
     pub uplinks: Vec<Uplink>,
     pub gateway: Gateway,
-    /// that count, by chain and comment, as read once a minute; empty until they were
+    /// Rules with counters, by chain and comment, read once a minute; empty until the first time.
     pub rules: Vec<Rule>,
     pub cluster: Cluster,
-    /// the head itself; null until it was looked at
+    /// The head itself; null until its first check.
     pub host: Option<Host>,
-    /// all, in the order of the settings
+    /// All nodes, in the order of the settings.
     pub nodes: Vec<Node>,
     pub panel: Panel,
-    /// those of the settings, in their order
+    /// The shares of the settings, in their order.
     pub shares: Vec<Share>,
-    /// the status page; null: its server does not run
+    /// The status page; null: its server does not run.
     pub web: Option<Web>,
-    /// what kind of network the active uplink leads to; null: no carrier, or not known yet
+    /// The kind of network of the active uplink; null: no carrier, or not known yet.
     pub venue: Option<Word<VenueKind>>,
-    /// the translator from IPv4 to IPv6; null: there is none, and none is wanted
+    /// The translator from IPv4 to IPv6; null: none exists or is wanted.
     pub clat: Option<Clat>,
-    /// null: none runs
+    /// The running shutdown of the nodes; null: none.
     pub shutdown: Option<Shutdown>,
 }
 
-/// Each changed top-level object whole; of the nodes only those that changed, known by their name.
-/// Changes of nothing but uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us, loss_percent, bytes
-/// or packets cause no line.
+/// Every changed top-level object as a whole, but only the changed nodes, identified by name.
+/// Changes of only uptime_s, since_s, lease_left_s, not_renewed_s, rtt_us, loss_percent, bytes or
+/// packets cause no line.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -99,7 +97,7 @@ pub struct Change {
     pub schema: Schema,
     #[serde(rename = "type")]
     pub tag: ChangeTag,
-    /// one more than the line of changes before
+    /// The number of the change, one more than that of the previous change.
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub seq: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +121,7 @@ pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Cluster"))]
     pub cluster: Option<Cluster>,
-    // `Some(None)` is null: what was known of the head is not any more.
+    // `Some(None)` is null: the value has become unknown.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "even_null")]
     #[cfg_attr(test, schemars(with = "Option<Host>"))]
     pub host: Option<Option<Host>>,
@@ -147,20 +145,19 @@ pub struct Change {
     pub shutdown: Option<Option<Shutdown>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Node>,
-    /// names that are no node's any more; to be taken away before `nodes` of the same line are
-    /// taken in
+    /// The names of removed nodes. Remove them before adding `nodes` of the same line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes_removed: Vec<Text>,
 }
 
 impl Change {
-    /// Returns whether nothing is in it that is worth a line.
+    /// Returns whether nothing has changed.
     pub fn is_empty(&self) -> bool {
         *self == Self { schema: self.schema, seq: self.seq, ..Self::default() }
     }
 }
 
-/// The only line for a client that is one too many.
+/// The only line for a client beyond the limit of clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -171,7 +168,7 @@ pub struct Refused {
     pub tag: RefusedTag,
 }
 
-/// Reads a value that is there, null too: only a missing one is `None`.
+/// Deserializes a present value, even null, as `Some`: only a missing one is `None`.
 fn even_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<T>, D::Error> {
@@ -179,15 +176,14 @@ fn even_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 impl Snapshot {
-    /// Returns the line in two parts: what stands before the first node and what follows the last
-    /// one. Nodes are written between them as JSON with commas, some at a time where there are
-    /// many. `self` has none.
+    /// Serializes the line in two parts, before and after the nodes. Many nodes can be written in
+    /// between in batches, as JSON with commas. `self.nodes` has to be empty.
     pub fn around_nodes(&self) -> (Vec<u8>, Vec<u8>) {
-        // Within a text a quotation mark is escaped, so this stands there once.
+        // Within strings quotation marks are escaped, so this occurs only once.
         const NODES: &[u8] = b",\"nodes\":[]";
         let mut before = crate::line(self);
-        let place = before.windows(NODES.len()).position(|window| window == NODES);
-        let after = before.split_off(place.map_or(before.len(), |place| place + NODES.len() - 1));
+        let start = before.windows(NODES.len()).position(|window| window == NODES);
+        let after = before.split_off(start.map_or(before.len(), |start| start + NODES.len() - 1));
         (before, after)
     }
 }

@@ -1,4 +1,4 @@
-//! Texts in lines.
+//! Text that is safe to print.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::printable::printable_line;
 
-/// Holds a text of one line that no terminal obeys, whatever its origin: what was hidden in it
-/// stands there escaped.
+/// A text on one line in which control and invisible characters are escaped ([`printable_line`]).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(String);

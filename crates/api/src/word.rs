@@ -1,4 +1,4 @@
-//! Lists of words that may grow.
+//! Extensible enumerations.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Text;
 
-/// A word of a list, or one that a newer daemon has added to it.
+/// A value of an enumeration, or one that a newer daemon has added to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Word<T> {
     Known(T),
-    /// not listed here; empty where the line has none
+    /// An unknown value; empty where the line has none.
     Other(Text),
 }
 
@@ -28,7 +28,7 @@ impl<T> From<T> for Word<T> {
 }
 
 impl<T: Copy> Word<T> {
-    /// Returns the word if it is listed.
+    /// Returns the value if it is known.
     pub fn known(&self) -> Option<T> {
         match self {
             Self::Known(word) => Some(*word),
@@ -52,7 +52,7 @@ impl<T: fmt::Display> fmt::Display for Word<T> {
     }
 }
 
-/// Declares enums whose values are words on the wire, each word written once.
+/// Declares enums with their names on the wire.
 macro_rules! words {
     ($($(#[$about:meta])* $name:ident { $($(#[$note:meta])* $value:ident = $word:literal,)+ })+) => {$(
         $(#[$about])*
@@ -65,10 +65,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them, in their order.
+            /// All values, in their order.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
-            /// Returns the word as it is on the wire.
+            /// Returns the name on the wire.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$value => $word,)+

@@ -8,14 +8,14 @@ use std::str::FromStr;
 /// it ("u", bits 64 to 71; RFC 6052, section 2.2).
 const U: usize = 8;
 
-/// Holds an IPv6 prefix that stands for all of IPv4, of 32, 40, 48, 56, 64 or 96 bits.
+/// An IPv6 prefix that embeds all of IPv4, of 32, 40, 48, 56, 64 or 96 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     address: Ipv6Addr,
     length: u8,
 }
 
-/// Reports that a text or a length is not that of a NAT64 prefix.
+/// The text or length is not that of a NAT64 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthError;
 
@@ -35,13 +35,13 @@ impl Prefix {
     pub const WELL_KNOWN: Self =
         Self { address: Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), length: 96 };
 
-    /// Returns the prefix that an address begins with; bits behind it do not count.
+    /// Returns the prefix of an address; ignores the bits behind it.
     ///
-    /// The "u" octet of a prefix of 96 bits may be set, though RFC 6052 asks for zero: it changes
-    /// nothing here, and a venue that set it is of use all the same.
+    /// Accepts a prefix of 96 bits whose "u" octet is not zero, against RFC 6052: translation works
+    /// all the same.
     ///
     /// # Errors
-    /// The length is none of [`Prefix::LENGTHS`].
+    /// The length is not one of [`Prefix::LENGTHS`].
     pub fn new(address: Ipv6Addr, length: u8) -> Result<Self, LengthError> {
         if !Self::LENGTHS.contains(&length) {
             return Err(LengthError);
@@ -62,53 +62,55 @@ impl Prefix {
         self.length
     }
 
-    /// Returns whether packets to this prefix can leave the machine and the link: it is none of
-    /// multicast, of link-local addresses, or of ::/16, which holds loopback and the addresses that
-    /// stand for IPv4 inside a host (RFC 4291, section 2.4). A venue may send any.
+    /// Returns whether packets to this prefix can leave the host and the link: it is not multicast,
+    /// link-local or within ::/16, which holds loopback and the IPv4-mapped addresses (RFC 4291,
+    /// section 2.4). A venue may advertise any of these.
     #[must_use]
     pub fn is_routable(&self) -> bool {
         let [first, ..] = self.address.segments();
         first != 0 && !self.address.is_multicast() && !self.address.is_unicast_link_local()
     }
 
-    /// Returns the places of the four octets of an embedded address.
-    fn places(&self) -> impl Iterator<Item = usize> {
-        let first = usize::from(self.length / 8);
-        let over_u = first <= U;
-        (first..16).filter(move |place| !(over_u && *place == U)).take(4)
+    /// Returns the indices of the four octets of an embedded address, which skip the "u" octet.
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        (usize::from(self.length / 8)..16).filter(|index| self.covers_u() || *index != U).take(4)
     }
 
-    /// Returns the IPv6 address that stands for an IPv4 address (RFC 6052, section 2.2).
+    /// Returns whether the "u" octet is part of the prefix.
+    fn covers_u(&self) -> bool {
+        usize::from(self.length / 8) > U
+    }
+
+    /// Returns the IPv6 address that embeds an IPv4 address (RFC 6052, section 2.2).
     #[must_use]
     pub fn embed(&self, address: Ipv4Addr) -> Ipv6Addr {
         let mut octets = self.address.octets();
-        for (place, octet) in self.places().zip(address.octets()) {
-            if let Some(to) = octets.get_mut(place) {
+        for (index, octet) in self.positions().zip(address.octets()) {
+            if let Some(to) = octets.get_mut(index) {
                 *to = octet;
             }
         }
         Ipv6Addr::from(octets)
     }
 
-    /// Returns the IPv4 address that an IPv6 address of this prefix stands for. The suffix does not
-    /// count (RFC 6052, section 2.2: reserved, and ignored by who extracts), the "u" octet does.
+    /// Returns the IPv4 address embedded in an IPv6 address of this prefix. Ignores the reserved
+    /// suffix (RFC 6052, section 2.2), but not the "u" octet.
     #[must_use]
     pub fn extract(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         let octets = address.octets();
-        let begins = Self::new(address, self.length).is_ok_and(|prefix| prefix == *self);
-        let over_u = usize::from(self.length / 8) <= U;
-        if !begins || (over_u && octets.get(U) != Some(&0)) {
+        let is_within = Self::new(address, self.length).is_ok_and(|prefix| prefix == *self);
+        if !is_within || (!self.covers_u() && octets.get(U) != Some(&0)) {
             return None;
         }
         let mut embedded = [0; 4];
-        for (to, place) in embedded.iter_mut().zip(self.places()) {
-            *to = octets.get(place).copied()?;
+        for (to, index) in embedded.iter_mut().zip(self.positions()) {
+            *to = octets.get(index).copied()?;
         }
         Some(Ipv4Addr::from(embedded))
     }
 
-    /// Returns whether the prefix may stand for an address: the well-known one only for global
-    /// addresses (RFC 6052, section 3.1).
+    /// Returns whether the prefix may embed an address: the well-known prefix only global ones
+    /// (RFC 6052, section 3.1).
     #[must_use]
     pub fn may_represent(&self, address: Ipv4Addr) -> bool {
         *self != Self::WELL_KNOWN || is_global(address)
@@ -131,8 +133,8 @@ impl FromStr for Prefix {
     }
 }
 
-/// Returns whether an IPv4 address is global by the registry of special addresses (RFC 6890 and what
-/// the registry gained since), as far as unicast goes.
+/// Returns whether an IPv4 unicast address is global by IANA's registry of special-purpose
+/// addresses (RFC 6890, and later entries).
 #[must_use]
 pub fn is_global(address: Ipv4Addr) -> bool {
     let [first, second, third, _] = address.octets();
@@ -149,8 +151,8 @@ pub fn is_global(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Returns whether a packet may come from an IPv4 address or go to it, as seen by a router: a
-/// unicast address that belongs to some host.
+/// Returns whether a router may forward packets from or to an IPv4 address: whether it is unicast
+/// and not loopback or of 0.0.0.0/8.
 pub fn is_unicast(address: Ipv4Addr) -> bool {
     let [first, ..] = address.octets();
     !(first == 0 || address.is_loopback() || address.is_multicast() || address.is_broadcast())
@@ -236,7 +238,7 @@ mod tests {
             prop_assert_eq!(prefix.to_string().parse(), Ok(prefix));
             if length < 96 {
                 prop_assert_eq!(whole.octets()[U], 0);
-                // what follows the address does not count
+                // The suffix is ignored.
                 let used = if length <= 64 { length + 40 } else { 128 };
                 let more = suffix.checked_shr(u32::from(used)).unwrap_or(0);
                 let tailed = Ipv6Addr::from_bits(whole.to_bits() | more);

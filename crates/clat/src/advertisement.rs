@@ -1,5 +1,5 @@
-//! Router advertisements (RFC 4861, section 4.2), with the options that say what a venue is, and
-//! solicitations of them.
+//! Router advertisements (RFC 4861, section 4.2) with the options that describe a venue, and router
+//! solicitations.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,13 +8,13 @@ use crate::Prefix;
 use crate::bytes::{array, byte, u16_at, u32_at};
 use crate::ipv6::LEAST_MTU;
 
-/// Octets before the options.
+/// The length of the fixed part before the options, in octets.
 const HEADER: usize = 16;
 /// The type of a router advertisement (ICMPv6).
 const ADVERTISEMENT: u8 = 134;
 /// The type of a router solicitation.
 const SOLICITATION: u8 = 133;
-/// What only a neighbour's packet can still have (RFC 4861, section 6.1.2).
+/// The hop limit of neighbour discovery, which no forwarded packet has (RFC 4861, section 6.1.2).
 const NEIGHBOUR: u8 = 255;
 
 /// Options of neighbour discovery (IANA).
@@ -28,39 +28,39 @@ const PREF64: u8 = 38;
 /// Lengths of NAT64 prefixes by their code, in bits (RFC 8781, section 4).
 const LENGTH_CODES: [u8; 6] = [96, 64, 56, 48, 40, 32];
 
-/// Holds what a router advertises. Times are in seconds unless they say otherwise.
+/// A router advertisement. Times are in seconds unless stated otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Advertisement {
-    /// Hops that hosts are to use; 0 says nothing.
+    /// The hop limit that hosts should use; 0: unspecified.
     pub hop_limit: u8,
-    /// Addresses are had by DHCPv6 (M).
+    /// Addresses are available by DHCPv6 (M).
     pub managed: bool,
-    /// Other settings are had by DHCPv6 (O).
+    /// Other configuration is available by DHCPv6 (O).
     pub other: bool,
-    /// Among several routers.
+    /// The preference among several default routers.
     pub preference: Preference,
-    /// For how long this is a default router; 0: it is none.
+    /// The lifetime as a default router; 0: it is not one.
     pub lifetime: u16,
-    /// In milliseconds; 0 says nothing.
+    /// In milliseconds; 0: unspecified.
     pub reachable_time: u32,
-    /// Between neighbour solicitations, in milliseconds; 0 says nothing.
+    /// Between neighbour solicitations, in milliseconds; 0: unspecified.
     pub retransmission_time: u32,
-    /// The router's link-layer address, of Ethernet.
+    /// The router's Ethernet address.
     pub link_layer: Option<[u8; 6]>,
-    /// Of the link, in octets; never below 1280 (RFC 4861, section 6.3.4).
+    /// The MTU of the link, in octets; at least 1280 (RFC 4861, section 6.3.4).
     pub mtu: Option<u32>,
-    /// Prefixes of the link, in their order.
+    /// Prefixes of the link, in the order of the options.
     pub prefixes: Vec<PrefixInformation>,
-    /// Resolvers, in their order.
+    /// Resolvers, in the order of the options.
     pub resolvers: Vec<Resolvers>,
-    /// NAT64 prefixes, in their order.
+    /// NAT64 prefixes, in the order of the options.
     pub nat_prefixes: Vec<NatPrefix>,
-    /// The URI of the captive portal's API (RFC 8910); `urn:ietf:params:capport:unrestricted` says
+    /// The URI of the captive portal's API (RFC 8910); `urn:ietf:params:capport:unrestricted` means
     /// that there is no portal.
     pub captive_portal: Option<String>,
 }
 
-/// Names the preference of a default router (RFC 4191, section 2.1), lowest first.
+/// The preference of a default router (RFC 4191, section 2.1), lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Preference {
     /// Low.
@@ -72,7 +72,7 @@ pub enum Preference {
     High,
 }
 
-/// Holds a prefix of the link (RFC 4861, section 4.6.2). Lifetimes of `u32::MAX` do not end.
+/// A prefix of the link (RFC 4861, section 4.6.2). Lifetimes of `u32::MAX` are infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PrefixInformation {
     /// The prefix; bits behind its length are zero.
@@ -81,42 +81,42 @@ pub struct PrefixInformation {
     pub length: u8,
     /// Its addresses are on the link (L).
     pub on_link: bool,
-    /// Hosts may make addresses of it (A).
+    /// Hosts may configure addresses from it by SLAAC (A).
     pub autonomous: bool,
-    /// For how long addresses are valid.
+    /// The valid lifetime.
     pub valid: u32,
-    /// For how long addresses are preferred.
+    /// The preferred lifetime.
     pub preferred: u32,
 }
 
-/// Holds resolvers (RFC 8106, section 5.1).
+/// Recursive DNS servers (RFC 8106, section 5.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Resolvers {
-    /// For how long they may be used; 0: no longer, `u32::MAX`: without end.
+    /// 0: withdrawn, `u32::MAX`: infinite.
     pub lifetime: u32,
     /// Their addresses.
     pub servers: Vec<Ipv6Addr>,
 }
 
-/// Holds a NAT64 prefix (RFC 8781).
+/// A NAT64 prefix (RFC 8781).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NatPrefix {
     /// The prefix.
     pub prefix: Prefix,
-    /// For how long it may be used; 0: no longer. A multiple of 8, at most 65528.
+    /// A multiple of 8, at most 65528; 0: withdrawn.
     pub lifetime: u16,
 }
 
-/// Reports why a packet is no router advertisement that a host may heed (RFC 4861, section 6.1.2).
+/// Why a packet is not a valid router advertisement (RFC 4861, section 6.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdvertisementError {
-    /// It was forwarded: its hop limit is not 255.
+    /// The packet was forwarded: its hop limit is not 255.
     Forwarded,
-    /// Its source is no link-local address.
+    /// The source is not a link-local address.
     Source,
-    /// Its type or code is another.
+    /// The ICMPv6 type or code is wrong.
     Kind,
-    /// It is shorter than it says, or an option has a length of zero.
+    /// The message is cut off, or an option has a length of zero.
     Truncated,
 }
 
@@ -134,12 +134,11 @@ impl fmt::Display for AdvertisementError {
 impl std::error::Error for AdvertisementError {}
 
 impl Advertisement {
-    /// Reads an ICMPv6 message that came from `source` with `hop_limit`; its checksum was checked, as
-    /// the kernel does for raw sockets. Options that are not known, or not as they should be, are
-    /// passed over.
+    /// Parses an ICMPv6 message that came from `source` with `hop_limit`; the kernel has checked
+    /// its checksum, as it does for raw sockets. Skips unknown and malformed options.
     ///
     /// # Errors
-    /// The whole advertisement is not to be heeded.
+    /// The message is invalid as a whole.
     pub fn read(
         message: &[u8],
         source: Ipv6Addr,
@@ -181,8 +180,8 @@ impl Advertisement {
         Ok(advertisement)
     }
 
-    /// Returns the message as a raw ICMPv6 socket sends it: the kernel fills in the checksum. Flags,
-    /// prefixes of the link, the preference and the captive portal are left out.
+    /// Serializes the message for a raw ICMPv6 socket: the kernel fills in the checksum. Omits
+    /// flags, prefixes of the link, the preference and the captive portal.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         let mut message = vec![ADVERTISEMENT, 0, 0, 0, self.hop_limit, 0];
@@ -198,7 +197,7 @@ impl Advertisement {
             message.extend(mtu.to_be_bytes());
         }
         for resolvers in &self.resolvers {
-            // Units of eight octets; a message has no room for as many as the field counts.
+            // The length is in units of eight octets; 127 servers are the field's limit.
             let servers = resolvers.servers.iter().take(127);
             message.extend([RESOLVERS, 1 + 2 * u8::try_from(servers.len()).unwrap_or(127), 0, 0]);
             message.extend(resolvers.lifetime.to_be_bytes());
@@ -214,7 +213,7 @@ impl Advertisement {
         message
     }
 
-    /// Reads an option, header and all; nothing where it is not whole.
+    /// Parses an option, including its header; `None` where it is malformed.
     fn read_option(&mut self, option: &[u8]) -> Option<()> {
         match *option.first()? {
             SOURCE_LINK_LAYER if option.len() == 8 => {
@@ -250,7 +249,7 @@ impl Advertisement {
     }
 }
 
-/// Splits the first option off. `None` where its length is zero or beyond the end.
+/// Splits off the first option; `None` where its length is zero or beyond the end.
 fn split_option(options: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = usize::from(*options.get(1)?) * 8;
     if length == 0 { None } else { options.split_at_checked(length) }
@@ -271,8 +270,8 @@ fn prefix_information(option: &[u8]) -> Option<PrefixInformation> {
     })
 }
 
-/// Reads a PREF64 option (RFC 8781, section 4): 13 bits of lifetime in units of eight seconds, 3 bits
-/// of length code, the highest 96 bits of the prefix.
+/// Parses a PREF64 option (RFC 8781, section 4): 13 bits of lifetime in units of eight seconds, 3
+/// bits of length code, the highest 96 bits of the prefix.
 fn nat_prefix(option: &[u8]) -> Option<NatPrefix> {
     let field = u16_at(option, 2).ok()?;
     let length = *LENGTH_CODES.get(usize::from(field & 7))?;
@@ -282,8 +281,8 @@ fn nat_prefix(option: &[u8]) -> Option<NatPrefix> {
     Some(NatPrefix { prefix, lifetime: field & !7 })
 }
 
-/// Returns a router solicitation (RFC 4861, section 4.1) as a raw ICMPv6 socket sends it: the kernel
-/// fills in the checksum. Without a link-layer address where the source may be unspecified.
+/// Returns a router solicitation (RFC 4861, section 4.1) for a raw ICMPv6 socket: the kernel fills
+/// in the checksum. `link_layer` is `None` where the source may be the unspecified address.
 #[must_use]
 pub fn solicitation(link_layer: Option<[u8; 6]>) -> Vec<u8> {
     let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
@@ -307,7 +306,7 @@ mod tests {
         Advertisement::read(message, ROUTER, 255)
     }
 
-    /// An advertisement of its header and options, each padded to whole units.
+    /// Returns an advertisement of a header and options, each padded to units of eight octets.
     fn message(flags: u8, lifetime: u16, options: &[&[u8]]) -> Vec<u8> {
         let mut message = vec![134, 0, 0, 0, 64, flags];
         message.extend(lifetime.to_be_bytes());
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was_meant() {
+    fn a_serialized_advertisement_is_parsed_back() {
         for prefix in ["64:ff9b::/96", "2001:db8:64::/64", "2001:db8::/56", "2001:db8::/32"] {
             for (lifetime, kept) in [(600, 600), (607, 600), (7, 0), (0, 0), (u16::MAX, 65528)] {
                 let prefix: Prefix = prefix.parse().unwrap();
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_a_venue_of_ipv6_only_advertises() {
+    fn parses_the_advertisement_of_an_ipv6_only_venue() {
         let prefix: Ipv6Addr = "2001:db8:64::1".parse().unwrap();
         let resolver: Ipv6Addr = "2001:db8:64::53".parse().unwrap();
         let mut information = vec![3, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0];
@@ -370,7 +369,7 @@ mod tests {
                 &servers,
                 &pref64(1800, 0, "64:ff9b::".parse().unwrap()),
                 b"\x25https://portal.example/api",
-                // of a kind that is not known
+                // An unknown type.
                 &[200, 1, 2, 3],
             ],
         );
@@ -401,7 +400,7 @@ mod tests {
 
     /// RFC 4861, section 6.1.2.
     #[test]
-    fn refuses_what_hosts_have_to() {
+    fn refuses_invalid_advertisements() {
         let good = message(0, 0, &[&[5, 0, 0, 0, 0, 5, 220]]);
         assert!(read(&good).is_ok());
         let with = |source: &str, hops| {
@@ -424,7 +423,7 @@ mod tests {
         }
     }
 
-    /// RFC 8781, section 4: six codes; two others are not to be heeded.
+    /// RFC 8781, section 4: six codes are valid, and options with the other two are ignored.
     #[test]
     fn reads_nat_prefixes_of_every_length() {
         let prefix: Ipv6Addr = "2001:db8:1234:5678:9abc:def0:ffff:ffff".parse().unwrap();
@@ -443,13 +442,13 @@ mod tests {
             let nowhere = pref64(8, 0, nowhere.parse().unwrap());
             assert_eq!(read(&message(0, 0, &[&nowhere])).unwrap().nat_prefixes, []);
         }
-        // withdrawn
+        // Withdrawn.
         let read = read(&message(0, 0, &[&pref64(0, 0, prefix)])).unwrap();
         assert_eq!(read.nat_prefixes[0].lifetime, 0);
     }
 
     #[test]
-    fn passes_over_options_that_are_not_as_they_should_be() {
+    fn skips_malformed_options() {
         let bytes = message(
             0,
             0,

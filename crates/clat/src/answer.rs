@@ -1,4 +1,4 @@
-//! The errors that a translator sends itself (RFC 7915, sections 4.1, 4.4, 5.1 and 5.4).
+//! The ICMP errors that a translator sends (RFC 7915, sections 4.1, 4.4, 5.1 and 5.4).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,14 +7,15 @@ use crate::ipv6::LEAST_MTU;
 use crate::transport::{ICMP, ICMPV6};
 use crate::{DropReason, Translator, checksum, icmp, ipv4, ipv6};
 
-/// Hops of a packet that begins its way.
+/// The TTL and hop limit of errors.
 const HOPS: u8 = 64;
-/// What an ICMP error quotes at most: the packet is at most 576 octets (RFC 1812, section 4.3.2.3).
+/// The maximum length of a quoted packet, in octets: an ICMP error is at most 576 octets long
+/// (RFC 1812, section 4.3.2.3), an ICMPv6 error 1280 (RFC 4443, section 2.4).
 const QUOTED_V4: usize = 576 - ipv4::HEADER - icmp::HEADER;
 const QUOTED_V6: usize = LEAST_MTU as usize - ipv6::HEADER - icmp::HEADER;
 
 impl Translator {
-    /// Returns the ICMP error for the sender of a packet that was dropped, from the address `from`,
+    /// Returns the ICMP error for the sender of a dropped packet, with the source address `from`,
     /// which is of the packet's family. `None` where no error is due: for most reasons, for ICMP
     /// errors, for fragments but the first, and for senders that cannot be answered (RFC 1812,
     /// section 4.3.2.7; RFC 4443, section 2.4).
@@ -69,22 +70,22 @@ fn answer_v6(packet: &[u8], reason: DropReason, from: Ipv6Addr) -> Option<Vec<u8
         DropReason::SegmentsLeft(pointer) => (icmp::v6::PARAMETER_PROBLEM, 0, pointer),
         _ => return None,
     };
-    // Where segments are left no header can be read; its beginning can.
+    // With segments left, `Header::read` fails, but the fixed header can be read.
     let octets = |at: usize| packet.get(at..).and_then(|rest| rest.first_chunk::<16>()).copied();
     let source = Ipv6Addr::from(octets(8)?);
     let destination = Ipv6Addr::from(octets(24)?);
-    let quiet = match ipv6::Header::read(packet) {
+    let unanswered = match ipv6::Header::read(packet) {
         Ok(header) => {
             let kind = packet.get(header.upper);
             let error =
                 header.protocol == ICMPV6 && kind.is_none_or(|kind| icmp::is_error_v6(*kind));
-            error || header.fragment.is_some_and(|piece| piece.offset != 0)
+            error || header.fragment.is_some_and(|fragment| fragment.offset != 0)
         }
         Err(DropReason::SegmentsLeft(_)) => false,
         Err(_) => true,
     };
-    let nobody = source.is_unspecified() || source.is_multicast() || source.is_loopback();
-    if quiet || nobody || destination.is_multicast() {
+    let no_host = source.is_unspecified() || source.is_multicast() || source.is_loopback();
+    if unanswered || no_host || destination.is_multicast() {
         return None;
     }
     let mut message = vec![kind, code, 0, 0];

@@ -1,4 +1,4 @@
-//! Numbers in network byte order at places in a packet.
+//! Numbers in network byte order at byte offsets in a packet.
 
 use crate::DropReason;
 
@@ -22,9 +22,9 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Result<u32, DropReason> {
     array(bytes, at).map(u32::from_be_bytes)
 }
 
-/// Writes 16 bits at `at`; writes nothing where there is no room.
+/// Writes 16 bits at `at`; does nothing beyond the end of `bytes`.
 pub fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
-    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *place = value.to_be_bytes();
+    if let Some(field) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *field = value.to_be_bytes();
     }
 }

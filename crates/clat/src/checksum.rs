@@ -1,13 +1,12 @@
-//! The Internet checksum: one's complement sums (RFC 1071), and how one changes with a part of what
-//! it covers (RFC 1624).
+//! The Internet checksum: one's complement sums (RFC 1071) and incremental update (RFC 1624).
 //!
-//! A *sum* here is not inverted; a *checksum* is the inverted sum, as it stands in headers.
+//! A *sum* here is not inverted; a *checksum* is the inverted sum, as in headers.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Returns the one's complement sum of bytes; an odd last byte counts as the high one of its word.
+/// Returns the one's complement sum of bytes; an odd last byte is the high byte of its word.
 pub fn sum(bytes: &[u8]) -> u16 {
-    // Four bytes at once: the carries gather in the upper half.
+    // Four bytes at once: the carries accumulate in the upper half.
     let fours = bytes.chunks_exact(4);
     let mut last = [0; 4];
     last.iter_mut().zip(fours.remainder()).for_each(|(to, from)| *to = *from);
@@ -15,7 +14,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
     fold(whole.chain([last]).map(|four| u64::from(u32::from_be_bytes(four))).sum())
 }
 
-/// Adds the carries of a sum back until 16 bits are left.
+/// Folds the carries of a sum into 16 bits.
 pub fn fold(mut total: u64) -> u16 {
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);
@@ -28,12 +27,12 @@ pub fn add(one: u16, other: u16) -> u16 {
     fold(u64::from(one) + u64::from(other))
 }
 
-/// Returns a sum after a part of it with the sum `old` became one with the sum `new`.
+/// Returns a sum after a part that summed to `old` was replaced by one that sums to `new`.
 pub fn replace(sum: u16, old: u16, new: u16) -> u16 {
     fold(u64::from(sum) + u64::from(!old) + u64::from(new))
 }
 
-/// Returns a checksum after a part of what it covers changed (RFC 1624, equation 3).
+/// Returns a checksum after a covered part changed its sum (RFC 1624, equation 3).
 pub fn adjust(checksum: u16, old: u16, new: u16) -> u16 {
     !replace(!checksum, old, new)
 }
@@ -48,8 +47,8 @@ pub fn of_v6(source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
     add(sum(&source.octets()), sum(&destination.octets()))
 }
 
-/// Returns the sum of a pseudo header's length and protocol. The same in IPv4 and IPv6, since words
-/// of zeros do not count.
+/// Returns the sum of a pseudo header's length and protocol: the same in IPv4 and IPv6, since zero
+/// words add nothing.
 pub fn of_upper_layer(length: usize, protocol: u8) -> u16 {
     fold(length as u64 + u64::from(protocol))
 }

@@ -1,6 +1,6 @@
-//! Which way packets are translated.
+//! The direction of translation.
 
-/// Names the family that packets are translated into.
+/// The address family that packets are translated into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     ToV6,

@@ -1,38 +1,36 @@
-//! NAT64 prefixes found by a well-known name (RFC 7050).
+//! Discovery of NAT64 prefixes by a well-known name (RFC 7050).
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::Prefix;
 
-/// The name that has only IPv4 addresses: where it has an IPv6 address, a DNS64 made it (RFC 7050,
-/// section 8.2).
+/// A name with only IPv4 addresses: its AAAA records are synthesized by a DNS64 (RFC 7050, section
+/// 8.2).
 pub const WELL_KNOWN_NAME: &str = "ipv4only.arpa";
 
-/// The addresses of that name (RFC 7050, section 2.2).
+/// The IPv4 addresses of that name (RFC 7050, section 2.2).
 const WELL_KNOWN: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 0, 170), Ipv4Addr::new(192, 0, 0, 171)];
 
-/// Returns the prefixes that the AAAA records of [`WELL_KNOWN_NAME`] were made with, in the order of
-/// the records, each once (RFC 7050, section 3).
+/// Returns the prefixes that the AAAA records of [`WELL_KNOWN_NAME`] were synthesized with, without
+/// duplicates, in the order of the records (RFC 7050, section 3).
 ///
-/// An address in which a well-known address stands at more than one place counts only where the
-/// other well-known address confirms one of the places.
+/// Where an address embeds a well-known address at more than one position, a prefix counts only if
+/// the other well-known address has it too.
 #[must_use]
 pub fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Prefix> {
     let candidates: Vec<Vec<(Prefix, Ipv4Addr)>> =
         addresses.iter().map(|address| candidates(*address)).collect();
     let all: BTreeSet<(Prefix, Ipv4Addr)> = candidates.iter().flatten().copied().collect();
-    let confirmed =
-        |prefix: Prefix| WELL_KNOWN.iter().all(|address| all.contains(&(prefix, *address)));
+    let is_confirmed =
+        |prefix: &Prefix| WELL_KNOWN.iter().all(|address| all.contains(&(*prefix, *address)));
     let mut found = Vec::new();
-    for places in &candidates {
-        let sure: Vec<Prefix> = match places.as_slice() {
+    for positions in &candidates {
+        let certain: Vec<Prefix> = match positions.as_slice() {
             [(only, _)] => vec![*only],
-            several => {
-                several.iter().map(|(prefix, _)| *prefix).filter(|one| confirmed(*one)).collect()
-            }
+            several => several.iter().map(|(prefix, _)| *prefix).filter(is_confirmed).collect(),
         };
-        match sure.as_slice() {
+        match certain.as_slice() {
             [prefix] if !found.contains(prefix) => found.push(*prefix),
             _ => {}
         }
@@ -40,7 +38,7 @@ pub fn prefixes(addresses: &[Ipv6Addr]) -> Vec<Prefix> {
     found
 }
 
-/// Returns each prefix with which an address would stand for a well-known one.
+/// Returns each prefix with which an address embeds a well-known address, and which one.
 fn candidates(address: Ipv6Addr) -> Vec<(Prefix, Ipv4Addr)> {
     let of = |length: u8| {
         let prefix = Prefix::new(address, length).ok().filter(Prefix::is_routable)?;
@@ -62,7 +60,7 @@ mod tests {
         prefixes(&addresses).iter().map(ToString::to_string).collect()
     }
 
-    /// The first line is what unbound answered; then RFC 7050, appendix A, and others.
+    /// The first line is an answer of unbound; then RFC 7050, appendix A, and more.
     #[test]
     fn finds_prefixes() {
         assert_eq!(found(&["64:ff9b::c000:aa", "64:ff9b::c000:ab"]), ["64:ff9b::/96"]);
@@ -80,9 +78,9 @@ mod tests {
         }
     }
 
-    /// The address stands at two places of one; the other shows which place it is.
+    /// One record embeds the address at two positions; the other record decides.
     #[test]
-    fn is_not_deceived_by_the_address_in_the_prefix() {
+    fn is_not_misled_by_a_well_known_address_within_the_prefix() {
         let twice = "2001:db8:c000:aa::192.0.0.170";
         assert_eq!(found(&[twice]), [""; 0]);
         assert_eq!(found(&[twice, "2001:db8:c000:aa::192.0.0.171"]), ["2001:db8:c000:aa::/96"]);

@@ -1,25 +1,29 @@
-//! ICMP errors and the packets that they quote (RFC 7915, sections 4.2, 4.3, 5.2 and 5.3).
+//! Translation of ICMP errors and the packets that they quote (RFC 7915, sections 4.2, 4.3, 5.2 and
+//! 5.3).
 
 use crate::bytes::{byte, put_u16, u16_at, u32_at};
 use crate::direction::Direction;
 use crate::icmp::{self, Field, LEAST_BEFORE_EXTENSIONS};
-use crate::ipv6::{Fragment, LEAST_MTU};
+use crate::ipv6::LEAST_MTU;
 use crate::transport::{
     Addresses, ICMP, ICMPV6, UDP, Upper, adjust, checksum_field, echo, protocol_to_v4,
     protocol_to_v6,
 };
 use crate::{DropReason, Offload, Translator, checksum, ipv4, ipv6};
 
-/// What an ICMPv6 error may hold, in octets: the packet is at most 1280 (RFC 4443, section 2.4).
+/// The maximum length of an ICMPv6 error, in octets: the packet is at most 1280 (RFC 4443, section
+/// 2.4).
 const LONGEST_V6: usize = LEAST_MTU as usize - ipv6::HEADER;
-/// What we let an ICMP error hold: all that an ICMPv6 error quotes.
+/// The maximum length of an ICMP error, in octets, which fits everything that an ICMPv6 error
+/// quotes.
 const LONGEST_V4: usize = LEAST_MTU as usize - ipv4::HEADER;
 
-/// MTUs of usual networks, for errors of routers that report none (RFC 1191, section 7.1), down to
-/// the least of IPv6.
+/// Common MTUs, for errors of routers that report none (RFC 1191, section 7.1), down to the minimum
+/// of IPv6.
 const PLATEAUS: [u16; 7] = [65535, 32000, 17914, 8166, 4352, 2002, 1492];
 
-/// Where a quoted packet's length stands in an error, and in which units (RFC 4884, section 4).
+/// The offset of the field with the quoted packet's length, and its unit, both in octets (RFC 4884,
+/// section 4).
 #[derive(Debug, Clone, Copy)]
 struct LengthField {
     at: usize,
@@ -30,12 +34,13 @@ const LENGTH_V4: LengthField = LengthField { at: 5, unit: 4 };
 const LENGTH_V6: LengthField = LengthField { at: 4, unit: 8 };
 
 impl Translator {
-    /// Appends the ICMPv6 error that an ICMP error becomes; `addresses` is the sum of the new ones.
+    /// Appends the ICMPv6 error that an ICMP error becomes; `addresses` is the sum of the new
+    /// packet's addresses.
     pub(crate) fn error_to_v6(
         &self,
         message: &[u8],
         addresses: u16,
-        head: &mut Vec<u8>,
+        headers: &mut Vec<u8>,
     ) -> Result<(), DropReason> {
         if checksum::sum(message) != 0xffff {
             return Err(DropReason::Checksum);
@@ -45,7 +50,7 @@ impl Translator {
         let (quoted, extensions) = icmp::split_extensions(message, words, LENGTH_V4.unit);
         let mut new = vec![kind.kind, kind.code, 0, 0, 0, 0, 0, 0];
         let header = self.quoted_to_v6(quoted, &mut new)?;
-        // Of errors of ICMPv6 only these two have room for the length (RFC 4884, section 4).
+        // Only these two ICMPv6 errors have a length field (RFC 4884, section 4).
         let extends = matches!(kind.kind, icmp::v6::UNREACHABLE | icmp::v6::TIME_EXCEEDED);
         let extensions = if extends { extensions } else { &[] };
         append_extensions(&mut new, extensions, LENGTH_V6, LONGEST_V6);
@@ -63,16 +68,17 @@ impl Translator {
         let pseudo = checksum::add(addresses, checksum::of_upper_layer(new.len(), ICMPV6));
         let checksum = !checksum::add(checksum::sum(&new), pseudo);
         put_u16(&mut new, 2, checksum);
-        head.append(&mut new);
+        headers.append(&mut new);
         Ok(())
     }
 
-    /// Appends the ICMP error that an ICMPv6 error becomes; `addresses` is the sum of the old ones.
+    /// Appends the ICMP error that an ICMPv6 error becomes; `addresses` is the sum of the original
+    /// packet's addresses.
     pub(crate) fn error_to_v4(
         &self,
         message: &[u8],
         addresses: u16,
-        head: &mut Vec<u8>,
+        headers: &mut Vec<u8>,
     ) -> Result<(), DropReason> {
         let pseudo = checksum::add(addresses, checksum::of_upper_layer(message.len(), ICMPV6));
         if checksum::add(checksum::sum(message), pseudo) != 0xffff {
@@ -89,7 +95,7 @@ impl Translator {
             Field::Unused => {}
             Field::Pointer(pointer) => put_u16(&mut new, 4, u16::from_be_bytes([pointer, 0])),
             Field::Mtu => {
-                // A fragment header is one that we put there.
+                // The translator added the fragment header.
                 let fragment = if header.fragment.is_some() { ipv6::FRAGMENT } else { 0 };
                 let more = (ipv6::HEADER + fragment - ipv4::HEADER) as u16;
                 let mtu = u16::try_from(u32_at(message, 4)?).unwrap_or(u16::MAX);
@@ -98,11 +104,11 @@ impl Translator {
         }
         let checksum = !checksum::sum(&new);
         put_u16(&mut new, 2, checksum);
-        head.append(&mut new);
+        headers.append(&mut new);
         Ok(())
     }
 
-    /// Appends a quoted packet, which may be cut off anywhere behind its header.
+    /// Translates and appends a quoted packet, which may be cut off anywhere after its header.
     fn quoted_to_v6(&self, quoted: &[u8], out: &mut Vec<u8>) -> Result<ipv4::Header, DropReason> {
         let header = ipv4::Header::read(quoted)?;
         if header.destination != self.clat4 {
@@ -117,11 +123,7 @@ impl Translator {
             hop_limit: header.ttl,
             source: self.address_to_v6(header.source),
             destination: self.clat6,
-            fragment: header.is_fragment().then_some(Fragment {
-                offset: header.fragment_offset,
-                more: header.more_fragments,
-                identification: header.identification.into(),
-            }),
+            fragment: header.is_fragment().then_some(header.fragment()),
             protocol,
             upper: 0,
         };
@@ -138,7 +140,7 @@ impl Translator {
                 direction: Direction::ToV6,
                 protocol: header.protocol,
                 payload,
-                is_piece: header.is_fragment(),
+                is_fragment: header.is_fragment(),
                 is_first: header.fragment_offset == 0,
                 addresses,
             },
@@ -148,7 +150,7 @@ impl Translator {
         Ok(header)
     }
 
-    /// Appends a quoted packet, which may be cut off anywhere behind its headers.
+    /// Translates and appends a quoted packet, which may be cut off anywhere after its headers.
     fn quoted_to_v4(&self, quoted: &[u8], out: &mut Vec<u8>) -> Result<ipv6::Header, DropReason> {
         let header = ipv6::Header::read(quoted)?;
         if header.source != self.clat6 {
@@ -163,10 +165,10 @@ impl Translator {
         let new = ipv4::Header {
             tos: header.traffic_class,
             total_length,
-            identification: fragment.map_or(0, |piece| piece.identification as u16),
+            identification: fragment.map_or(0, |fragment| fragment.identification as u16),
             dont_fragment: fragment.is_none() && total_length > ipv4::MAY_BE_FRAGMENTED,
-            more_fragments: fragment.is_some_and(|piece| piece.more),
-            fragment_offset: fragment.map_or(0, |piece| piece.offset),
+            more_fragments: fragment.is_some_and(|fragment| fragment.more),
+            fragment_offset: fragment.map_or(0, |fragment| fragment.offset),
             ttl: header.hop_limit,
             protocol,
             source: self.clat4,
@@ -183,8 +185,8 @@ impl Translator {
                 direction: Direction::ToV4,
                 protocol,
                 payload,
-                is_piece: header.is_fragment(),
-                is_first: fragment.is_none_or(|piece| piece.offset == 0),
+                is_fragment: header.is_fragment(),
+                is_first: fragment.is_none_or(|fragment| fragment.offset == 0),
                 addresses,
             },
             header.upper_length(),
@@ -194,12 +196,12 @@ impl Translator {
     }
 }
 
-/// Appends a quoted upper layer, which was `length` octets long and may be cut off anywhere. A
-/// transport header is translated up to its checksum, if that much is quoted.
+/// Translates and appends a quoted upper layer of originally `length` octets, which may be cut off
+/// anywhere. A transport header is translated if it is quoted up to its checksum.
 fn append_quoted(upper: &Upper<'_>, length: usize, out: &mut Vec<u8>) -> Result<(), DropReason> {
     let Upper { direction, protocol, payload, addresses, .. } = *upper;
     let used = if protocol == ICMP {
-        if upper.is_piece {
+        if upper.is_fragment {
             return Err(DropReason::FragmentedIcmp);
         }
         if icmp::is_error(byte(payload, 0)?, direction) {
@@ -218,8 +220,8 @@ fn append_quoted(upper: &Upper<'_>, length: usize, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// Appends the extensions behind a quoted packet, which is padded and whose length is written
-/// (RFC 4884, sections 4 and 5). Leaves them out where the error would be longer than `longest`.
+/// Pads the quoted packet, writes its length and appends the extensions (RFC 4884, sections 4 and
+/// 5). Omits them, and truncates the quoted packet, where the error would exceed `longest` octets.
 fn append_extensions(
     message: &mut Vec<u8>,
     extensions: &[u8],
@@ -231,8 +233,8 @@ fn append_extensions(
     let words = u8::try_from(padded / length.unit).ok();
     let fits = icmp::HEADER + padded + extensions.len() <= longest;
     match (words, message.get_mut(length.at)) {
-        (Some(words), Some(place)) if fits && !extensions.is_empty() => {
-            *place = words;
+        (Some(words), Some(field)) if fits && !extensions.is_empty() => {
+            *field = words;
             message.resize(icmp::HEADER + padded, 0);
             message.extend_from_slice(extensions);
         }
@@ -240,8 +242,8 @@ fn append_extensions(
     }
 }
 
-/// Returns a likely MTU for a packet that was too long (RFC 7915, section 4.2): the greatest below
-/// its length.
+/// Returns a likely MTU of a link that a packet was too long for: the greatest plateau below its
+/// length (RFC 7915, section 4.2).
 fn plateau(length: usize) -> u16 {
     PLATEAUS.into_iter().find(|mtu| usize::from(*mtu) < length).unwrap_or(LEAST_MTU)
 }

@@ -1,13 +1,13 @@
-//! Types, codes and pointers of ICMP (RFC 792) and ICMPv6 (RFC 4443), and what each becomes
+//! Types, codes and pointers of ICMP (RFC 792) and ICMPv6 (RFC 4443), and their translation
 //! (RFC 7915, sections 4.2 and 5.2).
 
 use crate::DropReason;
 use crate::bytes::byte;
 use crate::direction::Direction;
 
-/// Octets before the packet that an error quotes.
+/// The length of a header, in octets; a quoted packet follows it in errors.
 pub const HEADER: usize = 8;
-/// Octets that a quoted packet is padded to, where extensions follow it (RFC 4884, section 5).
+/// The minimum length of a quoted packet that extensions follow, in octets (RFC 4884, section 5).
 pub const LEAST_BEFORE_EXTENSIONS: usize = 128;
 
 /// Types of ICMP.
@@ -17,7 +17,7 @@ pub mod v4 {
     pub const ECHO: u8 = 8;
     pub const TIME_EXCEEDED: u8 = 11;
     pub const PARAMETER_PROBLEM: u8 = 12;
-    /// The code of [`UNREACHABLE`] that holds an MTU (RFC 1191).
+    /// The code of [`UNREACHABLE`] that reports an MTU (RFC 1191).
     pub const FRAGMENTATION_NEEDED: u8 = 4;
 }
 
@@ -31,18 +31,18 @@ pub mod v6 {
     pub const ECHO_REPLY: u8 = 129;
 }
 
-/// Names what stands in the four octets behind the checksum of an error.
+/// The meaning of the four octets after the checksum of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// Nothing but, perhaps, the length of the quoted packet.
+    /// Nothing, or the length of the quoted packet.
     Unused,
     /// An MTU, in octets.
     Mtu,
-    /// The octet of the quoted header that is at fault, already translated.
+    /// The offset of the faulty octet in the quoted header, already translated.
     Pointer(u8),
 }
 
-/// Holds type, code and the field of an error.
+/// The type, code and field of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     pub kind: u8,
@@ -50,7 +50,7 @@ pub struct Kind {
     pub field: Field,
 }
 
-/// Returns the type in the other family of an echo or its reply.
+/// Returns the translated type of an echo request or reply.
 pub fn echo(kind: u8, direction: Direction) -> Option<u8> {
     match (direction, kind) {
         (Direction::ToV6, v4::ECHO) => Some(v6::ECHO),
@@ -61,7 +61,8 @@ pub fn echo(kind: u8, direction: Direction) -> Option<u8> {
     }
 }
 
-/// Returns whether a message that is translated in this direction is an error: it quotes a packet.
+/// Returns whether a message that is translated in this direction is an error, which quotes a
+/// packet.
 pub fn is_error(kind: u8, direction: Direction) -> bool {
     match direction {
         Direction::ToV6 => is_error_v4(kind),
@@ -69,22 +70,22 @@ pub fn is_error(kind: u8, direction: Direction) -> bool {
     }
 }
 
-/// Returns whether a message of ICMP is an error: it quotes a packet (RFC 1122, section 3.2.2).
+/// Returns whether an ICMP message is an error (RFC 1122, section 3.2.2).
 pub fn is_error_v4(kind: u8) -> bool {
     matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
 
-/// Returns whether a message of ICMPv6 is an error (RFC 4443, section 2.1).
+/// Returns whether an ICMPv6 message is an error (RFC 4443, section 2.1).
 pub fn is_error_v6(kind: u8) -> bool {
     kind < 128
 }
 
-/// Returns what an error of ICMP becomes (RFC 7915, section 4.2).
+/// Translates type, code and field of an ICMP error (RFC 7915, section 4.2).
 pub fn error_to_v6(message: &[u8]) -> Result<Kind, DropReason> {
     let (kind, code) = (byte(message, 0)?, byte(message, 1)?);
     let to = |kind, code, field| Ok(Kind { kind, code, field });
     match (kind, code) {
-        // no protocol: the next header field is at fault
+        // Protocol unreachable becomes a pointer to the next header field.
         (v4::UNREACHABLE, 2) => to(v6::PARAMETER_PROBLEM, 1, Field::Pointer(6)),
         (v4::UNREACHABLE, 3) => to(v6::UNREACHABLE, 4, Field::Unused),
         (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => to(v6::TOO_BIG, 0, Field::Mtu),
@@ -107,7 +108,7 @@ pub fn error_to_v6(message: &[u8]) -> Result<Kind, DropReason> {
     }
 }
 
-/// Returns what an error of ICMPv6 becomes (RFC 7915, section 5.2).
+/// Translates type, code and field of an ICMPv6 error (RFC 7915, section 5.2).
 pub fn error_to_v4(message: &[u8]) -> Result<Kind, DropReason> {
     let (kind, code) = (byte(message, 0)?, byte(message, 1)?);
     let to = |kind, code, field| Ok(Kind { kind, code, field });
@@ -136,8 +137,8 @@ pub fn error_to_v4(message: &[u8]) -> Result<Kind, DropReason> {
     }
 }
 
-/// Returns the packet that an error quotes and the extensions behind it. `words` is the length of
-/// that packet as the error states it, in units of `unit` octets; 0 where there are no extensions (RFC 4884).
+/// Splits an error's body into the quoted packet and the extensions. `words` is the error's length
+/// field, in units of `unit` octets; 0 without extensions (RFC 4884).
 pub fn split_extensions(message: &[u8], words: u8, unit: usize) -> (&[u8], &[u8]) {
     let body = message.get(HEADER..).unwrap_or_default();
     let length = usize::from(words) * unit;
@@ -152,7 +153,7 @@ pub fn split_extensions(message: &[u8], words: u8, unit: usize) -> (&[u8], &[u8]
 mod tests {
     use super::*;
 
-    /// RFC 7915, sections 4.2 and 5.2: what is not listed there is dropped.
+    /// RFC 7915, sections 4.2 and 5.2: types and codes not listed there are dropped.
     #[test]
     fn translates_the_types_of_the_rfc_and_no_others() {
         let there = |kind: u8, code: u8| error_to_v6(&[kind, code, 0, 0, 0, 0, 0, 0]).is_ok();

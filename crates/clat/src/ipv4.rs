@@ -5,24 +5,25 @@ use std::net::Ipv4Addr;
 use crate::DropReason;
 use crate::bytes::{array, byte, put_u16, u16_at};
 use crate::checksum;
+use crate::ipv6::Fragment;
 
-/// Octets of a header without options.
+/// The length of a header without options, in octets.
 pub const HEADER: usize = 20;
-/// What a total length can hold at most, in octets.
-const LONGEST: usize = 0xffff;
-/// The length up to which a packet without fragment header may be fragmented again, in octets
-/// (RFC 7915, section 5.1).
+/// The maximum of the total length field, in octets.
+const MAX_LENGTH: usize = 0xffff;
+/// Up to this total length, in octets, a packet translated from IPv6 without a fragment header gets
+/// no DF flag (RFC 7915, section 5.1).
 pub const MAY_BE_FRAGMENTED: usize = 1260;
 
 const DF: u16 = 0x4000;
 const MF: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 
-/// Holds a header's fields.
+/// The fields of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub tos: u8,
-    /// Of header and payload, in octets.
+    /// Header and payload, in octets.
     pub total_length: usize,
     pub identification: u16,
     pub dont_fragment: bool,
@@ -33,12 +34,12 @@ pub struct Header {
     pub protocol: u8,
     pub source: Ipv4Addr,
     pub destination: Ipv4Addr,
-    /// With options, in octets.
+    /// Includes options, in octets.
     pub header_length: usize,
 }
 
 impl Header {
-    /// Reads a header. What is behind it may be shorter than it says, as inside of ICMP errors.
+    /// Parses a header. The payload may be cut off, as inside ICMP errors.
     pub fn read(packet: &[u8]) -> Result<Self, DropReason> {
         let first = byte(packet, 0)?;
         let header_length = usize::from(first & 0xf) * 4;
@@ -63,22 +64,31 @@ impl Header {
             destination: array::<4>(packet, 16)?.into(),
             header_length,
         };
-        let odd = header.more_fragments && header.payload_length() % 8 != 0;
-        let beyond = usize::from(header.fragment_offset) * 8 + header.payload_length() > LONGEST;
-        if odd || beyond { Err(DropReason::Malformed) } else { Ok(header) }
+        let unaligned = header.more_fragments && header.payload_length() % 8 != 0;
+        let end = usize::from(header.fragment_offset) * 8 + header.payload_length();
+        if unaligned || end > MAX_LENGTH { Err(DropReason::Malformed) } else { Ok(header) }
     }
 
-    /// Returns how long the payload is by the header, in octets.
+    /// Returns the length of the payload that the header states, in octets.
     pub fn payload_length(&self) -> usize {
         self.total_length.saturating_sub(self.header_length)
     }
 
-    /// Returns whether the packet is a piece of a larger one.
+    /// Returns whether the packet is a fragment.
     pub fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset != 0
     }
 
-    /// Returns the header, without options, with its checksum.
+    /// Returns the fields of an IPv6 fragment header with the same meaning.
+    pub fn fragment(&self) -> Fragment {
+        Fragment {
+            offset: self.fragment_offset,
+            more: self.more_fragments,
+            identification: self.identification.into(),
+        }
+    }
+
+    /// Serializes the header, without options, with its checksum.
     pub fn to_bytes(self) -> Result<[u8; HEADER], DropReason> {
         let total = u16::try_from(self.total_length).map_err(|_| DropReason::TooLong)?;
         let mut fragment = self.fragment_offset & OFFSET;
@@ -100,8 +110,8 @@ impl Header {
     }
 }
 
-/// Returns whether options hold a source route that is not used up (RFC 791, section 3.1: types 131
-/// and 137; the route is used up when the pointer is behind it).
+/// Returns whether options hold a source route that is not used up: types 131 and 137, with the
+/// pointer not past the length (RFC 791, section 3.1).
 pub fn has_source_route(options: &[u8]) -> bool {
     let mut rest = options;
     while let [kind, after @ ..] = rest {
@@ -128,11 +138,11 @@ mod tests {
         let loose = [131, 7, 4, 10, 0, 0, 1, 0];
         assert!(has_source_route(&loose));
         assert!(has_source_route(&[1, 137, 7, 4, 10, 0, 0, 1]));
-        // behind a record route
+        // After a record route.
         assert!(has_source_route(&[&[7, 7, 4, 0, 0, 0, 0][..], &loose].concat()));
-        // used up
+        // Used up.
         assert!(!has_source_route(&[131, 7, 8, 10, 0, 0, 1, 0]));
-        // behind the end, or never whole
+        // After the end of the options, or truncated.
         assert!(!has_source_route(&[0, 131, 7, 4, 10, 0, 0, 1]));
         assert!(!has_source_route(&[7, 0, 4]));
         assert!(!has_source_route(&[7, 200, 4]));

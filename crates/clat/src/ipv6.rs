@@ -5,16 +5,16 @@ use std::net::Ipv6Addr;
 use crate::DropReason;
 use crate::bytes::{array, byte, put_u16, u16_at, u32_at};
 
-/// Octets of the header.
+/// The length of the header, in octets.
 pub const HEADER: usize = 40;
-/// Octets of a fragment header.
+/// The length of a fragment header, in octets.
 pub const FRAGMENT: usize = 8;
-/// What every link carries, in octets (RFC 8200, section 5).
+/// The minimum MTU of a link, in octets (RFC 8200, section 5).
 pub const LEAST_MTU: u16 = 1280;
-/// What a reassembled payload can hold at most, in octets.
-const LONGEST: usize = 0xffff;
+/// The maximum length of a reassembled payload, in octets.
+const MAX_LENGTH: usize = 0xffff;
 
-/// Numbers of extension headers.
+/// Extension headers (IANA).
 pub const HOP_BY_HOP: u8 = 0;
 pub const ROUTING: u8 = 43;
 pub const FRAGMENTED: u8 = 44;
@@ -24,7 +24,7 @@ pub const MOBILITY: u8 = 135;
 pub const HIP: u8 = 139;
 pub const SHIM6: u8 = 140;
 
-/// Holds a fragment header's fields.
+/// The fields of a fragment header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
     /// In units of eight octets.
@@ -33,33 +33,25 @@ pub struct Fragment {
     pub identification: u32,
 }
 
-impl Fragment {
-    /// Returns whether the packet is a piece of a larger one, not a whole one with a fragment header
-    /// (an atomic fragment, RFC 6946).
-    pub fn is_piece(&self) -> bool {
-        self.more || self.offset != 0
-    }
-}
-
-/// Holds the fields of a header and what its extension headers come to.
+/// The fields of a header and a summary of its extension headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub traffic_class: u8,
-    /// Of all behind the header, in octets.
+    /// Extension headers and upper layer, in octets.
     pub payload_length: usize,
     pub hop_limit: u8,
     pub source: Ipv6Addr,
     pub destination: Ipv6Addr,
     pub fragment: Option<Fragment>,
-    /// Of the upper layer, that is, behind all extension headers.
+    /// The upper-layer protocol.
     pub protocol: u8,
-    /// Where the upper layer begins, counted from the beginning of the header.
+    /// The offset of the upper layer from the beginning of the header, in octets.
     pub upper: usize,
 }
 
 impl Header {
-    /// Reads a header and those that follow it. What is behind them may be shorter than it says, as
-    /// inside of ICMP errors.
+    /// Parses a header and its extension headers. The payload may be cut off, as inside ICMP
+    /// errors.
     pub fn read(packet: &[u8]) -> Result<Self, DropReason> {
         let first = u32_at(packet, 0)?;
         if first >> 28 != 6 {
@@ -77,19 +69,19 @@ impl Header {
             upper: HEADER,
         };
         header.read_extensions(packet)?;
-        // A jumbogram says 0, and is not known here (RFC 2675).
+        // A length of 0 is a jumbogram (RFC 2675), which is not supported.
         let total = HEADER + payload_length;
         if total < header.upper || (payload_length == 0 && header.protocol != 59) {
             return Err(DropReason::Malformed);
         }
         let Some(fragment) = header.fragment else { return Ok(header) };
-        let piece = header.upper_length();
-        let odd = fragment.more && piece % 8 != 0;
-        let beyond = usize::from(fragment.offset) * 8 + piece > LONGEST;
-        if odd || beyond { Err(DropReason::Malformed) } else { Ok(header) }
+        let unaligned = fragment.more && header.upper_length() % 8 != 0;
+        let end = usize::from(fragment.offset) * 8 + header.upper_length();
+        if unaligned || end > MAX_LENGTH { Err(DropReason::Malformed) } else { Ok(header) }
     }
 
-    /// Steps over the extension headers that RFC 7915, section 5.1, ignores.
+    /// Parses the fragment header, and skips the extension headers that RFC 7915, section 5.1,
+    /// ignores.
     fn read_extensions(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         loop {
             let at = self.upper;
@@ -126,18 +118,18 @@ impl Header {
         }
     }
 
-    /// Returns how long the upper layer is by the header, in octets.
+    /// Returns the length of the upper layer that the header states, in octets.
     pub fn upper_length(&self) -> usize {
         (HEADER + self.payload_length).saturating_sub(self.upper)
     }
 
-    /// Returns whether the packet is a piece of a larger one.
+    /// Returns whether the packet is a fragment, and not an atomic one (RFC 6946).
     pub fn is_fragment(&self) -> bool {
-        self.fragment.is_some_and(|fragment| fragment.is_piece())
+        self.fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0)
     }
 
     /// Appends the header, with a flow label of zero and no extension but the fragment header.
-    /// [`set_payload_length`] writes the length once it is known.
+    /// [`set_payload_length`] fills in the length later.
     pub fn write(&self, out: &mut Vec<u8>) {
         let next = if self.fragment.is_some() { FRAGMENTED } else { self.protocol };
         out.extend(((6 << 28) | (u32::from(self.traffic_class) << 20)).to_be_bytes());

@@ -1,19 +1,19 @@
-//! What a TUN device with `IFF_VNET_HDR` leaves to be done, or has done (`struct virtio_net_hdr`,
+//! The offload header of a TUN device with `IFF_VNET_HDR` (`struct virtio_net_hdr`,
 //! linux/virtio_net.h; VIRTIO 1.3, section 5.1.6).
 
 use crate::DropReason;
 use crate::bytes::{put_u16, u16_at};
 use crate::checksum;
 
-/// The checksum is only the sum of the pseudo header yet.
+/// The checksum field holds only the sum of the pseudo header (`VIRTIO_NET_HDR_F_NEEDS_CSUM`).
 const NEEDS_CSUM: u8 = 1;
-/// More segments follow an ECN mark (a bit beside the type).
+/// `VIRTIO_NET_HDR_GSO_ECN`, a bit beside the type.
 const ECN: u8 = 0x80;
 
-/// Names how a packet is to be cut into segments (`VIRTIO_NET_HDR_GSO_*`).
+/// The segmentation that is still to do (`VIRTIO_NET_HDR_GSO_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Gso {
-    /// Not at all.
+    /// None.
     #[default]
     None,
     /// TCP over IPv4.
@@ -22,37 +22,37 @@ pub enum Gso {
     UdpFragments,
     /// TCP over IPv6.
     TcpV6,
-    /// UDP datagrams of one length.
+    /// UDP datagrams of equal length.
     UdpSegments,
 }
 
-/// Holds the header before a packet.
+/// The offload header before a packet. Offsets and lengths are in octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offload {
     /// `VIRTIO_NET_HDR_F_*`.
     pub flags: u8,
-    /// How the packet is to be cut.
+    /// The segmentation that is still to do.
     pub gso: Gso,
     /// TCP: the segments carry congestion marks (`VIRTIO_NET_HDR_GSO_ECN`).
     pub ecn: bool,
-    /// Octets of all headers, where the packet is to be cut; a hint.
+    /// The length of all headers, for segmentation; a hint.
     pub header_length: u16,
-    /// Octets of payload in each segment.
+    /// The payload of each segment.
     pub gso_size: u16,
-    /// Where the checksum begins to count, from the beginning of the packet.
+    /// Where the checksummed part begins, from the beginning of the packet.
     pub checksum_start: u16,
-    /// Where it stands, from there.
+    /// Where the checksum field is, from `checksum_start`.
     pub checksum_offset: u16,
 }
 
 impl Offload {
-    /// Octets of the header in its shortest form, which a TUN device uses unless asked otherwise.
+    /// The length of the header in its shortest form, a TUN device's default.
     pub const LENGTH: usize = 10;
 
-    /// Reads the header as a TUN device of this machine writes it, in its byte order.
+    /// Parses the header, which is in host byte order.
     ///
     /// # Errors
-    /// [`DropReason::Offload`]: a type that is not known.
+    /// [`DropReason::Offload`]: an unknown type.
     pub fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Result<Self, DropReason> {
         let [flags, gso, rest @ ..] = *bytes;
         let [a, b, c, d, e, f, g, h] = rest;
@@ -74,7 +74,7 @@ impl Offload {
         })
     }
 
-    /// Returns the header as a TUN device of this machine reads it.
+    /// Returns the header in host byte order.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LENGTH] {
         let gso = match self.gso {
@@ -91,29 +91,28 @@ impl Offload {
         [self.flags, gso | if self.ecn { ECN } else { 0 }, a, b, c, d, e, f, g, h]
     }
 
-    /// Returns whether the checksum is to be completed.
+    /// Returns whether the checksum is partial.
     #[must_use]
     pub fn needs_checksum(&self) -> bool {
         self.flags & NEEDS_CSUM != 0
     }
 
-    /// Checks that an open checksum is the one of a transport header at `start`, which stands at
-    /// `field` of it; `None` if that header has none or is not there.
+    /// Checks that a partial checksum is that of the transport header at `start`, at the offset
+    /// `field` within it; `None` where that header has no checksum.
     pub(crate) fn check(&self, start: usize, field: Option<usize>) -> Result<(), DropReason> {
         let fits = usize::from(self.checksum_start) == start
             && field == Some(usize::from(self.checksum_offset));
-        let cut = self.gso != Gso::None;
-        let bad = (self.needs_checksum() && !fits) || (cut && !self.needs_checksum());
+        let segments = self.gso != Gso::None;
+        let bad = (self.needs_checksum() && !fits) || (segments && !self.needs_checksum());
         if bad { Err(DropReason::Offload) } else { Ok(()) }
     }
 
-    /// Returns the header for the packet after its headers grew or shrank to begin the transport
-    /// header at `start` instead of at `before`.
+    /// Returns the offload after translation moved the transport header from `before` to `start`.
     pub(crate) fn moved(mut self, before: usize, start: usize, gso: Gso) -> Self {
         if self.needs_checksum() {
             self.checksum_start = start as u16;
         }
-        // The kernel leaves the hint at 0 in whole packets, and refuses one beyond the packet's end.
+        // The kernel sets no hint without segmentation, and refuses one beyond the packet's end.
         if self.gso != Gso::None {
             let beyond = usize::from(self.header_length).saturating_sub(before);
             self.header_length = u16::try_from(start + beyond).unwrap_or(u16::MAX);
@@ -122,13 +121,13 @@ impl Offload {
         self
     }
 
-    /// Completes an open checksum in a packet, and returns the header that says so.
+    /// Completes the partial checksum of a packet, and returns the offload that remains.
     pub(crate) fn complete(mut self, packet: &mut [u8]) -> Result<Self, DropReason> {
         let start = usize::from(self.checksum_start);
         let field = start + usize::from(self.checksum_offset);
         let counted = packet.get(start..).ok_or(DropReason::Offload)?;
         u16_at(packet, field).map_err(|_| DropReason::Offload)?;
-        // The field holds the pseudo header's sum, so it is counted with the rest.
+        // The field holds the pseudo header's sum, so the sum over everything includes it.
         let checksum = !checksum::sum(counted);
         put_u16(packet, field, if checksum == 0 { 0xffff } else { checksum });
         self.flags &= !NEEDS_CSUM;

@@ -1,58 +1,59 @@
-//! Why a packet is not translated.
+//! Why a packet is dropped instead of translated.
 
 use std::fmt;
 
-/// Holds the reason for which a packet is dropped. Those marked so get an ICMP error as answer
-/// ([`Translator::answer`](crate::Translator::answer)).
+/// The reason why a packet is dropped. For those marked *answered*,
+/// [`Translator::answer`](crate::Translator::answer) builds an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// Is shorter than its headers or its length field say.
+    /// The packet is shorter than its headers or its length field state.
     Truncated,
-    /// Has a header that no packet can have: another version, a header length below the minimum, a
-    /// fragment that does not end on a multiple of eight octets, a jumbogram.
+    /// A header is invalid: wrong version, header length below the minimum, a non-final fragment
+    /// whose length is no multiple of eight octets, a jumbogram.
     Malformed,
-    /// Has a wrong checksum of its IPv4 header, or is an ICMP error with a wrong checksum.
+    /// The checksum of the IPv4 header or of an ICMP error is wrong.
     Checksum,
-    /// Comes from an address that no packet may come from: loopback, multicast, broadcast,
-    /// unspecified (RFC 7915, sections 4.1 and 5.1).
+    /// The source address is illegal: loopback, multicast, broadcast, unspecified (RFC 7915,
+    /// sections 4.1 and 5.1).
     IllegalSource,
-    /// Comes from another address than the one that is translated, or, of IPv6, from outside of the
-    /// NAT64 prefix.
+    /// The IPv4 source is not the CLAT's address, or the IPv6 source is outside the NAT64 prefix.
     ForeignSource,
-    /// Goes to an address that has no translation: multicast, broadcast, loopback, the CLAT itself.
+    /// The destination has no translation: multicast, broadcast, loopback, the CLAT itself.
     IllegalDestination,
-    /// Goes to another address than the CLAT's.
+    /// The IPv6 destination is not the CLAT's address.
     ForeignDestination,
-    /// Stands for an address that is not global, by the well-known prefix (RFC 6052, section 3.1).
+    /// The well-known prefix must not represent this non-global address (RFC 6052, section 3.1).
     NotGlobal,
-    /// Has no hop left. *Answered.*
+    /// The TTL or hop limit is used up. *Answered.*
     HopLimit,
-    /// Has an IPv4 source route that is not used up (RFC 7915, section 4.1). *Answered.*
+    /// An IPv4 source route is not used up (RFC 7915, section 4.1). *Answered.*
     SourceRoute,
-    /// Has a routing header with segments left (RFC 7915, section 5.1); holds the place of that
-    /// field. *Answered.*
+    /// A routing header has segments left (RFC 7915, section 5.1); holds the offset of that field.
+    /// *Answered.*
     SegmentsLeft(u32),
-    /// Is larger than the uplink takes, and may not be fragmented; holds the MTU that the sender has
-    /// to heed. *Answered.*
+    /// The packet exceeds the uplink's MTU and must not be fragmented; holds the MTU to report to
+    /// the sender, in octets. *Answered.*
     TooBig(u16),
-    /// Would be longer than a length field can hold.
+    /// The translated packet would exceed what a length field can hold.
     TooLong,
-    /// Carries a protocol that has no meaning in the other family: IGMP, ICMP of the other family, an
-    /// IPv6 extension header as a protocol of IPv4.
+    /// The protocol has no meaning in the other family: IGMP, ICMP of the other family, an IPv6
+    /// extension header as an IPv4 protocol.
     Protocol(u8),
-    /// Has an extension header behind its fragment header (RFC 7915, section 5.1.1).
+    /// An extension header follows the fragment header (RFC 7915, section 5.1.1).
     ExtensionHeader(u8),
-    /// Is a fragment of an ICMP message: its checksum cannot be worked out (RFC 7915, section 1.2).
+    /// The packet is a fragment of an ICMP message, whose checksum cannot be computed (RFC 7915,
+    /// section 1.2).
     FragmentedIcmp,
-    /// Is the first fragment of a UDP datagram without checksum (RFC 7915, section 4.5).
+    /// The packet is the first fragment of a UDP datagram without a checksum (RFC 7915, section
+    /// 4.5).
     NoUdpChecksum,
-    /// Is an ICMP message that has no translation; holds type and code.
+    /// The ICMP message has no translation; holds type and code.
     Icmp(u8, u8),
-    /// Is a packet inside an ICMP error that is an ICMP error itself.
+    /// An ICMP error quotes another ICMP error.
     NestedError,
-    /// Is an ICMP error about a packet that did not come from here.
+    /// An ICMP error quotes a packet that the CLAT did not send.
     ForeignError,
-    /// Has an offload that does not fit the packet, or that cannot be translated.
+    /// The offload does not fit the packet, or cannot be translated.
     Offload,
 }
 

@@ -5,36 +5,36 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::address::is_unicast;
 use crate::bytes::byte;
 use crate::direction::Direction;
-use crate::ipv6::{Fragment, LEAST_MTU};
+use crate::ipv6::LEAST_MTU;
 use crate::transport::{
     Addresses, ICMP, ICMPV6, TCP, UDP, Upper, adjust, checksum_field, echo, header_length,
     is_unsummed, protocol_to_v4, protocol_to_v6, sum_udp,
 };
 use crate::{DropReason, Gso, Offload, Prefix, Translated, checksum, icmp, ipv4, ipv6};
 
-/// Stands for a router whose IPv6 address has no IPv4 address, as source of its ICMP errors
-/// (RFC 7600, section 4.8; RFC 6791).
+/// The source of ICMP errors from routers whose IPv6 address embeds no IPv4 address (RFC 7600,
+/// section 4.8; RFC 6791).
 const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 
-/// Translates between one IPv4 address and one IPv6 address, and between all others by a prefix.
-/// Holds no state: equal packets are translated equally.
+/// Translates one IPv4 address to and from one IPv6 address, and all others by a prefix. Stateless:
+/// equal packets are translated equally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translator {
-    /// The one IPv4 address behind the translator.
+    /// The IPv4 address on the IPv4 side.
     pub clat4: Ipv4Addr,
-    /// The IPv6 address that stands for it.
+    /// The IPv6 address that represents it on the IPv6 side.
     pub clat6: Ipv6Addr,
-    /// What stands for all other IPv4 addresses.
+    /// The NAT64 prefix, which embeds all other IPv4 addresses.
     pub prefix: Prefix,
     /// The IPv6 MTU of the uplink, in octets.
     pub mtu: u16,
-    /// The size above which packets that may be fragmented are, in octets: 1280, unless it is known
-    /// that the way carries more (RFC 7915, section 4).
+    /// The size above which packets without DF are fragmented, in octets: 1280, unless the path is
+    /// known to carry more (RFC 7915, section 4).
     pub fragment_above: u16,
-    /// Whether it counts as a hop (RFC 7915, section 4.1). Not where the same kernel forwards a packet
-    /// before and after: that counts twice already.
+    /// Whether the translator decrements TTL and hop limit (RFC 7915, section 4.1). Not needed
+    /// where the same kernel forwards a packet before and after: that counts twice already.
     pub hop: bool,
-    /// Whether addresses that are not global are kept off the well-known prefix (RFC 6052,
+    /// Whether packets with non-global addresses are dropped for the well-known prefix (RFC 6052,
     /// section 3.1).
     pub only_global: bool,
 }
@@ -54,15 +54,15 @@ impl Default for Translator {
 }
 
 impl Translator {
-    /// Translates a packet of the one behind into IPv6. `head` is where the new head is written.
+    /// Translates a packet from the IPv4 side to IPv6. `headers` is a buffer for the new headers.
     ///
     /// # Errors
-    /// The reason for which it has to be dropped.
+    /// Why the packet has to be dropped.
     pub fn to_v6<'a>(
         &self,
         packet: &'a [u8],
         offload: Offload,
-        head: &'a mut Vec<u8>,
+        headers: &'a mut Vec<u8>,
     ) -> Result<Translated<'a>, DropReason> {
         let header = ipv4::Header::read(packet)?;
         let packet = packet.get(..header.total_length).ok_or(DropReason::Truncated)?;
@@ -78,25 +78,21 @@ impl Translator {
         let hop_limit = self.after_hop(header.ttl)?;
         let protocol = protocol_to_v6(header.protocol)?;
         offload.check(header.header_length, checksum_field(header.protocol))?;
-        let room = self.room_v6(&header, payload, offload.gso)?;
-        let cut = room.limit.is_some();
+        let limits = self.limits_v6(&header, payload, offload.gso)?;
         let new = ipv6::Header {
             traffic_class: header.tos,
             payload_length: 0,
             hop_limit,
             source,
             destination,
-            fragment: (header.is_fragment() || cut).then_some(Fragment {
-                offset: header.fragment_offset,
-                more: header.more_fragments,
-                identification: header.identification.into(),
-            }),
+            fragment: (header.is_fragment() || limits.fragment.is_some())
+                .then_some(header.fragment()),
             protocol,
             upper: 0,
         };
-        head.clear();
-        new.write(head);
-        let start = head.len();
+        headers.clear();
+        new.write(headers);
+        let start = headers.len();
         let addresses = Addresses {
             old: checksum::of_v4(header.source, header.destination),
             new: checksum::of_v6(source, destination),
@@ -105,32 +101,32 @@ impl Translator {
             direction: Direction::ToV6,
             protocol: header.protocol,
             payload,
-            is_piece: header.is_fragment(),
+            is_fragment: header.is_fragment(),
             is_first: header.fragment_offset == 0,
             addresses,
         };
-        let used = self.upper(&upper, offload, head)?;
+        let used = self.upper(&upper, offload, headers)?;
         let body = payload.get(used..).unwrap_or_default();
-        let payload_length = head.len() - ipv6::HEADER + body.len();
-        ipv6::set_payload_length(head, 0, payload_length)?;
+        let payload_length = headers.len() - ipv6::HEADER + body.len();
+        ipv6::set_payload_length(headers, 0, payload_length)?;
         let gso = if offload.gso == Gso::TcpV4 { Gso::TcpV6 } else { offload.gso };
         let mut offload = offload.moved(header.header_length, start, gso);
-        offload.gso_size = offload.gso_size.min(room.segment);
-        Ok(Translated { head, body, offload, limit: room.limit })
+        offload.gso_size = offload.gso_size.min(limits.segment);
+        Ok(Translated { headers, body, offload, limit: limits.fragment })
     }
 
-    /// Translates a packet for the one behind into IPv4. `identification` is for packets that may be
-    /// fragmented later: it should not come twice within the lifetime of a packet (RFC 6864). `head`
-    /// is where the new head is written.
+    /// Translates a packet to IPv4, for the IPv4 side. `identification` is for packets without a
+    /// fragment header; it should be unique within the lifetime of a packet (RFC 6864). `headers`
+    /// is a buffer for the new headers.
     ///
     /// # Errors
-    /// The reason for which it has to be dropped.
+    /// Why the packet has to be dropped.
     pub fn to_v4<'a>(
         &self,
         packet: &'a [u8],
         offload: Offload,
         identification: u16,
-        head: &'a mut Vec<u8>,
+        headers: &'a mut Vec<u8>,
     ) -> Result<Translated<'a>, DropReason> {
         let header = ipv6::Header::read(packet)?;
         let packet =
@@ -146,8 +142,8 @@ impl Translator {
             same @ Gso::UdpSegments if header.protocol == UDP && header.fragment.is_none() => same,
             _ => return Err(DropReason::Offload),
         };
-        head.clear();
-        head.resize(ipv4::HEADER, 0);
+        headers.clear();
+        headers.resize(ipv4::HEADER, 0);
         let addresses = Addresses {
             old: checksum::of_v6(header.source, header.destination),
             new: checksum::of_v4(source, destination),
@@ -156,13 +152,13 @@ impl Translator {
             direction: Direction::ToV4,
             protocol,
             payload,
-            is_piece: header.is_fragment(),
+            is_fragment: header.is_fragment(),
             is_first: header.fragment.is_none_or(|fragment| fragment.offset == 0),
             addresses,
         };
-        let used = self.upper(&upper, offload, head)?;
+        let used = self.upper(&upper, offload, headers)?;
         let body = payload.get(used..).unwrap_or_default();
-        let total_length = head.len() + body.len();
+        let total_length = headers.len() + body.len();
         let sent = match gso {
             Gso::None => total_length,
             _ => ipv4::HEADER + header_length(protocol, payload)? + usize::from(offload.gso_size),
@@ -171,34 +167,35 @@ impl Translator {
         let new = ipv4::Header {
             tos: header.traffic_class,
             total_length,
-            identification: fragment.map_or(identification, |piece| piece.identification as u16),
+            identification: fragment
+                .map_or(identification, |fragment| fragment.identification as u16),
             dont_fragment: fragment.is_none() && sent > ipv4::MAY_BE_FRAGMENTED,
-            more_fragments: fragment.is_some_and(|piece| piece.more),
-            fragment_offset: fragment.map_or(0, |piece| piece.offset),
+            more_fragments: fragment.is_some_and(|fragment| fragment.more),
+            fragment_offset: fragment.map_or(0, |fragment| fragment.offset),
             ttl,
             protocol,
             source,
             destination,
             header_length: ipv4::HEADER,
         };
-        if let Some(place) = head.first_chunk_mut() {
-            *place = new.to_bytes()?;
+        if let Some(start) = headers.first_chunk_mut() {
+            *start = new.to_bytes()?;
         }
         let offload = offload.moved(header.upper, ipv4::HEADER, gso);
-        Ok(Translated { head, body, offload, limit: None })
+        Ok(Translated { headers, body, offload, limit: None })
     }
 
-    /// Returns the IPv6 address that stands for an IPv4 address.
+    /// Translates an address of a quoted packet to IPv6.
     pub(crate) fn address_to_v6(&self, address: Ipv4Addr) -> Ipv6Addr {
         if address == self.clat4 { self.clat6 } else { self.prefix.embed(address) }
     }
 
-    /// Returns the IPv4 address that an IPv6 address stands for.
+    /// Translates an address of a quoted packet to IPv4.
     pub(crate) fn address_to_v4(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         if address == self.clat6 { Some(self.clat4) } else { self.prefix.extract(address) }
     }
 
-    /// Translates the addresses of a packet of the one behind.
+    /// Checks and translates the addresses of a packet from the IPv4 side.
     fn outward(&self, header: &ipv4::Header) -> Result<(Ipv6Addr, Ipv6Addr), DropReason> {
         if !is_unicast(header.source) {
             return Err(DropReason::IllegalSource);
@@ -215,7 +212,7 @@ impl Translator {
         Ok((self.clat6, self.prefix.embed(header.destination)))
     }
 
-    /// Translates the addresses of a packet for the one behind.
+    /// Checks and translates the addresses of a packet for the IPv4 side.
     fn inward(
         &self,
         header: &ipv6::Header,
@@ -247,7 +244,7 @@ impl Translator {
         Ok((source, self.clat4))
     }
 
-    /// Returns the hops that are left.
+    /// Returns the TTL or hop limit after translation.
     fn after_hop(&self, hops: u8) -> Result<u8, DropReason> {
         match hops {
             0 => Err(DropReason::HopLimit),
@@ -256,10 +253,16 @@ impl Translator {
         }
     }
 
-    /// Works out how a packet of the one behind fits the way (RFC 7915, section 4).
-    fn room_v6(&self, header: &ipv4::Header, payload: &[u8], gso: Gso) -> Result<Room, DropReason> {
+    /// Returns how a packet from the IPv4 side has to be fragmented or segmented (RFC 7915, section
+    /// 4).
+    fn limits_v6(
+        &self,
+        header: &ipv4::Header,
+        payload: &[u8],
+        gso: Gso,
+    ) -> Result<Limits, DropReason> {
         let least = self.fragment_above.max(LEAST_MTU).min(self.mtu.max(LEAST_MTU));
-        // Pieces of ICMP can be translated back nowhere, so it is left whole while it fits the uplink.
+        // No translator translates fragments of ICMP, so it stays whole while it fits the uplink.
         let keep = header.dont_fragment || header.protocol == ICMP;
         let most = if keep { self.mtu.max(LEAST_MTU) } else { least };
         if gso != Gso::None {
@@ -272,7 +275,7 @@ impl Translator {
             if !right || header.is_fragment() || segment == 0 {
                 return Err(DropReason::Offload);
             }
-            return Ok(Room { limit: None, segment });
+            return Ok(Limits { fragment: None, segment });
         }
         let extra = if header.is_fragment() { ipv6::FRAGMENT } else { 0 };
         let fits = ipv6::HEADER + extra + payload.len() <= usize::from(most);
@@ -280,60 +283,60 @@ impl Translator {
             let headers = (ipv6::HEADER + extra - ipv4::HEADER) as u16;
             return Err(DropReason::TooBig(most - headers));
         }
-        Ok(Room { limit: (!fits).then_some(most), segment: u16::MAX })
+        Ok(Limits { fragment: (!fits).then_some(most), segment: u16::MAX })
     }
 
-    /// Appends the head of an upper layer, and returns how many octets of the old one it is made of.
+    /// Appends the translated beginning of an upper layer, and returns how many octets of the
+    /// original it replaces.
     fn upper(
         &self,
         upper: &Upper<'_>,
         offload: Offload,
-        head: &mut Vec<u8>,
+        headers: &mut Vec<u8>,
     ) -> Result<usize, DropReason> {
         let Upper { direction, protocol, payload, addresses, .. } = *upper;
         if protocol == ICMP {
-            return self.icmp(upper, head);
+            return self.icmp(upper, headers);
         }
         if !upper.is_first {
             return Ok(0);
         }
         if protocol == UDP && is_unsummed(payload, offload)? {
             return match direction {
-                Direction::ToV6 => sum_udp(payload, upper.is_piece, addresses.new, head),
-                // In tunnels IPv6 allows it (RFC 6935), and IPv4 always did.
+                Direction::ToV6 => sum_udp(payload, upper.is_fragment, addresses.new, headers),
+                // IPv6 allows it in tunnels (RFC 6935), and IPv4 always did.
                 Direction::ToV4 => Ok(0),
             };
         }
-        adjust(protocol, payload, offload, addresses, head)
+        adjust(protocol, payload, offload, addresses, headers)
     }
 
-    /// Appends the head of a message of ICMP or ICMPv6, and returns how many octets of the old one it
-    /// is made of.
-    fn icmp(&self, upper: &Upper<'_>, head: &mut Vec<u8>) -> Result<usize, DropReason> {
+    /// Does the same for an ICMP or ICMPv6 message.
+    fn icmp(&self, upper: &Upper<'_>, headers: &mut Vec<u8>) -> Result<usize, DropReason> {
         let Upper { direction, payload, .. } = *upper;
-        if upper.is_piece {
+        if upper.is_fragment {
             return Err(DropReason::FragmentedIcmp);
         }
         let kind = byte(payload, 0)?;
         if icmp::echo(kind, direction).is_some() {
-            return echo(direction, payload, payload.len(), upper.addresses_v6(), head);
+            return echo(direction, payload, payload.len(), upper.addresses_v6(), headers);
         }
         if !icmp::is_error(kind, direction) {
             return Err(DropReason::Icmp(kind, byte(payload, 1)?));
         }
         match direction {
-            Direction::ToV6 => self.error_to_v6(payload, upper.addresses_v6(), head)?,
-            Direction::ToV4 => self.error_to_v4(payload, upper.addresses_v6(), head)?,
+            Direction::ToV6 => self.error_to_v6(payload, upper.addresses_v6(), headers)?,
+            Direction::ToV4 => self.error_to_v4(payload, upper.addresses_v6(), headers)?,
         }
         Ok(payload.len())
     }
 }
 
-/// Holds how a packet fits the way.
+/// Size limits of a translated packet, in octets.
 #[derive(Debug, Clone, Copy)]
-struct Room {
-    /// The size that no piece may exceed, if it has to be fragmented, in octets.
-    limit: Option<u16>,
-    /// The payload that no segment may exceed, in octets.
+struct Limits {
+    /// The maximum size of a fragment, if the packet has to be fragmented.
+    fragment: Option<u16>,
+    /// The maximum payload of a segment.
     segment: u16,
 }

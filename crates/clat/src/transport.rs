@@ -1,4 +1,4 @@
-//! What is behind the headers of IP: protocols and their checksums (RFC 7915, sections 4.5 and 5.5).
+//! Upper-layer protocols and their checksums (RFC 7915, sections 4.5 and 5.5).
 
 use crate::bytes::{byte, u16_at};
 use crate::direction::Direction;
@@ -14,16 +14,15 @@ const DCCP: u8 = 33;
 const NO_NEXT_HEADER: u8 = 59;
 const UDP_LITE: u8 = 136;
 
-/// Holds an upper layer before its translation.
+/// An upper layer before its translation.
 #[derive(Debug, Clone, Copy)]
 pub struct Upper<'a> {
     pub direction: Direction,
-    /// As IPv4 numbers it.
+    /// The IPv4 protocol number.
     pub protocol: u8,
     pub payload: &'a [u8],
-    /// Whether the packet is a piece of a larger one.
-    pub is_piece: bool,
-    /// Whether the transport header is in it.
+    pub is_fragment: bool,
+    /// Whether the packet is whole or the first fragment, so that it has the transport header.
     pub is_first: bool,
     pub addresses: Addresses,
 }
@@ -38,15 +37,15 @@ impl Upper<'_> {
     }
 }
 
-/// Holds what addresses add to checksums, before and after.
+/// The sums of the addresses before and after translation, which checksums include.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     pub old: u16,
     pub new: u16,
 }
 
-/// Returns where the checksum stands that covers addresses, in octets from the beginning of a
-/// transport header.
+/// Returns the offset of a transport header's checksum, in octets; `None` where the protocol has
+/// none that covers the addresses.
 pub fn checksum_field(protocol: u8) -> Option<usize> {
     match protocol {
         TCP => Some(16),
@@ -55,13 +54,13 @@ pub fn checksum_field(protocol: u8) -> Option<usize> {
     }
 }
 
-/// Returns a checksum as UDP writes it: zero would say that there is none (RFC 768).
+/// Returns a checksum as sent: UDP replaces zero, which would mean none (RFC 768).
 fn never_zero(checksum: u16, protocol: u8) -> u16 {
     if protocol == UDP && checksum == 0 { 0xffff } else { checksum }
 }
 
-/// Returns the next header of a protocol. What would be read as an extension header, or as a control
-/// message that was never checked, is none.
+/// Returns the IPv6 next header of an IPv4 protocol. Refuses what IPv6 would parse as an extension
+/// header, or as a control message that was never checked.
 pub fn protocol_to_v6(protocol: u8) -> Result<u8, DropReason> {
     match protocol {
         ICMP => Ok(ICMPV6),
@@ -79,7 +78,7 @@ pub fn protocol_to_v6(protocol: u8) -> Result<u8, DropReason> {
     }
 }
 
-/// Returns the protocol of a next header.
+/// Returns the IPv4 protocol of an IPv6 next header.
 pub fn protocol_to_v4(next: u8) -> Result<u8, DropReason> {
     match next {
         ICMPV6 => Ok(ICMP),
@@ -88,24 +87,25 @@ pub fn protocol_to_v4(next: u8) -> Result<u8, DropReason> {
     }
 }
 
-/// Returns the length of a transport header of segments, in octets.
+/// Returns the length of a TCP or UDP header, in octets.
 pub fn header_length(protocol: u8, payload: &[u8]) -> Result<usize, DropReason> {
     if protocol == TCP { Ok(usize::from(byte(payload, 12)? >> 4) * 4) } else { Ok(8) }
 }
 
-/// Returns whether a UDP datagram has no checksum, and will have none.
+/// Returns whether a UDP datagram has no checksum, and offload will not add one.
 pub fn is_unsummed(payload: &[u8], offload: Offload) -> Result<bool, DropReason> {
     Ok(!offload.needs_checksum() && u16_at(payload, 6)? == 0)
 }
 
-/// Appends a UDP header with a checksum, where there was none (RFC 7915, section 4.5).
+/// Computes the missing checksum of a UDP datagram, and appends its header (RFC 7915, section 4.5).
+/// Returns the length of the header, in octets.
 pub fn sum_udp(
     payload: &[u8],
-    piece: bool,
+    is_fragment: bool,
     addresses: u16,
-    head: &mut Vec<u8>,
+    headers: &mut Vec<u8>,
 ) -> Result<usize, DropReason> {
-    if piece {
+    if is_fragment {
         return Err(DropReason::NoUdpChecksum);
     }
     let length = usize::from(u16_at(payload, 4)?);
@@ -113,19 +113,19 @@ pub fn sum_udp(
     let ports_and_length = datagram.get(..6).ok_or(DropReason::Malformed)?;
     let pseudo = checksum::add(addresses, checksum::of_upper_layer(length, UDP));
     let checksum = !checksum::add(checksum::sum(datagram), pseudo);
-    head.extend_from_slice(ports_and_length);
-    head.extend(never_zero(checksum, UDP).to_be_bytes());
+    headers.extend_from_slice(ports_and_length);
+    headers.extend(never_zero(checksum, UDP).to_be_bytes());
     Ok(8)
 }
 
-/// Appends a transport header up to its checksum, which covers the addresses, and returns its length
-/// so far. Nothing of other protocols.
+/// Appends a transport header up to and with its adjusted checksum, and returns how many octets
+/// that is: 0 for protocols whose checksum does not cover the addresses.
 pub fn adjust(
     protocol: u8,
     payload: &[u8],
     offload: Offload,
     Addresses { old, new }: Addresses,
-    head: &mut Vec<u8>,
+    headers: &mut Vec<u8>,
 ) -> Result<usize, DropReason> {
     let Some(field) = checksum_field(protocol) else { return Ok(0) };
     let before = u16_at(payload, field)?;
@@ -134,19 +134,19 @@ pub fn adjust(
     } else {
         never_zero(checksum::adjust(before, old, new), protocol)
     };
-    head.extend_from_slice(payload.get(..field).ok_or(DropReason::Truncated)?);
-    head.extend(after.to_be_bytes());
+    headers.extend_from_slice(payload.get(..field).ok_or(DropReason::Truncated)?);
+    headers.extend(after.to_be_bytes());
     Ok(field + 2)
 }
 
-/// Appends the head of an echo of the other family: type, code and checksum. `length` is that of the
-/// whole message, `addresses` the sum of the IPv6 addresses.
+/// Appends the translated type, code and checksum of an echo request or reply, and returns their
+/// length. `length` is that of the whole message, `addresses` the sum of the IPv6 addresses.
 pub fn echo(
     direction: Direction,
     message: &[u8],
     length: usize,
     addresses: u16,
-    head: &mut Vec<u8>,
+    headers: &mut Vec<u8>,
 ) -> Result<usize, DropReason> {
     let (old, code) = (byte(message, 0)?, byte(message, 1)?);
     let new = icmp::echo(old, direction).ok_or(DropReason::Icmp(old, code))?;
@@ -159,13 +159,13 @@ pub fn echo(
         Direction::ToV4 => (checksum::add(before, pseudo), after),
     };
     let mut checksum = checksum::adjust(u16_at(message, 2)?, before, after);
-    // Without a pseudo header a message can be nothing but zeros, and only then is 0 not 0xffff.
+    // The checksum of an ICMP message of nothing but zeros is 0xffff, but `adjust` returns 0.
     let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    let bare = direction == Direction::ToV4 && [new, code] == [0, 0];
-    if checksum == 0 && bare && message.get(4..).is_some_and(zeros) {
+    let is_zero = direction == Direction::ToV4 && [new, code] == [0, 0];
+    if checksum == 0 && is_zero && message.get(4..).is_some_and(zeros) {
         checksum = 0xffff;
     }
-    head.extend([new, code]);
-    head.extend(checksum.to_be_bytes());
+    headers.extend([new, code]);
+    headers.extend(checksum.to_be_bytes());
     Ok(4)
 }

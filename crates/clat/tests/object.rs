@@ -1,5 +1,5 @@
-//! The BPF object, as verifiers of kernels that the tests do not run on have it. `make system-test`
-//! loads it in Debian 12 (6.1), `make clat-test` in the kernel that is there.
+//! The BPF object, checked for verifiers of kernels on which the tests do not run. `make
+//! system-test` loads it in Debian 12 (6.1), `make clat-test` in the running kernel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use object::{Object, ObjectSection};
 
-/// The file's numbers are read in place: it has to begin where the largest of them may.
+/// The file's numbers are read in place, so its beginning has to be aligned for the largest.
 #[repr(align(8))]
 struct Aligned<Octets: ?Sized>(Octets);
 
 static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!("../bpf/clat.bpf.o"));
 
-/// Octets of a slot, in which the verifier keeps account of the stack (`BPF_REG_SIZE`).
+/// The size of a stack slot, for which the verifier tracks the type, in octets (`BPF_REG_SIZE`).
 const SLOT: i32 = 8;
 /// `BPF_FUNC_skb_load_bytes` of linux/bpf.h.
 const LOAD: i32 = 26;
@@ -39,7 +39,7 @@ impl Instruction {
         }
     }
 
-    /// Returns where on the stack it writes, and how many octets (`BPF_ST` and `BPF_STX`).
+    /// Returns the stack offset and size of a write (`BPF_ST` and `BPF_STX`).
     fn writes_to_stack(self) -> Option<(i32, i32)> {
         let is_store = matches!(self.code & 7, 2 | 3) && self.to == 10;
         let octets = [4, 2, 1, 8][usize::from(self.code >> 3 & 3)];
@@ -61,7 +61,7 @@ fn slots((offset, octets): (i32, i32)) -> impl Iterator<Item = i32> {
     offset.div_euclid(SLOT)..=(offset + octets - 1).div_euclid(SLOT)
 }
 
-/// Returns where `bpf_skb_load_bytes` writes on the stack: r3 is set to it, r4 to how much.
+/// Returns the stack offset and size of each write by `bpf_skb_load_bytes`, set in r3 and r4.
 fn loads(program: &[Instruction]) -> Vec<(i32, i32)> {
     let (mut place, mut octets, mut all) = (None, None, Vec::new());
     for instruction in program {
@@ -77,11 +77,11 @@ fn loads(program: &[Instruction]) -> Vec<(i32, i32)> {
     all
 }
 
-/// With CAP_BPF and without CAP_PERFMON Linux 6.1 refuses what writes a part of a slot that holds a
-/// number ("attempt to corrupt spilled pointer on stack"), since it takes it for a pointer; others
-/// did until b0e66977dc07 (6.13).
+/// With CAP_BPF and without CAP_PERFMON, Linux 6.1 refuses to overwrite a part of a slot that holds
+/// a number ("attempt to corrupt spilled pointer on stack"), since it takes it for a pointer; other
+/// kernels did until b0e66977dc07 (6.13).
 #[test]
-fn no_part_of_a_slot_of_the_stack_is_overwritten() {
+fn no_stack_slot_is_overwritten_in_part() {
     let programs = programs();
     assert_eq!(programs.len(), 3);
     for (name, program) in programs {

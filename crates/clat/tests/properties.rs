@@ -1,5 +1,4 @@
-//! What holds for every packet. Packets are made, and checksums worked out again, by the crate
-//! etherparse.
+//! Properties of every packet. The crate etherparse makes the packets and checks the checksums.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 
 const CLAT4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 
-/// The names of what a packet carries.
+/// The protocol of a packet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Tcp,
@@ -31,7 +30,7 @@ struct Packet {
 }
 
 impl Packet {
-    /// The packet, as a sender that heeds RFC 7915's rule for DF makes it.
+    /// Serializes the packet, with DF by the rule of RFC 7915.
     fn bytes(&self) -> Vec<u8> {
         let (one, other) = self.ports;
         let ip = PacketBuilder::ipv4(CLAT4.octets(), self.destination.octets(), self.ttl);
@@ -86,13 +85,13 @@ prop_compose! {
 
 fn prefix() -> impl Strategy<Value = Prefix> {
     (any::<u128>(), prop::sample::select(&Prefix::LENGTHS[..])).prop_map(|(bits, length)| {
-        // not multicast, not ::/8
+        // Neither multicast nor in ::/8.
         let bits = bits >> 8 | 0x20 << 120;
         Prefix::new(Ipv6Addr::from_bits(bits), length).unwrap()
     })
 }
 
-/// The translator, and one at the other end to which all is the other way round.
+/// Returns a translator, and the mirrored one at the other end.
 fn ends(one: Prefix, other: Prefix, remote: Ipv4Addr) -> (Translator, Translator) {
     let near = Translator {
         clat4: CLAT4,
@@ -117,7 +116,7 @@ fn to_v4(translator: &Translator, packet: &[u8], id: u16) -> Result<Vec<u8>, Dro
     Ok(translated.packets()?.remove(0).1)
 }
 
-/// Works the checksum of an IPv6 packet's transport out anew, and compares.
+/// Checks the checksum of an IPv6 packet's transport header.
 fn assert_valid_v6(packet: &[u8]) {
     let sliced = SlicedPacket::from_ip(packet).expect("a packet");
     let Some(NetSlice::Ipv6(ip)) = &sliced.net else { panic!("IPv6") };
@@ -140,7 +139,7 @@ fn assert_valid_v6(packet: &[u8]) {
 
 proptest! {
     #[test]
-    fn there_and_back_is_the_same(packet in packet(), one in prefix(), other in prefix()) {
+    fn a_round_trip_restores_the_packet(packet in packet(), one in prefix(), other in prefix()) {
         let (near, far) = ends(one, other, packet.destination);
         prop_assume!(near.clat6 != near.prefix.embed(packet.destination));
         let before = packet.bytes();
@@ -152,7 +151,7 @@ proptest! {
         prop_assert_eq!(back, before);
     }
 
-    /// Where it is a hop of its own, only hops and the header's checksum differ.
+    /// As a hop of its own, it changes only the TTL and the header's checksum.
     #[test]
     fn takes_a_hop_each_way(packet in packet()) {
         let (near, far) = ends(Prefix::WELL_KNOWN, "2001:db8::/96".parse().unwrap(), packet.destination);
@@ -182,7 +181,7 @@ proptest! {
         }
     }
 
-    /// Pieces go through as pieces, each by itself; put together they are the whole.
+    /// Fragments are translated one by one; reassembled, they are the whole packet.
     #[test]
     fn fragments_stay_fragments(packet in packet(), size in 3usize..60) {
         prop_assume!(packet.kind != Kind::Echo);
@@ -221,9 +220,10 @@ proptest! {
         }
     }
 
-    /// Without DF a packet that is too long leaves in pieces of 1280 (RFC 7915, section 4).
+    /// Without DF, a packet that is too long leaves in fragments of 1280 octets (RFC 7915, section
+    /// 4).
     #[test]
-    fn fragments_what_may_be(
+    fn fragments_packets_without_df(
         payload in prop::collection::vec(any::<u8>(), 1233..9000), zero: bool, open: bool,
     ) {
         let packet = Packet {
@@ -257,9 +257,9 @@ proptest! {
         assert_valid_v6(&whole);
     }
 
-    /// With DF the sender is answered with what it has to heed.
+    /// With DF, the sender gets the MTU.
     #[test]
-    fn answers_what_may_not_be(size in 1481usize..1600) {
+    fn answers_packets_with_df(size in 1481usize..1600) {
         let payload = vec![7; size - 28];
         let packet = Packet {
             kind: Kind::Udp, destination: Ipv4Addr::new(45, 45, 45, 80), tos: 0, ttl: 64,
@@ -275,9 +275,9 @@ proptest! {
         prop_assert_eq!(&answer[26..28], &1480u16.to_be_bytes());
     }
 
-    /// A checksum left open stays open, and is the same once it is completed.
+    /// A partial checksum stays partial, and is right once completed.
     #[test]
-    fn offloads_go_along(packet in packet(), segment in 500u16..3000) {
+    fn offloads_are_translated(packet in packet(), segment in 500u16..3000) {
         prop_assume!(packet.kind == Kind::Tcp);
         let (near, far) = ends(Prefix::WELL_KNOWN, "2001:db8::/96".parse().unwrap(), packet.destination);
         let mut bytes = packet.bytes();
@@ -294,7 +294,7 @@ proptest! {
         let six = near.to_v6(&bytes, offload, &mut head).unwrap().packets().unwrap().remove(0);
         let expected = Offload {
             gso: Gso::TcpV6, checksum_start: 40, header_length: 60,
-            // no segment may be longer than the uplink's MTU
+            // No segment may exceed the uplink's MTU.
             gso_size: segment.min(1500 - 60), ..offload
         };
         prop_assert_eq!(six.0, expected);
@@ -304,7 +304,7 @@ proptest! {
         let (back_offload, back) = back.packets().unwrap().remove(0);
         prop_assert_eq!(back_offload, Offload { gso_size: expected.gso_size, ..offload });
         let mut back = completed(&back, 20);
-        // DF goes by the length of a segment
+        // DF depends on the length of a segment.
         prop_assert_eq!(back[6] == 0x40, 40 + expected.gso_size > 1260);
         back[6] = before[6];
         seal(&mut back);
@@ -346,8 +346,8 @@ proptest! {
     }
 }
 
-/// Opens the checksum of a whole IPv4 packet as the kernel leaves it to a device: the field holds the
-/// sum of the pseudo header.
+/// Makes the checksum of an IPv4 packet partial, as the kernel leaves it to a device: the field
+/// holds the sum of the pseudo header.
 fn open_checksum(bytes: &mut [u8], open: bool) -> Offload {
     if !open {
         return Offload::default();
@@ -364,7 +364,7 @@ fn open_checksum(bytes: &mut [u8], open: bool) -> Offload {
     Offload { flags: 1, checksum_start: 20, checksum_offset: field as u16, ..Offload::default() }
 }
 
-/// Completes the checksum of TCP as a device does.
+/// Completes the checksum of TCP like a device.
 fn completed(packet: &[u8], start: usize) -> Vec<u8> {
     let mut sum: u32 = 0;
     for word in packet[start..].chunks(2) {

@@ -1,4 +1,4 @@
-//! What RFC 7915 asks for, case by case.
+//! The requirements of RFC 7915, case by case.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -56,7 +56,7 @@ fn to_v4(packet: &[u8]) -> Result<Vec<u8>, DropReason> {
     Ok(translated.packets()?.remove(0).1)
 }
 
-/// An ICMPv6 error with its checksum, from a router that has no IPv4 address.
+/// Returns an ICMPv6 error with its checksum, from a router that has no IPv4 address.
 fn error6(kind: u8, code: u8, field: u32, quoted: &[u8]) -> Vec<u8> {
     let source: Ipv6Addr = ROUTER.parse().unwrap();
     let destination = translator().clat6;
@@ -75,7 +75,7 @@ fn error6(kind: u8, code: u8, field: u32, quoted: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An ICMP error with its checksum, from behind the translator.
+/// Returns an ICMP error with its checksum, from the IPv4 side.
 fn error4(kind: u8, code: u8, field: u32, quoted: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, code, 0, 0];
     message.extend(field.to_be_bytes());
@@ -153,7 +153,7 @@ fn addresses_that_are_dropped() {
     assert_eq!(back(remote6(), "ff02::1".parse().unwrap()), DropReason::IllegalDestination);
 }
 
-/// Section 4.1: options are ignored, source routes are not.
+/// Section 4.1: options are ignored, except source routes.
 #[test]
 fn options() {
     let plain = udp4(translator().clat4, REMOTE, b"question");
@@ -169,7 +169,7 @@ fn options() {
         packet[10..12].copy_from_slice(&(!(sum % 0xffff) as u16).to_be_bytes());
         packet
     };
-    // a router alert
+    // A router alert.
     let alert = with([148, 4, 0, 0, 0, 0, 0, 0]);
     assert_eq!(to_v6(&alert), to_v6(&plain));
     assert!(to_v6(&plain).is_ok());
@@ -191,7 +191,7 @@ fn protocols_that_are_dropped() {
         let packet = v6(next, remote6(), translator().clat6, &[0; 32]);
         assert_eq!(to_v4(&packet), Err(DropReason::Protocol(next)));
     }
-    // others are copied: GRE, ESP, SCTP
+    // Other protocols are copied: GRE, ESP, SCTP.
     for protocol in [47, 50, 132] {
         let packet = v4(protocol, translator().clat4, REMOTE, &[9; 32]);
         let six = to_v6(&packet).unwrap();
@@ -202,7 +202,7 @@ fn protocols_that_are_dropped() {
     }
 }
 
-/// Section 5.1: extension headers are stepped over, unless they still have a say.
+/// Section 5.1: extension headers are skipped, unless segments are left.
 #[test]
 fn extension_headers() {
     let plain = udp6(remote6(), translator().clat6, b"answer");
@@ -222,20 +222,20 @@ fn extension_headers() {
     let answer = translator().answer(&routed, DropReason::SegmentsLeft(43), from).unwrap();
     let message = message6(&answer);
     assert_eq!(message[..8], [&[4, 0], &message[2..4], &[0, 0, 0, 43]].concat());
-    // hop-by-hop options stand first or nowhere
+    // Hop-by-hop options are allowed only first.
     assert_eq!(
         to_v4(&with(60, &[0, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0])),
         Err(DropReason::Malformed)
     );
-    // behind a fragment header none is allowed
+    // No extension header is allowed after a fragment header.
     let hidden = with(44, &[60, 0, 0, 0, 0, 0, 0, 1, 17, 0, 1, 4, 0, 0, 0, 0]);
     assert_eq!(to_v4(&hidden), Err(DropReason::ExtensionHeader(60)));
-    // an atomic fragment may be fragmented again and keeps its number
+    // An atomic fragment may be fragmented again, and keeps its identification.
     let atomic = to_v4(&with(44, &[17, 0, 0, 0, 0xaa, 0xbb, 0xcc, 0xdd])).unwrap();
     assert_eq!(atomic[4..8], [0xcc, 0xdd, 0, 0]);
 }
 
-/// Sections 4.2 and 4.5: what no translator can do.
+/// Sections 4.2 and 4.5: fragments that cannot be translated.
 #[test]
 fn fragments_that_are_dropped() {
     let mut echo = v4(1, translator().clat4, REMOTE, &[8, 0, 0xf7, 0xfe, 0, 1, 0, 0]);
@@ -251,7 +251,7 @@ fn fragments_that_are_dropped() {
     let piece =
         v6(44, remote6(), translator().clat6, &[&[58, 0, 0, 1, 0, 0, 0, 1], &message[..]].concat());
     assert_eq!(to_v4(&piece), Err(DropReason::FragmentedIcmp));
-    // IPv6 allows no checksum in tunnels, IPv4 anywhere
+    // A missing checksum is allowed by IPv6 in tunnels, and by IPv4.
     let mut tunnel = udp6(remote6(), translator().clat6, b"x");
     tunnel[46..48].fill(0);
     assert_eq!(to_v4(&tunnel).unwrap()[26..28], [0, 0]);
@@ -267,8 +267,8 @@ fn set_fragment(packet: &mut [u8], field: u16) {
     packet[10..12].copy_from_slice(&(!(sum % 0xffff) as u16).to_be_bytes());
 }
 
-/// Section 5.2: errors of routers without an IPv4 address come from 192.0.0.8, and quote what the one
-/// behind sent.
+/// Section 5.2: errors of routers without an IPv4 address come from 192.0.0.8, and quote the
+/// original IPv4 packet.
 #[test]
 fn errors_from_the_venue() {
     let sent = udp4(translator().clat4, REMOTE, b"a question");
@@ -279,7 +279,7 @@ fn errors_from_the_venue() {
         ((1, 3, 0), (3, 1, 0)),
         ((1, 4, 0), (3, 3, 0)),
         ((2, 0, 1400), (3, 4, 1380)),
-        // no path of IPv6 is smaller, and none of ours larger
+        // No IPv6 path is smaller, and the uplink's MTU is the maximum.
         ((2, 0, 600), (3, 4, 1260)),
         ((2, 0, 9000), (3, 4, 1480)),
         ((3, 0, 0), (11, 0, 0)),
@@ -293,7 +293,8 @@ fn errors_from_the_venue() {
         let message = message4(&four);
         assert_eq!(message[..2], [new_kind, new_code]);
         assert_eq!(message[4..8], u32::to_be_bytes(new_field), "{kind} {code} {field}");
-        // the quoted packet as it was sent, but for the identification, which IPv6 does not carry
+        // The quoted packet is the original, except for the identification, which IPv6 did not
+        // carry.
         let mut back = message[8..].to_vec();
         back[4..6].copy_from_slice(&sent[4..6]);
         back[10..12].copy_from_slice(&sent[10..12]);
@@ -308,22 +309,22 @@ fn errors_from_the_venue() {
     let mut wrong = error6(1, 0, 0, &quoted);
     wrong[42] ^= 1;
     assert_eq!(to_v4(&wrong), Err(DropReason::Checksum));
-    // about a packet of somebody else
+    // About a packet of another host.
     let foreign = udp6(ROUTER.parse().unwrap(), remote6(), b"x");
     assert_eq!(to_v4(&error6(1, 0, 0, &foreign)), Err(DropReason::ForeignError));
-    // about an error
+    // About an error.
     let nested = v6(58, translator().clat6, remote6(), &[1, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(to_v4(&error6(1, 0, 0, &nested)), Err(DropReason::NestedError));
-    // a fragment that we made: eight octets more
+    // About a fragment that the translator made: eight octets more.
     let piece =
         v6(44, translator().clat6, remote6(), &[&[17, 0, 0, 1, 0, 0, 0, 1], &[0; 16][..]].concat());
     let message = message4(&to_v4(&error6(2, 0, 1300, &piece)).unwrap());
     assert_eq!(message[6..8], 1272u16.to_be_bytes());
 }
 
-/// Section 4.2: errors of those behind.
+/// Section 4.2: errors from the IPv4 side.
 #[test]
-fn errors_from_behind() {
+fn errors_from_the_ipv4_side() {
     let sent = udp6(remote6(), translator().clat6, b"an answer");
     let quoted = to_v4(&sent).unwrap();
     let table = [
@@ -334,7 +335,7 @@ fn errors_from_behind() {
         ((3, 13, 0), (1, 1, 0)),
         ((3, 4, 1400), (2, 0, 1420)),
         ((3, 4, 576), (2, 0, 1280)),
-        // a router that reports none
+        // A router that reports no MTU.
         ((3, 4, 0), (2, 0, 1280)),
         ((11, 0, 0), (3, 0, 0)),
         ((12, 0, 9 << 24), (4, 0, 6)),
@@ -355,7 +356,7 @@ fn errors_from_behind() {
     }
 }
 
-/// RFC 4884: what follows a quoted packet goes along, and the length before it is in other units.
+/// RFC 4884: extensions are translated too, and the length of the quoted packet is in other units.
 #[test]
 fn extensions_of_errors() {
     let extension = [0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x21, 0xff];
@@ -372,12 +373,12 @@ fn extensions_of_errors() {
     quoted.resize(128, 0);
     quoted.extend(extension);
     let message = message6(&to_v6(&error4(11, 0, 32 << 16, &quoted)).unwrap());
-    // 84 + 8 + 40 octets, in units of eight
+    // 84 + 8 + 40 octets, in units of eight.
     assert_eq!(message[4..8], [17, 0, 0, 0]);
     assert_eq!(message[8 + 136..], extension);
 }
 
-/// An echo reply of zeros has no checksum but 0xffff, since ICMP has no pseudo header.
+/// The checksum of an echo reply of zeros is 0xffff, since ICMP has no pseudo header.
 #[test]
 fn an_echo_reply_of_zeros() {
     let mut echo = Vec::new();

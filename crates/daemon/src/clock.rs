@@ -1,4 +1,4 @@
-//! Reads the boot clock.
+//! The boot clock.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::Instant;
 
-/// Returns the moment on `CLOCK_BOOTTIME`.
+/// Returns the time on `CLOCK_BOOTTIME`.
 pub fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_and_agrees_with_the_kernel() {
+    fn advances_and_agrees_with_the_kernel() {
         let first = now();
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
         let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();

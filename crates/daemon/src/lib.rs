@@ -1,13 +1,13 @@
-//! The daemon: everything of the flow that touches the machine. What is known, decided and shown is
-//! the crate `bramblegate-core`; this one feeds it and carries out what it says. Knows all
-//! libraries of this workspace, and neither the verbs nor the lab.
+//! The daemon: the part of the flow that touches the machine. The pure part, facts, decisions and
+//! views, is the crate `bramblegate-core`. This crate may use all libraries of the workspace, but
+//! neither the verbs nor the lab.
 //!
-//! * [`watch`] turns the outside into events, a file or folder for each subject.
-//! * [`reconcile`] brings each output to what is planned for it: read, compare, write, read back.
-//! * [`event_loop`] holds the only loop in which decisions are taken, and ties all together.
-//! * Skills that know no subject: [`supervise`] keeps going what may end, [`files`] and [`socket`]
-//!   deal with files and sockets that others share, [`pace`] bounds how often something is done
-//!   that others can cause, [`clock`] reads the boot clock.
+//! * [`watch`] turns input into events, a file or folder for each subject.
+//! * [`reconcile`] brings each output to its plan: read, compare, write, read back.
+//! * [`event_loop`] holds the only loop that decides, and connects all parts.
+//! * Skills without a subject: [`supervise`] restarts tasks, threads and children, [`files`] and
+//!   [`socket`] share files and sockets with other users, [`pace`] is a rate limit, [`clock`] reads
+//!   the boot clock.
 //!
 //! Begin with [`event_loop`] (its `main_loop` is the whole flow in one screen), then follow one
 //! subject: `watch/link` and `reconcile/link`, for example, or `watch/firewall` and

@@ -1,8 +1,8 @@
-//! A descriptor that others can make readable as often as they like, and that is read now and then
-//! only.
+//! A descriptor that other programs can make readable at any rate, and that is read at a limited
+//! one.
 //!
-//! The runtime polls edge-triggered: each message wakes the process (`epoll(7)`, `EPOLLET`), also
-//! while no task waits for it. So this one is polled only while a task waits.
+//! The runtime polls edge-triggered, so each message wakes the process (`epoll(7)`, `EPOLLET`) even
+//! while no task waits for it. This descriptor is registered only while a task waits.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sync::readable;
 
-/// Holds a descriptor that is in the runtime's poll only while [`OneShot::readable`] waits.
+/// A descriptor that is registered with the runtime only while [`OneShot::readable`] waits.
 #[derive(Debug)]
 pub(crate) struct OneShot<T: AsRawFd> {
     inner: Arc<T>,
@@ -20,26 +20,23 @@ pub(crate) struct OneShot<T: AsRawFd> {
 }
 
 impl<T: AsFd + AsRawFd> OneShot<T> {
-    /// Takes a non-blocking descriptor; it is not polled yet.
+    /// Wraps a non-blocking descriptor without registering it.
     pub fn new(inner: T) -> Self {
         Self { inner: Arc::new(inner), polled: None }
     }
 
-    /// Returns what it holds.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// Returns what it holds, to be looked at elsewhere.
     pub fn share(&self) -> Arc<T> {
         Arc::clone(&self.inner)
     }
 
-    /// Waits until there is something to read, also what was left by the last reading. Whoever
-    /// stops waiting may begin again.
+    /// Waits until the descriptor is readable, immediately if data is left. Cancel-safe.
     ///
     /// # Errors
-    /// The kernel takes no more descriptors into the poll.
+    /// As epoll_ctl(2).
     pub async fn readable(&mut self) -> io::Result<()> {
         let polled = match self.polled.take() {
             Some(polled) => polled,
@@ -63,7 +60,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(20);
 
-    /// Voluntary switches of this thread: each is a wait of the runtime that something has ended.
+    /// Returns the voluntary context switches of this thread, one for each wait of the runtime.
     fn waits() -> u64 {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
@@ -71,21 +68,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_left_is_found_again_and_nothing_wakes_between_two_readings() {
+    async fn unread_data_is_reported_again_and_nothing_wakes_between_two_waits() {
         let (reader, writer) =
             rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
         let mut reader = OneShot::<OwnedFd>::new(reader);
         for _ in 0..3 {
             assert!(
                 timeout(SOON, reader.readable()).await.is_err(),
-                "who stops waiting begins again"
+                "a cancelled wait can be repeated"
             );
         }
         rustix::io::write(&writer, b"two").unwrap();
         for _ in 0..2 {
-            timeout(SOON, reader.readable()).await.expect("what is left is found again").unwrap();
+            timeout(SOON, reader.readable()).await.expect("unread data is reported").unwrap();
         }
-        // One that writes 200 times while no task waits.
+        // 200 writes while no task waits.
         let before = waits();
         let flood = std::thread::spawn(move || {
             for _ in 0..200 {
@@ -97,6 +94,6 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert!(waits() - before < 50, "{} wake-ups", waits() - before);
         let _writer = flood.join().unwrap();
-        timeout(SOON, reader.readable()).await.expect("and so is what came meanwhile").unwrap();
+        timeout(SOON, reader.readable()).await.expect("so is data that came meanwhile").unwrap();
     }
 }

@@ -1,47 +1,46 @@
-//! How often something is looked at that others can change as often as they like: at once, then at
-//! a steady pace. Pure: moments are arguments.
+//! A token bucket that limits the rate of work caused by other programs or hosts. Pure: the current
+//! time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Holds a token bucket: some in a row, then one in each interval.
+/// A token bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    most: u32,
+    burst: u32,
     interval: Duration,
-    /// when the bucket would have been full, but for what was taken
-    full: Instant,
+    /// When the bucket is full again if no more tokens are taken.
+    full_at: Instant,
 }
 
 impl Pace {
-    /// Returns one with a full bucket of `most` tokens, one more each `interval`.
-    pub fn new(most: u32, interval: Duration, now: Instant) -> Self {
-        Self { most: most.max(1), interval, full: now }
+    /// Returns a full bucket of `burst` tokens, refilled by one each `interval`.
+    pub fn new(burst: u32, interval: Duration, now: Instant) -> Self {
+        Self { burst: burst.max(1), interval, full_at: now }
     }
 
-    /// Takes a token, if there is one now.
+    /// Takes a token if one is available now.
     pub fn try_take(&mut self, now: Instant) -> bool {
         let mut taken = *self;
-        let there = taken.next(now) <= now;
-        if there {
+        let available = taken.next(now) <= now;
+        if available {
             *self = taken;
         }
-        there
+        available
     }
 
-    /// Takes a token. Returns when it may be used: `wanted`, or later.
+    /// Reserves a token. Returns when it may be used: at `wanted` or later.
     pub fn next(&mut self, wanted: Instant) -> Instant {
-        // Full at `full`: a token is there from `most - 1` intervals before that on.
-        let ahead = self.interval * (self.most - 1);
-        let at = self.full.checked_sub(ahead).map_or(wanted, |there| there.max(wanted));
-        self.full = self.full.max(at) + self.interval;
+        // The first token is available `burst - 1` intervals before the bucket is full.
+        let ahead = self.interval * (self.burst - 1);
+        let at = self.full_at.checked_sub(ahead).map_or(wanted, |first| first.max(wanted));
+        self.full_at = self.full_at.max(at) + self.interval;
         at
     }
 
-    /// Returns whether it is as good as new.
     pub fn is_full(&self, now: Instant) -> bool {
-        self.full <= now
+        self.full_at <= now
     }
 }
 
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_are_let_through_at_once_and_a_flood_at_its_pace() {
+    fn a_burst_passes_immediately_and_a_flood_at_its_pace() {
         let begin = Instant::now() + Duration::from_secs(1000);
         let second = Duration::from_secs(1);
         let mut pace = Pace::new(3, second, begin);

@@ -1,5 +1,5 @@
-//! Packet sockets (packet(7)): whole frames of one port, heard and sent whatever addresses it has,
-//! or none.
+//! Packet sockets (packet(7)): receive and send whole frames on one port, with or without
+//! addresses.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,10 +18,9 @@ use crate::event::{LinkIndex, Mac};
 
 /// `AF_PACKET` of `linux/socket.h`.
 const AF_PACKET: u16 = 17;
-/// Kinds of frames (`linux/if_ether.h`). `ETH_P_ALL`: a socket of this kind also hears what this
-/// machine sends.
+/// EtherTypes (`linux/if_ether.h`). `ETH_P_ALL`: the socket also receives frames sent by this host.
 pub const ETHERTYPE_ALL: u16 = 0x0003;
-/// `ETH_P_802_2`: frames with a length where others have their kind.
+/// `ETH_P_802_2`: frames with a length in place of the EtherType.
 pub const ETHERTYPE_LLC: u16 = 0x0004;
 /// `ETH_P_IP`
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -29,7 +28,7 @@ pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// `ETH_P_IPV6`
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Protocols in IP (`IPPROTO_*` of `linux/in.h`).
+/// IP protocol numbers (`IPPROTO_*` of `linux/in.h`).
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
@@ -40,33 +39,33 @@ pub const IPV4_HEADER: usize = 20;
 pub const IPV6_HEADER: usize = 40;
 /// Bytes of an ARP packet for Ethernet and IPv4 (RFC 826).
 pub const ARP_LENGTH: usize = 28;
-/// Its first bytes: Ethernet, IPv4, and how long their addresses are. The operation follows.
+/// First bytes of an ARP packet: Ethernet, IPv4, and their address lengths. The operation follows.
 pub const ARP_TYPES: [u8; 6] = [0, 1, 8, 0, 6, 4];
 pub const ARP_REQUEST: u8 = 1;
 pub const ARP_REPLY: u8 = 2;
-/// Bytes of a `sockaddr_ll`.
+/// Size of a `sockaddr_ll`, bytes.
 const SOCKADDR_LL: u8 = 20;
 
-/// Holds a port as the kernel sees it now.
+/// A port in the kernel's current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
     pub index: LinkIndex,
     pub mac: Mac,
-    /// how often its carrier came or went since it was made
+    /// Number of carrier changes since the port was created (`IFLA_CARRIER_CHANGES`).
     pub carrier_changes: u32,
 }
 
-/// Looks a port up by its name.
+/// Looks up a port by name.
 ///
 /// # Errors
-/// The kernel was not to be asked, or there is no such port with a hardware address.
+/// The rtnetlink dump failed, or no port with a MAC address has this name.
 pub fn find(name: &str) -> io::Result<Port> {
     let mut requests = netlink::Socket::open(netlink::Protocol::Route, &[])?;
     let found = requests.dump(&Listing::Links.request(), |message| port(message, name))?;
     found.items.first().copied().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Reads a port from its message if it has this name and a hardware address.
+/// Parses a port from its message if it has this name and a MAC address.
 fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
     let link = rtnetlink::link(message)?;
     let (mut named, mut mac, mut carrier_changes) = (false, None, 0);
@@ -81,31 +80,25 @@ fn port(message: &Message<'_>, wanted: &str) -> Option<Port> {
     mac.filter(|_| named).map(|mac| Port { index: link.header.index, mac, carrier_changes })
 }
 
-/// Opens a socket that hears what comes in at one port and passes `filter` (classic BPF; empty:
-/// everything), and nothing else: not even what waits in between, nor, but for [`ETHERTYPE_ALL`],
-/// what this machine itself sends there.
+/// Opens a socket that receives the frames of one port that pass `filter` (classic BPF; empty:
+/// all). It receives none of another port before it is bound, and, except with [`ETHERTYPE_ALL`],
+/// none that this host sends.
 ///
 /// # Errors
-/// `CAP_NET_RAW` is missing, or the port is not there.
+/// `CAP_NET_RAW` is missing, or the port does not exist.
 pub fn open(
     kind: Type,
     ethertype: u16,
     index: LinkIndex,
     filter: &[SockFilter],
 ) -> io::Result<Socket> {
-    let socket = unbound(kind)?;
-    if !filter.is_empty() {
-        socket.attach_filter(filter)?;
-    }
-    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
-    Ok(socket)
+    bind(unbound(kind)?, ethertype, index, filter)
 }
 
-/// Waits for the next frame and reads it into `frame`. Returns its length, in bytes; what is longer
-/// than `frame` is cut off.
+/// Receives the next frame into `frame`, truncated to its size. Returns the number of bytes.
 ///
 /// # Errors
-/// The port is gone, or was switched off.
+/// The port was removed or set down.
 pub async fn receive(wire: &AsyncFd<Socket>, frame: &mut [u8]) -> io::Result<usize> {
     wire.async_io(
         Interest::READABLE,
@@ -114,8 +107,8 @@ pub async fn receive(wire: &AsyncFd<Socket>, frame: &mut [u8]) -> io::Result<usi
     .await
 }
 
-/// Opens one as [`open`] does, for a port by its name: the right to is asked for before the port is
-/// looked up.
+/// Opens a socket as [`open`] does, for a port by name. A missing capability is reported before a
+/// missing port.
 ///
 /// # Errors
 /// As [`open`].
@@ -127,23 +120,19 @@ pub fn open_at(
 ) -> io::Result<(Socket, LinkIndex)> {
     let socket = unbound(kind)?;
     let index = name_to_index(&socket, name)?;
-    if !filter.is_empty() {
-        socket.attach_filter(filter)?;
-    }
-    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
-    Ok((socket, index))
+    Ok((bind(socket, ethertype, index, filter)?, index))
 }
 
-/// Returns the number of a port (netdevice(7)); a socket of any kind can be asked.
+/// Returns the index of a port (`SIOCGIFINDEX`, netdevice(7)) through a socket of any type.
 ///
 /// # Errors
-/// There is no such port.
+/// The port does not exist.
 pub fn index_of(socket: impl AsFd, name: &str) -> io::Result<LinkIndex> {
     Ok(name_to_index(socket, name)?)
 }
 
-/// Returns the Internet checksum (RFC 1071), of four bytes at a time: the halves of a sum can be
-/// added up at the end.
+/// Returns the Internet checksum (RFC 1071). Adds four bytes at a time and folds the sum at the
+/// end.
 pub fn checksum(bytes: &[u8]) -> u16 {
     let (mut sum, mut rest) = (0_u64, bytes);
     while let Some((word, more)) = rest.split_first_chunk() {
@@ -159,20 +148,32 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or(0)
 }
 
-/// Makes a packet socket without a protocol until it is bound, so that nothing of another port
-/// comes in between.
+/// Attaches the filter, then binds the socket to a port.
+fn bind(
+    socket: Socket,
+    ethertype: u16,
+    index: LinkIndex,
+    filter: &[SockFilter],
+) -> io::Result<Socket> {
+    if !filter.is_empty() {
+        socket.attach_filter(filter)?;
+    }
+    socket.bind(&address(index, ethertype, Mac([0; 6])))?;
+    Ok(socket)
+}
+
+/// Opens a packet socket with protocol 0, which receives nothing until it is bound to a port.
 fn unbound(kind: Type) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-/// Returns the hardware address of the port that a packet socket is bound to, as it is now; `None`
-/// for a port that has gone.
+/// Returns the current MAC address of the port that a packet socket is bound to; `None` if the port
+/// was removed.
 pub fn own_mac(socket: &Socket) -> Option<Mac> {
     let mut storage = socket.local_addr().ok()?.as_storage();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
-    // valid there.
+    // SAFETY: the 20 bytes of a `sockaddr_ll` lie within the storage, and any bytes are valid.
     let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     match *bytes {
         // `sll_halen` and `sll_addr`
@@ -184,8 +185,7 @@ pub fn own_mac(socket: &Socket) -> Option<Mac> {
 /// Makes a `struct sockaddr_ll` (`linux/if_packet.h`).
 pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes, the size of a `sockaddr_ll`, lie within the storage, and any bytes are
-    // valid there.
+    // SAFETY: the 20 bytes of a `sockaddr_ll` lie within the storage, and any bytes are valid.
     let bytes: &mut [u8; SOCKADDR_LL as usize] = unsafe { storage.view_as() };
     let family = AF_PACKET.to_ne_bytes();
     let protocol = ethertype.to_be_bytes();
@@ -200,8 +200,8 @@ pub fn address(index: LinkIndex, ethertype: u16, Mac(mac): Mac) -> SockAddr {
     unsafe { SockAddr::new(storage, SOCKADDR_LL.into()) }
 }
 
-/// Returns whether the port went away under the socket, or is switched off: netlink reports that,
-/// and it is no fault.
+/// Returns whether the port of a socket was removed or set down. Netlink reports that too, so the
+/// error can be ignored.
 pub fn is_port_gone(error: &io::Error) -> bool {
     let gone = [Errno::NETDOWN, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
     error.kind() == io::ErrorKind::NotFound

@@ -1,14 +1,13 @@
-//! Keeps going what may end: the one place for back-off, panics and crash loops.
+//! Supervision: restarts, exponential backoff, panics and crash loops.
 //!
 //! | what | how |
 //! |---|---|
-//! | a task | [`spawn_kept`] begins its future again whenever that ends or panics |
-//! | a thread | [`spawn_thread`] begins its work again after each panic, until it returns |
-//! | a child process | [`Child`] starts, signals and ends it; [`ExitCause`] says who ended it |
-//! | anything else that is retried | [`Backoff`] for the pause, [`CrashLoop`] for "too often" |
+//! | a task | [`spawn_kept`] restarts its future whenever that ends or panics |
+//! | a thread | [`spawn_thread`] restarts its work after each panic, until it returns |
+//! | a child process | [`Child`] starts, signals and ends it; [`ExitCause`] classifies its exit |
+//! | any other retry | [`Backoff`] for the pause, [`CrashLoop`] to detect too many failures |
 //!
-//! Pauses grow twofold between two bounds and begin anew after something ran well. All of this is
-//! pure but for the three that start something; moments are arguments.
+//! All but the first three are pure: the current time is an argument.
 
 mod backoff;
 mod child;

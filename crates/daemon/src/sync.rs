@@ -1,4 +1,4 @@
-//! Small parts of waiting and handing over that tasks share.
+//! Helpers for timers, channels and the runtime's poll.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -10,14 +10,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Marks the end of a channel: its other end is gone. A task that meets it has nothing
-/// left to work for, and ends.
+/// The other half of a channel was dropped. A task that gets this error ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the other end is gone")]
 pub struct Closed;
 
 impl Closed {
-    /// Returns whether `error` was made of it.
+    /// Returns whether `error` wraps a `Closed`.
     pub fn is_cause_of(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Self>())
     }
@@ -29,27 +28,27 @@ impl From<Closed> for io::Error {
     }
 }
 
-/// Registers `inner` in the runtime's poll, for reading.
+/// Registers `inner` with the runtime for reading.
 ///
 /// # Errors
-/// The kernel takes no more descriptors into the poll.
+/// As epoll_ctl(2).
 pub(crate) fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: the descriptor belongs to `inner` (`AsFd` vouches for that), which the `AsyncFd`
     // keeps and only lends out.
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
 }
 
-/// Waits for a moment; for ever if there is none. May be dropped and called again.
-pub async fn reached(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
+/// Waits until `deadline`, for ever if there is none. Cancel-safe.
+pub async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
-/// Returns the next whole multiple of `every` on the machine's clock (`CLOCK_MONOTONIC`): tasks
-/// that wait for the same, or for a multiple of it, wake the process together. That clock is not
-/// set by any program, and stands still while the machine sleeps.
+/// Returns the next whole multiple of `every` on `CLOCK_MONOTONIC`: timers with equal intervals, or
+/// multiples of them, wake the process together. No program can set that clock, and it stops while
+/// the machine sleeps.
 pub fn next_aligned(every: Duration) -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::new(
@@ -60,12 +59,12 @@ pub fn next_aligned(every: Duration) -> Instant {
     Instant::now() + every.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }
 
-/// Hands a value to the channel's receivers; an equal one wakes no task.
+/// Sends a value to the receivers; an equal one wakes no task.
 pub fn publish<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
     publish_or_ring(channel, value, false);
 }
 
-/// Hands a value to the channel's receivers; an equal one wakes no task unless it is to `ring`.
+/// Sends a value to the receivers; an equal one wakes no task unless `ring` is set.
 pub fn publish_or_ring<T: PartialEq>(channel: &watch::Sender<T>, value: T, ring: bool) {
     channel.send_if_modified(|held| {
         let differs = *held != value;
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn no_moment_is_never_reached() {
+    async fn no_deadline_is_never_reached() {
         let begin = Instant::now();
         reached(Some(begin + Duration::from_secs(5))).await;
         assert_eq!(begin.elapsed().as_secs(), 5);
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_aligned_comes_together() {
+    fn aligned_timers_expire_together() {
         let (minute, quarter) = (Duration::from_secs(60), Duration::from_secs(15));
         let slow = next_aligned(minute);
         std::thread::sleep(Duration::from_millis(5));
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_value_is_no_news() {
+    fn an_equal_value_wakes_no_receiver() {
         let (channel, mut watching) = watch::channel(1);
         publish(&channel, 1);
         assert!(!watching.has_changed().unwrap());

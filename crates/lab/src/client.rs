@@ -1,5 +1,5 @@
-//! The head's DHCP client: busybox udhcpc with a script of our own, which never touches the
-//! machine's resolver file.
+//! The DHCP clients: busybox udhcpc with our own script, which does not touch the machine's
+//! resolver file, or dhcpcd.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -11,9 +11,9 @@ use super::inside::HOME;
 use super::shell::{Running, must, spawn, within};
 use super::{Result, while_doing};
 
-/// What udhcpc runs at each event. It does what NetworkManager and dhcpcd do: the address with the
-/// lease's time, routes with a metric for each port, classless routes instead of the router where
-/// there are any (RFC 3442), the resolvers into the head's own file.
+/// The script that udhcpc runs at each event. It does what NetworkManager and dhcpcd do: it sets
+/// the address with the lease time, routes with a metric per port, classless routes instead of the
+/// router if there are any (RFC 3442), and the resolvers in the head's own file.
 const SCRIPT: &str = r#"#!/bin/sh
 resolvers=@HOME@/dns-$interface
 metric=${METRIC:-100}
@@ -57,7 +57,8 @@ esac
 echo "$1 $interface ip=$ip/$mask router=$router dns=$dns lease=$lease"
 "#;
 
-/// What a node's client does: address and way out. The file of resolvers is the head's.
+/// The script of a node's client, which sets the address and the default route. The resolver file
+/// is left alone, as it is the head's.
 const NODE_SCRIPT: &str = r#"#!/bin/sh
 case "$1" in
 deconfig) ip -4 addr flush dev eth0; ip link set eth0 up ;;
@@ -69,7 +70,8 @@ esac
 echo "$1 ip=$ip/$mask router=$router dns=$dns domain=$domain lease=$lease"
 "#;
 
-/// Writes down the resolvers that a router advertises at a port, as NetworkManager and dhcpcd do.
+/// Writes the resolvers that a router advertises on a port to the head's resolver file, as
+/// NetworkManager and dhcpcd do.
 pub fn resolve_by(port: &str, resolvers: &[Ipv6Addr]) -> Result<()> {
     let own = format!("{HOME}/dns-{port}");
     let lines: String =
@@ -93,27 +95,15 @@ fn node_script() -> PathBuf {
     PathBuf::from(format!("{HOME}/node-udhcpc.sh"))
 }
 
-/// Takes a node's own address away and starts a client in its place, which asks each second until
-/// a server answers.
+/// Starts a client on a node in place of its static address, which sends a request each second
+/// until a server replies.
 pub fn start_node(number: u8) -> Result<Running> {
     let node = format!("rpi{number}");
     let mut command = within(&node, "busybox");
     command
-        .args([
-            "udhcpc",
-            "-f",
-            "-i",
-            "eth0",
-            "-t",
-            "1",
-            "-T",
-            "1",
-            "-A",
-            "1",
-            "-x",
-            &format!("hostname:{node}"),
-            "-s",
-        ])
+        .args(["udhcpc", "-f", "-i", "eth0", "-t", "1", "-T", "1", "-A", "1", "-x"])
+        .arg(format!("hostname:{node}"))
+        .arg("-s")
         .arg(node_script());
     spawn(&mut command, &log(&node))
 }
@@ -122,13 +112,12 @@ fn script() -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc.sh"))
 }
 
-/// Returns what the client and its script have logged about a port.
+/// Returns the log file of a port's client and its script.
 pub fn log(port: &str) -> PathBuf {
     PathBuf::from(format!("{HOME}/udhcpc-{port}.log"))
 }
 
-/// Starts the client of a network on the head's port; `index` is the port's place in the order of
-/// preference.
+/// Starts the client of a network on the head's port; `index` determines the metric.
 pub fn start(network: &Network, index: usize) -> Result<Running> {
     match network.client {
         Client::Udhcpc => start_udhcpc(&network.port, index, network.fallback),
@@ -136,8 +125,8 @@ pub fn start(network: &Network, index: usize) -> Result<Running> {
     }
 }
 
-/// Starts dhcpcd with a database of its own, which belongs to the machine: it reads the router's
-/// advertisements itself, and switches the kernel's reading off.
+/// Starts dhcpcd with a private database. It processes router advertisements itself, and disables
+/// that in the kernel.
 fn start_dhcpcd(network: &Network, index: usize) -> Result<Running> {
     let (port, metric) = (&network.port, 100 * (index + 1));
     let mut settings = format!(
@@ -158,23 +147,12 @@ fn start_dhcpcd(network: &Network, index: usize) -> Result<Running> {
 
 fn start_udhcpc(port: &str, index: usize, fallback: bool) -> Result<Running> {
     let metric = (100 * (index + 1)).to_string();
-    let script = script();
+    let options = ["staticroutes", "msstaticroutes", "mtu", "search", "114"];
     let mut command = within("head", "busybox");
     command
         .args(["udhcpc", "-f", "-i", port, "-t", "3", "-T", "1", "-A", "2", "-s"])
-        .arg(&script)
-        .args([
-            "-O",
-            "staticroutes",
-            "-O",
-            "msstaticroutes",
-            "-O",
-            "mtu",
-            "-O",
-            "search",
-            "-O",
-            "114",
-        ])
+        .arg(script())
+        .args(options.into_iter().flat_map(|option| ["-O", option]))
         .env("METRIC", metric)
         .env("FALLBACK", if fallback { "yes" } else { "" });
     spawn(&mut command, &log(port))

@@ -1,9 +1,8 @@
-//! What is on the LCD's glass, worked out from the bytes on the emulated bus alone: independent of
-//! the daemon's own word.
+//! The contents of the LCD, decoded from the bytes on the emulated bus, independently of the
+//! daemon's status.
 
-/// Returns the text of a display, decoded from a log of I²C transactions (`TIME W ADDRESS HEX` a
-/// line) to a backpack with the usual wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs come out as
-/// `\u{25a0}`.
+/// Decodes the text of a display from a log of I²C transactions (`TIME W ADDRESS HEX` per line) to
+/// a backpack with the usual wiring (P0 RS, P2 E, P4–P7 data). Custom glyphs become `\u{25a0}`.
 pub fn decode(log: &str, columns: usize, rows: usize) -> Vec<String> {
     let mut chip = Chip::default();
     for line in log.lines() {
@@ -24,13 +23,18 @@ pub fn decode(log: &str, columns: usize, rows: usize) -> Vec<String> {
         .collect()
 }
 
+/// An HD44780 behind a PCF8574 expander.
 #[derive(Debug)]
 struct Chip {
+    /// Last byte of the expander.
     last: u8,
     four_bits: bool,
+    /// The first nibble of a byte in 4-bit mode.
     high: Option<u8>,
     address: u8,
+    /// Data goes to the CGRAM.
     to_glyphs: bool,
+    /// The entry mode decrements the address.
     left: bool,
     ram: [u8; 128],
 }
@@ -59,15 +63,15 @@ impl Chip {
         }
         let (nibble, data) = (latched >> 4, latched & 0x01 != 0);
         if !self.four_bits {
-            return self.take(nibble << 4, data);
+            return self.receive(nibble << 4, data);
         }
         match self.high.take() {
             None => self.high = Some(nibble),
-            Some(high) => self.take(high << 4 | nibble, data),
+            Some(high) => self.receive(high << 4 | nibble, data),
         }
     }
 
-    fn take(&mut self, byte: u8, data: bool) {
+    fn receive(&mut self, byte: u8, data: bool) {
         if data {
             if !self.to_glyphs {
                 if let Some(cell) = self.ram.get_mut(usize::from(self.address & 0x7f)) {
@@ -90,7 +94,7 @@ impl Chip {
         }
     }
 
-    /// Moves the address counter on: 0x00–0x27, then 0x40–0x67, then again from the beginning.
+    /// Advances the address counter: 0x00–0x27, then 0x40–0x67, then from the beginning.
     fn step(&mut self) {
         if self.to_glyphs {
             return;
@@ -119,7 +123,7 @@ impl Chip {
 mod tests {
     use super::*;
 
-    /// Bytes of one nibble with E up and down again.
+    /// Returns the bytes of one nibble, with E high and then low.
     fn nibble(value: u8, rs: u8) -> String {
         let base = value << 4 | rs | 0x08;
         format!("{:02x}{:02x}", base | 4, base)

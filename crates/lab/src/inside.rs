@@ -1,4 +1,4 @@
-//! Getting into private namespaces, and making them private enough.
+//! Enters private namespaces and isolates their files from the machine's.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,13 +12,13 @@ use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount}
 use super::shell::run;
 use super::{Error, Result, while_doing};
 
-/// Where the world keeps its files: on a tmpfs that only it can see.
+/// Folder of the world's files, on a private tmpfs.
 pub const HOME: &str = "/run/world";
 
-/// Set for the process inside, so that it knows where it is.
+/// Environment variable that is set for processes inside the namespaces.
 const MARK: &str = "BRAMBLEGATE_WORLD";
 
-/// Programs that are needed, and the Debian packages that bring them.
+/// Required programs, and their Debian packages.
 const NEEDED: [(&str, &str); 6] = [
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
@@ -28,14 +28,14 @@ const NEEDED: [(&str, &str); 6] = [
     ("busybox", "busybox"),
 ];
 
-/// Returns whether this process already is the first one of private namespaces made by [`enter`].
+/// Returns whether this process is the first one in namespaces made by [`enter`].
 pub fn is_inside() -> bool {
     std::env::var_os(MARK).is_some() && std::process::id() == 1
 }
 
 /// Replaces this process by one that runs this same program with `arguments` as the first process
-/// of private network, mount and PID namespaces (and a user namespace, if we are not root). Whoever
-/// kills it kills all that runs inside.
+/// of private network, mount and PID namespaces (and a user namespace, unless we are root). All
+/// processes inside end with it.
 ///
 /// Returns only if that fails.
 pub fn enter<S: AsRef<OsStr>>(arguments: &[S]) -> Error {
@@ -45,12 +45,12 @@ pub fn enter<S: AsRef<OsStr>>(arguments: &[S]) -> Error {
     };
     let mut command = unshare();
     command.arg(program).args(arguments).env(MARK, "1").env("PATH", search_path());
-    // The namespaces should go when the parent process ends: the setting outlives exec.
+    // Ends the namespaces with the parent process; the setting survives exec.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     Error(format!("cannot start unshare: {}", command.exec()))
 }
 
-/// What makes the namespaces; the program to run in them follows.
+/// Returns the command that makes the namespaces; the program to run in them must be appended.
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
@@ -61,8 +61,8 @@ fn unshare() -> Command {
     command
 }
 
-/// Makes such namespaces for a moment: what forbids them is known before `unshare` takes the place
-/// of this process, and has a remedy.
+/// Makes such namespaces briefly, so that a failure is reported with a remedy before `unshare`
+/// replaces this process.
 fn try_namespaces() -> Result<()> {
     let tried = unshare().arg("true").stdin(Stdio::null()).output();
     let tried = tried.map_err(while_doing("cannot start unshare"))?;
@@ -84,7 +84,7 @@ fn try_namespaces() -> Result<()> {
     }))
 }
 
-/// Looks for everything [`enter`] needs, so that what is missing can be named.
+/// Checks everything that [`enter`] needs.
 fn prepare() -> Result<PathBuf> {
     let path = search_path();
     let missing: Vec<&str> = NEEDED
@@ -104,8 +104,8 @@ fn prepare() -> Result<PathBuf> {
     std::env::current_exe().map_err(while_doing("cannot tell which file this program is"))
 }
 
-/// Returns whether root entered these namespaces; another user is root in them alone, by a map of
-/// one user (user_namespaces(7)).
+/// Returns whether root entered these namespaces. Any other user is root only inside them, by a map
+/// of one user (user_namespaces(7)).
 pub(crate) fn is_of_root() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().nth(2) != Some("1")
@@ -113,34 +113,35 @@ pub(crate) fn is_of_root() -> bool {
 
 const PROGRAM: &str = "bramblegate";
 
-/// Returns the program beside this one, where both were built; installed they have folders of their
-/// own.
+/// Returns the program beside this one, if both are in a build folder; installed, they are in
+/// separate folders.
 fn built_program() -> Option<PathBuf> {
     let built = std::env::current_exe().ok().map(|own| own.with_file_name(PROGRAM));
     built.filter(|built| built.is_file())
 }
 
-/// Returns whether this runs from where it was installed.
+/// Returns whether this program is installed, rather than run from a build folder.
 pub(crate) fn is_installed() -> bool {
     built_program().is_none()
 }
 
-/// Returns how the program is called on this machine: where it was built by its path, else by its
-/// name alone.
+/// Returns the command to start the program: its path in a build folder, else its name.
 pub(crate) fn shown_program() -> String {
     let Some(built) = built_program() else { return PROGRAM.to_owned() };
     let here = std::env::current_dir().unwrap_or_default();
     built.strip_prefix(here).unwrap_or(&built).display().to_string()
 }
 
-/// Returns `PATH` with the folders of administrators' programs, which an ordinary user's may lack.
+/// Returns `PATH` with the `sbin` folders, which an ordinary user's may lack.
 pub(crate) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-/// Gives this mount namespace its own `/run` and its own `/etc/resolv.conf`. Only to be called
-/// inside.
+/// Mounts a private `/run` and `/etc/resolv.conf`.
+///
+/// # Errors
+/// This process is not [inside](is_inside), or a mount fails.
 pub fn furnish() -> Result<()> {
     if !is_inside() {
         return Err(Error("not inside private namespaces: refusing to mount anything".into()));
@@ -151,8 +152,7 @@ pub fn furnish() -> Result<()> {
     fs::create_dir_all(HOME).map_err(while_doing(HOME))?;
     let own = format!("{HOME}/resolv.conf");
     fs::write(&own, "").map_err(while_doing(&own))?;
-    // Where systemd-resolved or resolvconf keep the file in /run, the new tmpfs hides it: put ours
-    // in its place.
+    // If systemd-resolved or resolvconf keep the file in /run, the new tmpfs hides it.
     let target = resolvers.unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"));
     if target.starts_with("/run") {
         if let Some(folder) = target.parent() {
@@ -166,9 +166,9 @@ pub fn furnish() -> Result<()> {
     Ok(())
 }
 
-/// Gives this mount namespace an `/etc` of its own, after [`furnish`]: all entries of the machine's
-/// are there, read-only; what is written stays in memory. The settings at their usual place are the
-/// world's. No overlay file system: kernels before 5.11 let only root mount one.
+/// Mounts a private `/etc`, after [`furnish`]: all entries of the machine's, read-only, with the
+/// world's settings at their usual place; what is written stays in memory. An overlay file system
+/// would need root on kernels before 5.11.
 pub fn cover_etc() -> Result<()> {
     if !is_inside() {
         return Err(Error("not inside private namespaces: refusing to cover /etc".into()));
@@ -190,7 +190,7 @@ pub fn cover_etc() -> Result<()> {
         match entry.file_name().to_str() {
             Some("bramblegate") => {}
             Some("resolv.conf") => link(Path::new(&format!("{HOME}/resolv.conf")), &name)?,
-            // A relative link leads where it did, being in the same place.
+            // A relative link keeps its target, as its folder has the same path.
             _ => link(&fs::read_link(entry.path()).unwrap_or_else(|_| entry.path()), &name)?,
         }
     }
@@ -198,7 +198,7 @@ pub fn cover_etc() -> Result<()> {
         link(&Path::new(HOME).join(file), &Path::new(&settings).join(file))?;
     }
     mount_bind(&own, "/etc").map_err(while_doing("/etc"))?;
-    // What outlives the machine's own daemon.
+    // Hides the saved state of the machine's own daemon.
     let state = Path::new("/var/lib/bramblegate");
     if state.is_dir() {
         run("mount", &["-t", "tmpfs", "tmpfs", &state.to_string_lossy()])?;
@@ -214,29 +214,29 @@ fn mounts_below(folder: &str) -> Result<Vec<String>> {
     let below = |place: &&str| {
         place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    // A blank, a tab, a line end and a backslash are octal there.
+    // Space, tab, newline and backslash are escaped in octal.
     Ok(places.filter(below).map(without_escapes).collect())
 }
 
-/// Reads a path of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// Unescapes a path of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 fn without_escapes(place: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
 }
 
-/// Makes a mount read-only and keeps its other flags: in a user namespace they are locked
+/// Remounts read-only, with all other flags, which are locked in a user namespace
 /// (mount_namespaces(7)).
 fn make_read_only(place: &str) -> rustix::io::Result<()> {
     let held = statvfs(place)?.f_flag.bits();
-    // The bits of statvfs(3) and of mount(2) agree in these.
+    // These bits are the same in statvfs(3) and mount(2).
     let kept = MountFlags::NOSUID
         | MountFlags::NODEV
         | MountFlags::NOEXEC
         | MountFlags::NOATIME
         | MountFlags::NODIRATIME;
     let mut flags = MountFlags::from_bits_truncate(u32::try_from(held).unwrap_or(0)) & kept;
-    // MS_RELATIME and ST_RELATIME do not (statfs.h).
+    // ST_RELATIME (statfs.h) differs from MS_RELATIME.
     if held & 0x1000 != 0 {
         flags |= MountFlags::RELATIME;
     }

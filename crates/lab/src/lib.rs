@@ -1,7 +1,7 @@
-//! A whole world on one machine, without hardware: a venue with a real DHCP server, an "internet",
-//! the head with a real DHCP client and this same binary as its gateway, a cluster switch and
-//! nodes. All of it lives in private namespaces; nothing of the machine's own network is touched,
-//! and all of it dies with the process that built it.
+//! An emulated network ("world") on one machine, without hardware: a venue with a real DHCP server,
+//! an "internet", the head with a real DHCP client and the real gateway, a cluster switch and
+//! nodes. It consists of private namespaces, never changes the machine's own network, and ends with
+//! the process that built it.
 //!
 //! ```text
 //!   internet ──── venue (router, DHCP, DNS) ──┬── laptop
@@ -9,14 +9,13 @@
 //!   DNS .53                                                                  └── rpi2 …
 //! ```
 //!
-//! The `demo` command and the tests with the real kernel call it; nothing else does, and nothing of
-//! it is in the program `bramblegate`: it knows the verbs and the types of the status, and nothing
-//! depends on it.
+//! Only the `demo` command and the tests with the real kernel use it. It depends on the commands
+//! and on the types of the status; nothing depends on it, and none of it is in the program
+//! `bramblegate`.
 //!
-//! Begin with [`World`], which builds all that, and [`Venue`], a network as a file of
-//! `tests/venues` describes it; [`play`] takes a world through the moments of such a file. [`demo`]
-//! shows one to you. [`serve`] holds the small servers of the world, which are this same
-//! program.
+//! Begin with [`World`], which builds the network, and [`Venue`], which a file of `tests/venues`
+//! describes; [`play`] takes a world through the moments of such a file, and [`demo`] shows one.
+//! [`serve`] contains the world's small servers, which this same program runs.
 
 pub mod client;
 pub mod demo;
@@ -37,7 +36,7 @@ pub use world::World;
 
 use std::fmt;
 
-/// What went wrong, in a sentence that names the program, file or address.
+/// Describes an error in a sentence that names the program, file or address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(pub String);
 
@@ -52,7 +51,7 @@ impl std::error::Error for Error {}
 /// A [`std::result::Result`] with this module's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Wraps any error with what was being done.
+/// Prefixes an error with the operation that failed.
 pub(crate) fn while_doing<E: fmt::Display>(what: impl fmt::Display) -> impl FnOnce(E) -> Error {
     move |error| Error(format!("{what}: {error}"))
 }

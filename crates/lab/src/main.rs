@@ -7,7 +7,7 @@ use clap::Parser;
 
 /// Networks to try the gateway in, in private namespaces.
 #[derive(Debug, Parser)]
-// `bramblegate demo` starts it: people know it by that name.
+// Users start it as `bramblegate demo`.
 #[command(
     name = "bramblegate-lab",
     bin_name = "bramblegate",
@@ -19,7 +19,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    // The small servers of the world are this same program; they are no verbs for users.
+    // The world's small servers are run by this same program; they are no commands for users.
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(code) = serve::helper(&words) {

@@ -1,4 +1,4 @@
-//! Playing a venue's moments and looking for what must be seen.
+//! Plays a venue's moments and checks its expectations.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,41 +10,41 @@ use super::shell::within;
 use super::world::World;
 use super::{Error, Result, watch, while_doing, wiring};
 
-/// Follows the play: a test, or the demo with a person before it.
+/// Follows the play: a test, or the demo.
 pub trait Observer {
-    /// Notes that something happens now.
+    /// Announces a step.
     fn caption(&mut self, text: &str);
 
-    /// Notes that what was expected has been seen.
+    /// Reports that an expectation was met.
     fn seen(&mut self, sight: &Sight<'_>);
 
-    /// Notes that what was expected has not been seen.
+    /// Reports that an expectation was not met in time.
     fn missing(&mut self, words: &str);
 
-    /// Notes that time passes, with the status as it is, if the daemon can be asked. False ends the
-    /// play.
+    /// Is called regularly, with the current status if the daemon replies. Returns whether the play
+    /// goes on.
     fn look(&mut self, world: &mut World, status: Option<&Snapshot>) -> bool;
 
-    /// Returns whether the next moment may begin: a person may still be reading.
+    /// Returns whether the next moment may begin, since a user may still be reading.
     fn is_ready(&self) -> bool {
         true
     }
 }
 
-/// Something expected that has been seen.
+/// Describes an expectation that was met.
 #[derive(Debug)]
 pub struct Sight<'s> {
-    /// the venue file's own words
+    /// Its caption in the venue file.
     pub say: Option<&'s str>,
     pub expected: String,
-    /// what was there in its place: values of the status, rows of the glass
+    /// The actual values of the status and rows of the LCD.
     pub found: String,
-    /// since it was expected
+    /// Time until it was met.
     pub after: Duration,
 }
 
-/// Plays all moments. With `in_time`, none begins before its time. Ends early when something
-/// expected was not seen.
+/// Plays all moments. With `in_time`, none begins before its time. Ends early if an expectation is
+/// not met.
 pub fn play(
     world: &mut World,
     venue: &Venue,
@@ -65,7 +65,7 @@ pub fn play(
     Ok(())
 }
 
-/// Steps, then expectations; false if the observer left.
+/// Plays the steps of a moment, then checks its expectations. Returns false if the observer left.
 fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) -> Result<bool> {
     for step in &moment.steps {
         observer.caption(&step.say.clone().unwrap_or_else(|| step.action.to_string()));
@@ -90,14 +90,14 @@ fn moment_of(world: &mut World, moment: &Moment, observer: &mut dyn Observer) ->
     Ok(true)
 }
 
-/// How waiting for something ended.
+/// The result of waiting for an expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// after this time
+    /// Met after this time.
     Seen(Duration),
-    /// what was missing at last
+    /// Timed out; what was unmet at the end.
     Missing(String),
-    /// the observer ended it
+    /// The observer left.
     Left,
 }
 
@@ -105,7 +105,7 @@ fn wait_for(world: &mut World, expect: &Expect, observer: &mut dyn Observer) -> 
     wait_until(world, expect.within, expect.hold, &|world| unmet(world, expect), observer)
 }
 
-/// Waits at most `within` until `unmet` names nothing any more, and for as long as `hold` stays so.
+/// Waits at most `within` until `unmet` returns `None`, and does so for the time `hold`.
 pub fn wait_until(
     world: &mut World,
     within: Duration,
@@ -141,7 +141,7 @@ fn glance(world: &mut World, observer: &mut dyn Observer) -> bool {
     observer.look(world, status.as_ref())
 }
 
-/// Returns what of `expect` is not so now; `None` if all of it is.
+/// Returns the first unmet part of `expect`, in words; `None` if all of it is met.
 pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
     if needs_status(expect) {
         let status = match world.status() {
@@ -164,7 +164,7 @@ pub fn unmet(world: &World, expect: &Expect) -> Option<String> {
     })
 }
 
-/// Returns what is there in place of what was expected, in the order of [`Expect`]'s words.
+/// Returns the actual values, in the order of [`Expect`]'s formatted parts.
 fn found(world: &World, expect: &Expect) -> String {
     let mut words = Vec::new();
     if let Some(row) = expect.row1.as_ref().and_then(|_| world.glass().into_iter().next()) {
@@ -237,7 +237,7 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
         if !super::file::glob(wanted, row) {
             return Some(format!("row 1 is \"{row}\" instead of \"{wanted}\""));
         }
-        // The daemon's word is not enough: the same must be on the glass.
+        // The LCD itself must show the same as the status.
         let glass = world.glass();
         let row = glass.first().map(|line| line.trim_end()).unwrap_or_default();
         if !super::file::glob(wanted, row) {
@@ -249,7 +249,7 @@ fn unmet_panel(world: &World, status: &Snapshot, expect: &Expect) -> Option<Stri
     (!found).then(|| format!("the panel shows {rows:?}, not \"{wanted}\""))
 }
 
-/// Tries something from one of the places.
+/// Runs a check from one of the places.
 pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
     let place = if place == "laptop" && !world.has_laptop() { "venue" } else { place };
     let head = world.head_address();
@@ -267,34 +267,27 @@ pub fn attempt(world: &World, place: &str, check: &Check) -> Result<()> {
         _ => "eth0",
     };
     let resolver = world.resolver_of(place);
-    let mut command = match check {
-        Check::Ping(host) => {
-            let mut command = within(place, "busybox");
-            command.args(["ping", "-c", "1", "-W", "1", &fill(host)?]);
-            command
+    let (Check::Ping(target)
+    | Check::Arp(target)
+    | Check::Tcp(target)
+    | Check::Http(target, _)
+    | Check::Name(target)) = check;
+    let target = fill(target)?;
+    let code;
+    let (program, arguments) = match check {
+        Check::Ping(_) => ("busybox", vec!["ping", "-c", "1", "-W", "1", &*target]),
+        Check::Arp(_) => ("busybox", vec!["arping", "-c", "1", "-w", "1", "-I", port, &target]),
+        Check::Tcp(_) => (&*own, vec!["venue-try", "tcp", &target, &resolver]),
+        Check::Http(_, status) => {
+            code = status.to_string();
+            (&*own, vec!["venue-try", "http", &target, &code, &resolver])
         }
-        Check::Arp(address) => {
-            let mut command = within(place, "busybox");
-            command.args(["arping", "-c", "1", "-w", "1", "-I", port, &fill(address)?]);
-            command
-        }
-        Check::Tcp(target) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "tcp", &fill(target)?, &resolver]);
-            command
-        }
-        Check::Http(url, status) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "http", &fill(url)?, &status.to_string(), &resolver]);
-            command
-        }
-        Check::Name(name) => {
-            let mut command = within(place, &own);
-            command.args(["venue-try", "name", name, &resolver]);
-            command
-        }
+        Check::Name(_) => (&*own, vec!["venue-try", "name", &target, &resolver]),
     };
-    let output = command.output().map_err(while_doing(format!("cannot try {check}")))?;
+    let output = within(place, program)
+        .args(arguments)
+        .output()
+        .map_err(while_doing(format!("cannot try {check}")))?;
     let answered = String::from_utf8_lossy(&output.stdout).contains(wiring::HEAD_MAC);
     if output.status.success() && (answered || !matches!(check, Check::Arp(_))) {
         return Ok(());

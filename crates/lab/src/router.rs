@@ -1,6 +1,6 @@
-//! A router that advertises what a venue file asks for: dnsmasq cannot send a NAT64 prefix
-//! (RFC 8781), and Debian 12's radvd neither. Packets are made here by the letter of the RFCs, not by
-//! the crate that reads them.
+//! Sends the router advertisements of a venue file: neither dnsmasq nor Debian 12's radvd can send
+//! a NAT64 prefix (RFC 8781). Packets are encoded here by the RFCs, independently of the crate that
+//! decodes them.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddrV6};
@@ -15,36 +15,37 @@ use super::{Error, Result, while_doing};
 
 /// `ff02::1`
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// Advertisements are sent this often, and at each solicitation.
+/// Interval of advertisements, beside one for each solicitation.
 const INTERVAL: Duration = Duration::from_secs(3);
-/// … and so often by a router that floods.
+/// Interval of a router that floods.
 const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
-/// A link-local address is tentative for a second or two.
+/// Retry interval while the link-local address is tentative, for a second or two.
 const NO_ADDRESS_YET: Duration = Duration::from_millis(20);
 /// `IFA_F_TENTATIVE` of linux/if_addr.h.
 const TENTATIVE: u32 = 0x40;
 /// A prefix's valid and preferred lifetimes, in seconds.
 const PREFIX_LIFETIME: u32 = 3600;
 
-/// What a router advertises; written as words, for the command line of its process.
+/// The contents of a router's advertisements; formatted as words, for the command line of its
+/// process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Advertised {
-    /// addresses come from DHCPv6 (M)
+    /// The M flag: DHCPv6 assigns addresses.
     pub managed: bool,
-    /// hosts make no addresses of the prefixes
+    /// The prefixes lack the A flag: hosts form no addresses in them.
     pub no_slaac: bool,
-    /// for how long it is a default router, in seconds
+    /// Lifetime as a default router, in seconds.
     pub lifetime: Option<u16>,
     pub mtu: Option<u32>,
     pub prefixes: Vec<Ipv6Net>,
-    /// prefixes that are deprecated: preferred no longer, valid for a while
+    /// Deprecated prefixes: no longer preferred, but still valid.
     pub deprecated: Vec<Ipv6Net>,
-    /// NAT64 prefixes, and for how many seconds
+    /// NAT64 prefixes, with their lifetimes in seconds.
     pub nat64: Vec<(Ipv6Net, u16)>,
     pub portal: Option<String>,
-    /// whom hosts are to ask for names
+    /// Recursive DNS servers.
     pub resolvers: Vec<Ipv6Addr>,
-    /// a hundred times a second, and no message is as the one before
+    /// Sends a hundred advertisements per second, each different from the previous one.
     pub flood: bool,
 }
 
@@ -96,7 +97,7 @@ impl FromStr for Advertised {
 }
 
 impl Advertised {
-    /// Returns the message (RFC 4861, section 4.2); the kernel fills in its checksum.
+    /// Encodes the message (RFC 4861, section 4.2); the kernel fills in its checksum.
     pub fn message(&self) -> Vec<u8> {
         let mut message = vec![134, 0, 0, 0, 64, if self.managed { 0x80 } else { 0 }];
         message.extend(self.lifetime.unwrap_or(1800).to_be_bytes());
@@ -115,7 +116,8 @@ impl Advertised {
             message.extend(prefix.network().octets());
         }
         for (prefix, lifetime) in &self.nat64 {
-            // RFC 8781, section 4: thirteen bits of eight seconds, three of the prefix's length.
+            // RFC 8781, section 4: 13 bits of lifetime in units of 8 s, 3 bits of prefix length
+            // code.
             let code = match prefix.prefix_len() {
                 96 => 0,
                 64 => 1,
@@ -146,8 +148,8 @@ impl Advertised {
     }
 }
 
-/// Advertises at a port until killed: as soon as it has a link-local address, every few seconds, and
-/// when a host asks. Prints when it did so first, in seconds since 1970.
+/// Advertises on a port until killed: as soon as it has a link-local address, every few seconds,
+/// and after each solicitation. Prints the time of the first advertisement, in seconds since 1970.
 pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> {
     let doing = || while_doing(format!("cannot advertise at {port}"));
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).map_err(doing())?;
@@ -161,7 +163,7 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
     let mut next = Instant::now();
     let (mut bound, mut first) = (false, true);
     loop {
-        // From another address hosts heed none (RFC 4861, section 6.1.2).
+        // Hosts ignore advertisements from any other source address (RFC 4861, section 6.1.2).
         if let Some(own) = (!bound).then(|| link_local(port)).flatten() {
             socket.bind(&SocketAddrV6::new(own, 0, 0, index).into()).map_err(doing())?;
             bound = true;
@@ -180,28 +182,28 @@ pub fn advertise(port: &str, index: u32, advertised: &Advertised) -> Result<()> 
         let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         socket.set_read_timeout(Some(wait)).map_err(doing())?;
         let mut buffer = [0; 1500];
-        // A solicitation is answered at once; no answer until then is none.
+        // A solicitation triggers an advertisement at once; a timeout is no error.
         if recv(&socket, &mut buffer[..], RecvFlags::empty()).is_ok() && buffer[0] == 133 {
             next = Instant::now();
         }
     }
 }
 
-/// Returns the link-local address of a port, once no other host has it.
+/// Returns the link-local address of a port, once duplicate address detection has ended.
 fn link_local(port: &str) -> Option<Ipv6Addr> {
     let listed = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
     listed.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let address = u128::from_str_radix(words.next()?, 16).ok().map(Ipv6Addr::from_bits)?;
-        // Between them index, length and scope.
+        // Skips index, prefix length and scope.
         let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;
         let usable = address.is_unicast_link_local() && flags & TENTATIVE == 0;
         (words.next() == Some(port) && usable).then_some(address)
     })
 }
 
-/// Counts in the reachable time (RFC 4861, section 4.2), by minutes: no two messages are the same,
-/// and hosts go on as before.
+/// Increments the reachable time (RFC 4861, section 4.2) by about a minute, so that no two messages
+/// are the same, without an effect on hosts.
 fn vary(message: &mut [u8]) {
     if let Some(field) = message.get_mut(8..).and_then(<[u8]>::first_chunk_mut) {
         *field = u16::from_be_bytes(*field).wrapping_add(1).to_be_bytes();
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_advertised_is_written_and_read_as_words() {
+    fn advertisements_are_formatted_and_parsed_as_words() {
         let words = "lifetime=9 managed no-slaac flood mtu=1280 prefix=2001:db8:7::/64 \
                      deprecated=2001:db8:8::/64 nat64=2001:db8:64::/96@600 portal=https://p/ \
                      resolver=2001:db8:7::1";
@@ -223,10 +225,10 @@ mod tests {
         assert!("lifetime=x".parse::<Advertised>().is_err());
     }
 
-    /// By the octets that `tcpdump -vv` reads as "pref64 option (38), length 16 (2): 64:ff9b::/96 (plc
+    /// `tcpdump -vv` decodes these octets as "pref64 option (38), length 16 (2): 64:ff9b::/96 (plc
     /// 0), lifetime 600s".
     #[test]
-    fn options_are_as_the_rfcs_draw_them() {
+    fn options_are_encoded_by_the_rfcs() {
         let message = |words: &str| words.parse::<Advertised>().unwrap().message();
         let nat64 = message("lifetime=1800 nat64=64:ff9b::/96@600");
         assert_eq!(nat64[..8], [134, 0, 0, 0, 64, 0, 7, 8]);

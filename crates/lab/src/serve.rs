@@ -1,5 +1,5 @@
-//! Small servers and attempts that run as processes of their own in the world's namespaces: this
-//! same program, started with `venue-serve` or `venue-try`.
+//! Small servers and clients that run as separate processes in the world's namespaces: this same
+//! program, started with `venue-serve`, `venue-try` and the like.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -12,8 +12,7 @@ use bramblegate::dns;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Does what `arguments` (without the program's name) ask for, if they are meant for one of these
-/// helpers.
+/// Runs one of these helpers, if `arguments` (without the program's name) name one.
 pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
@@ -36,8 +35,8 @@ pub fn helper(arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (says hello
-/// as an SSH server), `echo`, `udp-echo`.
+/// Serves until killed: `web` (the internet), `portal` (redirects everything), `banner` (sends the
+/// banner of an SSH server), `echo`, `udp-echo`.
 fn serve(kind: &str, listen: &str) -> Result<()> {
     if kind == "udp-echo" {
         return echo_datagrams(listen);
@@ -66,8 +65,8 @@ fn index_of(port: &str) -> Result<u32> {
     index.trim().parse().map_err(while_doing(&file))
 }
 
-/// Answers for an IPv6 address at a port until killed, as NetworkManager does for its translator's.
-/// The kernel takes it only where the port has an address of that network.
+/// Holds an IPv6 anycast address on a port until killed, as NetworkManager does for its translator.
+/// The kernel accepts it only if the port has an address of that network, which is waited for.
 fn hold_anycast(port: &str, address: &str) -> Result<()> {
     let held: Ipv6Addr = address.parse().map_err(while_doing(address))?;
     let request = libc::ipv6_mreq {
@@ -104,7 +103,7 @@ fn echo_datagrams(listen: &str) -> Result<()> {
     let mut buffer = [0; 1500];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).map_err(while_doing(listen))?;
-        // Who has gone meanwhile hears nothing.
+        // The sender may be gone by now.
         let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
     }
 }
@@ -163,8 +162,8 @@ fn try_udp(target: &str) -> Result<()> {
     socket.recv(&mut [0; 16]).map(drop).map_err(while_doing(target))
 }
 
-/// Holds one connection that sends something every 50 ms and gets it back within [`PATIENCE`], for
-/// so many seconds.
+/// Holds one connection for `seconds`, which sends something every 50 ms and expects its echo
+/// within [`PATIENCE`].
 fn talk(target: &str, seconds: &str) -> Result<()> {
     let address: SocketAddr =
         target.parse().map_err(|_| Error(format!("{target} is no ADDRESS:PORT")))?;
@@ -172,12 +171,12 @@ fn talk(target: &str, seconds: &str) -> Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(while_doing(target))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(while_doing("socket"))?;
     for round in 0..rounds {
-        let logged = round.to_be_bytes();
+        let sent = round.to_be_bytes();
         let mut heard = [0; 4];
         let broken = || format!("round {round} of {rounds}");
-        stream.write_all(&logged).map_err(while_doing(broken()))?;
+        stream.write_all(&sent).map_err(while_doing(broken()))?;
         stream.read_exact(&mut heard).map_err(while_doing(broken()))?;
-        if heard != logged {
+        if heard != sent {
             return Err(Error(format!("{}: heard {heard:?}", broken())));
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -210,10 +209,10 @@ fn try_http(url: &str, status: &str, resolver: &str) -> Result<()> {
     }
 }
 
-/// Of our questions to a resolver.
+/// DNS message ID of our queries.
 const ID: u16 = 0x6272;
 
-/// Returns the first IPv4 address of `name`, asked of `resolver`; with an empty one, of those in
+/// Resolves `name` to its first IPv4 address by `resolver`; if that is empty, by those in
 /// `/etc/resolv.conf`.
 fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     if resolver.is_empty() {

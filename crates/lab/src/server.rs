@@ -1,5 +1,5 @@
-//! The venue's servers: dnsmasq for DHCP, DNS and router advertisements, udhcpd where leases are
-//! shorter than dnsmasq's two minutes, and a portal.
+//! The venue's servers: dnsmasq for DHCP, DNS and router advertisements, udhcpd for leases shorter
+//! than dnsmasq's minimum of two minutes.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,23 +16,23 @@ use super::shell::{Running, spawn, within};
 use super::wiring::{DNS, WEB, WEB6, embed, laptop_name, mac, venue_name};
 use super::{Error, Result, while_doing};
 
-/// One client that a server knows: hardware address and the address it gets.
+/// A static lease of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// `02:bb:…`
     pub mac: String,
-    /// dotted
+    /// Dotted.
     pub address: std::net::Ipv4Addr,
 }
 
-/// The servers of one network; they die when dropped.
+/// The servers of one network; killed when dropped.
 #[derive(Debug)]
 pub struct Servers {
     processes: Vec<Running>,
 }
 
-/// Starts DNS, and DHCP for `hosts` if `dhcp` is given, in the `index`th network; returns when they
-/// answer.
+/// Starts DNS, and DHCP for `hosts` if `dhcp` is given, in the `index`th network. Returns when they
+/// are ready.
 pub fn start(
     index: usize,
     network: &Network,
@@ -78,7 +78,7 @@ pub fn start(
     Ok(Servers { processes })
 }
 
-/// Starts the name server of the internet, which is behind these prefixes too.
+/// Starts the DNS server of the internet, which is also reachable behind these NAT64 prefixes.
 pub fn start_internet(ipv6: bool, nat64: &[Ipv6Net]) -> Result<Servers> {
     let mut text = format!(
         "port=53\nlisten-address={DNS}\nbind-dynamic\nno-resolv\nno-hosts\naddress=/#/{WEB}\n"
@@ -93,13 +93,13 @@ pub fn start_internet(ipv6: bool, nat64: &[Ipv6Net]) -> Result<Servers> {
 }
 
 impl Servers {
-    /// Stops them all, at once.
+    /// Stops all of them at once.
     pub fn stop(&mut self) {
         self.processes.clear();
     }
 }
 
-/// Starts a router that advertises `ra` at a port; returns when it has.
+/// Starts a router that advertises `ra` on a port. Returns when it is ready.
 fn router(namespace: &str, port: &str, ra: &Advertised) -> Result<Running> {
     let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
     let log = PathBuf::from(format!("{HOME}/{namespace}.router.log"));
@@ -116,14 +116,14 @@ fn dnsmasq(namespace: &str, name: &str, text: &str) -> Result<Running> {
     let _ = fs::remove_file(format!("{HOME}/{name}.leases"));
     let log = PathBuf::from(format!("{HOME}/{name}.dnsmasq.log"));
     let _ = fs::remove_file(&log);
-    // -d: in the foreground, with the rights it has: an unprivileged user namespace has no user to
-    // change to
+    // -d: in the foreground, without dropping privileges, as an unprivileged user namespace has no
+    // other user.
     let running = spawn(within(namespace, "dnsmasq").args(["-d", "-C", &file]), &log)?;
     wait_for(&log, "started")?;
     Ok(running)
 }
 
-/// Waits until a log holds `word`, at most three seconds.
+/// Waits until a log contains `word`, at most three seconds.
 pub fn wait_for(log: &Path, word: &str) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(3);
     loop {
@@ -145,7 +145,7 @@ pub fn wait_for(log: &Path, word: &str) -> Result<()> {
 fn dnsmasq_lines(network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> String {
     let Some(router) = network.address.first() else { return String::new() };
     let seconds = dhcp.lease.as_secs();
-    // dnsmasq serves only ranges in a subnet that its port has an address of
+    // dnsmasq serves only ranges in a subnet of its port's addresses.
     let subnet = network.address.iter().find(|own| own.contains(&dhcp.address)).unwrap_or(router);
     let mut text =
         format!("dhcp-range={},static,{},{seconds}\n", subnet.network(), subnet.netmask());
@@ -209,7 +209,7 @@ fn udhcpd(venue: &str, network: &Network, dhcp: &Dhcp, hosts: &[Host]) -> Result
     Ok(running)
 }
 
-/// Returns the hosts that a server of the `wire`th network knows: all ports plugged into it.
+/// Returns the static leases of the `wire`th network: one for each port plugged into it.
 pub fn hosts(networks: &[Network], wire: usize) -> Vec<Host> {
     let Some(port) = networks.get(wire).map(|network| network.port.as_str()) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Starting other programs: in this namespace, in one of the world's, to the end or in the
+//! Runs other programs in this namespace or in one of the world's, to completion or in the
 //! background.
 
 use std::fs::File;
@@ -8,7 +8,10 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::{Error, Result, while_doing};
 
-/// Runs a program to its end; its output if it succeeded, else what it complained about.
+/// Runs a program to completion. Returns its output.
+///
+/// # Errors
+/// It cannot be started, or fails: the error contains its standard error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -18,7 +21,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     checked(&format!("{program} {}", arguments.join(" ")), output)
 }
 
-/// Runs a program to its end with `input` on its standard input.
+/// Runs a program as [`run`] does, with `input` on its standard input.
 pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
@@ -36,23 +39,22 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
     checked(&format!("{program} {} with input\n{input}", arguments.join(" ")), output)
 }
 
-/// Runs lines of `ip` commands in one go, in the world's namespace `namespace` or, with an empty
-/// name, in the outer one.
+/// Runs a batch of `ip` commands in one of the world's namespaces, or with an empty name in the
+/// outer one.
 pub fn ip(namespace: &str, lines: &str) -> Result<()> {
     let arguments: &[&str] =
         if namespace.is_empty() { &["-batch", "-"] } else { &["-n", namespace, "-batch", "-"] };
     feed("ip", arguments, lines).map(drop)
 }
 
-/// Returns a command that will run in the world's namespace `namespace`, with that namespace's
-/// `/sys`.
+/// Returns a command that will run in one of the world's namespaces, with its `/sys`.
 pub fn within(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, program]).stdin(Stdio::null());
     command
 }
 
-/// Runs a line of shell in a namespace; its exit code and both outputs together.
+/// Runs a shell command in a namespace. Returns its exit code and its combined output.
 pub fn exec(namespace: &str, line: &str) -> Result<(i32, String)> {
     let output = within(namespace, "sh")
         .args(["-c", &format!("exec 2>&1; {line}")])
@@ -61,7 +63,7 @@ pub fn exec(namespace: &str, line: &str) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
-/// Runs a line of shell in a namespace; what it printed, or an error with it if it failed.
+/// Runs a shell command in a namespace. Returns its output, or an error that contains it.
 pub fn must(namespace: &str, line: &str) -> Result<String> {
     match exec(namespace, line)? {
         (0, text) => Ok(text),
@@ -69,7 +71,7 @@ pub fn must(namespace: &str, line: &str) -> Result<String> {
     }
 }
 
-/// Starts a command in the background with its outputs appended to the file `log`.
+/// Starts a command in the background, with its output appended to the file `log`.
 pub fn spawn(command: &mut Command, log: &Path) -> Result<Running> {
     spawn_reading(command, Stdio::null(), log)
 }
@@ -96,7 +98,7 @@ pub fn spawn_reading(command: &mut Command, input: Stdio, log: &Path) -> Result<
 pub struct Running(Child);
 
 impl Running {
-    /// Returns its process id in our PID namespace.
+    /// Returns its process ID in our PID namespace.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -106,14 +108,14 @@ impl Running {
         run("busybox", &["kill", &format!("-{name}"), &self.0.id().to_string()]).map(drop)
     }
 
-    /// Returns its exit code, if it has ended; a death by signal N is 128 + N.
+    /// Returns its exit code, if it has ended; 128 + N if signal N killed it.
     pub fn ended(&mut self) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
         let status = self.0.try_wait().ok().flatten()?;
         status.code().or_else(|| status.signal().map(|number| 128 + number))
     }
 
-    /// Kills it at once and waits for its end.
+    /// Kills it and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -1,5 +1,5 @@
-//! Reading the daemon's status socket, as any client would, and the paths by which venue files name
-//! what they expect of it.
+//! Reads the daemon's status socket as any client does, and resolves the paths with which venue
+//! files name values of the status.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{Result, while_doing};
 
-/// How long a line may take.
+/// Timeout for a line.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns one snapshot.
+/// Fetches one snapshot.
 pub fn snapshot(socket: &Path) -> Result<Snapshot> {
     let fetched = StatusClient::fetch(socket, TIMEOUT);
     fetched.map(|(_, snapshot)| snapshot).map_err(while_doing(socket.display()))
@@ -25,27 +25,26 @@ pub fn snapshot(socket: &Path) -> Result<Snapshot> {
 pub struct Watch(StatusClient);
 
 impl Watch {
-    /// Connects.
     pub fn open(socket: &Path) -> Result<Self> {
         let mut client = StatusClient::connect(socket).map_err(while_doing(socket.display()))?;
         client.set_timeout(Some(TIMEOUT));
         Ok(Self(client))
     }
 
-    /// Sets how long [`Watch::next_line`] waits.
+    /// Sets the timeout of [`Watch::next_line`].
     pub fn patience(&mut self, timeout: Duration) {
         self.0.set_timeout(Some(timeout));
     }
 
-    /// Returns the next line; `None` if none came in time.
+    /// Returns the next line; `None` after the timeout.
     pub fn next_line(&mut self) -> Result<Option<Line>> {
         let received = self.0.next_line().map_err(while_doing("status socket"))?;
         Ok(received.map(|received| received.line))
     }
 }
 
-/// Returns the value at a dotted path of a line, as it is written in a venue file: strings bare,
-/// the rest as JSON. A number in the path is a place in an array, `nodes.rpi1` a node by name.
+/// Returns the value at a dotted path of a line in the format of a venue file: strings bare, all
+/// else as JSON. A number in the path is an array index, `nodes.rpi1` a node by its name.
 pub fn at(line: &impl Serialize, path: &str) -> String {
     let whole = serde_json::to_value(line).unwrap_or_default();
     let found = path.split('.').try_fold(&whole, |value, key| match value {
@@ -66,7 +65,7 @@ pub fn at(line: &impl Serialize, path: &str) -> String {
     }
 }
 
-/// Returns the LCD's rows; empty where they are not known.
+/// Returns the LCD's rows; empty if unknown.
 pub fn lcd(status: &Snapshot) -> Vec<String> {
     status.panel.lcd.lines.iter().flatten().map(ToString::to_string).collect()
 }
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_names_what_stands_there() {
+    fn paths_are_resolved() {
         let text = r#"{"severity":"ok","nodes":[{"name":"rpi1","health":"up","since_s":7}],"uplinks":[{"interface":"eth1"}]}"#;
         let status: Snapshot = serde_json::from_str(text).unwrap();
         for (path, wanted) in [

@@ -1,4 +1,4 @@
-//! Namespaces, cables and addresses, made with `ip`.
+//! Namespaces, cables (`veth`) and addresses, made with `ip`.
 
 use std::fmt::Write as _;
 
@@ -10,28 +10,28 @@ use super::{Result, while_doing};
 
 /// The web server of the world's internet.
 pub const WEB: &str = "203.0.113.80";
-/// The same, by IPv6.
+/// Its IPv6 address.
 pub const WEB6: &str = "2001:db8:80::80";
-/// The name server of the world's internet; the nodes ask it.
+/// The DNS server of the world's internet, which the nodes use.
 pub const DNS: &str = "203.0.113.53";
-/// How the hardware addresses of all ports of the head begin.
+/// Prefix of the hardware addresses of all ports of the head.
 pub const HEAD_MAC: &str = "02:bb:00:00:";
-/// The hardware address of every venue's router. A bridge without one of its own takes a port's,
-/// and another when that port goes: no real router changes its address because a guest leaves.
+/// The hardware address of every venue's router. Without one of its own, a bridge would take that
+/// of a port, and change it when the port is removed, which no real router does.
 const ROUTER_MAC: &str = "02:ee:00:00:00:01";
-/// The link-local address that a router makes of [`ROUTER_MAC`] (RFC 4291, appendix A).
+/// The link-local address formed from [`ROUTER_MAC`] (RFC 4291, appendix A).
 const ROUTER_LINK_LOCAL: &str = "fe80::ee:ff:fe00:1";
-/// How many nodes there are.
+/// Number of nodes.
 pub const NODES: u8 = 3;
-/// Where the ends of cables lie that are plugged in nowhere.
+/// Namespace of the cable ends that are plugged in nowhere.
 const SHELF: &str = "shelf";
 
-/// Returns the name of the venue's `index`th router namespace, and of the computer behind it.
+/// Returns the name of the venue's `index`th router namespace.
 pub fn venue_name(index: usize) -> String {
     numbered("venue", index)
 }
 
-/// Returns the laptop's name, made as [`venue_name`] is.
+/// Returns the name of the namespace of the `index`th laptop.
 pub fn laptop_name(index: usize) -> String {
     numbered("laptop", index)
 }
@@ -40,18 +40,17 @@ fn numbered(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}{}", index + 1) }
 }
 
-/// Returns the name of the far end of the cable in the head's port `port`.
+/// Returns the name of the far end of the cable in a port of the head.
 pub fn far_end(port: &str) -> String {
     format!("p-{port}")
 }
 
-/// Returns the hardware address of the head's `index`th uplink: locally administered, always the
-/// same.
+/// Returns the hardware address of the head's `index`th uplink: locally administered, constant.
 pub fn mac(index: usize) -> String {
     format!("{HEAD_MAC}e1:{:02x}", index + 1)
 }
 
-/// Makes everything that does not change with the venue: internet, head, switch and nodes.
+/// Builds everything that does not depend on the venue: internet, head, switch and nodes.
 pub fn lay_foundation() -> Result<()> {
     let mut outer = String::new();
     for name in ["internet", "head", "switch", SHELF] {
@@ -94,7 +93,7 @@ pub fn lay_foundation() -> Result<()> {
         ),
     )?;
     must("internet", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
-    // A new namespace may inherit the machine's own values: begin like a fresh Debian.
+    // A new namespace may inherit the machine's values: reset them to those of a fresh Debian.
     must(
         "head",
         "cd /proc/sys/net/ipv4 && echo 0 > ip_forward && for c in all default lo eth0; do echo 0 \
@@ -105,8 +104,8 @@ pub fn lay_foundation() -> Result<()> {
     ip("head", "link set lo up\n")
 }
 
-/// Makes the head's cluster port anew, before anything uses it: its kernel index is then the highest,
-/// as where that port is found after the uplinks.
+/// Recreates the head's cluster port before anything uses it, so that its interface index is higher
+/// than those of the uplinks.
 pub fn renew_cluster_port() -> Result<()> {
     ip("head", "link del eth0\n")?;
     let port = format!(
@@ -126,7 +125,7 @@ pub fn node_address(number: u8) -> String {
     format!("192.168.50.{}", 10 + u16::from(number))
 }
 
-/// Makes the `index`th network of a venue: its router, the way to the internet, a computer.
+/// Builds the `index`th network of a venue: its router, the link to the internet, a laptop.
 pub fn build_network(index: usize, network: &Network) -> Result<()> {
     let (venue, laptop) = (venue_name(index), laptop_name(index));
     let mut outer = format!(
@@ -209,8 +208,8 @@ pub fn ipv6_router(prefix: ipnet::Ipv6Net) -> String {
     format!("{}/{}", std::net::Ipv6Addr::from(bits), prefix.prefix_len())
 }
 
-/// Returns the address that stands for an IPv4 address behind a NAT64 prefix (RFC 6052, section 2.2):
-/// its octets follow the prefix, but for the ninth of all, which stays zero.
+/// Embeds an IPv4 address in a NAT64 prefix (RFC 6052, section 2.2): its octets follow the prefix,
+/// skipping the ninth octet of the result, which stays zero.
 pub fn embed(prefix: ipnet::Ipv6Net, address: &str) -> Result<std::net::Ipv6Addr> {
     let address: std::net::Ipv4Addr = address.parse().map_err(while_doing(address.to_owned()))?;
     let mut octets = prefix.network().octets();
@@ -220,9 +219,8 @@ pub fn embed(prefix: ipnet::Ipv6Net, address: &str) -> Result<std::net::Ipv6Addr
     Ok(octets.into())
 }
 
-/// Sets up the venue's own NAT: only what it knows finds its way back, so addresses of the cluster
-/// that leak out get no answer. "Fragmentation needed" is dropped, as so many venues do: only
-/// clamping the MSS helps.
+/// Sets up the venue's own NAT. Packets that leak out with addresses of the cluster get no reply.
+/// "Fragmentation needed" is dropped, as in many venues, so that only clamping the MSS helps.
 fn translate(venue: &str) -> Result<()> {
     nft(
         venue,
@@ -234,7 +232,7 @@ fn translate(venue: &str) -> Result<()> {
     )
 }
 
-/// Changes what is behind the router of the `index`th network.
+/// Sets whether the internet is reachable behind the router of the `index`th network.
 pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
     let venue = venue_name(index);
     let clear = "table inet internet\ndelete table inet internet\n\
@@ -251,8 +249,8 @@ pub fn set_internet(index: usize, kind: Internet) -> Result<()> {
         Internet::DeadIpv4 => "table ip internet {\n\
             chain between { type filter hook forward priority 0; oifname wan drop; }\n}\n"
             .to_owned(),
-        // Only what crosses to the internet: where bridges are filtered, the venue's own neighbours
-        // pass here too.
+        // Matches the internet's port only: with br_netfilter, traffic inside the venue passes here
+        // too.
         Internet::Dead => "table inet internet {\n\
             chain between { type filter hook forward priority 0; oifname wan drop; iifname wan \
             drop; }\n\
@@ -267,13 +265,13 @@ pub fn nft(namespace: &str, rules: &str) -> Result<()> {
     shell::feed("ip", &["netns", "exec", namespace, "nft", "-f", "-"], rules).map(drop)
 }
 
-/// Takes a venue's router and computer away. Cables must have been put on the shelf first.
+/// Removes a venue's router and laptop. Cables must have been shelved first.
 pub fn remove_network(index: usize) -> Result<()> {
     ip("internet", &format!("link del wan{index}\n"))?;
     ip("", &format!("netns del {}\nnetns del {}\n", venue_name(index), laptop_name(index)))
 }
 
-/// Gives the head a port, with a cable whose far end lies on the shelf.
+/// Adds a port to the head, with a cable whose far end is on the shelf.
 pub fn insert_port(index: usize, port: &str) -> Result<()> {
     let far = far_end(port);
     ip(
@@ -291,11 +289,11 @@ pub fn insert_port(index: usize, port: &str) -> Result<()> {
              echo 2 > rp_filter"
         ),
     )?;
-    // switched on by whatever manages the head's ports; the cable is another matter
+    // Set up as by any network manager; the cable is plugged in later.
     ip("head", &format!("link set {port} up\n"))
 }
 
-/// Takes a port of the head away, with its cable.
+/// Removes a port of the head, with its cable.
 pub fn remove_port(port: &str) -> Result<()> {
     ip("head", &format!("link del {port}\n"))
 }
@@ -310,8 +308,8 @@ pub fn plug(port: &str, wire: usize, mtu: u16) -> Result<()> {
     ip(&venue, &format!("link set {far} mtu {mtu} master lan0\nlink set {far} up\n"))
 }
 
-/// Gives a port what NetworkManager's translator puts there: its address, and IPv4's way out by the
-/// IPv6 router.
+/// Adds to a port what NetworkManager's translator adds: its address, and an IPv4 default route by
+/// the IPv6 router.
 pub fn add_translator(port: &str, translator: Ipv4Net) -> Result<()> {
     let (net, address) = (translator, translator.addr());
     let route =
@@ -320,12 +318,12 @@ pub fn add_translator(port: &str, translator: Ipv4Net) -> Result<()> {
         .map(drop)
 }
 
-/// Pulls the cable of a port out of the `wire`th network; it still lies there.
+/// Pulls the cable of a port out of the `wire`th network, and leaves its end there.
 pub fn pull(port: &str, wire: usize) -> Result<()> {
     ip(&venue_name(wire), &format!("link set {} down\n", far_end(port)))
 }
 
-/// Carries the end of a cable away from the `wire`th network.
+/// Moves the end of a cable from the `wire`th network to the shelf.
 pub fn shelve(port: &str, wire: usize) -> Result<()> {
     let far = far_end(port);
     ip(&venue_name(wire), &format!("link set {far} down nomaster\nlink set {far} netns {SHELF}\n"))

@@ -1,4 +1,4 @@
-//! What an administrator wants to be notified of.
+//! Changes that cause notifications.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use bramblegate_api::status::{Node, Snapshot};
 
 use crate::mib;
 
-/// Notifications of nodes that one change may cause: where more change, bgSeverityChange and the
-/// table say enough.
+/// The limit of node notifications for one change: beyond it, bgSeverityChange and the table
+/// suffice.
 const NODES: usize = 50;
-/// A daemon that is restarted is back within this time; one that is not is reported.
-const RESTARTS: Duration = Duration::from_secs(10);
+/// The grace period for a restart of the daemon, before its absence is notified.
+const RESTART: Duration = Duration::from_secs(10);
 
-/// What was last notified of; survives the sessions, so that what happens while snmpd restarts is
+/// The last notified state. It outlives sessions, so that changes during a restart of snmpd are
 /// notified afterwards.
 #[derive(Debug, Default)]
 pub struct Changes {
     generation: u64,
-    /// the daemon's last state
+    /// The daemon's last state.
     last: Option<Arc<Snapshot>>,
     severity: Option<i32>,
-    /// the daemon has not answered since then
+    /// Since when the daemon has not answered.
     silent: Option<Instant>,
 }
 
@@ -33,11 +33,11 @@ impl Changes {
     pub fn take(&mut self, known: &Known, now: Instant) -> Vec<Vec<VarBind>> {
         if known.generation != self.generation {
             self.generation = known.generation;
-            // For how long is counted from the first reason on.
+            // A different reason does not restart the grace period.
             self.silent = known.live().is_none().then(|| self.silent.unwrap_or(now));
         }
         let Some(new) = known.live() else {
-            let silent = self.silent.is_some_and(|since| now >= since + RESTARTS);
+            let silent = self.silent.is_some_and(|since| now >= since + RESTART);
             let unknown = self.severity.is_some() && silent;
             return unknown
                 .then(|| self.severity(mib::SEVERITY_UNKNOWN))
@@ -53,13 +53,14 @@ impl Changes {
         due
     }
 
-    /// Returns when time alone will bring a notification.
+    /// Returns the end of the grace period, if a notification is due then.
     pub fn deadline(&self) -> Option<Instant> {
-        // Before the first state that is no change.
+        // Before the first state, an absent daemon is not a change.
         let is_due = self.severity.is_some_and(|severity| severity != mib::SEVERITY_UNKNOWN);
-        self.silent.filter(|_| is_due).map(|since| since + RESTARTS)
+        self.silent.filter(|_| is_due).map(|since| since + RESTART)
     }
 
+    /// Sets the severity; returns a notification if it has changed.
     fn severity(&mut self, now: i32) -> Option<Vec<VarBind>> {
         let before = self.severity.replace(now)?;
         let value = VarBind::new(mib::id(&mib::scalar(1))?, Value::Integer(now));
@@ -67,7 +68,7 @@ impl Changes {
     }
 }
 
-/// Returns the nodes whose health is another.
+/// Returns the nodes whose health has changed.
 fn changed<'a>(old: &'a Snapshot, new: &'a Snapshot) -> impl Iterator<Item = &'a Node> {
     let before: HashMap<&str, _> =
         old.nodes.iter().map(|node| (&*node.name, &node.health)).collect();
@@ -80,7 +81,7 @@ fn health(node: &Node) -> Option<Vec<VarBind>> {
     notification(mib::NODE_HEALTH_CHANGE, mib::node_change(node)?)
 }
 
-/// Returns the objects of a notification, its name first (RFC 2741, section 6.2.10).
+/// Returns the objects of a notification, snmpTrapOID.0 first (RFC 2741, section 6.2.10).
 fn notification(name: [u32; 2], values: impl IntoIterator<Item = VarBind>) -> Option<Vec<VarBind>> {
     let name = mib::id(&[mib::ROOT.as_slice(), &name].concat())?;
     let first = VarBind::new(mib::id(&mib::TRAP_OID)?, Value::ObjectIdentifier(name));
@@ -103,7 +104,7 @@ mod tests {
         Known { generation, snapshot: Some(Arc::new(snapshot)), ..Known::default() }
     }
 
-    /// The daemon does not answer; its last state is stale.
+    /// Returns the stale state of a daemon that does not answer.
     fn lost(generation: u64, why: &str) -> Known {
         let lost = Some((why.to_owned(), std::time::SystemTime::UNIX_EPOCH));
         Known { generation, lost, ..known(0, Severity::Ok, &[("rpi1", NodeHealth::Up)]) }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_state_is_no_change_and_an_equal_one_neither() {
+    fn neither_the_first_state_nor_an_equal_one_is_a_change() {
         let mut changes = Changes::default();
         let first = known(1, Severity::Fault, &[("rpi1", NodeHealth::Down)]);
         assert_eq!(changes.take(&first, Instant::now()), Vec::<Vec<VarBind>>::new());
@@ -146,27 +147,27 @@ mod tests {
         let now = Instant::now();
         changes.take(&known(1, Severity::Ok, &[]), now);
         assert!(changes.take(&lost(2, "closed"), now).is_empty());
-        // Another reason does not begin anew.
+        // A different reason does not restart the grace period.
         let gone = lost(3, "refused");
         assert!(changes.take(&gone, now + Duration::from_secs(4)).is_empty());
-        assert_eq!(changes.deadline(), Some(now + RESTARTS));
-        let due = changes.take(&gone, now + RESTARTS);
+        assert_eq!(changes.deadline(), Some(now + RESTART));
+        let due = changes.take(&gone, now + RESTART);
         assert_eq!(due[0][1].data, Value::Integer(mib::SEVERITY_UNKNOWN));
-        assert!(changes.take(&gone, now + RESTARTS * 2).is_empty());
+        assert!(changes.take(&gone, now + RESTART * 2).is_empty());
         assert_eq!(changes.deadline(), None);
     }
 
     #[test]
-    fn a_daemon_that_was_never_there_is_no_change() {
+    fn a_daemon_that_never_answered_is_not_a_change() {
         let mut changes = Changes::default();
         let now = Instant::now();
         let absent = Known { snapshot: None, ..lost(1, "absent") };
         assert!(changes.take(&absent, now).is_empty());
         assert_eq!(changes.deadline(), None, "there is nothing to wake up for");
-        assert!(changes.take(&absent, now + RESTARTS * 2).is_empty());
+        assert!(changes.take(&absent, now + RESTART * 2).is_empty());
     }
 
-    /// A switch that loses power takes all nodes with it.
+    /// All nodes go down at once when their switch loses power.
     #[test]
     fn a_flood_of_changes_is_bounded() {
         let names: Vec<String> = (0..750).map(|number| format!("node{number}")).collect();

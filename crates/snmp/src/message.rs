@@ -1,8 +1,8 @@
-//! Messages of AgentX (RFC 2741): requests in, answers out. Nothing that comes in is trusted.
+//! AgentX messages (RFC 2741): requests and answers. Requests are untrusted.
 //!
-//! The crate `agentx` writes them and reads headers. It does not read what snmpd asks for: an
-//! identifier of more than 255 numbers makes it panic when it is written back, and it has no error
-//! codes of SNMP (docs/decisions/snmp.md).
+//! The crate `agentx` builds messages and parses headers. Payloads are parsed here: an identifier
+//! of more than 255 numbers makes the crate panic when it is written back, and the crate lacks the
+//! error codes of SNMP (docs/decisions/snmp.md).
 
 use std::io;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use agentx::pdu::{
 
 use crate::mib::{self, ROOT, Tree};
 
-/// Of a header, bytes (section 6.1).
+/// The length of a header, in bytes (section 6.1).
 pub const HEADER: usize = 20;
-/// No message of snmpd is longer, bytes: a packet of SNMP over UDP has 64 KiB.
+/// The maximum payload of a message, in bytes: an SNMP packet over UDP has at most 64 KiB.
 const LONGEST: u32 = 1 << 18;
-/// Values of one answer to a GetBulk, whatever it asks for.
+/// The limit of values in one answer to a GetBulk.
 const BULK: usize = 1000;
-/// An identifier has no more numbers (RFC 2578, section 3.5).
+/// The limit of numbers in an identifier (RFC 2578, section 3.5).
 const NUMBERS: usize = 128;
 
-/// Of a request that would change something (section 7.2.4.1); the crate lacks it.
+/// The error for a TestSet (section 7.2.4.1).
 const NOT_WRITABLE: u16 = 17;
-/// Of what follows on a TestSet that was not granted (sections 7.2.4.2 and 7.2.4.3).
+/// The errors for a CommitSet or UndoSet after that (sections 7.2.4.2 and 7.2.4.3).
 const COMMIT_FAILED: u16 = 14;
 const UNDO_FAILED: u16 = 15;
 
@@ -43,11 +43,10 @@ pub enum Broken {
     Unknown,
 }
 
-/// Returns the first whole message of what came in, and takes it out; `None` while more has to
-/// come.
+/// Removes and returns the first message of `inbox`; `None` while it is incomplete.
 ///
 /// # Errors
-/// It is no message: where the next one begins cannot be known.
+/// It is not a valid message, so the beginning of the next one is unknown.
 pub fn take(inbox: &mut Vec<u8>) -> Result<Option<(Header, Vec<u8>)>, Broken> {
     if inbox.len() < HEADER {
         return Ok(None);
@@ -69,10 +68,10 @@ pub fn take(inbox: &mut Vec<u8>) -> Result<Option<(Header, Vec<u8>)>, Broken> {
     Ok(Some((header, message)))
 }
 
-/// Returns the answer to a request, ready to be sent; `None` where none is due.
+/// Returns the serialized answer to a message; `None` if none is due.
 ///
 /// # Errors
-/// snmpd has ended this session, or does not know it.
+/// snmpd has closed this session, or does not know it.
 pub fn answer(
     header: &Header,
     payload: &[u8],
@@ -82,7 +81,7 @@ pub fn answer(
     match header.ty {
         Type::Close => return Err(Broken::Closed),
         Type::CleanupSet => return Ok(None),
-        // Of a notification or a ping.
+        // The answer to a notification or a ping.
         Type::Response => {
             let gone = error_of(header, payload) == Some(code(&ResError::NotOpen));
             return if gone { Err(Broken::Unknown) } else { Ok(None) };
@@ -96,12 +95,12 @@ pub fn answer(
         Err((code, index)) => (error, response.res_index) = (code, index),
     }
     let mut bytes = response.to_bytes().map_err(|_| Broken::NoMessage)?;
-    // After the header and sysUpTime (section 6.2.16); we write in little-endian order.
+    // After the header and sysUpTime (section 6.2.16); the crate writes in little-endian order.
     bytes.iter_mut().skip(HEADER + 4).zip(error.to_le_bytes()).for_each(|(at, byte)| *at = byte);
     Ok(Some(bytes))
 }
 
-/// Returns the error code of an answer.
+/// Returns the error code of a response.
 pub fn error_of(header: &Header, payload: &[u8]) -> Option<u16> {
     let field = payload.get(4..6)?.try_into().ok()?;
     Some(if is_big(header) { u16::from_be_bytes(field) } else { u16::from_le_bytes(field) })
@@ -111,12 +110,13 @@ fn is_big(header: &Header) -> bool {
     header.flags & (1 << NETWORK_BYTE_ORDER) != 0
 }
 
-/// Returns the number of an error (section 6.2.16).
+/// Returns the code of an error (section 6.2.16).
 fn code(error: &ResError) -> u16 {
     u16::from_le_bytes(error.to_bytes(&agentx::ByteOrder::LittleEndian))
 }
 
-/// Returns what a request asks for; or an error, and the place of what it is about: 0 is the whole.
+/// Returns the requested values; or an error code, and the index of the value concerned, 0 for the
+/// whole request.
 fn values(
     header: &Header,
     payload: &[u8],
@@ -155,14 +155,14 @@ fn values(
     }
 }
 
-/// Returns the instance that a range begins with.
+/// Returns the first instance in a range.
 fn next(tree: &Tree, range: &Range) -> VarBind {
     let found = tree.next(&range.start, range.include, &range.end);
     found.cloned().unwrap_or_else(|| VarBind::new(range.start.clone(), Value::EndOfMibView))
 }
 
-/// Returns the answer to a GetBulk (section 7.2.3.3): each of the first `once` ranges once, the
-/// others in turns. It may hold fewer than were asked for.
+/// Returns the values for a GetBulk (section 7.2.3.3): one of each of the first `once` ranges, then
+/// of the others in turn. May return fewer than requested.
 fn bulk(tree: &Tree, mut ranges: Vec<Range>, once: usize, repetitions: usize) -> Vec<VarBind> {
     let mut repeated = ranges.split_off(once.min(ranges.len()));
     let mut values: Vec<VarBind> = ranges.iter().map(|range| next(tree, range)).collect();
@@ -186,15 +186,15 @@ fn bulk(tree: &Tree, mut ranges: Vec<Range>, once: usize, repetitions: usize) ->
     values
 }
 
-/// What is asked for: from `start`, or after it unless it is included, to before `end`; a null
-/// identifier is no end (section 5.2).
+/// A search range: from `start`, which is excluded unless `include`, up to `end`, which is
+/// excluded; a null `end` is unbounded (section 5.2).
 struct Range {
     start: ID,
     include: bool,
     end: ID,
 }
 
-/// Reads a payload, in the byte order of its header.
+/// Parses a payload, in the byte order of its header.
 struct Reader<'a> {
     rest: &'a [u8],
     big: bool,
@@ -217,7 +217,7 @@ impl Reader<'_> {
         Some(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
 
-    /// Reads an identifier, and whether it is included (section 5.1).
+    /// Parses an identifier and its include flag (section 5.1).
     fn identifier(&mut self) -> Option<(ID, bool)> {
         let [count, prefix, include, _] = self.bytes()?;
         let mut numbers = Vec::with_capacity(NUMBERS);
@@ -233,7 +233,7 @@ impl Reader<'_> {
         Some((mib::id(&numbers)?, include != 0))
     }
 
-    /// Reads ranges up to the end.
+    /// Parses ranges up to the end of the payload.
     fn ranges(&mut self) -> Option<Vec<Range>> {
         let mut ranges = Vec::new();
         while !self.rest.is_empty() {
@@ -245,7 +245,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the message that opens a session. snmpd waits for `timeout` for each answer.
+/// Returns the message that opens a session; `timeout` is for answers of the subagent.
 ///
 /// # Errors
 /// Never, with a timeout of less than 256 s.
@@ -262,7 +262,7 @@ pub fn open(timeout: Duration) -> io::Result<Vec<u8>> {
 pub fn register(session: u32, packet: u32) -> io::Result<Vec<u8>> {
     let mut register = Register::new(mib::id(&ROOT).unwrap_or_default());
     (register.header.session_id, register.header.packet_id) = (session, packet);
-    // The default, in figures (section 6.2.3).
+    // The default (section 6.2.3).
     register.priority = 127;
     register.to_bytes()
 }
@@ -277,7 +277,7 @@ pub fn notify(session: u32, packet: u32, values: Vec<VarBind>) -> io::Result<Vec
     notify.to_bytes()
 }
 
-/// Returns the question whether the session still holds.
+/// Returns a ping.
 ///
 /// # Errors
 /// Never.

@@ -8,8 +8,8 @@ use bramblegate_api::status::{
     Alert, Node, NodeHealth, Severity, Share, Snapshot, Uplink, UplinkState,
 };
 
-/// Where the MIB is rooted: net-snmp's branch for experiments (NET-SNMP-MIB, netSnmpPlaypen), until
-/// there is a number of our own.
+/// The root of the MIB: net-snmp's branch for experiments (NET-SNMP-MIB, netSnmpPlaypen), until the
+/// project has an enterprise number.
 pub const ROOT: [u32; 10] = [1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 7654];
 
 /// snmpTrapOID.0 (RFC 3418), the object that names a notification.
@@ -22,25 +22,25 @@ pub const NODE_HEALTH_CHANGE: [u32; 2] = [0, 2];
 /// A group of scalars, or the rows of a table.
 #[derive(Debug)]
 struct Columns {
-    /// below the root
-    place: &'static [u32],
+    /// Below the root.
+    path: &'static [u32],
     first: u32,
     last: u32,
 }
 
-const SCALARS: Columns = Columns { place: &[1, 1], first: 1, last: 14 };
+const SCALARS: Columns = Columns { path: &[1, 1], first: 1, last: 14 };
 // The first column of a table is its index, which is not accessible.
-const UPLINKS: Columns = Columns { place: &[1, 2, 1], first: 2, last: 6 };
-const NODES: Columns = Columns { place: &[1, 3, 1], first: 2, last: 7 };
-const GROUPS: Columns = Columns { place: &[1, 4, 1], first: 2, last: 3 };
-const ALERTS: Columns = Columns { place: &[1, 5, 1], first: 2, last: 6 };
-const SHARES: Columns = Columns { place: &[1, 6, 1], first: 2, last: 9 };
+const UPLINKS: Columns = Columns { path: &[1, 2, 1], first: 2, last: 6 };
+const NODES: Columns = Columns { path: &[1, 3, 1], first: 2, last: 7 };
+const GROUPS: Columns = Columns { path: &[1, 4, 1], first: 2, last: 3 };
+const ALERTS: Columns = Columns { path: &[1, 5, 1], first: 2, last: 6 };
+const SHARES: Columns = Columns { path: &[1, 6, 1], first: 2, last: 9 };
 const ALL: [Columns; 6] = [SCALARS, UPLINKS, NODES, GROUPS, ALERTS, SHARES];
 
-/// A name is part of the identifier of its instances, which has at most 128 numbers (RFC 2578,
-/// section 3.5), octets.
+/// The maximum length of a name, in octets: it is part of the identifier of its instances, which
+/// has at most 128 numbers (RFC 2578, section 3.5).
 const LONGEST_NAME: usize = 128 - ROOT.len() - 3 - 1 - 1;
-/// Of BgText, octets.
+/// The maximum length of BgText, in octets.
 const LONGEST_TEXT: usize = 1024;
 
 /// BgTruth.
@@ -48,12 +48,12 @@ fn truth(is: bool) -> Value {
     Value::Integer(if is { 1 } else { 2 })
 }
 
-/// Every instance, in the order of its identifiers.
+/// All instances, sorted by identifier.
 #[derive(Debug, Default, Clone)]
 pub struct Tree(Vec<VarBind>);
 
 impl Tree {
-    /// Lays a snapshot out; `None`: the daemon does not answer.
+    /// Maps a snapshot to instances; `None`: the daemon does not answer.
     pub fn new(snapshot: Option<&Snapshot>) -> Self {
         let mut tree = Self::default();
         tree.scalars(snapshot);
@@ -77,7 +77,7 @@ impl Tree {
         tree
     }
 
-    /// Returns an instance, or what is missing of it (RFC 2741, section 7.2.3.1).
+    /// Returns an instance, or noSuchInstance or noSuchObject (RFC 2741, section 7.2.3.1).
     pub fn get(&self, name: ID) -> VarBind {
         let place = self.0.binary_search_by(|known| known.name.cmp(&name));
         match place.ok().and_then(|place| self.0.get(place)) {
@@ -87,8 +87,8 @@ impl Tree {
         }
     }
 
-    /// Returns the first instance after `name` (or `name` itself, if `include`) and before `end`; a
-    /// null `end` is none.
+    /// Returns the first instance after `name` (or `name` itself, if `include`) and before `end`,
+    /// unless that is null.
     pub fn next(&self, name: &ID, include: bool, end: &ID) -> Option<&VarBind> {
         let place = self.0.partition_point(|known| {
             let order = known.name.cmp(name);
@@ -100,7 +100,7 @@ impl Tree {
     /// Adds an instance of each column.
     fn row<const N: usize>(&mut self, columns: &Columns, index: &[u32], values: [Value; N]) {
         for (column, value) in (columns.first..=columns.last).zip(values) {
-            let name = id(&[ROOT.as_slice(), columns.place, &[column], index].concat());
+            let name = id(&[ROOT.as_slice(), columns.path, &[column], index].concat());
             self.0.extend(name.map(|name| VarBind::new(name, value)));
         }
     }
@@ -196,10 +196,10 @@ impl Tree {
     }
 }
 
-/// Returns whether an identifier is that of an object here, whatever the instance.
+/// Returns whether an identifier is within an object of the MIB, whatever the instance.
 fn is_object(name: &ID) -> bool {
     ALL.iter().any(|columns| {
-        let begins = |column: u32| id(&[ROOT.as_slice(), columns.place, &[column]].concat());
+        let begins = |column: u32| id(&[ROOT.as_slice(), columns.path, &[column]].concat());
         match (begins(columns.first), begins(columns.last + 1)) {
             (Some(first), Some(end)) => *name >= first && *name < end,
             _ => false,
@@ -213,16 +213,16 @@ fn index(name: &str) -> Option<Vec<u32>> {
     Some(std::iter::once(length).chain(name.bytes().map(u32::from)).collect())
 }
 
-/// Returns the identifier of an instance of a scalar, by its place.
-pub fn scalar(place: u32) -> Vec<u32> {
-    [ROOT.as_slice(), SCALARS.place, &[place, 0]].concat()
+/// Returns the identifier of a scalar's instance.
+pub fn scalar(number: u32) -> Vec<u32> {
+    [ROOT.as_slice(), SCALARS.path, &[number, 0]].concat()
 }
 
-/// Returns the objects of bgNodeHealthChange; `None` of a name that has no row.
+/// Returns the objects of bgNodeHealthChange; `None` if the node's name is too long for a row.
 pub fn node_change(node: &Node) -> Option<[VarBind; 2]> {
     let index = index(&node.name)?;
     let object = |column, value| {
-        let name = id(&[ROOT.as_slice(), NODES.place, &[column], &index].concat())?;
+        let name = id(&[ROOT.as_slice(), NODES.path, &[column], &index].concat())?;
         Some(VarBind::new(name, value))
     };
     Some([object(4, Value::Integer(health(&node.health)))?, object(2, address(node))?])
@@ -232,7 +232,7 @@ fn address(node: &Node) -> Value {
     string(&node.reached_at().map(|address| address.to_string()).unwrap_or_default())
 }
 
-/// Returns a text, cut where it is too long.
+/// Returns a text, truncated with an ellipsis if it is too long.
 fn string(text: &str) -> Value {
     let mut text = text.to_owned();
     if text.len() > LONGEST_TEXT {
@@ -293,7 +293,7 @@ fn uplink_state(state: &Word<UplinkState>) -> i32 {
     }
 }
 
-/// Returns an identifier as the crate has it; `None` of one that is too long.
+/// Returns an identifier; `None` if it is too long.
 pub fn id(numbers: &[u32]) -> Option<ID> {
     ID::try_from(numbers.to_vec()).ok()
 }

@@ -1,4 +1,4 @@
-//! Sessions with snmpd: open, register, answer, notify (RFC 2741); and again, when one ends.
+//! Sessions with snmpd: open, register, answer, notify (RFC 2741), and reconnect.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
@@ -14,17 +14,17 @@ use crate::change::Changes;
 use crate::message::{self, Broken};
 use crate::mib::Tree;
 
-/// A snapshot of the daemon is asked for so often: requests have answers no older than this.
+/// The interval of snapshots of the daemon, and so the maximum age of answers.
 const REFRESH: Duration = Duration::from_secs(10);
-/// What opens a session is answered within this time, and what is sent is taken.
+/// How long snmpd may take to answer the messages that open a session, or to accept a message.
 const ANSWER: Duration = Duration::from_secs(5);
-/// snmpd waits so long for each of our answers.
+/// How long snmpd waits for each answer of the subagent.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// An idle session is asked after so long whether it holds.
+/// The idle time after which a ping is sent.
 const PING: Duration = Duration::from_secs(10);
-/// One that does not answer that is given up: snmpd hangs, or is another.
+/// The idle time after which the session is closed, since snmpd hangs or has restarted.
 const SILENCE: Duration = Duration::from_secs(20);
-/// Pause before another try to reach snmpd, which may be restarting: it doubles with each try.
+/// The first pause before a reconnection to snmpd; it doubles up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_millis(500);
 
@@ -41,32 +41,32 @@ enum Error {
     Silent,
 }
 
-/// The state of the daemon, and a stream that is readable when it has changed.
+/// The daemon's state, and a stream that is readable after a change.
 #[derive(Debug)]
 pub struct Follow {
     follower: Follower,
-    bell: UnixStream,
+    wakeups: UnixStream,
 }
 
 impl Follow {
     /// Begins to follow the status socket at `path`, in a thread that ends with the process.
     ///
     /// # Errors
-    /// There can be no such stream or no thread.
+    /// The system refuses a socket pair or a thread.
     pub fn start(path: PathBuf) -> io::Result<Self> {
-        let (mut rope, bell) = UnixStream::pair()?;
-        rope.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
+        let (mut waker, wakeups) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        wakeups.set_nonblocking(true)?;
         let follower = Follower::start(path, REFRESH, move |_, _| {
-            // Full: it rings already.
-            let _ = rope.write(&[0]);
+            // Fails, harmlessly, when full: a wake-up is pending then.
+            let _ = waker.write(&[0]);
         })?;
-        Ok(Self { follower, bell })
+        Ok(Self { follower, wakeups })
     }
 }
 
-/// Has a session with the snmpd behind `socket` whenever there can be one. Calls `report` with a
-/// line when one begins, and when one ends or cannot begin, once for each reason.
+/// Keeps a session with the snmpd behind `socket`. Calls `report` with a line when a session
+/// begins, and when one ends or cannot begin, once for each reason.
 pub fn keep(socket: &Path, follow: &Follow, report: &mut dyn FnMut(&str)) -> ! {
     let mut changes = Changes::default();
     let mut reported = String::new();
@@ -94,15 +94,16 @@ pub fn keep(socket: &Path, follow: &Follow, report: &mut dyn FnMut(&str)) -> ! {
     }
 }
 
-/// A session that snmpd has granted, with the tree registered.
+/// An open session, with the tree registered.
 #[derive(Debug)]
 struct Session {
     stream: UnixStream,
     id: u32,
-    /// number of the last message of ours
+    /// The number of the last message sent.
     packet: u32,
+    /// Received bytes that are not processed yet.
     inbox: Vec<u8>,
-    heard: Instant,
+    received: Instant,
     pinged: Instant,
 }
 
@@ -113,7 +114,7 @@ impl Session {
         stream.set_write_timeout(Some(ANSWER))?;
         let now = Instant::now();
         let mut session =
-            Self { stream, id: 0, packet: 0, inbox: Vec::new(), heard: now, pinged: now };
+            Self { stream, id: 0, packet: 0, inbox: Vec::new(), received: now, pinged: now };
         session.stream.write_all(&message::open(TIMEOUT)?)?;
         session.id = session.opening("open a session", now + ANSWER)?.session_id;
         let packet = session.number();
@@ -122,7 +123,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads the answer to what opens the session.
+    /// Waits for the answer to one of the messages that open the session.
     fn opening(&mut self, what: &'static str, deadline: Instant) -> Result<Header, Error> {
         loop {
             if let Some((header, payload)) = message::take(&mut self.inbox)? {
@@ -142,48 +143,51 @@ impl Session {
     /// Answers and notifies until the session ends.
     fn run(
         &mut self,
-        Follow { follower, bell }: &Follow,
+        Follow { follower, wakeups }: &Follow,
         changes: &mut Changes,
     ) -> Result<Infallible, Error> {
-        let mut laid_out = (u64::MAX, Tree::default());
+        // The tree, and the generation that it is of.
+        let (mut generation, mut tree) = (u64::MAX, Tree::default());
         loop {
             let now = Instant::now();
             for values in changes.take(&follower.known(), now) {
                 let packet = self.number();
                 self.stream.write_all(&message::notify(self.id, packet, values)?)?;
             }
-            if now >= self.heard + SILENCE {
+            if now >= self.received + SILENCE {
                 return Err(Error::Silent);
             }
-            if now >= self.heard.max(self.pinged) + PING {
+            if now >= self.received.max(self.pinged) + PING {
                 self.pinged = now;
                 let packet = self.number();
                 self.stream.write_all(&message::ping(self.id, packet)?)?;
             }
-            let due = self.heard.max(self.pinged) + PING;
+            let due = self.received.max(self.pinged) + PING;
             let due = changes.deadline().map_or(due, |deadline| deadline.min(due));
-            let [asked, rung] = wait([&self.stream, bell], due.saturating_duration_since(now))?;
-            if rung {
-                let mut rings = [0; 64];
-                while (&mut &*bell).read(&mut rings).is_ok_and(|count| count > 0) {}
+            let [requests, changed] =
+                wait([&self.stream, wakeups], due.saturating_duration_since(now))?;
+            if changed {
+                let mut discarded = [0; 64];
+                while (&mut &*wakeups).read(&mut discarded).is_ok_and(|count| count > 0) {}
             }
-            if !asked {
+            if !requests {
                 continue;
             }
             self.receive()?;
             while let Some((header, payload)) = message::take(&mut self.inbox)? {
                 let known = follower.known();
-                if laid_out.0 != known.generation {
-                    laid_out = (known.generation, Tree::new(known.live().map(AsRef::as_ref)));
+                if generation != known.generation {
+                    generation = known.generation;
+                    tree = Tree::new(known.live().map(AsRef::as_ref));
                 }
-                if let Some(answer) = message::answer(&header, &payload, self.id, &laid_out.1)? {
+                if let Some(answer) = message::answer(&header, &payload, self.id, &tree)? {
                     self.stream.write_all(&answer)?;
                 }
             }
         }
     }
 
-    /// Reads what is there; waits for a while if that is nothing.
+    /// Reads the available bytes; waits up to [`ANSWER`] for the first.
     fn receive(&mut self) -> Result<(), Error> {
         let mut bytes = [0; 4096];
         let count = match self.stream.read(&mut bytes) {
@@ -196,10 +200,11 @@ impl Session {
             },
         };
         self.inbox.extend_from_slice(bytes.get(..count).unwrap_or_default());
-        self.heard = Instant::now();
+        self.received = Instant::now();
         Ok(())
     }
 
+    /// Returns the number of the next message.
     fn number(&mut self) -> u32 {
         self.packet = self.packet.wrapping_add(1);
         self.packet

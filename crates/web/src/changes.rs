@@ -1,17 +1,19 @@
-//! How often the health of nodes has changed since this process began to follow the daemon.
+//! Counts of health changes since this process began to follow the daemon.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::{Known, Step};
 use bramblegate_api::status::{Node, Snapshot};
 
-/// Counts of nodes and groups whose health has changed; any other has not.
+use crate::lock::lock;
+
+/// Counts of health changes by node and group; those without a change are not listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthChanges {
     nodes: HashMap<Text, u64>,
-    /// by the name of the group; "" is for nodes without one
+    /// By the name of the group; "" is for nodes without one.
     groups: BTreeMap<Text, u64>,
 }
 
@@ -26,14 +28,14 @@ impl HealthChanges {
         self.groups.get(name).copied().unwrap_or(0)
     }
 
-    /// Returns whether two states differ in the health of a node, or in which nodes there are.
+    /// Returns whether two states differ in the list of nodes or the health of one.
     pub fn differ(before: &Snapshot, after: &Snapshot) -> bool {
         let alike = |(old, new): (&Node, &Node)| old.name == new.name && old.health == new.health;
         before.nodes.len() != after.nodes.len() || !before.nodes.iter().zip(&after.nodes).all(alike)
     }
 
-    /// Counts the nodes whose health differs. What there is no more is forgotten: names that come
-    /// and go take no memory.
+    /// Counts the nodes whose health differs. Drops counts of removed nodes and groups, so that
+    /// changing names do not take memory.
     pub fn count(&mut self, before: &Snapshot, after: &Snapshot) {
         let known: HashMap<&Text, _> =
             before.nodes.iter().map(|node| (&node.name, &node.health)).collect();
@@ -51,7 +53,7 @@ impl HealthChanges {
     }
 }
 
-/// Counts while a daemon is followed; clones share the counts.
+/// Counts health changes of the followed daemon; clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct HealthCounter {
     before: Option<Arc<Snapshot>>,
@@ -59,23 +61,22 @@ pub struct HealthCounter {
 }
 
 impl HealthCounter {
-    /// Takes in what is known after a step of the follower.
+    /// Processes the state after a step of the follower.
     pub fn take(&mut self, known: &Known, step: &Step) {
         let Some(snapshot) = &known.snapshot else { return };
-        // To a daemon that has just started every node is unknown: no node has changed.
+        // After a start of the daemon every node is unknown, which is not a change of its health.
         let counts = matches!(step, Step::Line { .. } | Step::Refreshed);
         if let Some(before) = self.before.as_ref().filter(|_| counts) {
             if HealthChanges::differ(before, snapshot) {
-                let mut shared = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-                Arc::make_mut(&mut shared).count(before, snapshot);
+                Arc::make_mut(&mut lock(&self.counts)).count(before, snapshot);
             }
         }
         self.before = Some(Arc::clone(snapshot));
     }
 
-    /// Returns the counts of now.
+    /// Returns the current counts.
     pub fn now(&self) -> Arc<HealthChanges> {
-        Arc::clone(&self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.counts))
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_health_of_the_same_node_counts() {
+    fn only_a_different_health_of_the_same_node_counts() {
         use NodeHealth::{Down, Up};
         let states = [
             snapshot(&[("a", Up, Some("rack")), ("b", Up, None)]),
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_come_and_go_are_forgotten() {
+    fn counts_of_removed_nodes_are_dropped() {
         let mut changes = HealthChanges::default();
         for number in 0..100 {
             let name = format!("node-{number}");

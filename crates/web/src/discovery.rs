@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use bramblegate_api::status::Snapshot;
 use serde::Serialize;
 
-/// One target with its labels; Prometheus refuses a whole answer in which a label is no string.
+/// One target with its labels, all strings: Prometheus refuses a whole answer for one that is not.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
     targets: [String; 1],
     labels: BTreeMap<&'static str, String>,
 }
 
-/// Returns a target for each node with an address, at `port`; without one Prometheus takes 80.
+/// Returns a target for each node with an address, at `port`; without one, Prometheus uses port 80.
 pub fn targets(snapshot: &Snapshot, port: Option<u16>) -> Vec<Target> {
     let nodes = snapshot.nodes.iter();
     nodes

@@ -1,8 +1,7 @@
-//! The status pages of other heads, asked for one by one: every module of a large cluster on one
-//! page.
+//! Polls the status pages of other heads, so that one page shows every module of a large cluster.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
@@ -19,32 +18,32 @@ use tokio::task::JoinSet;
 
 use crate::options::Options;
 
-/// Between two requests to one head.
+/// The pause between two requests to one head.
 const INTERVAL: Duration = Duration::from_secs(3);
-/// A head that has not answered wholly after this time does not answer.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// The status of 10,000 nodes has some 3 MB.
+/// The deadline for a complete answer.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// The maximum size of an answer, in bytes; the status of 10,000 nodes has about 3 MB.
 const LONGEST: usize = 8 << 20;
 
-/// What is known of another head.
+/// The state of another head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// of its page, without a path
+    /// The URL of its page, without a path.
     pub url: String,
-    /// what it last reported
+    /// Its last report.
     pub last: Option<Report>,
-    /// why it does not answer, and since when; none while it does
+    /// Why it does not answer, and since when; `None` while it does.
     pub lost: Option<(String, SystemTime)>,
 }
 
-/// What a head reported.
+/// A report of another head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub severity: Word<Severity>,
     pub address: Option<String>,
     pub up: usize,
     pub total: usize,
-    /// alerts that are not acknowledged
+    /// The number of alerts that are not acknowledged.
     pub alerts: usize,
 }
 
@@ -60,43 +59,37 @@ impl Report {
     }
 }
 
-/// All other heads.
-#[derive(Debug, Clone)]
-pub struct Heads {
-    known: Arc<Mutex<BTreeMap<usize, Head>>>,
-    changed: Arc<watch::Sender<u64>>,
-}
+/// The states by the head's index in the settings, and the generation.
+type States = (BTreeMap<usize, Head>, u64);
 
-impl Default for Heads {
-    fn default() -> Self {
-        Self { known: Arc::default(), changed: Arc::new(watch::channel(0).0) }
-    }
-}
+/// All other heads, whose states clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Heads(Arc<watch::Sender<States>>);
 
 impl Heads {
-    /// Returns what is known of them, in the order of the settings.
+    /// Returns their states, in the order of the settings.
     pub fn known(&self) -> Vec<Head> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.borrow().0.values().cloned().collect()
     }
 
-    /// Returns a number that grows when something of them has changed.
+    /// Returns a number that grows with every change.
     pub fn generation(&self) -> u64 {
-        *self.changed.borrow()
+        self.0.borrow().1
     }
 
-    /// Returns a receiver that wakes when something of them has changed.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Returns a receiver that wakes at every change.
+    pub fn changes(&self) -> watch::Receiver<States> {
+        self.0.subscribe()
     }
 
-    /// Asks them, for as long as the process runs.
+    /// Polls the heads of the settings, for as long as the process runs.
     pub async fn run(self, mut options: watch::Receiver<Arc<Options>>) {
         loop {
             let urls = options.borrow_and_update().heads.clone();
-            self.change(|known| known.clear());
-            let mut asking = JoinSet::new();
-            for (place, url) in urls.into_iter().enumerate() {
-                asking.spawn(self.clone().follow(place, url));
+            self.change(BTreeMap::clear);
+            let mut tasks = JoinSet::new();
+            for (index, url) in urls.into_iter().enumerate() {
+                tasks.spawn(self.clone().poll(index, url));
             }
             if options.changed().await.is_err() {
                 return;
@@ -104,12 +97,12 @@ impl Heads {
         }
     }
 
-    async fn follow(self, place: usize, url: String) {
+    async fn poll(self, index: usize, url: String) {
         let mut head = Head { url, last: None, lost: None };
         loop {
-            let asked = tokio::time::timeout(PATIENCE, ask(&head.url)).await;
-            let answer = asked.unwrap_or_else(|_| {
-                Err(format!("it has not answered for {} s", PATIENCE.as_secs()))
+            let answer = tokio::time::timeout(TIMEOUT, fetch(&head.url)).await;
+            let answer = answer.unwrap_or_else(|_| {
+                Err(format!("it has not answered for {} s", TIMEOUT.as_secs()))
             });
             match answer {
                 Ok(snapshot) => (head.last, head.lost) = (Some(Report::of(&snapshot)), None),
@@ -119,23 +112,24 @@ impl Heads {
                 }
             }
             let now = head.clone();
-            self.change(|known| drop(known.insert(place, now)));
+            self.change(|heads| drop(heads.insert(index, now)));
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, Head>)) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.clone();
-        change(&mut known);
-        if *known != before {
-            self.changed.send_modify(|generation| *generation += 1);
-        }
+        self.0.send_if_modified(|(heads, generation)| {
+            let before = heads.clone();
+            change(heads);
+            let changed = *heads != before;
+            *generation += u64::from(changed);
+            changed
+        });
     }
 }
 
-/// Asks a head for its status (RFC 9112).
-async fn ask(url: &str) -> Result<Snapshot, String> {
+/// Fetches the status of a head (RFC 9112).
+async fn fetch(url: &str) -> Result<Snapshot, String> {
     let words = |error: &dyn std::error::Error| printable_line(&error.to_string()).to_string();
     let uri: Uri = url.parse().map_err(|error| words(&error))?;
     let authority = uri.authority().ok_or("its URL has no host")?.clone();
@@ -150,7 +144,7 @@ async fn ask(url: &str) -> Result<Snapshot, String> {
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| words(&error))?;
-    // It has to be driven while the answer is waited for, and ends with this function.
+    // The task drives the connection until this function returns.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let answer = sender.send_request(request).await.map_err(|error| words(&error))?;
@@ -174,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one connection with these bytes.
+    /// Serves one connection with these bytes; returns the URL.
     async fn answering(text: &str) -> String {
         let text = text.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,7 +178,7 @@ mod tests {
             let mut request = vec![0; 4096];
             let length = stream.read(&mut request).await.unwrap();
             assert!(request[..length].starts_with(b"GET /status.json HTTP/1.1\r\n"));
-            // Who has heard enough hangs up.
+            // Fails, harmlessly, where the client hangs up early.
             let _ = stream.write_all(text.as_bytes()).await;
         });
         url
@@ -194,7 +188,7 @@ mod tests {
     async fn an_answer_is_a_report_and_anything_else_a_reason() {
         let body = r#"{"type":"snapshot","severity":"fault","cluster":{"up":2,"total":3}}"#;
         let good = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        let report = Report::of(&ask(&answering(&good).await).await.unwrap());
+        let report = Report::of(&fetch(&answering(&good).await).await.unwrap());
         assert_eq!((report.up, report.total), (2, 3));
         for (answer, why) in [
             ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),
@@ -203,26 +197,26 @@ mod tests {
                 "add \"127.0.0.1\" to web.names",
             ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "expected"),
-            // It hangs up before the end.
+            // The server hangs up before the end.
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nabc", ""),
             ("rubbish", ""),
         ] {
-            let error = ask(&answering(answer).await).await.unwrap_err();
+            let error = fetch(&answering(answer).await).await.unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         let long = "x".repeat(LONGEST + 1);
         let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len());
-        let error = ask(&answering(&long).await).await.unwrap_err();
+        let error = fetch(&answering(&long).await).await.unwrap_err();
         assert!(error.contains("limit"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_head_that_is_gone_keeps_its_last_word() {
+    async fn an_unreachable_head_is_lost() {
         let heads = Heads::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let task = tokio::spawn(heads.clone().follow(0, url));
+        let task = tokio::spawn(heads.clone().poll(0, url));
         let mut changes = heads.changes();
         changes.changed().await.unwrap();
         let known = heads.known();

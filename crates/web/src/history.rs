@@ -1,54 +1,55 @@
-//! The last hour and the last day, in memory alone: nothing wears the card.
+//! Series of the last hour and the last day, in memory only, to spare the SD card.
 //!
-//! A sample every 10 s for an hour, the mean of 5 min for a day. The number of series is bounded,
-//! and so is the memory: `SERIES` of 648 values of 4 bytes are 3.1 MB.
+//! A sample every 10 s for an hour, means of 5 min for a day. The number of series is limited, and
+//! so is the memory: `SERIES` of 648 values of 4 bytes are 3.1 MB.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bramblegate_api::status::{Node, NodeHealth, Snapshot};
 
 use crate::feed::Feed;
+use crate::lock::lock;
 use crate::traffic::{self, Traffic};
 
-/// Between two samples.
+/// The interval of samples.
 pub const STEP: Duration = Duration::from_secs(10);
-/// Samples of an hour.
+/// The number of samples of an hour.
 const HOUR: usize = 360;
-/// Samples that make one of the day.
+/// The number of samples in one mean of the day.
 const MERGED: usize = 30;
-/// Such means of a day.
+/// The number of means of a day.
 const DAY: usize = 288;
-/// Series that are kept; further ones are left out.
+/// The limit of series; further ones are dropped.
 const SERIES: usize = 1200;
-/// Round trips are kept node by node up to so many nodes, above that by group.
+/// The limit of nodes with a round trip of their own; above, each group has one.
 const NODES: usize = 1000;
-/// The same of losses, which are little for most.
+/// The same limit for losses, which are mostly zero.
 const NODES_LOSS: usize = 60;
 
-/// What a series is of.
+/// The subject of a series.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// nodes that are up
+    /// The number of nodes that are up.
     NodesUp,
-    /// of the head, degrees Celsius
+    /// The head's temperature, in degrees Celsius.
     Temperature,
-    /// of an uplink's port, bytes a second
+    /// What an uplink's interface receives, in bytes a second.
     Received(String),
-    /// of an uplink's port, bytes a second
+    /// What an uplink's interface sends, in bytes a second.
     Sent(String),
-    /// of a node, microseconds
+    /// A node's round trip, in microseconds.
     NodeRoundTrip(String),
-    /// mean of a group's nodes, microseconds
+    /// The mean round trip of a group, in microseconds.
     GroupRoundTrip(String),
-    /// of a node, percent of its last probes
+    /// A node's loss, in percent of its last probes.
     NodeLoss(String),
-    /// mean of a group's nodes, percent
+    /// The mean loss of a group, in percent.
     GroupLoss(String),
 }
 
-/// How far back.
+/// The time that a plot covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Span {
     Hour,
@@ -56,7 +57,7 @@ pub enum Span {
 }
 
 impl Span {
-    /// Returns how many samples it has, and the time between two.
+    /// Returns the number of samples, and their interval.
     pub const fn samples(self) -> (usize, Duration) {
         match self {
             Self::Hour => (HOUR, STEP),
@@ -65,29 +66,29 @@ impl Span {
     }
 }
 
-/// Values of one subject; `NAN` where none was known.
+/// The values of one subject; `NAN` is a gap.
 #[derive(Debug)]
 struct Series {
     hour: VecDeque<f32>,
     day: VecDeque<f32>,
-    /// what the next mean of the day is made of: sum, number
+    /// The sum and number of values for the next mean of the day.
     merging: (f32, u16),
-    /// samples since the last value
+    /// The number of samples since the last value.
     quiet: usize,
 }
 
 /// All series.
 #[derive(Debug, Default)]
-struct Kept {
+struct Store {
     series: BTreeMap<Subject, Series>,
     traffic: BTreeMap<String, Traffic>,
-    /// samples taken so far
+    /// The number of samples taken.
     taken: usize,
 }
 
-/// What was sampled, shared.
+/// All series, which clones share.
 #[derive(Debug, Clone, Default)]
-pub struct History(Arc<Mutex<Kept>>);
+pub struct History(Arc<Mutex<Store>>);
 
 impl History {
     /// Takes a sample every [`STEP`] for as long as the process runs.
@@ -103,13 +104,13 @@ impl History {
         }
     }
 
-    /// Adds one sample to every series; those that it does not name get a gap.
+    /// Adds one sample to every series; those without a value get a gap.
     pub fn sample(&self, snapshot: Option<&Snapshot>, traffic: Vec<(String, Traffic)>) {
-        let mut kept = self.lock();
+        let mut store = lock(&self.0);
         let mut values = snapshot.map(values).unwrap_or_default();
         for (name, now) in &traffic {
-            if let Some(before) = kept.traffic.get(name) {
-                // A port that was taken away and came back counts from zero.
+            if let Some(before) = store.traffic.get(name) {
+                // The counters of an interface that was created again start from zero.
                 let rate = |now: u64, before: u64| {
                     now.checked_sub(before).map(|bytes| bytes as f32 / STEP.as_secs_f32())
                 };
@@ -119,15 +120,15 @@ impl History {
                 values.extend(sent.map(|rate| (Subject::Sent(name.clone()), rate)));
             }
         }
-        kept.traffic = traffic.into_iter().collect();
-        kept.add(values);
+        store.traffic = traffic.into_iter().collect();
+        store.add(values);
     }
 
-    /// Returns the values of the series that `wanted` picks, oldest first.
+    /// Returns the values of the series that `wanted` selects, oldest first.
     pub fn read(&self, span: Span, wanted: impl Fn(&Subject) -> bool) -> Vec<(Subject, Vec<f32>)> {
-        let kept = self.lock();
-        let picked = kept.series.iter().filter(|(subject, _)| wanted(subject));
-        picked
+        let store = lock(&self.0);
+        let selected = store.series.iter().filter(|(subject, _)| wanted(subject));
+        selected
             .map(|(subject, series)| {
                 let values = match span {
                     Span::Hour => &series.hour,
@@ -138,17 +139,13 @@ impl History {
             .collect()
     }
 
-    /// Returns how many samples were taken: what was drawn of it is the same until there are more.
+    /// Returns the number of samples taken, which is the version of the plots.
     pub fn taken(&self) -> u64 {
-        self.lock().taken as u64
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).taken as u64
     }
 }
 
-impl Kept {
+impl Store {
     fn add(&mut self, values: Vec<(Subject, f32)>) {
         let mut values: BTreeMap<Subject, f32> = values.into_iter().collect();
         self.taken += 1;
@@ -156,7 +153,7 @@ impl Kept {
         for (subject, series) in &mut self.series {
             series.add(values.remove(subject).unwrap_or(f32::NAN), merge);
         }
-        // What has not been seen for a day makes room.
+        // Drop series without a value for a day.
         self.series.retain(|_, series| !series.is_empty());
         for (subject, value) in values {
             if self.series.len() >= SERIES {
@@ -170,7 +167,7 @@ impl Kept {
 }
 
 impl Series {
-    /// Takes the room for a day at once: growing by itself it would take the next power of two.
+    /// Allocates the exact capacity: growing would round up to a power of two.
     fn new() -> Self {
         let (hour, day) = (VecDeque::with_capacity(HOUR), VecDeque::with_capacity(DAY));
         Self { hour, day, merging: (0.0, 0), quiet: 0 }
@@ -189,7 +186,7 @@ impl Series {
         }
     }
 
-    /// Returns whether nothing of a value is left in it.
+    /// Returns whether no value is left.
     const fn is_empty(&self) -> bool {
         self.quiet > MERGED * DAY
     }
@@ -202,7 +199,7 @@ fn push(values: &mut VecDeque<f32>, value: f32, most: usize) {
     values.push_back(value);
 }
 
-/// Returns what a snapshot brings.
+/// Returns the values of a snapshot.
 fn values(snapshot: &Snapshot) -> Vec<(Subject, f32)> {
     let mut values = vec![(Subject::NodesUp, snapshot.cluster.up as f32)];
     let temperature = snapshot.host.as_ref().and_then(|host| host.temperature_c);
@@ -227,7 +224,7 @@ fn values(snapshot: &Snapshot) -> Vec<(Subject, f32)> {
     values
 }
 
-/// Returns values of nodes as they are, or the means of their groups.
+/// Returns the values of nodes, or the means of their groups.
 fn by_node_or_group<'a>(
     values: impl Iterator<Item = (&'a Node, f32)>,
     by_node: bool,
@@ -286,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_a_gap_and_not_zero() {
+    fn an_unknown_value_is_a_gap_and_not_zero() {
         let history = History::default();
         let trip = Subject::NodeRoundTrip("rpi1".into());
         history.sample(Some(&snapshot(1, Some(300))), Vec::new());
@@ -299,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn traffic_is_a_rate_and_a_port_that_counts_anew_is_a_gap() {
+    fn traffic_is_a_rate_and_restarted_counters_are_a_gap() {
         let history = History::default();
         let port = |received, sent| vec![("eth1".to_owned(), Traffic { received, sent })];
         history.sample(Some(&snapshot(0, None)), port(1000, 0));
@@ -312,18 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn names_that_come_and_go_make_no_series_beyond_the_bound() {
+    fn changing_names_make_no_series_beyond_the_limit() {
         let history = History::default();
         for number in 0..3000 {
             let mut snapshot = snapshot(0, Some(1));
             snapshot.nodes[0].name = format!("node-{number}").into();
             history.sample(Some(&snapshot), Vec::new());
         }
-        assert!(history.lock().series.len() <= SERIES);
+        assert!(lock(&history.0).series.len() <= SERIES);
         for _ in 0..=MERGED * DAY {
             history.sample(None, Vec::new());
         }
-        assert_eq!(history.lock().series.len(), 0, "what is a day old is gone");
+        assert_eq!(lock(&history.0).series.len(), 0, "what is a day old is gone");
     }
 
     #[test]

@@ -1,25 +1,25 @@
-//! The names by which browsers call this head (`Host`).
+//! The names of this head that a request's `Host` may have.
 //!
-//! A page of a stranger can have its own name resolve to the head's address (DNS rebinding) and is
-//! then of one origin with the status page: it reads what it likes, and the viewer's session is
-//! sent along. Its name gives it away. An address is no name, so any is taken: the head cannot know
-//! those that a venue's router leads to it.
+//! A malicious site can let its own name resolve to the head's address (DNS rebinding). Its pages
+//! then have the same origin as the status page: they can read it, and the browser sends the
+//! viewer's session. Checking the name prevents that. Any address is accepted: it cannot be
+//! rebound, and the head does not know the addresses that a venue's router forwards to it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The names of a head beside what the machine itself knows.
+/// The configured names of the head, besides its host name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    /// domains in which the head has its host name
+    /// Domains in which the head has its host name.
     pub domains: Vec<String>,
-    /// whole names
+    /// Fully qualified names.
     pub names: Vec<String>,
 }
 
 impl Names {
-    /// Returns whether a request's `Host` is this head: an address, or one of its names; with or
-    /// without a port.
+    /// Returns whether a request's `Host` is an address or a name of this head, with or without a
+    /// port.
     pub fn has(&self, host: &str) -> bool {
         let Some(name) = without_port(host) else { return false };
         if is_address(name) {
@@ -30,22 +30,22 @@ impl Names {
         if is("localhost") || self.names.iter().any(|own| is(own)) {
             return true;
         }
-        let Some(own) = fs::read_to_string("/proc/sys/kernel/hostname").ok() else { return false };
+        let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let own = own.trim();
         let short = own.split('.').next().unwrap_or(own);
         if own.is_empty() || is(own) || is(short) {
             return !own.is_empty();
         }
         let Some((first, domain)) = name.split_once('.') else { return false };
-        // What a home router adds to names, as in rack1.fritz.box, the head was given with its
-        // lease.
+        // The search domains include what a home router appends to names, as in rack1.fritz.box:
+        // the head got it with its lease.
         first.eq_ignore_ascii_case(short)
             && (domain.eq_ignore_ascii_case("local")
                 || self.domains.iter().chain(&search()).any(|own| own.eq_ignore_ascii_case(domain)))
     }
 }
 
-/// Returns a host without its port (RFC 3986, section 3.2.2); `None` for what is none.
+/// Returns a host without its port (RFC 3986, section 3.2.2); `None` if it is malformed.
 fn without_port(host: &str) -> Option<&str> {
     let end = host.find(']').map_or(0, |end| end + 1);
     let (name, rest) = match host.get(end..)?.find(':') {
@@ -56,7 +56,7 @@ fn without_port(host: &str) -> Option<&str> {
     (!name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-/// Returns the name in a `Host`, where it is one that could be written into the settings.
+/// Returns the name in a `Host`, if it could be written into the settings.
 pub fn name_in(host: &str) -> Option<&str> {
     let name = without_port(host)?;
     let clean = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
@@ -65,13 +65,13 @@ pub fn name_in(host: &str) -> Option<&str> {
 
 fn is_address(name: &str) -> bool {
     match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        // A zone stands behind a percent sign (RFC 6874).
+        // A zone follows a percent sign (RFC 6874).
         Some(inner) => inner.split('%').next().is_some_and(|own| own.parse::<Ipv6Addr>().is_ok()),
         None => name.parse::<Ipv4Addr>().map(IpAddr::V4).is_ok(),
     }
 }
 
-/// Returns the domains that this machine's resolver tries (resolv.conf(5)).
+/// Returns the search domains of this machine's resolver (resolv.conf(5)).
 fn search() -> Vec<String> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let lines = text

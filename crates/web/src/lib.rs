@@ -1,20 +1,21 @@
 //! The status page: what the display, the LED and the status socket show, for a browser, a terminal
 //! (`curl`) and programs (`/status.json`, `/events`).
 //!
-//! An unprivileged process of its own, and a client of the daemon's status socket like any other: a
-//! flood of requests, a slow reader or a fault in here changes nothing for the gateway, the display
-//! or the LED. Begin with [`serve::routes`], which lists what is served. One way leads through it:
+//! It is an unprivileged process of its own, and an ordinary client of the daemon's status socket:
+//! a flood of requests, a slow reader or a fault in here does not affect the gateway, the display
+//! or the LED. Begin with [`serve::routes`], the list of routes:
 //!
-//! * [`feed`] has the state of the daemon, and each line of the status socket for those who follow.
-//! * [`page`] draws the state as HTML, [`plain`] as text for a terminal; pure functions.
-//! * [`live`] compares what was drawn with what is shown and sends the difference to all viewers.
-//! * [`history`] keeps the last hour and day for its plots.
-//! * [`metrics`] and [`discovery`] write it for Prometheus; [`changes`] counts for them.
-//! * [`heads`] asks other heads, [`logbook`] the journal.
-//! * [`sight`] leaves out what somebody may not see who has not logged in.
-//! * [`login`] decides who may give orders, [`orders`] hands them to the control socket.
-//! * [`options`] and [`listen`] say what is wanted and where; [`serve`] takes connections, within
-//!   bounds, and answers; [`ready`] keeps what many ask for, [`host`] knows the head's names.
+//! * [`feed`] follows the daemon's state, and relays each line of the status socket to clients.
+//! * [`page`] renders the state as HTML, [`plain`] as text for a terminal; pure functions.
+//! * [`live`] compares each rendering with the previous one and sends the difference to all
+//!   viewers.
+//! * [`history`] keeps the last hour and day for the plots.
+//! * [`metrics`] and [`discovery`] export the state to Prometheus; [`changes`] counts for them.
+//! * [`heads`] polls other heads, [`logbook`] follows the journal.
+//! * [`sight`] removes what a viewer without a session may not see.
+//! * [`login`] holds sessions, [`orders`] passes orders to the control socket.
+//! * [`options`] and [`listen`] are configuration and sockets; [`serve`] takes connections, within
+//!   limits, and answers; [`ready`] caches answers, [`host`] checks the head's names.
 
 pub mod changes;
 pub mod discovery;
@@ -25,6 +26,7 @@ pub mod history;
 pub mod host;
 pub mod listen;
 pub mod live;
+mod lock;
 pub mod log;
 pub mod logbook;
 pub mod login;

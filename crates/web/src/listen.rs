@@ -1,5 +1,5 @@
-//! Where the page is: listening sockets, those that are handed over (sd_listen_fds(3)), and the
-//! file by which the daemon learns the port.
+//! Listening sockets, own and inherited (sd_listen_fds(3)), and the file from which the daemon
+//! reads the port.
 
 use std::fs;
 use std::io;
@@ -12,32 +12,32 @@ use bramblegate_config::WebAddress;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-/// Connections that wait until they are taken, as many as in Rust's standard library: more of them
-/// are work that a flood has queued before somebody else comes.
+/// The limit of pending connections, as in Rust's standard library: a flood could fill a longer
+/// queue before other clients.
 const BACKLOG: i32 = 128;
 
-/// Returns a listener at the first of the places that is free.
+/// Returns a listener on the first free address.
 ///
 /// # Errors
-/// None is; in words, with the reason for each.
-pub fn first_free(places: &[WebAddress]) -> Result<TcpListener, String> {
+/// None is free; the text names the reason for each.
+pub fn first_free(addresses: &[WebAddress]) -> Result<TcpListener, String> {
     let mut refused = Vec::new();
-    for place in places {
-        match at(*place) {
+    for address in addresses {
+        match listen(*address) {
             Ok(listener) => return Ok(listener),
-            Err(error) => refused.push(format!("port {}: {error}", place.port())),
+            Err(error) => refused.push(format!("port {}: {error}", address.port())),
         }
     }
     Err(format!("no port to listen on ({})", refused.join("; ")))
 }
 
-fn at(place: WebAddress) -> io::Result<TcpListener> {
-    match place {
+fn listen(address: WebAddress) -> io::Result<TcpListener> {
+    match address {
         WebAddress::At(address) => bind(address),
         WebAddress::Port(port) => {
             bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {
                 io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-                // A kernel without IPv6.
+                // The kernel has no IPv6.
                 _ => bind((Ipv4Addr::UNSPECIFIED, port).into()),
             })
         }
@@ -47,7 +47,7 @@ fn at(place: WebAddress) -> io::Result<TcpListener> {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // Both families, whatever net.ipv6.bindv6only is.
+        // Both families for `::`, whatever net.ipv6.bindv6only is.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
@@ -57,16 +57,15 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Returns the sockets that the service manager, or the demo, has made for this process. Only to be
-/// called once.
+/// Returns the sockets that the service manager, or the demo, passed to this process. Call it once.
 ///
 /// # Errors
-/// One is no listening socket of TCP.
-pub fn handed_over() -> io::Result<Vec<TcpListener>> {
+/// One is not a listening TCP socket.
+pub fn inherited() -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for descriptor in sd_notify::listen_fds()? {
-        // SAFETY: the caller of this process has opened it for it (sd_listen_fds(3)), and nothing
-        // else here owns it.
+        // SAFETY: the parent process opened the descriptor for this one (sd_listen_fds(3)), and
+        // nothing else here owns it.
         let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let socket = Socket::from(owned);
         if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
@@ -78,19 +77,19 @@ pub fn handed_over() -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-/// The file that holds the port for as long as this lives.
+/// The file that holds the port; dropping this removes it.
 #[derive(Debug)]
 pub struct PortFile(PathBuf);
 
 impl PortFile {
-    /// Writes the port, whole or not at all.
+    /// Writes the port, atomically.
     ///
     /// # Errors
-    /// The folder is not there, or is not this user's.
+    /// The folder does not exist, or belongs to another user.
     pub fn write(path: &Path, port: u16) -> io::Result<Self> {
         let new = path.with_extension("new");
         fs::write(&new, format!("{port}\n"))?;
-        // The daemon is another user.
+        // The daemon runs as another user.
         fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
         fs::rename(&new, path)?;
         Ok(Self(path.to_owned()))
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_free_place_is_taken_and_all_families_answer() {
+    async fn the_first_free_address_is_used_and_both_families_answer() {
         let taken = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let taken = taken.local_addr().unwrap();
         let free = WebAddress::At((Ipv4Addr::LOCALHOST, 0).into());
@@ -116,13 +115,13 @@ mod tests {
         assert_ne!(listener.local_addr().unwrap().port(), taken.port());
         let refused = first_free(&[WebAddress::At(taken)]).unwrap_err();
         assert!(refused.contains(&format!("port {}: ", taken.port())), "{refused}");
-        let everywhere = at(WebAddress::Port(0)).unwrap();
+        let everywhere = listen(WebAddress::Port(0)).unwrap();
         let port = everywhere.local_addr().unwrap().port();
         tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
     }
 
     #[test]
-    fn the_port_is_in_its_file_while_it_is_true() {
+    fn the_port_file_exists_while_it_is_held() {
         let folder = std::env::temp_dir().join(format!("web-port-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("port");

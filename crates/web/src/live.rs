@@ -1,12 +1,11 @@
-//! Sends what has changed on the page to everybody who looks at it.
+//! Live updates of the page for its viewers.
 //!
-//! The page is drawn once for each language and sight that somebody has, compared with what was drawn
-//! before, and only parts that differ are sent, as one event for all viewers. The last events are
-//! kept: a viewer that was away for a moment is given what it missed (`Last-Event-ID`), one that
-//! was away longer is given every part.
+//! The page is rendered once for each language and sight with viewers and compared with the
+//! previous rendering; the parts that differ are sent as one event to all viewers. A viewer that
+//! reconnects gets the recent events that it missed (`Last-Event-ID`), or else every part.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,69 +17,73 @@ use tokio::time::Instant;
 use crate::feed::Feed;
 use crate::heads::Heads;
 use crate::history::{History, Span};
+use crate::lock::lock;
 use crate::logbook::Logbook;
 use crate::page::{self, Access, Language, Parts, Scene};
 use crate::ready::{Answer, Ready};
 use crate::sight::{Sight, Summaries};
 
-/// Changes within this time are one event.
+/// Changes within this time become one event.
 const COALESCE: Duration = Duration::from_millis(80);
-/// A page that has heard nothing for longer than two of these says that it is stale.
-pub const BEAT: Duration = Duration::from_secs(2);
-/// Events kept for those who come back.
-const KEPT: usize = 64;
-/// Events that a slow viewer may be behind before it is given every part anew.
-const BEHIND: usize = 32;
+/// The maximum time between two events: after more than two of these, the page shows that it is
+/// stale.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How many recent events are kept for viewers that reconnect.
+const RECENT: usize = 64;
+/// How many events a slow viewer may lag before it gets every part instead.
+const LAG: usize = 32;
 
 /// What one event changes on the page.
 #[derive(Debug, Default, Serialize)]
 struct Update<'a> {
-    /// id of an element → what is in it
+    /// The content of elements, by id.
     parts: Vec<(&'a str, &'a str)>,
-    /// name of a node → its element
+    /// The elements of nodes, by name.
     nodes: Vec<(&'a str, &'a str)>,
-    /// names of nodes that are gone
+    /// The names of removed nodes.
     gone: Vec<&'a str>,
-    /// the layout of the nodes has changed: their elements are in the part "nodes"
+    /// The layout of the nodes has changed: their elements are in the part "nodes".
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     layout: bool,
 }
 
-/// One event as it goes to every viewer: written once, shared by all.
+/// One serialized event, which all viewers share.
 #[derive(Debug, Clone)]
 struct Sent {
     id: u64,
     text: Bytes,
 }
 
-/// The page in one language for one sight, and who looks at it.
+/// The page in one language for one sight, and its viewers.
 #[derive(Debug)]
 struct Channel {
     language: Language,
     sight: Sight,
-    /// its place among all
-    place: usize,
+    /// The index in [`Live::channels`].
+    index: usize,
     state: Mutex<Drawn>,
     viewers: broadcast::Sender<Sent>,
 }
 
+/// The last rendering of a channel.
 #[derive(Debug, Default)]
 struct Drawn {
     parts: Parts,
-    /// the generations of the daemon, the heads and the logbook that `parts` shows
+    /// The generations of feed, heads and logbook that `parts` shows.
     generations: Option<[u64; 3]>,
-    /// number of the last event
+    /// The id of the last event.
     id: u64,
-    kept: VecDeque<Sent>,
-    /// every part in one event, where somebody has asked for it since the last one
-    everything: Option<Sent>,
-    /// when the last event was sent
+    recent: VecDeque<Sent>,
+    /// Every part in one event, cached.
+    full_update: Option<Sent>,
+    /// The time of the last event.
     sent: Option<Instant>,
-    /// the page as it is for those who may look, and for those who may log in
+    /// The cached page for viewers without a session: those that may not log in, and those that
+    /// may.
     pages: [Ready; 2],
 }
 
-/// What the page is drawn of.
+/// The sources of the page, besides the feed.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub history: History,
@@ -89,36 +92,36 @@ pub struct Sources {
     pub summaries: Arc<Summaries>,
 }
 
-/// All languages and sights.
+/// The page in all languages and sights.
 #[derive(Debug, Clone)]
 pub struct Live {
     feed: Feed,
     sources: Sources,
     channels: Arc<Vec<Channel>>,
-    /// keeps the ids of this process apart from those of the one before
+    /// Distinguishes event ids of this process from those of an earlier one.
     run: u64,
 }
 
 impl Live {
-    /// Returns the page of a daemon; [`Self::run`] keeps it up to date.
+    /// Returns the page; [`Self::run`] keeps it up to date.
     pub fn new(feed: Feed, sources: Sources, run: u64) -> Self {
         let pages = Language::ALL
             .into_iter()
             .flat_map(|language| Sight::SEEING.map(|sight| (language, sight)));
         let channels = pages
             .enumerate()
-            .map(|(place, (language, sight))| Channel {
+            .map(|(index, (language, sight))| Channel {
                 language,
                 sight,
-                place,
+                index,
                 state: Mutex::default(),
-                viewers: broadcast::channel(BEHIND).0,
+                viewers: broadcast::channel(LAG).0,
             })
             .collect();
         Self { feed, sources, channels: Arc::new(channels), run }
     }
 
-    /// Draws what changes, and sends beats while nothing does, for as long as the process runs.
+    /// Sends updates, and heartbeats while nothing changes, for as long as the process runs.
     pub async fn run(self) {
         let mut changes = self.feed.changes();
         let mut heads = self.sources.heads.changes();
@@ -129,7 +132,7 @@ impl Live {
             {
                 let mut drawn = lock(&channel.state);
                 self.draw(channel, &mut drawn);
-                beat(channel, &mut drawn);
+                heartbeat(channel, &mut drawn);
             }
             tokio::time::sleep(COALESCE).await;
             let changed = async {
@@ -139,13 +142,13 @@ impl Live {
                     changed = lines.changed() => changed,
                 }
             };
-            if let Ok(Err(_)) = tokio::time::timeout(BEAT / 4, changed).await {
+            if let Ok(Err(_)) = tokio::time::timeout(HEARTBEAT / 4, changed).await {
                 return;
             }
         }
     }
 
-    /// Returns the whole page, with the number of the event that it holds everything of.
+    /// Returns the whole page, with the id of the last event that it includes.
     pub fn whole(&self, language: Language, sight: Sight, access: &Access) -> Answer {
         let Some(channel) = self.channel(language, sight) else {
             return Answer::plain(page::closed(language, access));
@@ -159,17 +162,17 @@ impl Live {
             let plots = page::draw_plots(history, Span::Hour, sight, language.words());
             page::whole(language, parts, &plots, access, &self.name(channel, id))
         };
-        let [look, log_in] = pages;
+        let [view, log_in] = pages;
         match access {
-            Access::View => look.get((id, samples), make),
+            Access::View => view.get((id, samples), make),
             Access::LogIn => log_in.get((id, samples), make),
-            // It holds a secret: it is kept nowhere, and not compressed together with texts of
-            // others (CVE-2013-3587).
+            // It holds the CSRF token: neither cached, nor compressed together with foreign text
+            // (CVE-2013-3587).
             Access::Order(_) => Answer::plain(make()),
         }
     }
 
-    /// Returns the events after `since`, then those that come; with beats while nothing does.
+    /// Returns the events after `since`, then new ones as they come, heartbeats included.
     pub fn events(
         &self,
         language: Language,
@@ -180,21 +183,20 @@ impl Live {
         let channel = self.channel(language, sight);
         let since = since.and_then(|name| self.number(channel?, name));
         let receiver = channel.map(|channel| channel.viewers.subscribe());
-        let missed = channel.map(|channel| self.missed(channel, since)).unwrap_or_default();
-        let place = channel.map(|channel| channel.place);
-        let last = missed.last().map(|sent| sent.id).or(since).unwrap_or(0);
-        let begin = stream::iter(missed);
-        let go_on =
+        let catch_up = channel.map(|channel| self.catch_up(channel, since)).unwrap_or_default();
+        let index = channel.map(|channel| channel.index);
+        let last = catch_up.last().map(|sent| sent.id).or(since).unwrap_or(0);
+        let following =
             stream::unfold((live, receiver, last), move |(live, receiver, last)| async move {
                 let mut receiver = receiver?;
-                let channel = live.channels.get(place?)?;
+                let channel = live.channels.get(index?)?;
                 loop {
                     let sent = match receiver.recv().await {
-                        // A beat has the number of the event before it.
-                        Ok(sent) if sent.id > last || sent.text == BEAT_TEXT => sent,
+                        // A heartbeat has the id of the event before it.
+                        Ok(sent) if sent.id > last || sent.text == HEARTBEAT_TEXT => sent,
                         Ok(_) => continue,
                         Err(broadcast::error::RecvError::Lagged(_)) => {
-                            live.everything(channel, &mut lock(&channel.state))
+                            live.full_update(channel, &mut lock(&channel.state))
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
                     };
@@ -202,62 +204,62 @@ impl Live {
                     return Some((sent, (live.clone(), Some(receiver), last)));
                 }
             });
-        begin.chain(go_on).map(|sent| sent.text)
+        stream::iter(catch_up).chain(following).map(|sent| sent.text)
     }
 
-    /// Returns the channel of a page; none for those who see nothing.
+    /// Returns the channel of a page; `None` for [`Sight::Nothing`].
     fn channel(&self, language: Language, sight: Sight) -> Option<&Channel> {
         let mut channels = self.channels.iter();
         channels.find(|channel| (channel.language, channel.sight) == (language, sight))
     }
 
-    /// Returns the name of a channel's event: of this process, and of no other channel.
+    /// Returns the public id of an event, unique among processes and channels.
     fn name(&self, channel: &Channel, id: u64) -> String {
-        format!("{:x}.{}-{id}", self.run, channel.place)
+        format!("{:x}.{}-{id}", self.run, channel.index)
     }
 
-    /// Returns the number in an event's name; `None` where another process or channel made it.
+    /// Returns the number in an event's public id; `None` for another process or channel.
     fn number(&self, channel: &Channel, name: &str) -> Option<u64> {
         let id = name.rsplit_once('-')?.1.parse().ok()?;
         (self.name(channel, id) == name).then_some(id)
     }
 
-    /// Returns what a viewer that knows everything up to `since` has missed.
-    fn missed(&self, channel: &Channel, since: Option<u64>) -> Vec<Sent> {
+    /// Returns the events that a viewer missed after `since`, or a full update.
+    fn catch_up(&self, channel: &Channel, since: Option<u64>) -> Vec<Sent> {
         let mut drawn = lock(&channel.state);
         self.draw(channel, &mut drawn);
         let newest = drawn.id;
-        let oldest = drawn.kept.front().map_or(newest + 1, |sent| sent.id);
+        let oldest = drawn.recent.front().map_or(newest + 1, |sent| sent.id);
         match since {
             Some(since) if since == newest => Vec::new(),
             Some(since) if since < newest && since + 1 >= oldest => {
-                drawn.kept.iter().filter(|sent| sent.id > since).cloned().collect()
+                drawn.recent.iter().filter(|sent| sent.id > since).cloned().collect()
             }
-            _ => vec![self.everything(channel, &mut drawn)],
+            _ => vec![self.full_update(channel, &mut drawn)],
         }
     }
 
-    fn everything(&self, channel: &Channel, drawn: &mut Drawn) -> Sent {
-        if let Some(known) = drawn.everything.as_ref().filter(|known| known.id == drawn.id) {
-            return known.clone();
+    fn full_update(&self, channel: &Channel, drawn: &mut Drawn) -> Sent {
+        if let Some(cached) = drawn.full_update.as_ref().filter(|cached| cached.id == drawn.id) {
+            return cached.clone();
         }
         let update =
             Update { parts: drawn.parts.all().collect(), layout: true, ..Update::default() };
         let sent = self.sent(channel, drawn.id, &json(&update));
-        drawn.everything = Some(sent.clone());
+        drawn.full_update = Some(sent.clone());
         sent
     }
 
-    /// Returns an event as it is sent (HTML, section 9.2.5); JSON has no line break.
+    /// Serializes an event (HTML, section 9.2.5); the JSON has no line break.
     fn sent(&self, channel: &Channel, id: u64, json: &str) -> Sent {
         let text = format!("id: {}\nevent: update\ndata: {json}\n\n", self.name(channel, id));
         Sent { id, text: text.into() }
     }
 
-    /// Draws the page anew where something has changed, and sends what differs.
+    /// Renders the page if a source has changed, and sends the difference.
     fn draw(&self, channel: &Channel, drawn: &mut Drawn) {
         let Sources { heads, logbook, summaries, .. } = &self.sources;
-        // Before what is read: what comes in between is drawn again.
+        // Read before the sources, so that a change in between causes another rendering.
         let generations = [self.feed.generation(), heads.generation(), logbook.generation()];
         if drawn.generations == Some(generations) {
             return;
@@ -272,31 +274,31 @@ impl Live {
         let Some(json) = difference(&drawn.parts, &parts) else { return };
         drawn.id += 1;
         let sent = self.sent(channel, drawn.id, &json);
-        if drawn.kept.len() == KEPT {
-            drawn.kept.pop_front();
+        if drawn.recent.len() == RECENT {
+            drawn.recent.pop_front();
         }
-        drawn.kept.push_back(sent.clone());
+        drawn.recent.push_back(sent.clone());
         drawn.parts = parts;
         drawn.sent = Some(Instant::now());
-        // No viewer is no failure.
+        // Fails, harmlessly, without viewers.
         let _ = channel.viewers.send(sent);
     }
 }
 
-/// An event that shows that the server is there.
-const BEAT_TEXT: &[u8] = b"event: beat\ndata:\n\n";
+/// The heartbeat event.
+const HEARTBEAT_TEXT: &[u8] = b"event: beat\ndata:\n\n";
 
-/// Sends a beat where nothing else was sent for long enough.
-fn beat(channel: &Channel, drawn: &mut Drawn) {
-    // The loop comes by four times a beat: late by a quarter is late enough.
-    if drawn.sent.is_some_and(|sent| sent.elapsed() < BEAT * 3 / 4) {
+/// Sends a heartbeat if no event was sent for long enough.
+fn heartbeat(channel: &Channel, drawn: &mut Drawn) {
+    // The loop runs every quarter of an interval: send one now, before it would be late.
+    if drawn.sent.is_some_and(|sent| sent.elapsed() < HEARTBEAT * 3 / 4) {
         return;
     }
     drawn.sent = Some(Instant::now());
-    let _ = channel.viewers.send(Sent { id: drawn.id, text: Bytes::from_static(BEAT_TEXT) });
+    let _ = channel.viewers.send(Sent { id: drawn.id, text: Bytes::from_static(HEARTBEAT_TEXT) });
 }
 
-/// Returns the event that makes `new` of `old`; `None` where they are alike.
+/// Returns the update from `old` to `new`; `None` where they are equal.
 fn difference(old: &Parts, new: &Parts) -> Option<String> {
     let layout = old.layout != new.layout;
     let mut update = Update { layout, ..Update::default() };
@@ -314,10 +316,6 @@ fn difference(old: &Parts, new: &Parts) -> Option<String> {
 }
 
 fn json(update: &Update<'_>) -> String {
-    // Texts in lists: writing them into memory does not fail.
+    // Serializing lists of strings does not fail.
     serde_json::to_string(update).unwrap_or_default()
-}
-
-fn lock(drawn: &Mutex<Drawn>) -> MutexGuard<'_, Drawn> {
-    drawn.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
-//! Lines for the journal, which reads standard error.
+//! Log lines on standard error, which the journal reads.
 
 use std::fmt;
 use std::io::Write;
 
-/// Writes a line. Where it has no reader it is lost: that ends nothing.
+/// Writes a line; ignores errors, such as a closed standard error.
 pub fn line(text: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

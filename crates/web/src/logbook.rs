@@ -1,9 +1,9 @@
-//! The daemon's latest lines in the journal, by `journalctl -f` as a child (journalctl(1)).
+//! The daemon's latest lines in the journal, from a child process `journalctl -f` (journalctl(1)).
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::printable::printable_line;
@@ -12,56 +12,50 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
 
-/// Where journald takes lines; where this is not there, there is no journal.
+/// The socket of journald; without it, there is no journal.
 const JOURNALD: &str = "/run/systemd/journal/socket";
-/// Lines that are kept.
-const KEPT: usize = 20;
-/// Of one entry, bytes; a longer one is passed over.
+/// The number of lines that are kept.
+const LINES: usize = 20;
+/// The maximum size of an entry, in bytes; a longer one is skipped.
 const LONGEST: u64 = 64 << 10;
-/// Of what is shown of one, characters.
+/// The maximum length of an entry's text, in characters.
 const SHOWN: usize = 300;
-/// Before journalctl is started again.
+/// The pause before a restart of journalctl.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub at: SystemTime,
-    /// as syslog has it: 0 emergency to 7 debug
+    /// The syslog priority: 0 emergency to 7 debug.
     pub priority: u8,
     pub text: String,
 }
 
-/// The latest lines, oldest first.
-#[derive(Debug, Clone)]
-pub struct Logbook {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
-    changed: Arc<watch::Sender<u64>>,
-}
+/// The latest lines, oldest first, and the generation.
+type Latest = (VecDeque<Entry>, u64);
 
-impl Default for Logbook {
-    fn default() -> Self {
-        Self { entries: Arc::default(), changed: Arc::new(watch::channel(0).0) }
-    }
-}
+/// The latest lines, which clones share.
+#[derive(Debug, Clone, Default)]
+pub struct Logbook(Arc<watch::Sender<Latest>>);
 
 impl Logbook {
     /// Returns the latest lines, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.borrow().0.iter().cloned().collect()
     }
 
-    /// Returns a number that grows when there is another line.
+    /// Returns a number that grows with every new line.
     pub fn generation(&self) -> u64 {
-        *self.changed.borrow()
+        self.0.borrow().1
     }
 
-    /// Returns a receiver that wakes when there is another line.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Returns a receiver that wakes at every new line.
+    pub fn changes(&self) -> watch::Receiver<Latest> {
+        self.0.subscribe()
     }
 
-    /// Follows the journal, where there is one, for as long as the process runs.
+    /// Follows the journal, if there is one, for as long as the process runs.
     pub async fn run(self) {
         while Path::new(JOURNALD).exists() {
             self.follow().await;
@@ -75,7 +69,11 @@ impl Logbook {
         command.args(arguments).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut child) = command.spawn() else { return };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // No event: the lines come again at once.
+        self.0.send_if_modified(|(entries, _)| {
+            entries.clear();
+            false
+        });
         if let Some(lines) = child.stdout.take() {
             self.read(BufReader::new(lines)).await;
         }
@@ -92,7 +90,7 @@ impl Logbook {
                 _ => return,
             }
             let ends = line.ends_with(b"\n");
-            // The rest of one that is too long is none either.
+            // Neither the beginning nor the rest of a longer entry counts.
             if let Some(entry) = entry(&line).filter(|_| ends && !cut) {
                 self.add(entry);
             }
@@ -101,17 +99,18 @@ impl Logbook {
     }
 
     fn add(&self, entry: Entry) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() == KEPT {
-            entries.pop_front();
-        }
-        entries.push_back(entry);
-        self.changed.send_modify(|generation| *generation += 1);
+        self.0.send_modify(|(entries, generation)| {
+            if entries.len() == LINES {
+                entries.pop_front();
+            }
+            entries.push_back(entry);
+            *generation += 1;
+        });
     }
 }
 
-/// Reads an entry in the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS): texts that are
-/// not UTF-8 or not printable are arrays of bytes.
+/// Parses an entry in the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS), in which text
+/// that is not printable UTF-8 is an array of bytes.
 fn entry(line: &[u8]) -> Option<Entry> {
     let fields: Value = serde_json::from_slice(line).ok()?;
     let text = match fields.get("MESSAGE")? {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_latest_lines_are_kept_and_one_that_is_too_long_is_passed_over() {
+    async fn the_latest_lines_are_kept_and_a_too_long_one_is_skipped() {
         let line =
             |text: &str| format!("{{\"MESSAGE\":\"{text}\",\"__REALTIME_TIMESTAMP\":\"1\"}}\n");
         let mut text: String = (0..30).map(|number| line(&number.to_string())).collect();
@@ -160,7 +159,7 @@ mod tests {
         let logbook = Logbook::default();
         logbook.read(text.as_bytes()).await;
         let texts: Vec<String> = logbook.entries().into_iter().map(|entry| entry.text).collect();
-        assert_eq!(texts.len(), KEPT);
-        assert_eq!((texts[0].as_str(), texts[KEPT - 1].as_str()), ("11", "last"));
+        assert_eq!(texts.len(), LINES);
+        assert_eq!((texts[0].as_str(), texts[LINES - 1].as_str()), ("11", "last"));
     }
 }

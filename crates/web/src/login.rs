@@ -1,8 +1,8 @@
-//! Who may give orders: a password, sessions, and bounds on guessing. Pure but for randomness.
+//! Password, sessions, and limits on guessing. Pure but for randomness.
 //!
-//! The password is kept as argon2id (RFC 9106). A session is a random token in a cookie that no
-//! script reads and no other site sends (`HttpOnly`, `SameSite=Strict`); every order also carries
-//! the session's second token, which only our own page holds.
+//! The password is stored as an argon2id hash (RFC 9106). A session is a random token in a cookie
+//! that scripts cannot read and other sites cannot send (`HttpOnly`, `SameSite=Strict`). Every
+//! order also carries the session's CSRF token, which only the page itself contains.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
 use crate::guests::network;
 
-/// A session ends after so long without an order or a page.
+/// The idle timeout of a session.
 const IDLE: Duration = Duration::from_secs(30 * 60);
-/// … and after so long in any case.
+/// The maximum lifetime of a session.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// Sessions at the same time; the one that was idle longest makes room.
+/// The limit of sessions; beyond it, the one that was idle longest is closed.
 const SESSIONS: usize = 32;
-/// Wrong passwords from one peer ([`network`]), and from all, within [`WINDOW`].
+/// The limits of wrong passwords within [`WINDOW`], from one peer ([`network`]) and in total.
 const TRIES: usize = 5;
 const TRIES_ALL: usize = 30;
 const WINDOW: Duration = Duration::from_secs(60);
-/// The shortest password that is taken, characters.
+/// The minimum length of a password, in characters.
 pub const SHORTEST: usize = 8;
-/// Of a token, bytes.
+/// The length of a token, in bytes.
 const TOKEN: usize = 32;
 
-/// Name of the session's cookie.
+/// The name of the session's cookie.
 pub const COOKIE: &str = "bramblegate";
 
 /// Why a login was refused.
@@ -45,22 +45,21 @@ pub enum Refused {
     NoRandomness,
 }
 
-/// Returns a password as it is kept.
+/// Returns the hash of a password, to be stored.
 ///
 /// # Errors
-/// There is no randomness for its salt.
+/// The system gives no randomness for the salt.
 pub fn hash(password: &str) -> Result<String, Refused> {
     let hashed = Argon2::default().hash_password(password.as_bytes());
     hashed.map(|hash| hash.to_string()).map_err(|_| Refused::NoRandomness)
 }
 
-/// Returns whether `password` is the one that is kept as `hash`. Takes 19 MiB and some 50 ms.
+/// Returns whether `password` matches `hash`. Takes 19 MiB and about 50 ms.
 pub fn verify(password: &str, hash: &str) -> bool {
     let Ok(hash) = PasswordHash::new(hash.trim()) else { return false };
     Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
 }
 
-/// One who is logged in.
 #[derive(Debug, Clone)]
 struct Session {
     begun: Instant,
@@ -68,18 +67,19 @@ struct Session {
     csrf: String,
 }
 
-/// Who is logged in, and who has guessed wrong.
+/// Open sessions, and recent wrong passwords.
 #[derive(Debug, Default)]
 pub struct Sessions {
+    /// By token.
     open: HashMap<String, Session>,
     wrong: Vec<(IpAddr, Instant)>,
 }
 
 impl Sessions {
-    /// Checks whether `from` may try a password now; a try counts until it is found right.
+    /// Checks whether `from` may try a password now. A try counts as wrong until it succeeds.
     ///
     /// # Errors
-    /// There were too many wrong ones.
+    /// There were too many wrong passwords.
     pub fn begin_try(&mut self, from: IpAddr, now: Instant) -> Result<(), Refused> {
         let from = network(from);
         self.wrong.retain(|(_, at)| now.saturating_duration_since(*at) < WINDOW);
@@ -91,10 +91,10 @@ impl Sessions {
         Ok(())
     }
 
-    /// Opens a session for `from`, whose password was right; returns its token.
+    /// Opens a session for `from`, after the right password; returns its token.
     ///
     /// # Errors
-    /// There is no randomness.
+    /// The system gives no randomness.
     pub fn open(&mut self, from: IpAddr, now: Instant) -> Result<String, Refused> {
         let from = network(from);
         self.wrong.retain(|(address, _)| *address != from);
@@ -109,7 +109,7 @@ impl Sessions {
         Ok(token)
     }
 
-    /// Returns the second token of an open session, for its page; its time begins anew.
+    /// Returns the CSRF token of an open session, and restarts its idle timeout.
     pub fn csrf(&mut self, token: &str, now: Instant) -> Option<String> {
         self.open.retain(|_, session| {
             now.saturating_duration_since(session.used) < IDLE
@@ -120,9 +120,9 @@ impl Sessions {
         Some(session.csrf.clone())
     }
 
-    /// Returns whether an order with these two tokens is one of an open session.
+    /// Returns whether the two tokens are those of an open session.
     pub fn may_order(&mut self, token: &str, csrf: &str, now: Instant) -> bool {
-        // Tokens are random and long: what a comparison takes shows nothing that helps.
+        // Tokens are long and random: the timing of the comparison does not help an attacker.
         self.csrf(token, now).is_some_and(|known| known == csrf)
     }
 
@@ -138,7 +138,7 @@ fn random() -> Result<String, Refused> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Returns the session's token in a `Cookie` header (RFC 6265, section 4.2.1).
+/// Returns the session's token from a `Cookie` header (RFC 6265, section 4.2.1).
 pub fn token(cookies: &str) -> Option<&str> {
     let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
     pairs.find_map(|(name, value)| (name == COOKIE).then_some(value))
@@ -151,7 +151,7 @@ mod tests {
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 50, 11));
 
     #[test]
-    fn a_password_is_kept_as_argon2id_and_only_it_is_right() {
+    fn a_password_is_stored_as_argon2id_and_no_other_matches() {
         let kept = hash("correct horse").unwrap();
         assert!(kept.starts_with("$argon2id$"), "{kept}");
         assert!(verify("correct horse", &format!("{kept}\n")));
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(tried, TRIES_ALL - TRIES);
         assert_eq!(sessions.begin_try(HOME, now + WINDOW), Ok(()));
         assert_eq!(sessions.wrong.len(), 1, "what is older than a minute is forgotten");
-        // One computer has all addresses of its /64: it does not take everybody's tries.
+        // One computer can use its whole /64: that must not use up everyone's tries.
         let later = now + 3 * WINDOW;
         let v6 = |last: u16| format!("fd12:3456:789a:1::{last:x}").parse().unwrap();
         let tried = (1..100).filter(|last| sessions.begin_try(v6(*last), later).is_ok()).count();

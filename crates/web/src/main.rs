@@ -22,23 +22,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A password cannot be used (sysexits.h, EX_DATAERR).
+/// The password is unusable (sysexits.h, EX_DATAERR).
 const DATA: u8 = 65;
-/// No port could be taken (sysexits.h, EX_UNAVAILABLE).
+/// No port is free (sysexits.h, EX_UNAVAILABLE).
 const UNAVAILABLE: u8 = 69;
-/// The settings are not right (sysexits.h, EX_CONFIG).
+/// The settings are invalid (sysexits.h, EX_CONFIG).
 const CONFIG: u8 = 78;
-/// No password is read further, bytes.
+/// The maximum length of a password, in bytes.
 const LONGEST_PASSWORD: u64 = 1024;
 
-/// Why the program ends with a failure.
+/// The exit code and the reason of a failure.
 struct Failure(u8, String);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Nobody is left to report it to where that fails.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
@@ -69,8 +68,8 @@ fn hash() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Raises the number of files that this process may have open to what its connections need. What
-/// is not allowed is done without: connections wait then.
+/// Raises the limit on open files to what the connections need, as far as allowed. Beyond it, new
+/// connections wait.
 fn allow_connections() {
     let wanted = u64::try_from(CONNECTIONS + 64).unwrap_or(u64::MAX);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -102,25 +101,25 @@ fn failed(error: &dyn std::fmt::Display) -> Failure {
 async fn run(args: &Args, first: Options) -> Result<(), Failure> {
     let mut end = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
     let mut reload = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
-    let handed_over = listen::handed_over().map_err(|error| failed(&error))?;
+    let inherited = listen::inherited().map_err(|error| failed(&error))?;
     let (options, seen) = watch::channel(Arc::new(first));
     let routes = site(&seen).map_err(|error| failed(&error))?;
-    // Sockets of the service manager take the place of those in the settings.
-    let wanted = handed_over.is_empty() || !args.listen.is_empty();
-    let mut port = handed_over.first().map(port_of);
+    // Sockets of the service manager replace those of the settings.
+    let binds = inherited.is_empty() || !args.listen.is_empty();
+    let mut port = inherited.first().map(port_of);
     let guests = Guests::new(CONNECTIONS);
-    let mut standing = JoinSet::new();
-    for listener in handed_over {
-        standing.spawn(serve::serve(listener, guests.clone(), routes.clone()));
+    let mut inherited_servers = JoinSet::new();
+    for listener in inherited {
+        inherited_servers.spawn(serve::serve(listener, guests.clone(), routes.clone()));
     }
-    let mut own = JoinSet::new();
-    if wanted {
+    let mut servers = JoinSet::new();
+    if binds {
         let listener = listen::first_free(&options.borrow().listen).map_err(|why| failed(&why))?;
         port = Some(port_of(&listener));
-        own.spawn(serve::serve(listener, guests.clone(), routes.clone()));
+        servers.spawn(serve::serve(listener, guests.clone(), routes.clone()));
     }
-    let mut place = announce(&options.borrow(), port);
-    // Where no service manager waits for it that is no failure.
+    let mut port_file = announce(&options.borrow(), port);
+    // Fails, harmlessly, without a service manager.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     loop {
         tokio::select! {
@@ -128,26 +127,26 @@ async fn run(args: &Args, first: Options) -> Result<(), Failure> {
             _ = tokio::signal::ctrl_c() => break,
             _ = reload.recv() => {}
         }
-        let Some(now) = read_again(args, &options.borrow()).await else { continue };
-        let moved = wanted && now.listen != options.borrow().listen;
-        if moved {
-            // The old ports first: one of them may be wanted again.
-            own.shutdown().await;
-            let listener = listen::first_free(&now.listen).map_err(|why| failed(&why))?;
+        let Some(new) = reloaded(args, &options.borrow()).await else { continue };
+        let rebinds = binds && new.listen != options.borrow().listen;
+        if rebinds {
+            // Close the old port first: the new settings may name it again.
+            servers.shutdown().await;
+            let listener = listen::first_free(&new.listen).map_err(|why| failed(&why))?;
             port = Some(port_of(&listener));
-            own.spawn(serve::serve(listener, guests.clone(), routes.clone()));
+            servers.spawn(serve::serve(listener, guests.clone(), routes.clone()));
         }
-        if now.port_file != options.borrow().port_file || moved {
-            drop(place);
-            place = announce(&now, port);
+        if new.port_file != options.borrow().port_file || rebinds {
+            drop(port_file);
+            port_file = announce(&new, port);
         }
-        options.send_replace(Arc::new(now));
+        options.send_replace(Arc::new(new));
     }
-    drop(place);
+    drop(port_file);
     Ok(())
 }
 
-/// Starts what the page is made of; returns its routes.
+/// Starts the tasks behind the page; returns its routes.
 fn site(options: &watch::Receiver<Arc<Options>>) -> std::io::Result<Router> {
     let feed = Feed::start(options.borrow().status.clone())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -155,27 +154,27 @@ fn site(options: &watch::Receiver<Arc<Options>>) -> std::io::Result<Router> {
     tokio::spawn(sources.history.clone().run(feed.clone()));
     tokio::spawn(sources.heads.clone().run(options.clone()));
     tokio::spawn(sources.logbook.clone().run());
-    let number = u64::try_from(now.as_millis()).unwrap_or(0);
-    let live = Live::new(feed.clone(), sources.clone(), number);
+    let run = u64::try_from(now.as_millis()).unwrap_or(0);
+    let live = Live::new(feed.clone(), sources.clone(), run);
     tokio::spawn(live.clone().run());
     let desk = Arc::new(Desk::new(options.clone()));
-    let (options, kept) = (options.clone(), Arc::default());
-    Ok(serve::routes(Site { feed, live, sources, desk, options, kept }))
+    let (options, cache) = (options.clone(), Arc::default());
+    Ok(serve::routes(Site { feed, live, sources, desk, options, cache }))
 }
 
-/// Reads the settings again; `None` where they are wrong, and those in force stay.
-async fn read_again(args: &Args, before: &Arc<Options>) -> Option<Options> {
-    let own = args.clone();
-    let read = tokio::task::spawn_blocking(move || Options::read(&own)).await.ok()?;
+/// Reloads the settings; `None` where they are invalid, and the current ones stay in force.
+async fn reloaded(args: &Args, before: &Arc<Options>) -> Option<Options> {
+    let args = args.clone();
+    let read = tokio::task::spawn_blocking(move || Options::read(&args)).await.ok()?;
     match read {
-        Ok(now) => {
-            if (&now.status, now.enabled) != (&before.status, before.enabled) {
+        Ok(new) => {
+            if (&new.status, new.enabled) != (&before.status, before.enabled) {
                 log::line(format_args!(
                     "web.enabled and sockets.status take effect with: sudo systemctl restart \
                      bramblegate-web"
                 ));
             }
-            Some(now)
+            Some(new)
         }
         Err(faults) => {
             for fault in faults {
@@ -190,7 +189,7 @@ fn port_of(listener: &TcpListener) -> u16 {
     listener.local_addr().map_or(0, |address| address.port())
 }
 
-/// Writes the port where the daemon looks for it.
+/// Logs the port, and writes it to the file from which the daemon reads it.
 fn announce(options: &Options, port: Option<u16>) -> Option<PortFile> {
     let port = port?;
     log::line(format_args!("the status page is at port {port}"));

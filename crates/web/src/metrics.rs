@@ -1,8 +1,9 @@
-//! The state as metrics for Prometheus: text format 0.0.4 or OpenMetrics 1.0, by what is asked for.
+//! The state as metrics for Prometheus: text format 0.0.4 or OpenMetrics 1.0, as the client
+//! prefers.
 //!
 //! Names and units follow Prometheus' conventions: base units, `_total` for counters, `_info` for
-//! labels alone. A state of several values is one series for each value, 0 or 1, so that a rule
-//! needs no numbers. Every series appears once: Prometheus drops a second one without a word.
+//! labels alone. A state is one series per value, 0 or 1, so that rules need no numbers. Every
+//! series appears once, since Prometheus silently drops duplicates.
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,11 @@ use crate::traffic::{self, Traffic};
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Returns the metrics; nodes one by one up to `nodes_max`, above that by group alone.
+/// Returns the metrics, with series of each node up to `nodes_max` nodes, above that of groups
+/// only.
 ///
 /// # Errors
-/// Never of what stands in a snapshot; writing into memory does not fail.
+/// Never, since writing into memory does not fail.
 pub fn encode(
     known: &Known,
     changes: &Arc<HealthChanges>,
@@ -64,16 +66,15 @@ pub fn encode(
     Ok(text)
 }
 
-/// Returns whether `Accept` prefers OpenMetrics to text (Prometheus names it first).
+/// Returns whether `Accept` lists OpenMetrics before text, as Prometheus does.
 pub fn wants_openmetrics(accept: &str) -> bool {
-    let place = |kind: &str| accept.find(kind);
-    match (place("application/openmetrics-text"), place("text/plain")) {
+    match (accept.find("application/openmetrics-text"), accept.find("text/plain")) {
         (Some(open), Some(plain)) => open < plain,
         (open, _) => open.is_some(),
     }
 }
 
-/// What one answer holds.
+/// The content of one answer.
 #[derive(Debug)]
 struct Scrape {
     snapshot: Option<Arc<Snapshot>>,
@@ -87,10 +88,10 @@ struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
-        let up: [(NoLabels, u64); 1] = [([], u64::from(!self.lost))];
-        out.gauge("up", "Whether the gateway daemon answers.", up)?;
+        let up = u64::from(!self.lost);
+        out.gauge("up", "Whether the gateway daemon answers.", unlabelled(Some(up)))?;
         process(&mut out, &self.process)?;
-        // What is not known any more is not passed on as if it were: a series that ends is seen.
+        // Stale values are not exported: the series end, which rules can detect.
         let Some(snapshot) = self.snapshot.as_deref().filter(|_| !self.lost) else {
             return Ok(());
         };
@@ -111,11 +112,11 @@ impl Collector for Scrape {
     }
 }
 
-/// Writes one family of series after the other.
+/// Writes families of series.
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    /// Writes a family of gauges; `name` without the program's own.
+    /// Writes a family of gauges; `name` is without the prefix `bramblegate_`.
     fn gauge<S: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
@@ -137,7 +138,7 @@ impl Out<'_> {
         self.family(&format!("bramblegate_{name}"), help, MetricType::Counter, series)
     }
 
-    /// Writes a family whose series have different labels ([`distinct`]).
+    /// Writes a family; the series must have different labels ([`distinct`]).
     fn family<S: EncodeLabelSet, M: EncodeMetric>(
         &mut self,
         name: &str,
@@ -157,13 +158,13 @@ impl Out<'_> {
     }
 }
 
-/// Returns those that differ in what their series are labelled by; of several alike the first one.
+/// Returns the items with different labels; of several with equal ones, the first.
 fn distinct<'a, T, K: Eq + Hash>(all: &'a [T], label: impl Fn(&'a T) -> K) -> Vec<&'a T> {
     let mut labels = HashSet::with_capacity(all.len());
-    all.iter().filter(|one| labels.insert(label(one))).collect()
+    all.iter().filter(|item| labels.insert(label(item))).collect()
 }
 
-/// The value of a label, written as it is displayed.
+/// A label's value, written by its `Display`.
 struct Shown<'a>(&'a dyn fmt::Display);
 
 impl EncodeLabelValue for Shown<'_> {
@@ -173,7 +174,7 @@ impl EncodeLabelValue for Shown<'_> {
 }
 
 impl<'a> Shown<'a> {
-    /// Returns the value of a label that is empty without one.
+    /// Returns a label's value, empty for `None`.
     fn or_empty(value: Option<&'a impl fmt::Display>) -> Self {
         value.map_or(Self(&""), |value| Self(value))
     }
@@ -182,11 +183,15 @@ impl<'a> Shown<'a> {
 /// No labels.
 type NoLabels = [(&'static str, &'static str); 0];
 
-/// Writes what clients of Prometheus report of their own process, by the names that all of them
-/// use (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
+/// Returns the single series of a family without labels; none without a value.
+fn unlabelled<V>(value: Option<V>) -> Option<(NoLabels, V)> {
+    value.map(|value| ([], value))
+}
+
+/// Writes the standard metrics of this process
+/// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
-    let cpu =
-        process.cpu_seconds.map(|seconds| -> (NoLabels, _) { ([], ConstCounter::new(seconds)) });
+    let cpu = unlabelled(process.cpu_seconds.map(ConstCounter::new));
     let help = "CPU time that the status page's process has used.";
     out.family("process_cpu_seconds", help, MetricType::Counter, cpu)?;
     for (name, help, value) in [
@@ -196,8 +201,7 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
         ("process_open_fds", "File descriptors that it has open.", process.open_fds),
         ("process_max_fds", "File descriptors that it may have open.", process.max_fds),
     ] {
-        let value = value.map(|value| -> (NoLabels, _) { ([], ConstGauge::new(value)) });
-        out.family(name, help, MetricType::Gauge, value)?;
+        out.family(name, help, MetricType::Gauge, unlabelled(value.map(ConstGauge::new)))?;
     }
     Ok(())
 }
@@ -205,11 +209,11 @@ fn process(out: &mut Out<'_>, process: &Process) -> fmt::Result {
 fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let info = [([("version", &*snapshot.version)], 1_u64)];
     out.gauge("build_info", "Version of the gateway daemon.", info)?;
-    let uptime: [(NoLabels, u64); 1] = [([], snapshot.uptime_s)];
+    let uptime = unlabelled(Some(snapshot.uptime_s));
     out.gauge("uptime_seconds", "Time since the gateway daemon started.", uptime)?;
     let level = Severity::ALL.into_iter().position(|severity| snapshot.severity == severity);
-    // A word that a newer daemon has added is no number; none is better than a wrong one.
-    let severity = level.map(|level| -> (NoLabels, f64) { ([], level as f64) });
+    // A severity that a newer daemon has added has no number here: export none.
+    let severity = unlabelled(level.map(|level| level as f64));
     out.gauge("severity", "0 ok, 1 notice, 2 warning, 3 fault: what the LED shows.", severity)?;
     let alerts = distinct(&snapshot.alerts, |alert| {
         let subject = alert.subject.as_deref().unwrap_or_default();
@@ -261,41 +265,28 @@ fn traffic(out: &mut Out<'_>, traffic: &[(String, Traffic)]) -> fmt::Result {
     out.counter("uplink_receive_bytes", "Bytes that the uplink's interface received.", received)?;
     let sent = traffic.iter().map(|(name, traffic)| ([("interface", name)], traffic.sent));
     out.counter("uplink_transmit_bytes", "Bytes that the uplink's interface sent.", sent)?;
-    let none: fn(u64) -> (NoLabels, u64) = |value| ([], value);
-    out.gauge(
-        "conntrack_entries",
-        "Connections that the kernel tracks.",
-        traffic::conntrack("count").map(none),
-    )?;
-    out.gauge(
-        "conntrack_entries_limit",
-        "Connections that the kernel can track.",
-        traffic::conntrack("max").map(none),
-    )
+    let count = unlabelled(traffic::conntrack("count"));
+    out.gauge("conntrack_entries", "Connections that the kernel tracks.", count)?;
+    let max = unlabelled(traffic::conntrack("max"));
+    out.gauge("conntrack_entries_limit", "Connections that the kernel can track.", max)
 }
 
 fn gateway(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
     let gateway = &snapshot.gateway;
-    out.gauge(
-        "gateway_forwarding",
-        "Whether the kernel forwards.",
-        none(gateway.forwarding.into()),
-    )?;
-    let masquerade =
-        gateway.masquerade.map(|masquerade| -> (NoLabels, u64) { ([], masquerade.into()) });
+    let flag = |flag: Option<bool>| unlabelled(flag.map(u64::from));
+    let forwarding = flag(Some(gateway.forwarding));
+    out.gauge("gateway_forwarding", "Whether the kernel forwards.", forwarding)?;
+    let masquerade = flag(gateway.masquerade);
     out.gauge("gateway_masquerade", "Whether NAT is in the kernel.", masquerade)?;
-    let blocked = none(gateway.blocked_by.is_some().into());
+    let blocked = flag(Some(gateway.blocked_by.is_some()));
     out.gauge("gateway_blocked", "Whether another program drops the nodes' traffic.", blocked)?;
-    out.counter("gateway_applied", "Times the rule set was applied.", none(gateway.applied))?;
-    out.counter(
-        "gateway_repaired",
-        "Times a change by others was repaired.",
-        none(gateway.repaired),
-    )
+    let applied = unlabelled(Some(gateway.applied));
+    out.counter("gateway_applied", "Times the rule set was applied.", applied)?;
+    let repaired = unlabelled(Some(gateway.repaired));
+    out.counter("gateway_repaired", "Times a change by others was repaired.", repaired)
 }
 
-/// Writes what each rule has counted; the daemon reads that once a minute.
+/// Writes the counters of each rule, which the daemon reads once a minute.
 fn rules<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
     let rules = distinct(&snapshot.rules, |rule| (&rule.chain, &rule.rule));
     let label = |rule: &'a Rule| [("chain", &*rule.chain), ("rule", &*rule.rule)];
@@ -310,9 +301,9 @@ fn cluster(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let state =
         DhcpStatus::ALL.map(|state| ([("state", state.name())], u64::from(cluster.dhcp == state)));
     out.gauge("dhcp_state", "1 for how the nodes are served addresses.", state)?;
-    let leases: [(NoLabels, u64); 1] = [([], as_u64(cluster.leases))];
+    let leases = unlabelled(Some(as_u64(cluster.leases)));
     out.gauge("dhcp_leases", "Addresses that are leased now.", leases)?;
-    let size = cluster.range_size.map(|size| -> (NoLabels, u64) { ([], as_u64(size)) });
+    let size = unlabelled(cluster.range_size.map(as_u64));
     out.gauge("dhcp_range_addresses", "Addresses that the range of the settings has.", size)
 }
 
@@ -322,12 +313,11 @@ fn as_u64(count: usize) -> u64 {
 
 fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let Some(host) = &snapshot.host else { return Ok(()) };
-    let one = |value: Option<f64>| value.map(|value| -> (NoLabels, f64) { ([], value) });
-    let ratio = |percent: Option<u8>| one(percent.map(|percent| f64::from(percent) / 100.0));
-    let flag = |flag: Option<bool>| one(flag.map(|flag| f64::from(u8::from(flag))));
-    let celsius = one(host.temperature_c.map(f64::from));
+    let ratio = |percent: Option<u8>| unlabelled(percent.map(|percent| f64::from(percent) / 100.0));
+    let flag = |flag: Option<bool>| unlabelled(flag.map(|flag| f64::from(u8::from(flag))));
+    let celsius = unlabelled(host.temperature_c.map(f64::from));
     out.gauge("host_temperature_celsius", "Hottest thermal zone of the head.", celsius)?;
-    out.gauge("host_load1", "Load of one minute.", one(host.load))?;
+    out.gauge("host_load1", "Load of one minute.", unlabelled(host.load))?;
     let memory = ratio(host.memory_available_percent);
     out.gauge("host_memory_available_ratio", "Memory that is available.", memory)?;
     out.gauge(
@@ -358,11 +348,11 @@ fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     });
     out.gauge("panel_state", "1 for the state of display and LED.", states)?;
     let lcd = &snapshot.panel.lcd;
-    let none = |value: u64| -> [(NoLabels, u64); 1] { [([], value)] };
-    out.counter("lcd_sent_bytes", "Bytes sent to the display.", none(lcd.bytes))?;
-    let seconds: [(NoLabels, f64); 1] = [([], lcd.bus_time_us as f64 / 1e6)];
+    let bytes = unlabelled(Some(lcd.bytes));
+    out.counter("lcd_sent_bytes", "Bytes sent to the display.", bytes)?;
+    let seconds = unlabelled(Some(lcd.bus_time_us as f64 / 1e6));
     out.counter("lcd_bus_seconds", "Time that writing to the display took.", seconds)?;
-    out.counter("lcd_errors", "Failed transfers to the display.", none(lcd.errors))
+    out.counter("lcd_errors", "Failed transfers to the display.", unlabelled(Some(lcd.errors)))
 }
 
 fn shares<'a>(out: &mut Out<'_>, snapshot: &'a Snapshot) -> fmt::Result {
@@ -439,7 +429,7 @@ fn nodes(out: &mut Out<'_>, snapshot: &Snapshot, changes: &HealthChanges) -> fmt
     });
     out.gauge("node_info", "What is known of the node.", info)?;
     let trips = nodes.iter().filter_map(|node| {
-        // Whole microseconds of less than an hour are exact in a double.
+        // A u32 of microseconds, over an hour, is exact in a double.
         let seconds = u32::try_from(node.rtt_us?).map_or(f64::INFINITY, f64::from) / 1e6;
         Some(([("node", &*node.name)], seconds))
     });

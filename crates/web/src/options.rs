@@ -1,4 +1,4 @@
-//! What the command line and the settings have asked for; the command line wins.
+//! Options, from the command line and the settings; the command line takes precedence.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,35 +63,35 @@ fn public(text: &str) -> Result<Public, &'static str> {
     }
 }
 
-/// What is in force.
+/// The options in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     pub enabled: bool,
-    /// in the order in which they are tried
+    /// In the order in which they are tried.
     pub listen: Vec<WebAddress>,
     pub status: PathBuf,
     pub control: PathBuf,
     pub password: PathBuf,
-    /// beside the head itself
+    /// Networks that may log in, besides the head itself.
     pub admin_from: Vec<IpNet>,
     pub public: Public,
     pub nodes_max: usize,
-    /// URLs without a path
+    /// URLs without a path.
     pub heads: Vec<String>,
-    /// what browsers may call the head
+    /// Accepted values of `Host`.
     pub names: Names,
-    /// where the port is written; `None`: run by hand
+    /// The file to write the port to; `None` without settings.
     pub port_file: Option<PathBuf>,
 }
 
 impl Options {
-    /// Reads the settings where they are wanted.
+    /// Reads the settings, unless the command line makes them unnecessary.
     ///
     /// # Errors
-    /// Every fault in them.
+    /// Every error in the settings.
     pub fn read(args: &Args) -> Result<Self, Vec<Fault>> {
-        let by_hand = args.config.is_none() && !args.listen.is_empty() && args.status.is_some();
-        let settings = if by_hand {
+        let complete = args.config.is_none() && !args.listen.is_empty() && args.status.is_some();
+        let settings = if complete {
             None
         } else {
             let file = args.config.clone().unwrap_or_else(files::default_file);
@@ -103,13 +103,13 @@ impl Options {
     fn of(args: &Args, settings: Option<&Settings>) -> Self {
         let web = settings.map(|settings| &settings.web);
         let listen: Vec<WebAddress> = if args.listen.is_empty() {
-            settings.map(places).unwrap_or_default()
+            settings.map(addresses).unwrap_or_default()
         } else {
             args.listen.iter().copied().map(WebAddress::At).collect()
         };
         let sockets = settings.map(|settings| &settings.sockets);
-        let path = |given: &Option<PathBuf>, set: Option<&PathBuf>, usual: &str| {
-            given.clone().or_else(|| set.cloned()).unwrap_or_else(|| PathBuf::from(usual))
+        let path = |given: &Option<PathBuf>, set: Option<&PathBuf>, default: &str| {
+            given.clone().or_else(|| set.cloned()).unwrap_or_else(|| PathBuf::from(default))
         };
         Self {
             enabled: web.is_none_or(|web| web.enabled),
@@ -141,7 +141,7 @@ impl Options {
     }
 }
 
-/// Returns what the command line has, else what the settings have.
+/// Returns the list of the command line, or else of the settings.
 fn listed<T: Clone>(given: &[T], set: Option<Vec<T>>) -> Vec<T> {
     if given.is_empty() { set.unwrap_or_default() } else { given.to_vec() }
 }
@@ -151,13 +151,13 @@ fn domain(args: &Args, settings: Option<&Settings>) -> String {
     args.domain.clone().or_else(set).unwrap_or_else(|| "bramble".to_owned())
 }
 
-/// Returns where the page may be by the settings: at no port that leads to a node.
-fn places(settings: &Settings) -> Vec<WebAddress> {
-    let leads_away = |port: u16| {
+/// Returns the addresses of the settings, without ports that are forwarded to a node.
+fn addresses(settings: &Settings) -> Vec<WebAddress> {
+    let is_forwarded = |port: u16| {
         let mut forwards = settings.forwards.iter();
         forwards.any(|forward| forward.transport == Transport::Tcp && forward.listen == port)
     };
-    settings.web.places().filter(|place| !leads_away(place.port())).collect()
+    settings.web.places().filter(|address| !is_forwarded(address.port())).collect()
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_no_settings_are_needed() {
+    fn a_complete_command_line_needs_no_settings() {
         let args = ["x", "--listen", "127.0.0.1:0", "--status", "/tmp/s"];
         let options = Options::read(&Args::parse_from(args)).unwrap();
         assert_eq!((options.port_file, options.admin_from), (None, Vec::new()));

@@ -1,7 +1,7 @@
-//! Log-in and orders by the page's forms.
+//! The handlers of the page's forms: log-in, log-out and orders.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use axum::Form;
@@ -15,33 +15,34 @@ use bramblegate_api::printable::printable_line;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
+use crate::lock::lock;
 use crate::log;
 use crate::login::{self, COOKIE, Refused, Sessions};
 use crate::options::Options;
 use crate::page::{self, Access, Words};
-use crate::serve::{HTML, Peer, Site, language};
+use crate::serve::{HTML, Peer, Site, field, language};
 
-/// Who may log in, with what, and where orders go.
+/// Checks log-ins and sessions.
 #[derive(Debug)]
 pub struct Desk {
-    /// who may log in, by which password's hash (read at each log-in, so that a new one counts at
-    /// once), and the control socket
+    /// Networks, the control socket, and the file with the password's hash, which is read at each
+    /// log-in so that a new password applies at once.
     options: watch::Receiver<Arc<Options>>,
     sessions: Mutex<Sessions>,
-    /// somebody has logged out
+    /// Notifies of log-outs.
     closed: watch::Sender<()>,
-    /// one password is checked at a time: each takes 19 MiB
+    /// Allows one password check at a time, since each takes 19 MiB.
     checking: Semaphore,
 }
 
 impl Desk {
-    /// Returns a desk without sessions.
+    /// Returns a desk without open sessions.
     pub fn new(options: watch::Receiver<Arc<Options>>) -> Self {
         let (sessions, checking) = (Mutex::default(), Semaphore::new(1));
         Self { options, sessions, closed: watch::channel(()).0, checking }
     }
 
-    /// Returns a receiver that wakes when somebody has logged out.
+    /// Returns a receiver that wakes at each log-out.
     pub fn closed(&self) -> watch::Receiver<()> {
         self.closed.subscribe()
     }
@@ -56,33 +57,31 @@ impl Desk {
         from.is_loopback() || self.options().admin_from.iter().any(|net| net.contains(&from))
     }
 
-    /// Returns the token for the forms of a page that is asked for by an open session.
+    /// Returns the CSRF token of the request's session; `None` without an open one.
     pub fn csrf(&self, headers: &HeaderMap, from: IpAddr) -> Option<String> {
         let token = session(headers).filter(|_| self.admits(from))?;
         self.sessions().csrf(token, Instant::now())
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        // Nothing is done under the lock that could leave it half made.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 }
 
+/// Returns the session's token from the request.
 fn session(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies.filter_map(login::token).next()
 }
 
-/// Returns whether a form was sent by a page of this very server.
+/// Returns whether a form comes from a page of this server.
 fn is_own_form(headers: &HeaderMap) -> bool {
-    let field = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = field(header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok()) else {
-        return false;
-    };
-    origin.authority().map(|authority| authority.as_str()) == field(header::HOST)
+    let origin = field(headers, header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
+    let Some(origin) = origin else { return false };
+    origin.authority().map(|authority| authority.as_str()) == field(headers, header::HOST)
 }
 
-// It holds a password: nothing may show it.
+// It holds a password, which must not be logged.
 #[allow(missing_debug_implementations)]
 #[derive(Deserialize)]
 pub struct Login {
@@ -90,7 +89,7 @@ pub struct Login {
     password: String,
 }
 
-/// Opens a session for who knows the password.
+/// Checks the password and opens a session.
 pub async fn log_in(
     State(site): State<Site>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -108,7 +107,7 @@ pub async fn log_in(
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
         Err(refused) => {
-            // These two are not bounded: a loop of requests would fill the journal.
+            // Nothing limits these two: a loop of requests would fill the journal.
             if !matches!(refused, Refused::TooMany | Refused::NoPassword) {
                 log::line(format_args!("{peer} was not logged in: {refused}"));
             }
@@ -127,7 +126,7 @@ pub async fn log_in(
     }
 }
 
-/// Returns why a form was refused: as a page for a browser, else as `line`.
+/// Returns the refusal of a form: as a page for a browser, else as `line`.
 fn answer(
     headers: &HeaderMap,
     status: StatusCode,
@@ -135,8 +134,7 @@ fn answer(
     why: impl FnOnce(&Words) -> String,
     access: &Access,
 ) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if !accept.is_some_and(|accept| accept.contains("text/html")) {
+    if !field(headers, header::ACCEPT).is_some_and(|accept| accept.contains("text/html")) {
         return (status, format!("{line}\n")).into_response();
     }
     let language = language(headers);
@@ -144,15 +142,15 @@ fn answer(
     (status, [(header::CONTENT_TYPE, HTML)], text).into_response()
 }
 
-/// Returns the token of a new session.
+/// Checks the password; returns the token of a new session.
 async fn check(desk: &Arc<Desk>, from: IpAddr, password: String) -> Result<String, Refused> {
     let file = desk.options().password.clone();
-    let kept = tokio::fs::read_to_string(file).await.map_err(|_| Refused::NoPassword)?;
+    let hash = tokio::fs::read_to_string(file).await.map_err(|_| Refused::NoPassword)?;
     desk.sessions().begin_try(from, Instant::now())?;
     // The semaphore is never closed.
-    let place = desk.checking.acquire().await.map_err(|_| Refused::Wrong)?;
-    let right = tokio::task::spawn_blocking(move || login::verify(&password, &kept)).await;
-    drop(place);
+    let permit = desk.checking.acquire().await.map_err(|_| Refused::Wrong)?;
+    let right = tokio::task::spawn_blocking(move || login::verify(&password, &hash)).await;
+    drop(permit);
     if !right.unwrap_or(false) {
         return Err(Refused::Wrong);
     }
@@ -175,7 +173,7 @@ pub async fn log_out(
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
 
-// It holds a token: nothing may show it.
+// It holds a token, which must not be logged.
 #[allow(missing_debug_implementations)]
 #[derive(Deserialize)]
 pub struct OrderForm {
@@ -194,15 +192,15 @@ pub async fn order(
     Form(form): Form<OrderForm>,
 ) -> Response {
     let desk = &site.desk;
-    let known = session(&headers)
+    let authentic = session(&headers)
         .is_some_and(|token| desk.sessions().may_order(token, &form.csrf, Instant::now()));
-    if !known || !desk.admits(peer) || !is_own_form(&headers) {
-        // Who has no session could fill the journal.
+    if !authentic || !desk.admits(peer) || !is_own_form(&headers) {
+        // Logged only with a session: without one, anyone could fill the journal.
         if desk.csrf(&headers, peer).is_some() {
             let shown = printable_line(&form.order);
             log::line(format_args!("{peer} ordered: {shown}: refused, not by a form of the page"));
         }
-        // A page that lay open for too long, most often: it shows the log-in.
+        // Mostly a page whose session has expired: offer the log-in.
         let access = if desk.admits(peer) { Access::LogIn } else { Access::View };
         let why = |words: &Words| words.logged_out.to_owned();
         return answer(&headers, StatusCode::FORBIDDEN, "not logged in", why, &access);
@@ -210,7 +208,7 @@ pub async fn order(
     let node = form.node.filter(|node| !node.is_empty());
     let shown = format!("{} {}", form.order, node.as_deref().unwrap_or_default());
     let verb = Verb::ALL.into_iter().find(|verb| verb.name() == form.order);
-    // An order for all has no node, whatever stands in the form's field.
+    // The form's field is ignored for orders without a node.
     let node = node.filter(|_| verb.is_some_and(Verb::has_node));
     let Some(order) = verb.and_then(|verb| Order::new(verb, node)) else {
         let why = "this is not an order, or it needs a node";

@@ -1,4 +1,4 @@
-//! The state as text for a terminal: what `curl` gets.
+//! The state as plain text, for a terminal (`curl`).
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -8,14 +8,14 @@ use bramblegate_api::status::{Host, Node, NodeHealth, Share, Snapshot};
 
 use crate::page::{Language, spoken_led};
 
-/// Nodes are listed one by one up to so many; above, those alone that are not up, the first of them.
+/// The limit of listed nodes; of more nodes, only those that are not up are listed.
 const LISTED: usize = 60;
-/// Of a terminal's line, characters.
+/// The width of a line, in characters.
 const WIDTH: usize = 80;
-/// What stands to the left of a line's texts, characters.
+/// The width of the label at the left, in characters.
 const LABEL: usize = 7;
 
-/// Returns the state in lines of at most 80 columns; what has no space to break at may be longer.
+/// Returns the state in lines of at most 80 columns, except where a line has no space to break at.
 pub fn page(known: &Known, now: SystemTime) -> String {
     let mut text = String::new();
     // Writing into memory does not fail.
@@ -66,7 +66,7 @@ fn write(text: &mut String, known: &Known, now: SystemTime) -> std::fmt::Result 
     nodes(text, snapshot)
 }
 
-/// Writes the glass in a frame, and the LED in words.
+/// Writes the display in a frame, and the LED in words.
 fn panel(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     let panel = &snapshot.panel;
     if let Some(lines) = panel.lcd.lines.as_ref().filter(|lines| !lines.is_empty()) {
@@ -126,12 +126,12 @@ fn nodes(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     }
 }
 
-/// Writes a text in lines, broken at spaces, all but the first indented as far as its label.
+/// Writes a label and a text, wrapped at spaces and indented.
 fn fill(text: &mut String, label: &str, words: &str) -> std::fmt::Result {
     let indent = if label.is_empty() { 0 } else { LABEL };
     write!(text, "{label:<indent$}")?;
     let mut column = indent;
-    // Runs of spaces keep columns in line.
+    // Runs of spaces stay, since they align columns.
     for word in words.split_inclusive(' ') {
         let length = word.trim_end().chars().count();
         if column + length > WIDTH && column > LABEL {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_nodes_those_that_are_not_up_are_listed_up_to_a_bound() {
+    fn of_many_nodes_a_limited_number_that_is_not_up_is_listed() {
         let node = |number: usize, health: NodeHealth| Node {
             name: format!("node-{number}").as_str().into(),
             health: health.into(),

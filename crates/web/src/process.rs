@@ -1,4 +1,4 @@
-//! What this process uses, as the kernel shows it to itself.
+//! The resource usage of this process, from the kernel.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,21 +7,21 @@ use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Figures of one moment; `None` where the kernel does not show one.
+/// A sample; `None` where the kernel does not report a value.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Process {
-    /// all threads, user and system
+    /// All threads, user and system.
     pub cpu_seconds: Option<f64>,
     pub resident_bytes: Option<f64>,
     pub virtual_bytes: Option<f64>,
-    /// Unix time, seconds
+    /// Unix time, in seconds.
     pub started: Option<f64>,
     pub open_fds: Option<f64>,
     pub max_fds: Option<f64>,
 }
 
 impl Process {
-    /// Returns the figures of now.
+    /// Takes a sample.
     pub fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let memory = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -34,18 +34,18 @@ impl Process {
             virtual_bytes: pages.next().flatten(),
             resident_bytes: pages.next().flatten(),
             started: started(),
-            // The one that lists them is none of them.
+            // Not counting the descriptor that lists the directory.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() - 1) as f64),
             max_fds: getrlimit(Resource::Nofile).current.map(|most| most as f64),
         }
     }
 }
 
-/// Returns when the process started: field 22 of `/proc/self/stat` is in ticks since the boot
-/// (Documentation/filesystems/proc.rst, table 1-4).
+/// Returns the start of the process as Unix time, in seconds: field 22 of `/proc/self/stat` is in
+/// ticks since boot (Documentation/filesystems/proc.rst, table 1-4).
 fn started() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name before it, in parentheses, may hold anything.
+    // The process name before it, in parentheses, may contain anything.
     let (_, after) = stat.rsplit_once(')')?;
     let ticks: f64 = after.split_whitespace().nth(19)?.parse().ok()?;
     let boot = clock_gettime(ClockId::Boottime);

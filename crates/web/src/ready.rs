@@ -1,5 +1,5 @@
-//! Answers that are made once and given to all who ask: a flood of requests costs little, and a
-//! thousand slow readers of a long answer share its memory.
+//! Cached answers, which all clients share: a flood of requests costs little, and a thousand slow
+//! readers of a long answer share its memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// What is shorter is not compressed, bytes: it fits into one segment.
+/// The minimum size to compress, in bytes: anything shorter fits into one segment.
 const SHORT: usize = 1400;
 
-/// An answer, and the same compressed (RFC 1952).
+/// An answer, plain and compressed (RFC 1952).
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     plain: Bytes,
@@ -22,12 +22,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns an answer that is sent as it is.
+    /// Returns an answer that is not compressed.
     pub fn plain(text: impl Into<Bytes>) -> Self {
         Self { plain: text.into(), gzip: None }
     }
 
-    /// Returns an answer that is compressed for those who take it.
+    /// Returns an answer that is compressed for clients that accept it.
     pub fn compressed(text: impl Into<Bytes>) -> Self {
         let plain: Bytes = text.into();
         if plain.len() < SHORT {
@@ -39,12 +39,12 @@ impl Answer {
         Self { plain, gzip: gzip.map(Bytes::from) }
     }
 
-    /// Returns it as one who sends these headers takes it.
+    /// Returns the response to a request with these headers.
     pub fn respond(&self, content_type: &'static str, headers: &HeaderMap) -> Response {
         self.respond_by(content_type, headers, Body::from)
     }
 
-    /// Returns it as one who sends these headers takes it, in the body that `body` makes.
+    /// Returns the response to a request with these headers, with the body that `body` makes.
     pub fn respond_by(
         &self,
         content_type: &'static str,
@@ -64,7 +64,7 @@ impl Answer {
 
 #[cfg(test)]
 impl Answer {
-    /// Returns whether it is the very same answer, not one that was made again.
+    /// Returns whether both share their memory.
     pub fn is_same(&self, other: &Self) -> bool {
         self.plain.as_ptr() == other.plain.as_ptr()
     }
@@ -81,64 +81,64 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What an answer was made of: of the same state the same answer is made.
-pub type State = (u64, u64);
+/// The version of the state that an answer was made from: equal versions make equal answers.
+pub type StateVersion = (u64, u64);
 
-/// The last answer to one question.
+/// A cache of one answer.
 #[derive(Debug, Default)]
-pub struct Ready(Option<(State, Answer)>);
+pub struct Ready(Option<(StateVersion, Answer)>);
 
 impl Ready {
-    /// Returns the answer of a state; `make` makes it unless it is there.
-    pub fn get(&mut self, state: State, make: impl FnOnce() -> String) -> Answer {
-        if let Some((_, answer)) = self.0.as_ref().filter(|(known, _)| *known == state) {
+    /// Returns the answer for a version, from the cache or else from `make`.
+    pub fn get(&mut self, version: StateVersion, make: impl FnOnce() -> String) -> Answer {
+        if let Some((_, answer)) = self.0.as_ref().filter(|(cached, _)| *cached == version) {
             return answer.clone();
         }
         let answer = Answer::compressed(make());
-        self.0 = Some((state, answer.clone()));
+        self.0 = Some((version, answer.clone()));
         answer
     }
 }
 
-/// The last answers to a few questions, all of the same state.
+/// A cache of answers by key, all for the same version.
 #[derive(Debug)]
-pub struct Answers<Q> {
-    state: State,
-    known: HashMap<Q, Answer>,
+pub struct Answers<K> {
+    version: StateVersion,
+    answers: HashMap<K, Answer>,
 }
 
-impl<Q> Default for Answers<Q> {
+impl<K> Default for Answers<K> {
     fn default() -> Self {
-        Self { state: (0, 0), known: HashMap::new() }
+        Self { version: (0, 0), answers: HashMap::new() }
     }
 }
 
-impl<Q: Eq + Hash> Answers<Q> {
-    /// Returns the answer to a question; `make` makes it unless it is there.
-    pub fn get(&mut self, state: State, question: Q, make: impl FnOnce() -> Bytes) -> Answer {
-        match self.find(state, &question) {
+impl<K: Eq + Hash> Answers<K> {
+    /// Returns the answer for a key, from the cache or else from `make`.
+    pub fn get(&mut self, version: StateVersion, key: K, make: impl FnOnce() -> Bytes) -> Answer {
+        match self.find(version, &key) {
             Some(answer) => answer,
-            None => self.put(question, Answer::compressed(make())),
+            None => self.put(key, Answer::compressed(make())),
         }
     }
 
-    /// Returns the answer to a question where it was made of this state.
-    pub fn find(&mut self, state: State, question: &Q) -> Option<Answer> {
-        if self.state != state {
-            self.known.clear();
-            self.state = state;
+    /// Returns the cached answer for a key; empties the cache if the version is a new one.
+    pub fn find(&mut self, version: StateVersion, key: &K) -> Option<Answer> {
+        if self.version != version {
+            self.answers.clear();
+            self.version = version;
         }
-        self.known.get(question).cloned()
+        self.answers.get(key).cloned()
     }
 
-    /// Returns how many are kept.
-    pub fn kept(&self) -> usize {
-        self.known.len()
+    /// Returns the number of cached answers.
+    pub fn count(&self) -> usize {
+        self.answers.len()
     }
 
-    /// Keeps an answer of the state that was last asked for.
-    pub fn put(&mut self, question: Q, answer: Answer) -> Answer {
-        self.known.insert(question, answer.clone());
+    /// Caches an answer for the version of the last [`Self::find`].
+    pub fn put(&mut self, key: K, answer: Answer) -> Answer {
+        self.answers.insert(key, answer.clone());
         answer
     }
 }
@@ -170,8 +170,8 @@ mod tests {
     fn an_answer_is_made_once_for_each_state() {
         let mut ready = Ready::default();
         let mut made = 0;
-        for state in [(1, 0), (1, 0), (2, 0), (2, 1), (2, 1)] {
-            ready.get(state, || {
+        for version in [(1, 0), (1, 0), (2, 0), (2, 1), (2, 1)] {
+            ready.get(version, || {
                 made += 1;
                 String::new()
             });
@@ -179,9 +179,9 @@ mod tests {
         assert_eq!(made, 3);
         let mut answers = Answers::default();
         let mut made = Vec::new();
-        for (state, question) in [(1, "a"), (1, "b"), (1, "a"), (2, "a")] {
-            answers.get((state, 0), question, || {
-                made.push((state, question));
+        for (version, key) in [(1, "a"), (1, "b"), (1, "a"), (2, "a")] {
+            answers.get((version, 0), key, || {
+                made.push((version, key));
                 Bytes::new()
             });
         }

@@ -1,18 +1,18 @@
-//! Takes connections and answers requests, within bounds.
+//! Accepts connections and answers requests, within limits.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
-use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{self, AsHeaderName, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response, Sse, sse};
@@ -37,44 +37,45 @@ use crate::feed::Feed;
 use crate::guests::{Guest, Guests};
 use crate::history::Span;
 use crate::host::{self, Names};
-use crate::live::{BEAT, Live, Sources};
+use crate::live::{HEARTBEAT, Live, Sources};
+use crate::lock::lock;
 use crate::metrics;
 use crate::options::Options;
 use crate::orders::{self, Desk};
 use crate::page::{self, Access, Language};
 use crate::plain;
-use crate::ready::{Answer, Answers, State as Made};
+use crate::ready::{Answer, Answers, StateVersion};
 use crate::sight::Sight;
 
-/// Connections at the same time; when there are more, who has most loses one.
+/// The limit of concurrent connections ([`Guests`]).
 pub const CONNECTIONS: usize = 2048;
-/// The type of pages.
+/// The media type of pages.
 pub const HTML: &str = "text/html; charset=utf-8";
-/// A request's head comes within this time, or not at all.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// What a request's head may be long, bytes.
-const HEAD_SIZE: usize = 16 << 10;
-/// What a form may be long, bytes.
+/// The deadline for a request's header section.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// The maximum size of a request's header section, in bytes.
+const HEADER_SIZE: usize = 16 << 10;
+/// The maximum size of a form, in bytes.
 const BODY: usize = 4 << 10;
-/// An answer is taken within this time, events aside; so does a form come.
+/// The deadline for receiving a form and sending the answer, event streams excepted.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// A viewer that has taken nothing for so long is gone (tcp(7), TCP_USER_TIMEOUT).
+/// The time without an acknowledgement after which a viewer is gone (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-/// How programs call themselves that show what they get in a terminal.
+/// `User-Agent` prefixes of programs that print the answer to a terminal.
 const TERMINALS: [&str; 3] = ["curl/", "Wget/", "HTTPie/"];
-/// Lists for service discovery that are being sent at the same time.
+/// The limit of service discovery lists that are sent concurrently.
 const DISCOVERING: usize = 16;
-/// Ports whose lists are kept; lists of further ones are made for each who asks.
+/// The limit of ports whose lists are cached.
 const PORTS: usize = 4;
-/// Of a long answer so much is handed on at once, bytes.
-const PIECE: usize = 16 << 10;
-/// Pause after accept(2) failed, as where there are no more file descriptors.
+/// The size of the chunks of a long answer, in bytes.
+const CHUNK: usize = 16 << 10;
+/// The pause after accept(2) failed, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The page is its own files and nothing else: no script within it, no form elsewhere, no frame.
+/// The page consists of its own files only: no inline script, no form to other sites, no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// What every answer is made of.
+/// The state that handlers share.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub feed: Feed,
@@ -82,77 +83,75 @@ pub struct Site {
     pub sources: Sources,
     pub desk: Arc<Desk>,
     pub options: watch::Receiver<Arc<Options>>,
-    /// long answers that are kept
-    pub kept: Arc<Kept>,
+    pub cache: Arc<Cache>,
 }
 
-/// Answers that are made once for all who ask.
+/// Cached answers.
 #[derive(Debug)]
-pub struct Kept {
-    /// long answers of now
-    ready: Mutex<Answers<Question>>,
-    /// the files of the page
-    assets: Mutex<Answers<Question>>,
-    /// the figures of this second
-    measured: Mutex<Answers<Figures>>,
-    /// lists of targets of now, by the port that they name
+pub struct Cache {
+    /// Renderings of the current state.
+    ready: Mutex<Answers<Key>>,
+    /// The files of the page.
+    assets: Mutex<Answers<Key>>,
+    /// The metrics of this second.
+    metrics: Mutex<Answers<MetricsKey>>,
+    /// Service discovery lists of the current state, by port.
     targets: Mutex<Answers<Option<u16>>>,
-    /// the plots since the last sample
+    /// The plots since the last sample.
     plots: Mutex<Answers<(Span, Sight, Language)>>,
-    /// places for lists of targets that are being sent
+    /// Permits for lists that are being sent.
     discovering: Arc<Semaphore>,
 }
 
-impl Default for Kept {
+impl Default for Cache {
     fn default() -> Self {
-        let (ready, assets, measured, targets, plots) = Default::default();
+        let (ready, assets, metrics, targets, plots) = Default::default();
         let discovering = Arc::new(Semaphore::new(DISCOVERING));
-        Self { ready, assets, measured, targets, plots, discovering }
+        Self { ready, assets, metrics, targets, plots, discovering }
     }
 }
 
-impl Kept {
-    /// Returns the list of targets at a port, made once while nothing changes.
+impl Cache {
+    /// Returns the list of targets at a port, from the cache if possible.
     fn targets(
         &self,
-        made: Made,
+        version: StateVersion,
         snapshot: &Snapshot,
         port: Option<u16>,
     ) -> serde_json::Result<Answer> {
-        // Nothing is done under the lock that could leave it half made.
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = targets.find(made, &port) {
+        let mut targets = lock(&self.targets);
+        if let Some(answer) = targets.find(version, &port) {
             return Ok(answer);
         }
         let json = serde_json::to_vec(&discovery::targets(snapshot, port))?;
-        if targets.kept() < PORTS {
+        if targets.count() < PORTS {
             return Ok(targets.put(port, Answer::compressed(json)));
         }
         Ok(Answer::plain(json))
     }
 }
 
-/// What is answered to all of one sight alike.
+/// What a cached answer depends on, besides the state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Question {
+enum Key {
     Status(Sight),
     Style,
     Script,
-    /// nodes of a group that there is
+    /// Nodes of an existing group, or of one of its blocks.
     Group(Sight, Language, String, Option<usize>),
 }
 
-/// Which figures somebody asks for.
+/// What cached metrics depend on, besides the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Figures {
+struct MetricsKey {
     sight: Sight,
     openmetrics: bool,
-    /// nodes are series of their own up to so many
+    /// The maximum number of nodes with series of their own.
     nodes_max: usize,
 }
 
 impl Site {
-    /// Returns how much somebody sees at `from`.
+    /// Returns how much a client with these headers and the address `from` may see.
     fn sight(&self, headers: &HeaderMap, from: IpAddr) -> Sight {
         let public = self.options.borrow().public;
         match public {
@@ -163,13 +162,13 @@ impl Site {
         }
     }
 
-    /// Returns what is known, as somebody of this sight may know it.
+    /// Returns the state, reduced to what this sight may see.
     fn seen(&self, sight: Sight) -> Known {
         self.sources.summaries.seen(self.feed.known(), sight)
     }
 
-    /// Ends when somebody may see another part than before: streams begin anew then.
-    fn other_sight(&self) -> impl Future<Output = ()> + use<> {
+    /// Completes when what clients may see has changed, so that event streams have to reconnect.
+    fn access_changed(&self) -> impl Future<Output = ()> + use<> {
         let mut options = self.options.clone();
         let mut sessions = self.desk.closed();
         async move {
@@ -181,26 +180,23 @@ impl Site {
         }
     }
 
-    /// Returns what answers of now are made of.
-    fn now(&self) -> Made {
+    /// Returns the version of the current state.
+    fn version(&self) -> StateVersion {
         (self.feed.generation(), 0)
     }
 
-    /// Returns a file of the page, which is always the same.
-    fn asset(&self, question: Question, make: impl FnOnce() -> Bytes) -> Answer {
-        let mut assets = self.kept.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        assets.get((0, 0), question, make)
+    /// Returns a file of the page, which never changes.
+    fn asset(&self, key: Key, make: impl FnOnce() -> Bytes) -> Answer {
+        lock(&self.cache.assets).get((0, 0), key, make)
     }
 
-    /// Returns the answer to a question as of now; `make` makes it once.
-    fn answer(&self, question: Question, made: Made, make: impl FnOnce() -> Bytes) -> Answer {
-        // Nothing is done under the lock that could leave it half made.
-        let mut ready = self.kept.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        ready.get(made, question, make)
+    /// Returns the answer for a key, from the cache or else from `make`.
+    fn answer(&self, key: Key, version: StateVersion, make: impl FnOnce() -> Bytes) -> Answer {
+        lock(&self.cache.ready).get(version, key, make)
     }
 }
 
-/// Who asks.
+/// The client's address.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
@@ -219,15 +215,15 @@ pub fn routes(site: Site) -> Router {
         .route("/orders", post(orders::order))
         .route("/healthz", get(health))
         .route("/plots", get(plots))
-        .route("/metrics", get(measured))
-        .route("/sd", get(discovered))
+        .route("/metrics", get(metrics_text))
+        .route("/sd", get(targets))
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(middleware::from_fn_with_state(site.clone(), look))
+        .layer(middleware::from_fn_with_state(site.clone(), authorize))
         .layer(middleware::from_fn_with_state(site.options.clone(), guard))
         .with_state(site)
 }
 
-/// Answers at `listener` for as long as the process runs.
+/// Serves `listener` for as long as the process runs.
 pub async fn serve(listener: TcpListener, guests: Guests, routes: Router) {
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -242,63 +238,64 @@ pub async fn serve(listener: TcpListener, guests: Guests, routes: Router) {
 }
 
 async fn connection(stream: TcpStream, guest: Guest, peer: IpAddr, routes: Router) {
-    // Without the limit a viewer that has gone without a word keeps its place for ever.
+    // Without a timeout, a viewer that vanished would hold its connection for ever.
     if set_limits(&stream).is_err() {
         return;
     }
-    let watch = Arc::new(Watch::default());
-    let watched = Arc::clone(&watch);
+    let timer = Arc::new(AnswerTimer::default());
+    let request_timer = Arc::clone(&timer);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        watched.begin(matches!(request.uri().path(), "/live" | "/events"));
+        request_timer.restart(matches!(request.uri().path(), "/live" | "/events"));
         request.extensions_mut().insert(Peer(peer.to_canonical()));
         routes.clone().call(request)
     });
     let answered = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_SIZE)
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEADER_SIZE)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // What a client sends wrong is its own matter.
+        // Errors are the client's, and need no log.
         _ = answered => {}
-        () = guest.must_leave() => {}
-        () = watch.late() => {}
+        () = guest.evicted() => {}
+        () = timer.expired() => {}
     }
 }
 
-/// Watches that who asks also takes the answer: one that reads a byte now and then would keep it,
-/// and its place, for ever.
+/// The deadline of an answer: a client that reads a byte now and then would otherwise hold it, and
+/// its connection, for ever.
 #[derive(Debug)]
-struct Watch {
-    begun: Instant,
-    /// of the last request, in ms after `begun`; the greatest number for events, which never end
-    asked: AtomicU64,
+struct AnswerTimer {
+    connected: Instant,
+    /// The time of the last request, in ms after `connected`; the maximum for event streams, which
+    /// never end.
+    requested: AtomicU64,
 }
 
-impl Default for Watch {
+impl Default for AnswerTimer {
     fn default() -> Self {
-        Self { begun: Instant::now(), asked: AtomicU64::new(0) }
+        Self { connected: Instant::now(), requested: AtomicU64::new(0) }
     }
 }
 
-impl Watch {
-    fn begin(&self, endless: bool) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(0);
-        self.asked.store(if endless { u64::MAX } else { now }, Ordering::Relaxed);
+impl AnswerTimer {
+    fn restart(&self, endless: bool) {
+        let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(0);
+        self.requested.store(if endless { u64::MAX } else { now }, Ordering::Relaxed);
     }
 
-    /// Waits until the last request is too long ago.
-    async fn late(&self) {
+    /// Waits until [`ANSWER_TIME`] has passed since the last request.
+    async fn expired(&self) {
         loop {
-            let asked = self.asked.load(Ordering::Relaxed);
-            if asked == u64::MAX {
+            let requested = self.requested.load(Ordering::Relaxed);
+            if requested == u64::MAX {
                 return std::future::pending().await;
             }
-            let end = self.begun + Duration::from_millis(asked) + ANSWER_TIME;
-            if end <= Instant::now() {
+            let deadline = self.connected + Duration::from_millis(requested) + ANSWER_TIME;
+            if deadline <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(end).await;
+            tokio::time::sleep_until(deadline).await;
         }
     }
 }
@@ -308,8 +305,7 @@ fn set_limits(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
-/// Refuses what only an attack asks, and gives every answer the headers of a page that stands
-/// alone.
+/// Refuses invalid requests, and adds the security headers to every answer.
 async fn guard(
     State(options): State<watch::Receiver<Arc<Options>>>,
     request: Request,
@@ -324,8 +320,8 @@ async fn guard(
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // With "no-referrer" a browser sends our own forms with "Origin: null" (Fetch, section
-        // 3.1), which is_own_form refuses.
+        // With "no-referrer", browsers would send the page's own forms with "Origin: null" (Fetch,
+        // section 3.1), which `is_own_form` refuses.
         (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
@@ -335,14 +331,14 @@ async fn guard(
     answer
 }
 
-/// Why less is shown than there is.
+/// The answer without a session where `web.public` requires one.
 const CLOSED: &str = "This is not shown without a log-in. To show it, set in \
                       /etc/bramblegate/bramblegate.toml on this head: [web] public = \"full\"\n";
-/// What everybody may ask for: the page says by itself that it shows nothing.
+/// Paths that need no session: the page itself shows only the log-in then.
 const OPEN: [&str; 6] = ["/", "/page.css", "/page.js", "/healthz", "/login", "/logout"];
 
-/// Notes how much somebody sees, and refuses those who see nothing.
-async fn look(
+/// Determines how much the client may see, and refuses clients that may see nothing.
+async fn authorize(
     State(site): State<Site>,
     Extension(Peer(peer)): Extension<Peer>,
     mut request: Request,
@@ -356,12 +352,13 @@ async fn look(
     next.run(request).await
 }
 
+/// Returns the refusal of a request with a wrong method or `Host`.
 fn refuse(request: &Request, names: &Names) -> Option<Response> {
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         let allow = [(header::ALLOW, "GET, HEAD, POST")];
         return Some((StatusCode::METHOD_NOT_ALLOWED, allow).into_response());
     }
-    // RFC 9112, section 3.2: one Host, from version 1.1 on; what stands in the target counts too.
+    // RFC 9112, section 3.2: exactly one Host since version 1.1. An absolute target is checked too.
     let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
     if hosts.len() > 1 || (hosts.is_empty() && request.version() >= Version::HTTP_11) {
         return Some((StatusCode::BAD_REQUEST, "one Host is needed\n").into_response());
@@ -379,21 +376,24 @@ fn refuse(request: &Request, names: &Names) -> Option<Response> {
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
-/// Returns the language of who asks.
-pub fn language(headers: &HeaderMap) -> Language {
-    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    accepted.map_or(Language::English, Language::accepted)
+/// Returns the value of a header field; `None` also if it is not visible ASCII.
+pub fn field(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }
 
-/// Returns whether the client is a terminal's, or asks for text.
+/// Returns the client's preferred language.
+pub fn language(headers: &HeaderMap) -> Language {
+    field(headers, header::ACCEPT_LANGUAGE).map_or(Language::English, Language::accepted)
+}
+
+/// Returns whether the client prints to a terminal, or asks for text.
 fn wants_text(headers: &HeaderMap) -> bool {
-    let field = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let accept = field(header::ACCEPT);
+    let accept = field(headers, header::ACCEPT).unwrap_or_default();
     if accept.contains("text/html") {
         return false;
     }
-    accept.contains("text/plain")
-        || TERMINALS.iter().any(|name| field(header::USER_AGENT).starts_with(name))
+    let agent = field(headers, header::USER_AGENT).unwrap_or_default();
+    accept.contains("text/plain") || TERMINALS.iter().any(|name| agent.starts_with(name))
 }
 
 async fn index(
@@ -417,25 +417,25 @@ async fn index(
         None => Access::View,
     };
     let vary = "Accept, Accept-Encoding, Accept-Language, Cookie, User-Agent";
-    let about = [(header::VARY, vary), (header::CONTENT_LANGUAGE, language.code())];
-    (about, site.live.whole(language, sight, &access).respond(HTML, headers)).into_response()
+    let fields = [(header::VARY, vary), (header::CONTENT_LANGUAGE, language.code())];
+    (fields, site.live.whole(language, sight, &access).respond(HTML, headers)).into_response()
 }
 
 async fn style(State(site): State<Site>, headers: HeaderMap) -> Response {
     let make = || Bytes::from_static(page::STYLE.as_bytes());
-    site.asset(Question::Style, make).respond("text/css; charset=utf-8", &headers)
+    site.asset(Key::Style, make).respond("text/css; charset=utf-8", &headers)
 }
 
 async fn script(State(site): State<Site>, headers: HeaderMap) -> Response {
     let make = || Bytes::from_static(page::SCRIPT.as_bytes());
-    site.asset(Question::Script, make).respond("text/javascript; charset=utf-8", &headers)
+    site.asset(Key::Script, make).respond("text/javascript; charset=utf-8", &headers)
 }
 
 #[derive(Debug, Deserialize)]
 struct GroupQuery {
     #[serde(default)]
     group: String,
-    /// which of its blocks; all of it without
+    /// The block of the group; without it, the whole group.
     block: Option<usize>,
 }
 
@@ -445,17 +445,17 @@ async fn nodes(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    let made = site.now();
+    let version = site.version();
     let known = site.seen(sight);
     let GroupQuery { group, block } = query;
-    let is_there = |all: &Arc<Snapshot>| page::members(all, &group, block).next().is_some();
-    let Some(snapshot) = known.snapshot.filter(is_there) else {
+    let exists = |all: &Arc<Snapshot>| page::members(all, &group, block).next().is_some();
+    let Some(snapshot) = known.snapshot.filter(exists) else {
         return Html("").into_response();
     };
     let language = language(&headers);
-    let question = Question::Group(sight, language, group.clone(), block);
+    let key = Key::Group(sight, language, group.clone(), block);
     let make = || page::group(&snapshot, &group, block, known.at, language.words()).into();
-    site.answer(question, made, make).respond(HTML, &headers)
+    site.answer(key, version, make).respond(HTML, &headers)
 }
 
 #[derive(Debug, Deserialize)]
@@ -463,37 +463,42 @@ struct EventsQuery {
     since: Option<String>,
 }
 
-/// Sends the lines of the status socket: a snapshot, then changes, numbered by their `seq`.
+impl EventsQuery {
+    /// Returns the id of the client's last event: from the header of a browser that reconnects,
+    /// which is newer than the query.
+    fn last_event<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a str> {
+        field(headers, "last-event-id").or(self.since.as_deref())
+    }
+}
+
+/// Streams the lines of the status socket: a snapshot, then changes, with `seq` as event id.
 async fn events(
     State(site): State<Site>,
     Query(query): Query<EventsQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let since = last.or(query.since.as_deref()).and_then(|number| number.parse().ok());
+    let since = query.last_event(&headers).and_then(|number| number.parse().ok());
     let lines = match sight {
         Sight::Full => site.feed.lines(since).boxed(),
         _ => site.feed.snapshots(Arc::clone(&site.sources.summaries)).boxed(),
     };
     let stream = lines
-        .take_until(site.other_sight())
+        .take_until(site.access_changed())
         .map(|sent| Ok(sse::Event::default().id(sent.seq.to_string()).data(&sent.text)));
-    Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(BEAT))
+    Sse::new(stream).keep_alive(sse::KeepAlive::new().interval(HEARTBEAT))
 }
 
-/// Sends what changes on the page.
+/// Streams updates of the page.
 async fn live(
     State(site): State<Site>,
     Query(query): Query<EventsQuery>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    // A browser that reconnects names the last event that it took, whatever the address says.
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let since = last.or(query.since.as_deref());
+    let since = query.last_event(&headers);
     let stream = site.live.events(language(&headers), sight, since).map(Ok::<_, Infallible>);
-    let stream = stream.take_until(site.other_sight());
+    let stream = stream.take_until(site.access_changed());
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response()
 }
 
@@ -502,17 +507,17 @@ async fn status(
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    let made = site.now();
+    let version = site.version();
     match site.seen(sight).snapshot {
         Some(snapshot) => {
             let make = || bramblegate_api::line(&*snapshot).into();
-            site.answer(Question::Status(sight), made, make).respond("application/json", &headers)
+            site.answer(Key::Status(sight), version, make).respond("application/json", &headers)
         }
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
-/// Answers 200 while the daemon answers, else 503, with the reason.
+/// Answers 200 while the daemon responds, else 503 with the reason.
 async fn health(State(site): State<Site>) -> Response {
     let known = site.feed.known();
     let why = match (known.lost, known.snapshot) {
@@ -523,24 +528,23 @@ async fn health(State(site): State<Site>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
 }
 
-async fn measured(
+async fn metrics_text(
     State(site): State<Site>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let openmetrics = accept.is_some_and(metrics::wants_openmetrics);
+    let openmetrics = field(&headers, header::ACCEPT).is_some_and(metrics::wants_openmetrics);
     let kind = if openmetrics { metrics::OPENMETRICS } else { metrics::TEXT };
-    // Nodes without names are no series.
+    // Without their names, nodes cannot have series.
     let nodes_max = if sight == Sight::Full { site.options.borrow().nodes_max } else { 0 };
-    let figures = Figures { sight, openmetrics, nodes_max };
+    let key = MetricsKey { sight, openmetrics, nodes_max };
     let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let mut measured = site.kept.measured.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(answer) = measured.find((second, 0), &figures) {
+    let mut cached = lock(&site.cache.metrics);
+    if let Some(answer) = cached.find((second, 0), &key) {
         return answer.respond(kind, &headers);
     }
     match metrics::encode(&site.seen(sight), &site.feed.health_changes(), nodes_max, openmetrics) {
-        Ok(text) => measured.put(figures, Answer::plain(text)).respond(kind, &headers),
+        Ok(text) => cached.put(key, Answer::plain(text)).respond(kind, &headers),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -550,13 +554,13 @@ struct DiscoveryQuery {
     port: Option<NonZeroU16>,
 }
 
-async fn discovered(
+async fn targets(
     State(site): State<Site>,
     query: Result<Query<DiscoveryQuery>, QueryRejection>,
     Extension(sight): Extension<Sight>,
     headers: HeaderMap,
 ) -> Response {
-    // Nothing but addresses is in it.
+    // The list has nothing but addresses.
     if sight != Sight::Full {
         return (StatusCode::FORBIDDEN, CLOSED).into_response();
     }
@@ -564,29 +568,31 @@ async fn discovered(
         let why = "The port is a number from 1 to 65535: /sd?port=9100\n";
         return (StatusCode::BAD_REQUEST, why).into_response();
     };
-    let made = site.now();
+    let version = site.version();
     let known = site.feed.known();
-    // An empty list would take every target away; Prometheus keeps the last list after a failure.
+    // An empty list would remove every target; after a failure, Prometheus keeps the last list.
     let Some(snapshot) = known.snapshot else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    // Each port is a list of its own: slow readers of many lists would fill the memory.
-    let Ok(place) = Arc::clone(&site.kept.discovering).try_acquire_owned() else {
+    // Each port has a list of its own, so slow readers of many lists would fill the memory.
+    let Ok(permit) = Arc::clone(&site.cache.discovering).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response();
     };
-    match site.kept.targets(made, &snapshot, port.map(NonZeroU16::get)) {
-        Ok(answer) => answer.respond_by("application/json", &headers, |list| in_place(list, place)),
+    match site.cache.targets(version, &snapshot, port.map(NonZeroU16::get)) {
+        Ok(answer) => {
+            answer.respond_by("application/json", &headers, |list| with_permit(list, permit))
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// Returns a body that keeps a place until the most of it is sent.
-fn in_place(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
-    let pieces = stream::unfold((bytes, place), |(mut left, place)| async move {
-        let piece = left.split_to(left.len().min(PIECE));
-        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (left, place)))
+/// Returns a body that holds a permit until its last chunk is taken for sending.
+fn with_permit(bytes: Bytes, permit: OwnedSemaphorePermit) -> Body {
+    let chunks = stream::unfold((bytes, permit), |(mut left, permit)| async move {
+        let chunk = left.split_to(left.len().min(CHUNK));
+        (!chunk.is_empty()).then_some((Ok::<_, Infallible>(chunk), (left, permit)))
     });
-    Body::from_stream(pieces)
+    Body::from_stream(chunks)
 }
 
 #[derive(Debug, Deserialize)]
@@ -595,7 +601,7 @@ struct PlotsQuery {
     span: String,
 }
 
-/// Answers with the plots alone; a browser without script shows them as a page.
+/// Answers with the plots only; a browser without scripts shows them as a page.
 async fn plots(
     State(site): State<Site>,
     Query(query): Query<PlotsQuery>,
@@ -605,8 +611,8 @@ async fn plots(
     let span = if query.span == "day" { Span::Day } else { Span::Hour };
     let (history, language) = (&site.sources.history, language(&headers));
     let make = || page::draw_plots(history, span, sight, language.words()).into_string().into();
-    let mut plots = site.kept.plots.lock().unwrap_or_else(PoisonError::into_inner);
-    plots.get((history.taken(), 0), (span, sight, language), make).respond(HTML, &headers)
+    let key = (span, sight, language);
+    lock(&site.cache.plots).get((history.taken(), 0), key, make).respond(HTML, &headers)
 }
 
 #[cfg(test)]
@@ -625,9 +631,9 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_listed_once_for_each_state_and_only_a_few_ports_are_kept() {
-        let (kept, snapshot) = (Kept::default(), snapshot(100));
-        let list = |state, port| kept.targets((state, 0), &snapshot, Some(port)).unwrap();
+    fn targets_are_listed_once_for_each_state_and_few_ports_are_cached() {
+        let (cache, snapshot) = (Cache::default(), snapshot(100));
+        let list = |state, port| cache.targets((state, 0), &snapshot, Some(port)).unwrap();
         let same = |one: &Answer, other: &Answer| one.is_same(other);
         let first = list(1, 9100);
         assert!(same(&first, &list(1, 9100)), "made twice");
@@ -635,6 +641,6 @@ mod tests {
         for port in 1..=50 {
             list(2, port);
         }
-        assert_eq!(kept.targets.lock().unwrap().kept(), PORTS);
+        assert_eq!(lock(&cache.targets).count(), PORTS);
     }
 }

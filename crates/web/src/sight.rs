@@ -1,34 +1,36 @@
-//! What somebody sees who has not logged in: everything, a summary without the nodes' names and
+//! What a viewer without a session sees: everything, a summary without the nodes' names and
 //! addresses, or nothing (`web.public`). Pure but for the cache.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::Known;
 use bramblegate_api::status::{Alert, Node, Shutdown, Snapshot};
 
-/// How much somebody sees.
+use crate::lock::lock;
+
+/// How much a viewer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sight {
     Full,
-    /// no names, hardware addresses or addresses of nodes
+    /// No names, hardware addresses or addresses of nodes.
     Summary,
     Nothing,
 }
 
 impl Sight {
-    /// Those for which there is a page.
+    /// Those that have a page.
     pub const SEEING: [Self; 2] = [Self::Full, Self::Summary];
 }
 
-/// The latest summary, for all who ask while it is true.
+/// A cache of the latest snapshot's summary.
 #[derive(Debug, Default)]
 pub struct Summaries(Mutex<Option<(Arc<Snapshot>, Arc<Snapshot>)>>);
 
 impl Summaries {
-    /// Returns what is known as somebody of this sight may know it.
+    /// Reduces the state to what a sight may see.
     pub fn seen(&self, known: Known, sight: Sight) -> Known {
         let snapshot = match (&known.snapshot, sight) {
             (_, Sight::Full) => return known,
@@ -39,7 +41,7 @@ impl Summaries {
     }
 
     fn of(&self, whole: &Arc<Snapshot>) -> Arc<Snapshot> {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = lock(&self.0);
         match &*latest {
             Some((of, short)) if Arc::ptr_eq(of, whole) => Arc::clone(short),
             _ => {
@@ -51,10 +53,10 @@ impl Summaries {
     }
 }
 
-/// Returns a snapshot without names, hardware addresses and addresses of nodes. A node is known by
-/// its place; of texts that may name one only what is known not to is left.
+/// Returns a snapshot without names, hardware addresses and addresses of nodes. Numbers replace the
+/// names. Free text stays only if it certainly names no node.
 pub fn summary(whole: &Snapshot) -> Snapshot {
-    // Each field is named here and in `nameless`: what is new in the status has to be decided on.
+    // Each field is listed here and in `nameless`, so that a new field needs a decision.
     let Snapshot {
         schema,
         tag,
@@ -70,7 +72,7 @@ pub fn summary(whole: &Snapshot) -> Snapshot {
         host,
         nodes,
         mut panel,
-        // Paths, and who uses them.
+        // They have paths, and the names of nodes.
         shares: _,
         web,
         venue,
@@ -119,7 +121,7 @@ fn nameless(place: usize, node: Node) -> Node {
         address: _,
         addresses: _,
         health,
-        // A path may hold a hardware address.
+        // A path may contain a hardware address.
         stage: _,
         rtt_us,
         loss_percent,
@@ -142,7 +144,7 @@ fn nameless(place: usize, node: Node) -> Node {
     }
 }
 
-/// What a summary does not show.
+/// The names and addresses that a summary must not show, in lower case.
 struct Private(HashSet<String>);
 
 impl Private {
@@ -155,7 +157,7 @@ impl Private {
         Self(texts.collect())
     }
 
-    /// Alerts of these subjects are about the head alone, unless a node stands in them.
+    /// Returns whether an alert is about the head only, and names no node.
     fn may_show(&self, alert: &Alert) -> bool {
         let own = ["uplink-", "lcd-", "led-", "host-"];
         own.iter().any(|own| alert.code.starts_with(own))
@@ -164,14 +166,14 @@ impl Private {
     }
 
     fn is_in(&self, text: &str) -> bool {
-        let goes_on = |c: char| c.is_ascii_alphanumeric() || ":.-_".contains(c);
+        let is_word = |c: char| c.is_ascii_alphanumeric() || ":.-_".contains(c);
         let text = text.to_lowercase();
-        let mut words = text.split(|c: char| !goes_on(c));
+        let mut words = text.split(|c: char| !is_word(c));
         words.any(|word| self.0.contains(word.trim_end_matches([':', '.'])))
     }
 }
 
-/// Words that stand alone on a row of the display (docs: bramblegate(8), DISPLAY).
+/// Fixed texts of whole rows of the display (docs: bramblegate(8), DISPLAY).
 const WORDS: [&str; 12] = [
     "NO UPLINK",
     "NO CABLE",
@@ -187,8 +189,8 @@ const WORDS: [&str; 12] = [
     "BRAMBLEGATE",
 ];
 
-/// Returns whether a row of the display is the head's address, a part of it, how many nodes are up,
-/// or words that name no node.
+/// Returns whether a row of the display is the head's address or a part of it, the count of nodes,
+/// or a fixed text.
 fn is_plain(line: &Text, whole: &Snapshot) -> bool {
     let text = line.trim_end_matches(['♥', ' ']).trim();
     let of_address = || {
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_node_but_its_health_is_in_a_summary() {
+    fn a_summary_has_no_name_or_address_of_a_node() {
         let short = summary(&whole());
         let text = serde_json::to_string(&short).unwrap().to_lowercase();
         for private in ["rpi", "b8:27", "b8-27", "192.168.50", "fd12"] {
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_name_no_node_stay() {
+    fn rows_without_a_node_stay() {
         let whole = whole();
         for (row, stays) in [
             ("1/2 up  eth1   ♥", true),
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_made_once_for_all_who_ask() {
+    fn a_summary_is_cached() {
         let known = Known { snapshot: Some(Arc::new(whole())), ..Known::default() };
         let summaries = Summaries::default();
         let one = summaries.seen(known.clone(), Sight::Summary).snapshot.unwrap();

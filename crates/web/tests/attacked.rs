@@ -1,5 +1,5 @@
-//! The page's server attacked. After each attack it answers a normal client within a second, and
-//! its memory is bounded.
+//! Attacks on the page's server. After each, it answers an ordinary client within a second, and its
+//! memory is bounded.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,11 +17,11 @@ use common::daemon::{Daemon, cluster};
 use common::program::{PASSWORD, Program, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Whatever comes, the server's memory stays below this, kB; its unit ends it at 96 MB.
+/// The limit of the server's memory, in kB; its unit ends it at 96 MB.
 const MOST: u64 = 64 << 10;
 
 struct Place {
-    // In this order they go.
+    // The order of the fields is that of dropping.
     program: Program,
     daemon: Daemon,
     _folder: tempfile::TempDir,
@@ -43,7 +43,8 @@ impl Place {
         self.program.at
     }
 
-    /// A normal client is answered within a second, and the memory is bounded.
+    /// Checks that an ordinary client gets an answer within a second, and that the memory is
+    /// bounded.
     fn is_well(&self, after: &str) {
         let begin = Instant::now();
         let answer = get(self.at(), "/").unwrap_or_else(|error| panic!("{after}: {error}"));
@@ -56,11 +57,11 @@ impl Place {
     }
 }
 
-/// Sends something on connections of its own, which stay open.
+/// Opens connections, sends `what` on each, and keeps them open.
 fn hold(at: SocketAddr, number: usize, what: &[u8]) -> Vec<TcpStream> {
     let one = |_| {
         let mut stream = TcpStream::connect(at).unwrap();
-        // The server may have closed it already.
+        // The server may have closed the connection already.
         let _ = stream.write_all(what);
         stream
     };
@@ -80,7 +81,7 @@ fn closed(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn heads_that_never_end_are_given_up() {
+fn header_sections_that_never_end_time_out() {
     let place = place(3);
     let begin = Instant::now();
     let mut slow = hold(place.at(), 600, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
@@ -95,7 +96,7 @@ fn heads_that_never_end_are_given_up() {
 }
 
 #[test]
-fn half_requests_and_rubbish_are_refused_one_by_one() {
+fn incomplete_and_invalid_requests_are_refused() {
     let place = place(3);
     let at = place.at();
     for request in [
@@ -120,7 +121,8 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
     let half =
         hold(at, 200, b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\npass");
     drop(half);
-    // Two lengths: the chunks count, and nothing after them is taken for a request (RFC 9112, 6.1).
+    // Conflicting lengths: the chunks count, and nothing after them is parsed as a request (RFC
+    // 9112, 6.1).
     let two = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: \
                chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let answer = ask(at, two).unwrap();
@@ -129,7 +131,7 @@ fn half_requests_and_rubbish_are_refused_one_by_one() {
 }
 
 #[test]
-fn heads_and_forms_of_any_size_take_no_memory() {
+fn large_header_sections_and_forms_take_no_memory() {
     let place = place(3);
     let at = place.at();
     let long = "a".repeat(200_000);
@@ -139,7 +141,7 @@ fn heads_and_forms_of_any_size_take_no_memory() {
         ("cookie", format!("GET / HTTP/1.1\r\nHost: {at}\r\nCookie: bramblegate={long}\r\n\r\n")),
         ("many", format!("GET / HTTP/1.1\r\nHost: {at}\r\n{}\r\n", "X: y\r\n".repeat(30_000))),
     ] {
-        // Refused with a word, or the connection is reset while the rest is still on its way.
+        // Refused with a status, or the connection is reset while the rest is still in flight.
         match ask(at, request) {
             Ok(answer) => assert!((400..500).contains(&answer.status), "{what}: {}", answer.head),
             Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{what}"),
@@ -159,16 +161,16 @@ fn heads_and_forms_of_any_size_take_no_memory() {
     place.is_well("long heads and forms");
 }
 
-/// Held by attacks whose answers are timed: beside another one the machine's load would be measured.
+/// Held by attacks that measure time, which a concurrent one would distort.
 static LOAD: Mutex<()> = Mutex::new(());
 
-/// Waits until no other attack of that kind runs.
+/// Waits until no other timed attack runs.
 fn alone() -> MutexGuard<'static, ()> {
     LOAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
-fn readers_that_take_nothing_share_what_they_wait_for() {
+fn stalled_readers_share_the_memory_of_an_answer() {
     let _alone = alone();
     let place = place(750);
     let at = place.at();
@@ -199,7 +201,7 @@ fn cpu(id: u32) -> Duration {
 
 /// Drawing the plots of 750 nodes takes longer than sending a file.
 #[test]
-fn plots_are_drawn_once_for_all_who_ask() {
+fn plots_are_drawn_once_for_all_clients() {
     let _alone = alone();
     let place = place(750);
     let at = place.at();
@@ -218,16 +220,16 @@ fn plots_are_drawn_once_for_all_who_ask() {
     };
     let (file, plots) = (cost("/page.css"), cost("/plots"));
     println!("1,000 times: the style {file:?}, the plots {plots:?}");
-    // Drawn for each they took 2.4 times as long, after ten seconds; each minute adds to that.
+    // Drawn for each client, they took 2.4 times as long after ten seconds, and longer each minute.
     assert!(plots * 10 <= file * 17, "{plots:?}, a file {file:?}");
     place.is_well("plots");
 }
 
 #[test]
-fn an_answer_that_is_not_taken_in_time_is_given_up() {
+fn an_answer_that_is_not_read_in_time_is_dropped() {
     let place = place(750);
     let usual = descriptors(place.program.id());
-    // Many answers to one connection, so that they do not fit into the kernel's buffers.
+    // Many answers on one connection, so that they exceed the kernel's buffers.
     let request = format!("GET /status.json HTTP/1.1\r\nHost: {}\r\n\r\n", place.at()).repeat(100);
     let mut slow = hold(place.at(), 20, request.as_bytes());
     let begin = Instant::now();
@@ -235,25 +237,25 @@ fn an_answer_that_is_not_taken_in_time_is_given_up() {
     let mut byte = [0; 1];
     while open > 0 && begin.elapsed() < Duration::from_secs(45) {
         std::thread::sleep(Duration::from_millis(500));
-        // A byte now and then: the connection is never idle for long.
+        // A byte now and then, so that the connection is never idle for long.
         for stream in &mut slow {
             stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             let _ = stream.read(&mut byte);
         }
-        // The status is asked for on a connection of its own now and then.
+        // The server opens a connection for a status snapshot now and then.
         open = descriptors(place.program.id()).saturating_sub(usual + 1);
     }
     assert_eq!(open, 0, "answers are still kept after {:?}", begin.elapsed());
     place.is_well("20 readers that take a byte now and then");
 }
 
-/// How many sockets a process holds.
+/// Returns the number of sockets that a process holds.
 fn descriptors(id: u32) -> usize {
     std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
 }
 
 #[test]
-fn paths_lead_nowhere_but_to_the_page() {
+fn only_the_pages_own_paths_exist() {
     let place = place(3);
     for path in [
         "/../etc/passwd",
@@ -276,7 +278,7 @@ fn paths_lead_nowhere_but_to_the_page() {
 }
 
 #[test]
-fn verbs_of_others_are_refused_and_nothing_is_changed_by_looking() {
+fn unknown_methods_are_refused_and_get_changes_nothing() {
     let place = place(3);
     let at = place.at();
     for verb in [
@@ -301,7 +303,7 @@ fn verbs_of_others_are_refused_and_nothing_is_changed_by_looking() {
 }
 
 #[test]
-fn names_that_are_not_the_heads_reach_nothing() {
+fn foreign_host_names_are_refused() {
     let place = place_with(cluster(3), &["--host", "rack1.example"]);
     let at = place.at();
     let as_host = |host: &str, path: &str| {
@@ -335,7 +337,7 @@ fn names_that_are_not_the_heads_reach_nothing() {
     place.is_well("wrong names");
 }
 
-/// Returns every text of a page that a browser would take as an element's name.
+/// Returns every text of a page that a browser would parse as an element's name.
 fn elements(html: &str) -> Vec<String> {
     let starts = html.split('<').skip(1);
     let name = |text: &str| text.chars().take_while(char::is_ascii_alphanumeric).collect();
@@ -343,7 +345,7 @@ fn elements(html: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_node_that_calls_itself_script_is_text_everywhere() {
+fn a_node_named_like_a_script_is_text_everywhere() {
     const NAME: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
     const SPLIT: &str = "x\r\nSet-Cookie: a=b\r\n\r\n<b>";
     let mut snapshot = cluster(3);
@@ -383,7 +385,7 @@ fn a_node_that_calls_itself_script_is_text_everywhere() {
     let json: serde_json::Value =
         serde_json::from_slice(&get(at, "/status.json").unwrap().body).unwrap();
     assert_eq!(json["nodes"][1]["name"], NAME);
-    // Both streams: a line is an event's data, whatever a name holds.
+    // Both streams: a line is an event's data, whatever a name contains.
     for (path, severity) in [("/events", Severity::Notice), ("/live?since=none", Severity::Warning)]
     {
         let mut stream = TcpStream::connect(at).unwrap();
@@ -422,7 +424,7 @@ fn csrf(at: SocketAddr, cookie: &str) -> Option<String> {
 }
 
 #[test]
-fn an_order_needs_the_session_its_token_and_our_own_page() {
+fn an_order_needs_the_session_its_token_and_the_pages_origin() {
     let place = place(3);
     let at = place.at();
     let form = format!("password={}", PASSWORD.replace(' ', "+"));
@@ -473,7 +475,7 @@ fn an_order_needs_the_session_its_token_and_our_own_page() {
 }
 
 #[test]
-fn guessing_is_bounded_and_does_not_hold_up_the_page() {
+fn guessing_is_limited_and_does_not_delay_the_page() {
     let place = place(3);
     let at = place.at();
     let origin = format!("Origin: http://{at}\r\n");
@@ -491,17 +493,17 @@ fn guessing_is_bounded_and_does_not_hold_up_the_page() {
     let tried = answers.iter().filter(|status| **status == 403).count();
     let refused = answers.iter().filter(|status| **status == 429).count();
     assert!(tried <= 5 && tried + refused == 100, "{tried} tried, {refused} refused");
-    // The right one does not get through either, until a minute has passed.
+    // Even the right password is refused, until a minute has passed.
     let form = format!("password={}", PASSWORD.replace(' ', "+"));
     assert_eq!(post(at, "/login", &origin, &form).unwrap().status, 429);
     println!("100 guesses in {:?}", begin.elapsed());
 }
 
-/// Set in the namespace.
+/// An environment variable that is set inside the namespace.
 const INSIDE: &str = "BRAMBLEGATE_CONNECTIONS";
 
 #[test]
-fn ten_thousand_connections_leave_a_place_for_others() {
+fn ten_thousand_connections_leave_room_for_other_clients() {
     let _alone = alone();
     if std::env::var_os(INSIDE).is_some() {
         return ten_thousand();
@@ -511,7 +513,7 @@ fn ten_thousand_connections_leave_a_place_for_others() {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    let name = "ten_thousand_connections_leave_a_place_for_others";
+    let name = "ten_thousand_connections_leave_room_for_other_clients";
     command.arg("--").arg(std::env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]);
     let output = command.env(INSIDE, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -519,18 +521,18 @@ fn ten_thousand_connections_leave_a_place_for_others() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// In a network namespace of its own, from one address and then from fifty.
+/// Runs in a network namespace of its own: connects from one address, then from fifty.
 fn ten_thousand() {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
     assert!(up.success());
     let place = place(3);
-    // The program keeps to its own number; this is the attacker's.
+    // The attacker's own limit of open files; the server has one of its own.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     assert!(maximum.is_none_or(|maximum| maximum > 10_100), "ulimit -n allows {maximum:?} at most");
     setrlimit(Resource::Nofile, Rlimit { current: Some(10_100), maximum }).unwrap();
     for peers in [1, 50] {
-        // By ten at a time: one that meets a full queue waits for a second (tcp(7)). What was
-        // connected before a question has left the queue when that is answered.
+        // Ten at a time, since a connection that meets a full backlog waits for a second (tcp(7)).
+        // Once a request is answered, the connections before it have left the backlog.
         let at = place.at();
         let part = |part: u32| {
             std::thread::spawn(move || -> Vec<TcpStream> {

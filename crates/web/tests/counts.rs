@@ -1,4 +1,4 @@
-//! What the page's server counts itself, by its `/metrics`.
+//! Counters that the page's server maintains itself, in `/metrics`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -11,7 +11,7 @@ use common::client::get;
 use common::daemon::{Daemon, cluster};
 use common::program::{Program, until};
 
-/// Returns the value of a series; `None` where there is no such.
+/// Returns the value of a series; `None` if it does not exist.
 fn value(at: SocketAddr, series: &str) -> Option<f64> {
     let text = get(at, "/metrics").ok()?.text();
     let line = text.lines().find(|line| line.starts_with(series))?.to_owned();
@@ -19,7 +19,7 @@ fn value(at: SocketAddr, series: &str) -> Option<f64> {
 }
 
 #[test]
-fn changes_of_health_are_counted_across_restarts_of_the_daemon() {
+fn health_changes_are_counted_across_restarts_of_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), cluster(3));
     let page = Program::start(folder.path(), "127.0.0.1", &["--nodes-max", "3"]);
@@ -34,7 +34,7 @@ fn changes_of_health_are_counted_across_restarts_of_the_daemon() {
     assert_eq!(of("node-001"), Some(0.0));
     let groups = || value(page.at, "bramblegate_group_health_changes_total{group=\"\"}");
     assert_eq!(groups(), Some(3.0));
-    // To the next daemon every node is unknown at first: that is no change of a node's.
+    // To the restarted daemon every node is unknown at first, which is not a change of its health.
     drop(daemon);
     until("it is gone", || value(page.at, "bramblegate_up") == Some(0.0));
     let mut fresh = cluster(3);

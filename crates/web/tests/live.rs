@@ -1,4 +1,4 @@
-//! What lives on the page: a viewer that comes back, and the pages of other heads.
+//! Live parts of the page: a viewer that reconnects, and the pages of other heads.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -13,7 +13,7 @@ use common::client::get;
 use common::daemon::{Daemon, cluster};
 use common::program::{Program, until};
 
-/// Reads a stream of events from its beginning until `wanted` has come; returns all that came.
+/// Reads a stream of events until it contains `wanted`; returns everything received.
 fn listen(at: SocketAddr, path: &str, last: Option<&str>, wanted: &str) -> String {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -33,7 +33,7 @@ fn listen(at: SocketAddr, path: &str, last: Option<&str>, wanted: &str) -> Strin
     }
 }
 
-/// Returns the number of the last event in a text.
+/// Returns the id of the last event in a text.
 fn last_id(text: &str) -> String {
     let mut ids = text.lines().filter_map(|line| line.strip_prefix("id:"));
     ids.next_back().unwrap().trim().to_owned()
@@ -42,7 +42,7 @@ fn last_id(text: &str) -> String {
 const WHOLE: &str = "\"layout\":true";
 
 #[test]
-fn a_viewer_that_was_away_is_given_what_it_missed_and_no_more() {
+fn a_viewer_that_reconnects_gets_only_what_it_missed() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), cluster(40));
     let page = Program::start(folder.path(), "127.0.0.1", &[]);
@@ -56,7 +56,7 @@ fn a_viewer_that_was_away_is_given_what_it_missed_and_no_more() {
     let missed = listen(page.at, "/live", Some(&last_id(&first)), "[\"node-003\"");
     assert!(missed.contains("[\"node-002\""), "{missed}");
     assert!(!missed.contains(WHOLE) && !missed.contains("node-001"), "{missed}");
-    // Who has it all is given nothing but a beat, and an event of another process is not known.
+    // An up-to-date viewer gets only a heartbeat; the id of another process is unknown.
     let nothing = listen(page.at, "/live", Some(&last_id(&missed)), "event: beat");
     assert!(!nothing.contains("event: update"), "{nothing}");
     let other = listen(page.at, "/live", Some("1.0-1"), "node-040");
@@ -64,7 +64,7 @@ fn a_viewer_that_was_away_is_given_what_it_missed_and_no_more() {
 }
 
 #[test]
-fn a_reader_of_events_goes_on_after_its_last_number() {
+fn a_reader_of_events_resumes_after_its_last_number() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), cluster(3));
     let page = Program::start(folder.path(), "127.0.0.1", &[]);
@@ -83,7 +83,7 @@ fn a_reader_of_events_goes_on_after_its_last_number() {
 }
 
 #[test]
-fn modules_of_a_large_cluster_are_on_one_page_and_a_dead_one_keeps_its_last_word() {
+fn modules_of_a_large_cluster_are_on_one_page_and_a_dead_one_keeps_its_last_report() {
     let folders = [(), ()].map(|()| tempfile::tempdir().unwrap());
     let mut racks = folders.each_ref().map(|folder| {
         let daemon = Daemon::start(folder.path(), cluster(7));
@@ -104,7 +104,7 @@ fn modules_of_a_large_cluster_are_on_one_page_and_a_dead_one_keeps_its_last_word
     let is = |place, wanted: &str| card(place).is_some_and(|card| card.contains(wanted));
     until("both are on the page", || is(0, "7/7 up") && is(1, "7/7 up"));
     assert!(!is(0, "gone") && !is(1, "gone"));
-    // It lives.
+    // The page is updated.
     racks[1].1.change(bramblegate_api::status::Change {
         severity: Some(bramblegate_api::status::Severity::Fault.into()),
         ..Default::default()

@@ -1,18 +1,18 @@
-//! What the plots cost: a process of its own, for it measures its own memory.
+//! The memory of the plots, measured in a process of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use bramblegate_api::status::{Node, NodeHealth, Snapshot};
 use bramblegate_web::history::{History, STEP, Span};
 
-/// Returns the memory of this process that is not a file's, in bytes (`proc_pid_status(5)`).
+/// Returns the anonymous memory of this process, in bytes (`proc_pid_status(5)`).
 fn anonymous() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-/// Returns a cluster of which each node has a round trip.
+/// Returns a cluster in which each node has a round trip.
 fn cluster(names: std::ops::Range<usize>) -> Snapshot {
     let node = |number| Node {
         name: format!("node-{number:05}").into(),
@@ -24,9 +24,9 @@ fn cluster(names: std::ops::Range<usize>) -> Snapshot {
 }
 
 #[test]
-fn a_day_of_as_many_plots_as_are_kept_takes_four_megabytes_at_most() {
+fn a_day_of_the_maximum_number_of_series_takes_at_most_four_megabytes() {
     let history = History::default();
-    // Twice as many names as there is room for.
+    // Twice as many names as the limit of series.
     let clusters = [cluster(0..800), cluster(800..1600), cluster(1600..2400)];
     let before = anonymous();
     for cluster in &clusters {

@@ -1,5 +1,5 @@
-//! Log-in, orders and what is shown without them, by curl(1) against the real program; the daemon's
-//! two sockets are played.
+//! Log-in, orders and what is shown without a session, by curl(1) against the real program, with an
+//! emulated daemon behind its two sockets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -27,12 +27,12 @@ const SNAPSHOT: &str = concat!(
     "\n"
 );
 
-/// The program with a played daemon; ended when dropped.
+/// The program with an emulated daemon; dropping this ends it.
 struct Page {
     program: Child,
     url: String,
     orders: Receiver<String>,
-    /// what it writes for the journal
+    /// The program's log lines.
     journal: Receiver<String>,
     _folder: tempfile::TempDir,
 }
@@ -77,7 +77,7 @@ impl Page {
         page
     }
 
-    /// The status code and the whole answer.
+    /// Returns the status code and the whole answer.
     fn curl(&self, path: &str, options: &[&str]) -> (u16, String) {
         let output = Command::new("curl")
             .args(["-s", "-i", "--max-time", "2"])
@@ -90,7 +90,7 @@ impl Page {
         (code, text)
     }
 
-    /// As a form of the page sends it, but for the options.
+    /// Sends a form like the page does, with further options of curl.
     fn post(&self, path: &str, form: &str, options: &[&str]) -> (u16, String) {
         let origin = format!("Origin: {}", self.url);
         self.curl(path, &[&["-H", &origin, "-d", form], options].concat())
@@ -126,7 +126,7 @@ fn hash(password: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Sends the snapshot to everybody and keeps the connections.
+/// Sends the snapshot to every client and keeps the connections.
 fn play_status(path: &Path) {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
@@ -139,7 +139,7 @@ fn play_status(path: &Path) {
     });
 }
 
-/// Takes every order.
+/// Accepts every order.
 fn play_control(path: &Path) -> Receiver<String> {
     let listener = UnixListener::bind(path).unwrap();
     let (into, orders) = channel();
@@ -164,7 +164,7 @@ fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
     let other = ["-H", "Origin: http://elsewhere.example"];
     assert_eq!(wrong("password=words+of+a+secret", &other), 403, "another's page");
     assert_eq!(page.post("/login", "password=wrong", &[]).0, 403);
-    // A browser gets a page, in its language, with another try in it.
+    // A browser gets a page in its language, with the form for another try.
     let browser = ["-H", "Accept: text/html,*/*", "-H", "Accept-Language: de"];
     let (code, refused) = page.post("/login", "password=wrong", &browser);
     assert_eq!(code, 403);
@@ -198,9 +198,9 @@ fn an_order_needs_the_password_the_pages_own_form_and_its_token() {
     );
 }
 
-/// Who has ordered what, and from where; strangers cannot fill the journal.
+/// The journal names each order and where it came from; clients without a session cannot fill it.
 #[test]
-fn all_that_is_ordered_is_in_the_journal() {
+fn every_order_is_in_the_journal() {
     let page = Page::start(&[]);
     let reads = |line: &str| assert_eq!(page.journal.recv_timeout(PATIENCE).unwrap(), line);
     assert_eq!(page.post("/orders", "order=drain&node=rpi1&csrf=x", &[]).0, 403, "a stranger");
@@ -229,9 +229,9 @@ fn all_that_is_ordered_is_in_the_journal() {
     assert!(more.is_err(), "a loop of requests fills the journal: {more:?}");
 }
 
-/// What somebody asks wrongly is answered in words of the page, not of a library's.
+/// Invalid requests are answered in the page's own words, not in a library's.
 #[test]
-fn a_wrong_question_is_answered_by_how_to_ask() {
+fn an_invalid_request_is_answered_with_the_right_form() {
     let page = Page::start(&[]);
     for port in ["0", "65536", "-1", "http", ""] {
         let (code, text) = page.curl(&format!("/sd?port={port}"), &[]);
@@ -248,7 +248,7 @@ fn a_wrong_question_is_answered_by_how_to_ask() {
 }
 
 #[test]
-fn a_summary_names_no_node_anywhere_and_who_has_logged_in_sees_all() {
+fn a_summary_names_no_node_and_a_session_sees_everything() {
     let page = Page::start(&["--public", "summary"]);
     let html = ["-H", "Accept: text/html"];
     let private = ["rpi", "b8:27", "192.168.50."];
@@ -284,13 +284,13 @@ fn a_summary_names_no_node_anywhere_and_who_has_logged_in_sees_all() {
 }
 
 #[test]
-fn an_answer_that_is_kept_for_one_sight_is_not_given_to_another() {
+fn an_answer_cached_for_one_sight_is_not_sent_to_another() {
     let page = Page::start(&["--public", "summary"]);
     let cookie = page.log_in();
     let anybody = ["--compressed", "--max-time", "0.7", "-H", "Accept: text/html,*/*"];
     let member = [&anybody[..], &["-H", cookie.as_str()]].concat();
     let private = ["rpi", "b8:27", "192.168.50.", "name=\"csrf\""];
-    // Each first in turn: whose question is answered first must not matter.
+    // Each sight first in turn: the order of requests must not matter.
     for member_first in [true, false, true, false] {
         for path in ["/status.json", "/metrics", "/nodes?group=", "/", "/live", "/events"] {
             for as_member in [member_first, !member_first, member_first] {
@@ -316,7 +316,7 @@ fn an_answer_that_is_kept_for_one_sight_is_not_given_to_another() {
 }
 
 #[test]
-fn a_page_that_is_off_shows_a_log_in_and_no_more() {
+fn a_page_that_is_off_shows_only_the_log_in() {
     let page = Page::start(&["--public", "off"]);
     for path in
         ["/status.json", "/events", "/live", "/metrics", "/plots", "/sd", "/nodes", "/?text"]
@@ -340,7 +340,7 @@ fn a_short_password_is_refused() {
 }
 
 #[test]
-fn it_ends_when_it_is_asked_to() {
+fn it_ends_on_a_signal() {
     let mut page = Page::start(&[]);
     let id = page.program.id().to_string();
     assert!(

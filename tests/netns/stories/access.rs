@@ -1,5 +1,5 @@
-//! Who may do what: folders that the service's user owns, a lock and sockets that others reach for,
-//! settings that never end.
+//! Access rights: folders that the service's user owns, a lock and sockets that other users try to
+//! use, settings that never end.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid
 
 use super::scene::{PLAIN, STOP, before_start, ensure, leased, online, same, until};
 
-/// A user without rights, who owns the folders as the service's user does.
+/// A user without rights, who owns the folders like the service's user.
 const STRANGER: u32 = 65534;
 const CANARY: &str = "root's own\n";
 
@@ -24,7 +24,7 @@ fn io<T>(what: impl std::fmt::Display, result: std::io::Result<T>) -> Result<T> 
     result.map_err(|error| Error(format!("{what}: {error}")))
 }
 
-/// What may lie at a name where root expects a file of its own.
+/// What may be at a path where root expects a file of its own.
 const KINDS: [&str; 5] = ["link", "hard link", "link to nowhere", "FIFO", "folder"];
 
 /// Every name that is used in the state folder, the run folder, dnsmasq's folder and beside the
@@ -45,7 +45,7 @@ const DNSMASQ: [&str; 9] =
     ["main", "new", "main.new", "options", "servers", "hosts", "names", "leases", "leases.new"];
 const SETTINGS: [&str; 1] = ["60-nodes.toml.new"];
 
-/// Folders with something planted at every name, owned by the stranger, and what it leads to.
+/// Folders with something planted at every name, owned by the stranger, and its target.
 struct Planted {
     canary: PathBuf,
     nowhere: PathBuf,
@@ -105,7 +105,7 @@ impl Planted {
         }
     }
 
-    /// What root's files are like after a verb.
+    /// Returns the state of root's files after a verb.
     fn unharmed(&self, what: &str) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
         let data = io(what, fs::symlink_metadata(&self.canary))?;
@@ -126,8 +126,8 @@ impl Planted {
     }
 }
 
-/// Every verb that root may run, with everything planted that can be: root's own files stay as they
-/// are, and nothing waits.
+/// Every verb that root may run, with everything planted: root's own files do not change, and
+/// nothing blocks.
 pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
     before_start(PLAIN, |world| {
         let verbs: [(&str, &[&str]); 8] = [
@@ -162,8 +162,8 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
                 harm.extend(waited.then(|| format!("{what}: hangs")));
             }
         }
-        // Where only the state folder is another's root's gateway runs, and puts back at its end
-        // what it has changed.
+        // If only the state folder belongs to another user, root's gateway runs, and restores at
+        // its end what it has changed.
         world.set_settings("gateway.on_stop = \"remove\"\n");
         for kind in KINDS {
             let planted = Planted::plant(kind)?;
@@ -185,12 +185,12 @@ pub fn root_is_led_nowhere_by_the_owner_of_the_folders() -> Result<()> {
     })
 }
 
-/// A verb's exit code; `run` is stopped after a second.
+/// Returns a verb's exit code; `run` is stopped after a second.
 fn attempt(world: &World, verb: &str, words: &[&str]) -> Result<i32> {
     let command = world.gateway_command(verb);
     let mut limited = within("head", "timeout");
     limited.args(["-k", "1", if verb == "run" { "1" } else { "9" }]);
-    // `ip netns exec head PROGRAM VERB -c FILE`: what stands behind the namespace, and the words
+    // `ip netns exec head PROGRAM VERB -c FILE`: the program after the namespace, and the words
     // after the verb.
     let arguments: Vec<_> = command.get_args().skip(3).collect();
     let (before, after) = arguments.split_at(2.min(arguments.len()));
@@ -205,7 +205,7 @@ fn attempt(world: &World, verb: &str, words: &[&str]) -> Result<i32> {
     Ok(output.status.code().unwrap_or(-1))
 }
 
-/// A lock that an older `off` has left readable, held by a user who may do nothing else.
+/// A lock that an older `off` has left readable, held by a user without any rights.
 pub fn lock_held_by_another_user_does_not_block_start() -> Result<()> {
     before_start(PLAIN, |world| {
         let lock = Path::new(HOME).join("run/lock");
@@ -238,7 +238,7 @@ pub fn lock_held_by_another_user_does_not_block_start() -> Result<()> {
         ensure(&format!("and it is held: {second}"), second == 75)?;
         world.stop_gateway("TERM", STOP)?;
         stranger.kill();
-        // An `off` whose caller has no umask, where nothing is there yet.
+        // An `off` whose caller has no umask, where no file exists yet.
         io("lock", fs::remove_file(&lock))?;
         let mut off = within("head", "sh");
         off.args(["-c", "umask 0; exec \"$0\" off"]).arg(crate::program());
@@ -253,8 +253,8 @@ pub fn lock_held_by_another_user_does_not_block_start() -> Result<()> {
     })
 }
 
-/// Connects as a user without rights, in a thread that becomes that user; all connections, and how
-/// many were refused.
+/// Connects as a user without rights, in a thread that becomes that user; returns all connections,
+/// and the number of refusals.
 fn crowd(socket: PathBuf, user: u32, count: usize) -> Result<(Vec<UnixStream>, usize)> {
     let connect = move || -> std::io::Result<(Vec<UnixStream>, usize)> {
         set_thread_groups(&[])?;
@@ -278,7 +278,7 @@ fn crowd(socket: PathBuf, user: u32, count: usize) -> Result<(Vec<UnixStream>, u
     )
 }
 
-/// One user holds what one user may; root, and the next user, are served.
+/// One user holds the maximum for one user; root, and the next user, are served.
 pub fn one_user_does_not_fill_the_status_socket() -> Result<()> {
     online(PLAIN, |world| {
         io("home", fs::set_permissions(HOME, Permissions::from_mode(0o755)))?;
@@ -293,7 +293,7 @@ pub fn one_user_does_not_fill_the_status_socket() -> Result<()> {
         let (streams, refused) = crowd(socket.clone(), STRANGER - 1, 4)?;
         held.push(streams);
         ensure("another user is served", refused == 0)?;
-        // Whoever has many users to be, as a container's range, takes nothing from root either.
+        // A user with many user ids, such as a container's range, cannot lock out root either.
         for user in 100_000..100_040 {
             held.push(crowd(socket.clone(), user, 10)?.0);
         }
@@ -311,7 +311,7 @@ pub fn one_user_does_not_fill_the_status_socket() -> Result<()> {
     })
 }
 
-/// What has no end in the place of the settings holds up nothing, and is named.
+/// Endless data instead of the settings does not block anything, and is reported.
 pub fn settings_that_never_end_hold_up_nothing() -> Result<()> {
     online(PLAIN, |world| {
         let main = Path::new(HOME).join("bramblegate.toml");
@@ -326,14 +326,13 @@ pub fn settings_that_never_end_hold_up_nothing() -> Result<()> {
         until("the panel works on", || world.glass().concat().contains("NO CABLE"))?;
         io("settings", fs::remove_file(&main))?;
         io("settings", fs::write(&main, before))?;
-        // Whoever owns a folder may not choose what root's own reload reads: the rest of this is in
-        // the verbs.
+        // The owner of a folder must not choose what root's reload reads: the verbs test the rest.
         io("settings", chown(&main, Some(0), Some(0)))
     })
 }
 
-/// The record of how ports were lies where the service's user writes: it has root take no address
-/// of others away, and set nothing that the gateway never sets.
+/// The record of previous interface states is in the service user's folder: it must not make root
+/// remove foreign addresses, or change a setting that the gateway never changes.
 pub fn forged_record_takes_nothing_of_others_away() -> Result<()> {
     before_start(PLAIN, |_| {
         leased()?;

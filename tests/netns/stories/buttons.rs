@@ -1,4 +1,4 @@
-//! Buttons, through a FIFO in the GPIO chip's place.
+//! Buttons, through a FIFO instead of the GPIO chip.
 
 use std::fs;
 use std::path::Path;
@@ -22,8 +22,7 @@ fn is_known(world: &World) -> bool {
     is(world, "alerts.0.code", "node-down") && is(world, "alerts.0.acknowledged", "true")
 }
 
-/// Known is what stood when the button was pressed; a restart does not forget it, and what comes
-/// later is news.
+/// A press acknowledges what the panel showed; a restart keeps that, and later alerts are new.
 pub fn acknowledged_alert_stays_known() -> Result<()> {
     let settings = format!(
         "settings = '''\n[sockets]\ncontrol = \"{HOME}/control.sock\"\n[health]\n\
@@ -38,8 +37,8 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         until("the pages have their turn", || page(world).contains("2/3 up"))?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
-        // As an earlier version kept it: with the words on the panel, which do not say which uplink
-        // had the portal.
+        // The format of an earlier version: the words on the panel, which do not name the uplink
+        // with the portal.
         let kept = format!("{HOME}/state/acknowledged");
         let text = fs::read_to_string(&kept).unwrap_or_default();
         ensure(&format!("kept by code and subject: {text}"), text == "node-down node=rpi2\n")?;
@@ -59,7 +58,7 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
         until("and a fault that is not acknowledged", || {
             is(world, "panel.led.pattern", "fast-blink")
         })?;
-        // Not everybody has a button.
+        // Not every user has a button.
         let program = crate::program();
         must(
             "head",
@@ -70,7 +69,7 @@ pub fn acknowledged_alert_stays_known() -> Result<()> {
     })
 }
 
-/// By the button, and by an order of who has none.
+/// By the button, and by an order from users without one.
 pub fn next_page_is_there_at_once() -> Result<()> {
     let socket = format!("{HOME}/control.sock");
     let settings = format!("settings = '''\n[sockets]\ncontrol = \"{socket}\"\n'''\n{PLAIN}");
@@ -81,7 +80,7 @@ pub fn next_page_is_there_at_once() -> Result<()> {
         until("the second", || page(world).contains("online"))?;
         let took = start.elapsed();
         ensure(&format!("at once, not after {took:?}"), took < Duration::from_secs(1))?;
-        // By itself it would have stood for four seconds.
+        // By itself it would have stayed for four seconds.
         std::thread::sleep(Duration::from_secs(6));
         ensure(
             &format!("it stands longer, not {:?}", page(world)),

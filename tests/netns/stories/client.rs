@@ -1,4 +1,4 @@
-//! Clients of DHCP on the nodes: real ones, and one that sends what a test wants.
+//! DHCP clients on the nodes: real ones, and one that sends what a test needs.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use bramblegate_lab::{Error, Result};
 use super::scene::until;
 use crate::dhcp::Answer;
 
-/// What a node's client does with a lease; the resolver's file is the head's, so it is left alone.
+/// The script of a node's client; it does not touch the resolver's file, which is the head's.
 const SCRIPT: &str = r#"#!/bin/sh
 case "$1$reason" in
 deconfig) ip -4 addr flush dev eth0 ;;
@@ -25,7 +25,7 @@ esac
 echo "$1$reason ip=$ip$new_ip_address router=$router$new_routers dns=$dns$new_domain_name_servers domain=$domain$new_domain_name ntp=$ntpsrv$new_ntp_servers lease=$lease$new_dhcp_lease_time v6only=$opt108"
 "#;
 
-/// A node that asks for its address.
+/// A node that requests an address.
 pub struct Client {
     pub running: Running,
     pub log: PathBuf,
@@ -33,12 +33,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// busybox's, by the name that it gives.
+    /// Starts busybox's client, with this host name.
     pub fn udhcpc(node: &str, name: &str) -> Result<Self> {
         Self::udhcpc_with(node, name, &[])
     }
 
-    /// The same with more said to it.
+    /// Starts it with more options.
     pub fn udhcpc_with(node: &str, name: &str, more: &[&str]) -> Result<Self> {
         let (script, name) = (script()?, format!("hostname:{name}"));
         let plain = [
@@ -48,10 +48,10 @@ impl Client {
         Self::start(node, "busybox", &[plain.as_slice(), &["-x", &name], more].concat())
     }
 
-    /// The one of Raspberry Pi OS (and of all BSDs).
+    /// Starts the client of Raspberry Pi OS (and of all BSDs).
     pub fn dhcpcd(node: &str, name: &str) -> Result<Self> {
         let script = script()?;
-        // its database belongs to the machine
+        // Its database belongs to the machine.
         must(node, "mkdir -p /var/lib/dhcpcd /run/dhcpcd")?;
         Self::start(
             node,
@@ -75,7 +75,7 @@ impl Client {
         Ok(Self { running, log, node: node.to_owned() })
     }
 
-    /// What the script was last given when there was a lease.
+    /// Returns the last variables that the script got with a lease.
     pub fn lease(&self) -> Option<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let known = ["bound ", "renew ", "BOUND ", "RENEW ", "REBIND ", "REBOOT "];
@@ -104,12 +104,12 @@ fn script() -> Result<String> {
     Ok(path)
 }
 
-/// Sends a message to everybody; the first answer within a second.
+/// Broadcasts a message; returns the first answer within a second.
 pub fn ask(node: &str, message: Vec<u8>) -> Result<Option<Answer>> {
     ask_within(node, message, Duration::from_secs(1))
 }
 
-/// Sends a message to everybody; the first answer within so long.
+/// Broadcasts a message; returns the first answer within this time.
 pub fn ask_within(node: &str, message: Vec<u8>, wait: Duration) -> Result<Option<Answer>> {
     must(node, "ip route replace 255.255.255.255 dev eth0")?;
     inside(node, move || {
@@ -126,7 +126,7 @@ pub fn ask_within(node: &str, message: Vec<u8>, wait: Duration) -> Result<Option
     })
 }
 
-/// Does something in a namespace of the world, in a thread of its own.
+/// Runs a function in a namespace of the world, in a thread of its own.
 pub fn inside<T: Send + 'static>(
     namespace: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,

@@ -1,5 +1,5 @@
-//! The cluster's port: taken away, put back, renamed, another's hardware address, out of a venue's
-//! way and home again.
+//! The cluster interface: removed, restored, renamed, with another hardware address, moved away
+//! from a venue's subnet and back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::scene::{
     PLAIN, alert, before_start, ensure, is, online, reported, try_from, until, wait_online,
 };
 
-/// A port of the name eth0 at the switch; `far` names the other end of its cable.
+/// An interface eth0 at the switch; `far` names the other end of its cable.
 fn plug_in(far: &str, mac: &str) -> Result<()> {
     ip(
         "",
@@ -30,7 +30,7 @@ fn works(world: &World, when: &str) -> Result<()> {
     })?;
     let conf =
         must("head", "cd /proc/sys/net/ipv4/conf/eth0 && cat forwarding arp_ignore arp_announce")?;
-    // In an overlap it answers for the uplink's address as well.
+    // In an overlap it answers for the uplink's address too.
     let arp_ignore = if is(world, "gateway.overlap", "routed") { "0" } else { "1" };
     ensure(
         &format!("its settings are there {when}: {conf}"),
@@ -40,7 +40,8 @@ fn works(world: &World, when: &str) -> Result<()> {
         .map(drop)
 }
 
-/// The same at home and where the venue has our subnet, with policy routing to be made anew.
+/// The same at home and where the venue uses the cluster's subnet, with policy routing to be
+/// restored.
 pub fn port_comes_and_goes() -> Result<()> {
     port_comes_and_goes_at(PLAIN, "none")
 }
@@ -85,8 +86,8 @@ fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
         })?;
         must("head", "ip link set lan9 name eth0")?;
         works(world, "under its name again")?;
-        // Real cards hear only their own address: the switch is not to send there what is for the
-        // old one.
+        // Real cards receive only their own address: the switch must not forward frames for the old
+        // one there.
         must("head", "ip link set eth0 address 02:bb:00:00:c0:77")?;
         must(
             "switch",
@@ -101,7 +102,7 @@ fn port_comes_and_goes_at(venue: &str, overlap: &str) -> Result<()> {
     })
 }
 
-/// As a DHCP client would, in one go.
+/// Like a DHCP client, in one step.
 fn lease(address: &str, router: &str) -> Result<()> {
     let line = format!(
         "ip addr flush dev eth1; ip addr add {address}/24 brd + dev eth1; \
@@ -110,8 +111,8 @@ fn lease(address: &str, router: &str) -> Result<()> {
     must("head", &line).map(drop)
 }
 
-/// The lease is our own .1, and is another one later, without a cable pulled: out of the way at
-/// once, and home at once.
+/// The lease is the head's own .1, and a different one later, without a carrier change: the cluster
+/// moves away at once, and back at once.
 pub fn lease_of_our_own_address_goes_again() -> Result<()> {
     online(PLAIN, |world| {
         let addresses = || must("head", "ip -4 -o addr show dev eth0");
@@ -136,7 +137,7 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
             until("a node works as before", || {
                 try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
             })?;
-            // But that the nodes go down and come back: they really are out of reach while the
+            // Except that the nodes go down and come back: they really are unreachable while the
             // cluster is elsewhere.
             let count = |text: &str| reported(world, "alerts").matches(text).count();
             until("nothing else is left to say", || count("\"code\"") == count("\"node-"))?;
@@ -151,8 +152,8 @@ pub fn lease_of_our_own_address_goes_again() -> Result<()> {
     })
 }
 
-/// A node with a static address gets another board, which says nothing by itself: the head does not
-/// go on asking the one that it remembers.
+/// A node with a static address gets another board, which sends nothing by itself: the head does
+/// not keep asking for the one that it remembers.
 pub fn replaced_board_is_found_at_once() -> Result<()> {
     online(PLAIN, |world| {
         let health = |wanted: &str| is(world, "nodes.1.health", wanted);

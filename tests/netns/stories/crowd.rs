@@ -1,4 +1,4 @@
-//! A room that is switched on: all its boards ask for addresses at once, with real clients.
+//! A room is switched on: all its boards request addresses at once, with real clients.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +14,8 @@ use bramblegate_lab::{Error, Result, World};
 use super::scene::{PLAIN, alert, ensure};
 use super::service::serving;
 
-/// So many boards; more if the environment says so. Three hundred keep two cores busy for some
-/// seconds, which stories that run beside this one and look at the clock would notice.
+/// The number of boards; the environment may set more. Three hundred keep two cores busy for some
+/// seconds, which would disturb concurrent stories that measure time.
 const CROWD: usize = 100;
 const CROWD_VARIABLE: &str = "BRAMBLEGATE_CROWD";
 
@@ -23,10 +23,10 @@ fn crowd() -> usize {
     std::env::var(CROWD_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(CROWD)
 }
 
-/// One subnet for the world's three nodes and all others.
+/// One subnet for the world's three nodes and all boards.
 const ROOM: &str = "[cluster]\naddress = \"192.168.50.1/22\"\n[cluster.dhcp]\n\
                     range = \"192.168.48.10-192.168.49.250\"\n";
-/// One `ip` for each lease: the clients are to be many, not clever.
+/// One `ip` for each lease: the clients have to be many, not clever.
 const SCRIPT: &str = "#!/bin/sh
 case $1 in
 bound) ip addr add $ip/$mask dev $interface; echo $interface $ip >>HOME/crowd.log ;;
@@ -34,11 +34,11 @@ renew) echo $interface $ip >>HOME/renewed.log ;;
 esac
 ";
 
-/// Boards of their own, each with its own hardware address, on one cable to the switch.
+/// Boards with hardware addresses of their own, on one cable to the switch.
 fn build() -> Result<()> {
     ip("", "netns add crowd\nlink add eth0 netns crowd type veth peer name crowd netns switch")?;
     ip("switch", "link set crowd master sw0 up")?;
-    // Each answers for itself, though they share a kernel.
+    // Each answers only for itself, though they share a kernel.
     must(
         "crowd",
         "cd /proc/sys/net/ipv4/conf/all && echo 1 >arp_ignore && echo 2 >arp_announce && echo 0 \
@@ -50,7 +50,7 @@ fn build() -> Result<()> {
          /proc/sys/net/ipv6/conf/default/disable_ipv6",
     )?;
     let boards = (1..=crowd()).map(|n| {
-        // As if drawn by lot, and the same each time.
+        // In a random-looking order, the same each time.
         let [a, b, c, _] = (n as u32).wrapping_mul(0x9e37_79b1).to_be_bytes();
         let mac = format!("06:00:00:{a:02x}:{b:02x}:{c:02x}");
         format!(
@@ -74,7 +74,7 @@ fn switch_on() -> Result<Running> {
     spawn(within("crowd", "sh").args(["-c", &all]), &PathBuf::from(format!("{HOME}/clients.log")))
 }
 
-/// Board and address of each line that the clients wrote.
+/// Returns board and address of each line that the clients wrote.
 fn leases(file: &str) -> BTreeMap<String, String> {
     let text = fs::read_to_string(format!("{HOME}/{file}")).unwrap_or_default();
     text.lines()
@@ -95,7 +95,7 @@ fn wait(what: &str, patience: u64, mut count: impl FnMut() -> usize) -> Result<(
     Ok(())
 }
 
-/// Those of the status that are up where their lease says.
+/// Returns the nodes of the status that are up at their leased address.
 fn listed(world: &World, leases: &BTreeMap<String, String>) -> usize {
     let Ok(status) = world.status() else { return 0 };
     let right = |node: &&Node| {
@@ -104,7 +104,7 @@ fn listed(world: &World, leases: &BTreeMap<String, String>) -> usize {
     status.nodes.iter().filter(right).filter(|node| node.health == NodeHealth::Up).count()
 }
 
-/// KiB of the daemon itself, and seconds of its processor time.
+/// Returns KiB of the daemon itself, and seconds of its processor time.
 fn costs(world: &mut World) -> Result<(u64, f64)> {
     let id = world.gateway().ok_or_else(|| Error("no gateway".into()))?.id();
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -161,7 +161,7 @@ pub fn all_ask_for_addresses_at_once() -> Result<()> {
             renewed.0,
             renewed.1 - after.1
         );
-        // The first lease also brings in pages of the program that were not needed before.
+        // The first lease also loads pages of the program that were not needed before.
         let most = before.0 + 512 + 10 * crowd() as u64;
         ensure("no more than 10 KiB a node", after.0 < most)?;
         ensure("and flat from then on", renewed.0 <= after.0 + 256)

@@ -1,4 +1,4 @@
-//! The demo: its story to the end, a look inside it, several at once, and each of its keys.
+//! The demo: its story to the end, verbs inside it, several at once, and each of its keys.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,7 +21,7 @@ const ACTS: [&str; 4] = [
     include_str!("../../../crates/lab/src/demo/hall.toml"),
 ];
 
-/// Runs the demo as a stranger would.
+/// Runs the demo like a new user.
 fn demo(words: &[&str]) -> Result<(i32, String, String)> {
     let mut command = Command::new(crate::program());
     let output = command.args(["demo", "--plain"]).args(words).output();
@@ -49,7 +49,7 @@ pub fn runs_to_its_end() -> Result<()> {
     ensure("nothing is red while the nodes start", !red)
 }
 
-/// The URL that the demo prints is answered outside of its namespaces, for as long as it plays.
+/// The URL that the demo prints works outside its namespaces while the demo runs.
 pub fn page_is_in_the_machines_browser() -> Result<()> {
     furnish()?;
     let io = |error: std::io::Error| Error(error.to_string());
@@ -63,7 +63,7 @@ pub fn page_is_in_the_machines_browser() -> Result<()> {
         let at = line.find("http://127.0.0.1:")?;
         line.get(at..).map(|url| url.trim().to_owned())
     });
-    // What is printed further is not looked at, and does not wait.
+    // Discard further output, so that the demo does not block.
     std::thread::spawn(move || printed.for_each(drop));
     let url = url.ok_or_else(|| Error("no URL was printed".into()))?;
     let page = |path: &str| {
@@ -80,8 +80,8 @@ pub fn page_is_in_the_machines_browser() -> Result<()> {
     until("and ends with the demo", || page("healthz").is_empty()).map(drop)
 }
 
-/// In the user namespace of an ordinary user dnsmasq runs in its debugging mode, with a date before
-/// each line of its log: what it hears of nodes is known all the same.
+/// In the user namespace of an ordinary user, dnsmasq runs in its debugging mode, with a date
+/// before each line of its log: the gateway parses it anyway.
 pub fn ordinary_users_nodes_are_heard() -> Result<()> {
     furnish()?;
     let io = |error: std::io::Error| Error(error.to_string());
@@ -111,13 +111,13 @@ pub fn ordinary_users_nodes_are_heard() -> Result<()> {
     ensure("no false alarm", !story.contains("gateway-blocked"))
 }
 
-/// The lines of a plain demo that are neither captions nor expectations.
+/// Returns the lines of a plain demo that are neither captions nor expectations.
 fn facts(story: &str) -> String {
     let lines = story.lines().filter(|line| !line.contains(" seen ") && !line.contains(" >>> "));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The program as it is installed, apart from the demo's.
+/// The program as installed, away from the demo's.
 pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
     furnish()?;
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed-demo");
@@ -146,8 +146,8 @@ pub fn ends_early_and_reports_what_was_not_reached() -> Result<()> {
     ensure("a disk that is full is reported", code == 71 && error.contains("cannot be written"))
 }
 
-/// Without the translator's program beside it, the scene that needs it is left out, and the user
-/// learns of it.
+/// Without the translator's program beside it, the demo skips the scene that needs it, and informs
+/// the user.
 pub fn scene_that_cannot_be_played_is_left_out() -> Result<()> {
     furnish()?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-without-translator");
@@ -166,12 +166,12 @@ pub fn scene_that_cannot_be_played_is_left_out() -> Result<()> {
     ensure(&format!("it is named: {code}\n{story}{error}"), code == 0 && is_named)
 }
 
-/// Where `/proc` is hidden in part, as in a container, its own cannot be mounted without root: the
-/// demo says so with a remedy, before `unshare` fails.
+/// Where `/proc` is partly masked, as in a container, a new one cannot be mounted without root: the
+/// demo explains that with a remedy, before `unshare` fails.
 pub fn where_namespaces_are_forbidden_it_names_the_remedy() -> Result<()> {
     furnish()?;
     let io = |error: std::io::Error| Error(error.to_string());
-    // The folder may be one that other users do not reach.
+    // The folder may be inaccessible to other users.
     let programs = "/run/programs";
     fs::create_dir_all(programs).map_err(io)?;
     let built = crate::program();
@@ -192,7 +192,7 @@ pub fn where_namespaces_are_forbidden_it_names_the_remedy() -> Result<()> {
     ensure(&format!("it is named: {code}\n{story}{error}"), right)
 }
 
-/// A demo in the background; killed when dropped.
+/// A demo in the background; dropping this kills it.
 struct Demo(Child);
 
 impl Demo {
@@ -203,7 +203,7 @@ impl Demo {
         child.map(Self).map_err(|error| Error(format!("demo: {error}")))
     }
 
-    /// The number by which `attach --demo` knows it.
+    /// Returns the number for `attach --demo`.
     fn number(&self) -> String {
         self.0.id().to_string()
     }
@@ -220,14 +220,15 @@ impl Drop for Demo {
     }
 }
 
-/// Runs a verb inside the demo: exit code, output, complaints.
+/// Runs a verb inside the demo; returns exit code, output, errors.
 fn attach(words: &[&str]) -> Result<(i32, String, String)> {
     let mut command = Command::new(crate::program());
     let output = command.args(["demo", "attach"]).args(words).stdin(Stdio::null()).output();
     output.map(|output| reported(&output)).map_err(|error| Error(format!("attach: {error}")))
 }
 
-/// The verb ends with this code, and its output and complaints together hold the words.
+/// Checks that the verb ends with this code, and that its output and errors together contain the
+/// words.
 fn shows(verb: &str, code: i32, words: &str) -> Result<()> {
     let split: Vec<&str> = verb.split(' ').collect();
     let (ended, out, error) = attach(&split)?;
@@ -268,7 +269,7 @@ pub fn attach_runs_every_verb_with_the_settings_of_the_demo() -> Result<()> {
     shows("demo attach status", 69, "already is the inside")
 }
 
-/// README's example of `status` in the demo has the rows and words of today. `UPDATE=1` writes it.
+/// README's example of `status` in the demo has the current rows and words. `UPDATE=1` writes it.
 fn readme_shows_the_status_as_it_is() -> Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).map_err(|error| Error(error.to_string()))?;
@@ -290,8 +291,8 @@ fn readme_shows_the_status_as_it_is() -> Result<()> {
     same.map(drop).map_err(|_| difference())
 }
 
-/// What of a status is the same each time: no numbers, times and texts of the display, and nothing
-/// of this machine.
+/// Returns the reproducible part of a status: no numbers, times and texts of the display, and
+/// nothing about this machine.
 fn form(status: &str) -> Vec<Vec<&str>> {
     status.lines().map(words_of_row).collect()
 }
@@ -312,7 +313,7 @@ pub fn nothing_inside_writes_to_the_machines_etc() -> Result<()> {
     let _demo = Demo::start(&["--seconds", "60"])?;
     until("the demo is built", || attach(&["status"]).is_ok_and(|(code, ..)| code < 3))?;
     let shell = |line: &str| attach(&["shell", "-c", line]);
-    // Nothing is written even where this were allowed.
+    // Nothing is written, even where it would be allowed.
     let (code, _, error) = shell("exec >>/etc/passwd")?;
     ensure(&format!("what is there is read-only: {error}"), code != 0)?;
     let (code, _, error) = shell("exec >>/etc/apt/sources.list.d/bramblegate-demo-test")?;
@@ -325,7 +326,7 @@ pub fn nothing_inside_writes_to_the_machines_etc() -> Result<()> {
     ensure("the machine has none of it", names("/etc")? == before)
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a folder, sorted.
 fn names(folder: &str) -> Result<Vec<std::ffi::OsString>> {
     let entries = fs::read_dir(folder).map_err(|error| Error(format!("{folder}: {error}")))?;
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
@@ -380,7 +381,7 @@ pub fn loop_starts_the_story_again() -> Result<()> {
     )
 }
 
-/// A demo on a terminal of 80x24, without colours; what it draws is collected in a file.
+/// A demo on a terminal of 80x24, without colours; a file collects its output.
 struct Stage {
     script: Child,
     keys: ChildStdin,

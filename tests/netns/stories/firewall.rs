@@ -1,4 +1,4 @@
-//! Rules, forwarding, and what others do to them.
+//! Rules, forwarding, and their disturbance by other programs.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use super::scene::{
     wait_online,
 };
 
-/// With owner and persist, another tool's flush does not touch our table, and no other program may delete it.
+/// With owner and persist, another program's flush does not touch the table, and no other program
+/// may delete it.
 pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
     online(PLAIN, |world| {
         let node = Pinger::start()?;
@@ -28,7 +29,7 @@ pub fn protected_table_survives_a_foreign_flush() -> Result<()> {
     })
 }
 
-/// Without protection (or on a kernel before 6.9) it is put back at once.
+/// Without protection (or on a kernel before 6.9) the table is restored at once.
 pub fn unprotected_table_is_put_back() -> Result<()> {
     before_start(PLAIN, |world| {
         world.set_settings("[gateway]\nprotect = false\n");
@@ -61,7 +62,7 @@ pub fn forwarding_cleared_comes_back() -> Result<()> {
                     .is_ok_and(|text| text.trim() == "1")
             })?;
         }
-        // the global switch writes all of them
+        // The global switch writes all of them.
         must(
             "head",
             "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/ip_forward",
@@ -84,8 +85,8 @@ pub fn cluster_address_removed_comes_back() -> Result<()> {
                 .is_ok_and(|text| text.contains("192.168.50.1/24"))
         })?;
         let text = must("head", "ip -4 addr show dev eth0")?;
-        // deleting the primary address takes the secondary with it unless promote_secondaries is
-        // set: only ours is our business
+        // Deleting the primary address deletes the secondary one too, unless promote_secondaries is
+        // set: only the gateway's own is restored.
         println!("{text}");
         must("head", "ip link set eth0 down")?;
         until("the port is up again", || try_from(world, "rpi1", "ping 203.0.113.80").is_ok())
@@ -93,8 +94,8 @@ pub fn cluster_address_removed_comes_back() -> Result<()> {
     })
 }
 
-/// `ip addr flush` goes over the port again and again until nothing is left, and we put it back as
-/// often. In the end all is there, and nothing false was said.
+/// `ip addr flush` repeats until nothing is left, and the gateway restores as often. In the end
+/// everything is restored, and no wrong alert was raised.
 pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
@@ -128,7 +129,7 @@ pub fn flush_of_the_cluster_port_during_an_overlap() -> Result<()> {
     })
 }
 
-/// Docker's, firewalld's or somebody's own: an accept of ours does not beat it.
+/// Docker's, firewalld's or the user's own: an accept in the gateway's table does not override it.
 pub fn foreign_drop_policy_is_named() -> Result<()> {
     online(PLAIN, |world| {
         must(
@@ -189,7 +190,7 @@ pub fn venue_reaches_only_what_is_allowed() -> Result<()> {
             &format!("from a node all are open, not {inner:?}"),
             inner.len() == ports.len() + 2,
         )?;
-        // the cluster's own address must not be a way round
+        // The cluster's own address must not bypass it.
         must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
         let around = scan("laptop", "192.168.50.1");
         ensure(
@@ -209,7 +210,7 @@ pub fn venue_does_not_reach_the_nodes() -> Result<()> {
             try_from(world, "laptop", "tcp 192.168.50.11:22").is_err(),
         )?;
         ensure("no ping either", try_from(world, "laptop", "ping 192.168.50.11").is_err())?;
-        // addresses of the cluster that arrive from the venue are forged
+        // Packets with addresses of the cluster from the venue are forged.
         must("laptop", "ip addr add 192.168.50.77/32 dev lo")?;
         let before = must("rpi1", "ip neigh; cat /proc/net/snmp | grep Icmp:")?;
         let (code, _) = exec("laptop", "busybox ping -c 2 -W 1 -I 192.168.50.77 192.168.50.11")?;
@@ -247,8 +248,8 @@ pub fn maximum_segment_size_is_clamped() -> Result<()> {
     })
 }
 
-/// An ssh session (here: to a port that `allow` does not cover) must not be cut when the rules
-/// first come up.
+/// An ssh session (here to a port that `allow` does not cover) must not be cut when the rules are
+/// first loaded.
 pub fn session_open_before_the_start_lives_on() -> Result<()> {
     before_start(PLAIN, |world| {
         until("a lease", || world.head_address().is_some())?;
@@ -272,7 +273,7 @@ pub fn session_open_before_the_start_lives_on() -> Result<()> {
     })
 }
 
-/// Containers, virtual machines, tunnels on the head: not ours to judge.
+/// Containers, virtual machines, tunnels on the head: not the gateway's business.
 pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
@@ -315,7 +316,7 @@ pub fn other_networks_of_the_head_are_left_alone() -> Result<()> {
     })
 }
 
-/// Whatever it holds, a table of our name is ours to replace.
+/// A table with the gateway's name is replaced, whatever it contains.
 pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
@@ -332,8 +333,8 @@ pub fn foreign_table_of_our_name_is_replaced() -> Result<()> {
     })
 }
 
-/// Nodes get no IPv6 yet: what they bring along stays inside, also where another tool made the head
-/// an IPv6 router.
+/// Nodes get no IPv6 yet: IPv6 packets of theirs stay inside, even where another program made the
+/// head an IPv6 router.
 pub fn ipv6_is_not_forwarded() -> Result<()> {
     let venue = PLAIN.replace("[network.dhcp]", "ipv6 = \"2001:db8:7::/64\"\n[network.dhcp]");
     before_start(&venue, |world| {
@@ -389,7 +390,7 @@ pub fn ipv6_is_not_forwarded() -> Result<()> {
     })
 }
 
-/// `print ruleset` says what the kernel holds, in a form that nft takes.
+/// `print ruleset` prints the kernel's rules, in a form that nft accepts.
 pub fn printed_rule_set_is_what_the_kernel_holds() -> Result<()> {
     online(PLAIN, |world| {
         let output = world.gateway_command("print").output();

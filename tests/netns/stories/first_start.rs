@@ -1,4 +1,4 @@
-//! The first start of a head: there are no settings, or wrong ones on the boot partition.
+//! The first start of a head: without settings, or with wrong ones on the boot partition.
 
 use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, must, spawn, within};
@@ -6,14 +6,14 @@ use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, STOP, before_start, ensure, leased, network_of_head, same, until};
 
-/// Where the status is without settings.
+/// The status socket without settings.
 const SOCKET: &str = "/run/bramblegate/status.sock";
 
-/// Where an image has its settings, and where the machine's own are.
+/// The settings of an image, and the machine's own.
 const BOOT: &str = "/boot/firmware/bramblegate.toml";
 const OWN: &str = "/etc/bramblegate/bramblegate.toml";
 
-/// Starts the daemon as the package's unit does, on a head with this text in one of the files.
+/// Starts the daemon like the package's unit, on a head with this text in one of the files.
 fn start(file: Option<(&str, &str)>) -> Result<Running> {
     let file = file.map_or_else(String::new, |(path, text)| format!("printf '{text}' > {path};"));
     let script = format!(
@@ -38,7 +38,7 @@ fn status() -> String {
         .unwrap_or_default()
 }
 
-/// Stops the daemon as the service manager does.
+/// Stops the daemon like the service manager.
 fn stop(daemon: &mut Running) -> Result<()> {
     daemon.signal("TERM")?;
     let mut code = None;
@@ -80,7 +80,7 @@ pub fn a_wrong_boot_file_is_named_and_the_head_only_shows() -> Result<()> {
     })
 }
 
-/// A reload after the settings were deleted by mistake takes nothing from the nodes. Written again,
+/// A reload after the settings were deleted by mistake takes nothing from the nodes. Once restored,
 /// they are read.
 pub fn settings_that_vanish_stay_in_force() -> Result<()> {
     before_start(PLAIN, |_| {
@@ -101,7 +101,7 @@ pub fn settings_that_vanish_stay_in_force() -> Result<()> {
     })
 }
 
-/// A file that was named is missed, whatever else would be shown.
+/// A file named on the command line is required, whatever else exists.
 pub fn settings_that_were_named_are_missed() -> Result<()> {
     before_start(PLAIN, |_| {
         let line = format!("{} run -c /nonexistent/b.toml 2>&1", crate::program().display());

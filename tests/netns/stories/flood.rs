@@ -1,5 +1,5 @@
-//! Somebody on the cluster port floods it: nothing grows, it is reported, and who belongs there is
-//! served as ever.
+//! A host floods the cluster interface: nothing grows, it is reported, and the nodes are served as
+//! before.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::flood::{Flood, arguments};
 
 const RATE: u32 = 1000;
 const TIME: Duration = Duration::from_secs(2);
-/// Lines of all kinds that the journal takes while one flood lasts: a burst of the kinds that it
-/// brings about, and what goes on.
+/// The limit of journal lines during a flood: a burst of each kind that it causes, and regular
+/// lines.
 const LINES: usize = 600;
-/// KiB more, once each flood has been heard for the first time.
+/// The allowed growth in KiB, after the first of each flood.
 const ROOM: u64 = 1536;
 
 fn start(flood: Flood) -> Result<Running> {
@@ -77,7 +77,7 @@ pub fn unknown_clients_fill_nothing_and_disturb_no_node() -> Result<()> {
             );
             ensure(&format!("{name}: {most} found nodes in a /24"), most <= 253)?;
             ensure(&format!("{name}: {} lines", journal() - lines), journal() - lines <= LINES)?;
-            // The other two bring nothing about that would have to be left out.
+            // The other two have no effects that would be rate-limited.
             ensure(
                 &format!("{name}: dnsmasq is not called deaf"),
                 alert(world, "gateway-blocked").is_none(),

@@ -1,4 +1,4 @@
-//! Ports of the head that lead to nodes.
+//! Forwarded ports of the head.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ use super::scene::{
 
 const FORWARD: &str = "[[forward]]\nlisten = 2201\nto = \"rpi1:22\"\n";
 
-/// What is said to the laptop at a port of the head.
+/// Returns what the laptop receives at a port of the head.
 fn greeting(port: u16) -> Result<String> {
     let (_, text) = exec("laptop", &format!("sleep 0.4 | busybox nc -w 2 10.99.0.126 {port}"))?;
     Ok(text.trim().to_owned())
@@ -29,7 +29,7 @@ fn reaches_the_node() -> Result<()> {
 
 fn open_ports(world: &World, address: &str, ports: &[u16]) -> Vec<u16> {
     let open = |port: u16| try_from(world, "laptop", &format!("tcp {address}:{port}")).is_ok();
-    // All at once: each that is closed takes the whole patience.
+    // All at once, since each closed one takes the whole timeout.
     std::thread::scope(|scope| {
         let tried = ports.iter().map(|port| (*port, scope.spawn(move || open(*port))));
         let tried: Vec<_> = tried.collect();
@@ -58,7 +58,7 @@ pub fn laptop_reaches_a_node_through_the_head() -> Result<()> {
             let open = open_ports(world, node, &[22, 2201, 8080]);
             ensure(&format!("{node} itself stays closed: {open:?}"), open.is_empty())?;
         }
-        // Only at an address of the head: what passes through it is not at its port.
+        // Only at an address of the head: a packet that passes through it is not for its port.
         must("laptop", "ip route add 172.17.0.0/16 via 10.99.0.126")?;
         ensure(
             "what passes is left alone",
@@ -110,7 +110,7 @@ pub fn forwarded_port_follows_the_node() -> Result<()> {
     })
 }
 
-/// Answers each datagram with its own name and who asked, until nothing has come for some seconds.
+/// Answers each datagram with its own name and the sender, until nothing has come for some seconds.
 fn answers(node: &'static str) -> Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -128,7 +128,7 @@ fn answers(node: &'static str) -> Result<()> {
     is_ready.recv().map_err(|_| Error(format!("{node} does not listen")))
 }
 
-/// What comes back to a datagram from the same port of the laptop each time.
+/// Returns the answer to a datagram, from the same port of the laptop each time.
 fn logged(from: &'static str, to: &'static str) -> Result<String> {
     inside(from, move || {
         let socket = UdpSocket::bind("0.0.0.0:40000")?;
@@ -141,8 +141,7 @@ fn logged(from: &'static str, to: &'static str) -> Result<String> {
     })
 }
 
-/// A sender that never pauses is one connection to the kernel for ever: it has to follow all the
-/// same.
+/// To the kernel, a sender that never pauses is one connection for ever: it has to follow anyway.
 pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
     const HEAD: &str = "10.99.0.126:5000";
     let forward =
@@ -153,7 +152,7 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
         answers("laptop")?;
         ensure("closed before", logged("laptop", HEAD)?.is_empty())?;
         reload(world, &forward("rpi1"))?;
-        // The node sees who asks, and its answer comes from where it was asked.
+        // The node sees the sender, and its answer comes from the address that was used.
         until("the node answers", || {
             logged("laptop", HEAD).is_ok_and(|text| text == "rpi1 hears 10.99.0.20:40000")
         })?;
@@ -173,8 +172,8 @@ pub fn datagrams_go_both_ways_and_follow_the_node() -> Result<()> {
     })
 }
 
-/// With one subnet on both sides a node looks for the venue's computers in the cluster: that is
-/// said, not found out.
+/// With one subnet on both sides, a node looks for the venue's computers in the cluster: an alert
+/// reports that.
 pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.", "192.168.50.").replace("192.168.50.1/24", "192.168.50.254/24");
@@ -186,8 +185,7 @@ pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
         until("said", || alert(world, "node-forward-overlap").is_some())?;
         let open = open_ports(world, "192.168.50.126", &[22, 2201]);
         ensure(&format!("and so it is; the head itself is reached: {open:?}"), open == [22])?;
-        // Whoever comes from elsewhere, through the venue's router, is not looked for in the
-        // cluster.
+        // A sender from beyond the venue's router is not looked for in the cluster.
         must("internet", "ip route add 192.168.50.0/24 via 198.51.100.2")?;
         let path = "tcp 192.168.50.126:2201";
         try_from(world, "internet", path)
@@ -195,7 +193,7 @@ pub fn forwarded_port_under_an_overlap_is_reported() -> Result<()> {
     })
 }
 
-/// The venue has a subnet of its own, and leads to ours somewhere else (option 121).
+/// The venue has a subnet of its own, and routes the cluster's elsewhere (option 121).
 pub fn forwarded_port_where_the_venue_routes_our_subnet_works() -> Result<()> {
     let routes = "routes = [\"192.168.50.0/24 via 10.99.0.20\", \"0.0.0.0/0 via 10.99.0.1\"]\n";
     before_start(&format!("{PLAIN}{routes}"), |world| {
@@ -230,14 +228,14 @@ pub fn forwarded_port_that_leads_nowhere_is_reported() -> Result<()> {
     })
 }
 
-/// The text heard from `place` at an address.
+/// Returns the text received from `place` at an address.
 fn hears(place: &str, to: &str) -> Result<String> {
     let (_, text) = exec(place, &format!("sleep 0.4 | timeout 3 busybox nc -w 2 {to}"))?;
     Ok(text.trim().to_owned())
 }
 
-/// By the head's venue address, from the nodes (the one it leads to as well) and from the head
-/// itself, as from the laptop.
+/// At the head's venue address: from the nodes (including the target) and from the head itself,
+/// like from the laptop.
 pub fn forwarded_port_works_from_within_too() -> Result<()> {
     before_start(PLAIN, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
@@ -247,7 +245,8 @@ pub fn forwarded_port_works_from_within_too() -> Result<()> {
         ));
         world.start_gateway()?;
         wait_online(world)?;
-        // What enters by another port of the head, as from a container, is led nowhere.
+        // Connections through another interface of the head, such as a container's, are not
+        // forwarded.
         ip("", "netns add box\nlink add docker0 netns head type veth peer name eth0 netns box\n")?;
         must("head", "ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up")?;
         must(
@@ -275,13 +274,13 @@ pub fn forwarded_port_works_from_within_too() -> Result<()> {
             let text = hears(place, to)?;
             ensure(&format!("not from {place} at {to}: {text}"), !text.contains("SSH"))?;
         }
-        // Again and again: no redirect of the head has taught the nodes a shorter way.
+        // Repeatedly: no redirect of the head has taught the nodes a shorter path.
         let text = hears("rpi2", "10.99.0.126 2201")?;
         ensure(&format!("still so: {text}"), text == "SSH-2.0-venue")
     })
 }
 
-/// How a connection ends, and after how long.
+/// Returns how a connection ends, and after how long.
 fn attempt_to_connect(place: &'static str, to: &'static str) -> Result<(String, Duration)> {
     inside(place, move || {
         let start = Instant::now();
@@ -294,14 +293,14 @@ fn attempt_to_connect(place: &'static str, to: &'static str) -> Result<(String, 
     })
 }
 
-/// How a datagram from a port of its own is refused, and after how long.
+/// Returns how a datagram from a port of its own is refused, and after how long.
 fn refusal_of_a_datagram(place: &'static str, to: &'static str) -> Result<(String, Duration)> {
     inside(place, move || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(Duration::from_secs(2)))?;
         socket.connect(to)?;
         let start = Instant::now();
-        // What the head itself sends is refused as it is sent.
+        // The head's own packets are refused when they are sent.
         let result = socket.send(b"who is there?").and_then(|_| socket.recv(&mut [0; 64]));
         Ok((
             result.map_or_else(|error| error.kind().to_string(), |_| "an answer".to_owned()),
@@ -310,8 +309,8 @@ fn refusal_of_a_datagram(place: &'static str, to: &'static str) -> Result<(Strin
     })
 }
 
-/// The port that leads to a dead node refuses TCP and UDP within half a second, from each of these
-/// places.
+/// The port that is forwarded to a dead node refuses TCP and UDP within half a second, from each of
+/// these places.
 fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) -> Result<()> {
     for place in places {
         let (end, took) = attempt_to_connect(place, head.0)?;
@@ -333,13 +332,13 @@ fn refuses_at_once(places: &[&'static str], head: (&'static str, &'static str)) 
     Ok(())
 }
 
-/// The two uplinks of [`TWO`], as the internet reaches them: behind a router each, so that only the
+/// The two uplinks of [`TWO`], reachable from the internet: behind a router each, so that only the
 /// right one leads back.
 const BEYOND: &str = "ip route replace 10.99.0.0/24 via 198.51.100.2; ip route replace \
                       172.20.5.0/24 via 198.51.100.6";
 
-/// Whoever asks at either uplink is answered by that one, whichever the nodes leave by, and also if
-/// it is a tunnel; while the node is down the refusal goes the same way.
+/// A client at either uplink is answered through that one, whichever the nodes use, and even if it
+/// is a tunnel; while the node is down, the refusal goes the same way.
 pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
     before_start(TWO, |world| {
         let _node = world.serve("rpi1", "banner", "[::]:22")?;
@@ -388,8 +387,7 @@ pub fn forwarded_port_answers_by_the_uplink_that_was_asked() -> Result<()> {
     })
 }
 
-/// Refused at once, from everywhere, for as long as it is down; a session that was open outlives a
-/// short loss.
+/// Refused at once, from everywhere, while the node is down; an open session survives a short loss.
 pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
     const HEAD: &str = "10.99.0.126:2201";
     before_start(PLAIN, |world| {
@@ -414,7 +412,7 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
         };
         ensure("a session is open", echo("one").is_ok_and(|text| text.contains("one")))?;
         must("switch", "ip link set rpi1 down")?;
-        // Asked before anybody knows: the first repetition is answered.
+        // Sent before the failure is detected: the first retransmission is answered.
         let early = std::thread::spawn(|| attempt_to_connect("laptop", HEAD));
         until("the node is known to be down", || is(world, "nodes.0.health", "down"))?;
         std::thread::sleep(Duration::from_millis(100));
@@ -430,7 +428,7 @@ pub fn forward_to_a_dead_node_is_refused_at_once() -> Result<()> {
             &format!("no datagram's entry is left:\n{tracked}"),
             !tracked.contains("dport=5000"),
         )?;
-        // Somebody works on it, and it is as dead as before.
+        // In maintenance, and as dead as before.
         succeed(world, &["nodes", "drain", "rpi1"])?;
         until("it is worked on", || is(world, "nodes.0.health", "maintenance"))?;
         std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! The world itself, before any gateway: if these fail, nothing else means anything.
+//! The world itself, before any gateway: if these fail, nothing else is meaningful.
 
 use std::fs;
 use std::path::Path;
@@ -36,8 +36,8 @@ pub fn world_stands_without_a_gateway() -> Result<()> {
     ] {
         try_it(place, check).map_err(|error| Error(format!("{place}: {check}: {error}")))?;
     }
-    // the cluster's port has no address yet, and nothing forwards: nodes reach nothing, or the
-    // tests would mean nothing
+    // The cluster interface has no address yet, and nothing forwards: nodes must reach nothing, or
+    // the tests would prove nothing.
     ensure("no node reaches the internet", try_it("rpi1", "ping 203.0.113.80").is_err())?;
     ensure(
         "the machine's resolver file is not ours",
@@ -77,7 +77,7 @@ pub fn lease_changes_reach_the_head() -> Result<()> {
     ensure("the port is the same one", must("head", "cat /sys/class/net/eth1/ifindex")? == index)
 }
 
-/// What a test started ends with the program that runs the tests, however that ends.
+/// Everything that a test started ends with the test program, however that ends.
 pub fn interrupted_run_leaves_no_process() -> Result<()> {
     inside::furnish()?;
     let program = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
@@ -89,8 +89,8 @@ pub fn interrupted_run_leaves_no_process() -> Result<()> {
     until("nothing is left", || others().is_empty()).map(drop)
 }
 
-/// The command lines of all processes but this one, the first of its PID namespace; what has ended
-/// has none.
+/// Returns the command lines of all processes except this one, the first of its PID namespace;
+/// ended processes have none.
 fn others() -> Vec<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

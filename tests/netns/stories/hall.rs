@@ -1,5 +1,5 @@
-//! A hall that speaks only IPv6: the daemon, `bramblegate-clat`, which follows its orders, and tayga
-//! as the hall's NAT64.
+//! An IPv6-only hall: the daemon, `bramblegate-clat`, which follows its orders, and tayga as the
+//! hall's NAT64.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use bramblegate_lab::{Result, World};
 
 use super::scene::{Pinger, STOP, before_start, ensure, is, try_from, until, wait_online};
 
-/// By cable the hall; a phone with IPv4 may come.
+/// The hall by cable; a phone with IPv4 may appear.
 const HALL: &str = r#"
 purpose = "A hall with IPv6 only and a NAT64, and a phone in a pocket"
 [[network]]
@@ -33,7 +33,7 @@ const PLAT: &str = "tun-device plat\nipv4-addr 100.64.0.1\nipv6-addr 2001:db8:7:
 const PLAT_WAYS: &str = "tuntap add plat mode tun\nlink set plat mtu 1500 up\n\
                          route add 44.44.44.0/24 dev plat\nroute add 2001:db8:64::/96 dev plat\n";
 
-/// Counts IPv4 that comes to the hall untranslated.
+/// Counts IPv4 that reaches the hall untranslated.
 const LEAK: &str = "table netdev leak {\nchain seen {\ntype filter hook ingress device lan0 \
                     priority 0\nether type ip counter\n}\n}\n";
 
@@ -46,7 +46,7 @@ fn nat64() -> Result<Running> {
     spawn(within("venue", "tayga").args(["-n", "-c", &file]), Path::new(&log))
 }
 
-/// A world in the hall, in which a node has found its way out.
+/// A world in the hall, in which a node has reached the internet.
 fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     before_start(HALL, |world| {
         let _nat64 = nat64()?;
@@ -65,7 +65,7 @@ fn reaches() -> bool {
     exec("rpi1", "ping -c 1 -W 1 203.0.113.80").is_ok_and(|(code, _)| code == 0)
 }
 
-/// Whether the translator's device is there.
+/// Returns whether the translator's device exists.
 fn translates() -> bool {
     exec("head", "ip link show clat0").is_ok_and(|(code, _)| code == 0)
 }
@@ -86,8 +86,8 @@ pub fn nodes_of_ipv4_alone_load_their_page() -> Result<()> {
         }
         ensure("so it is on the LCD", rows.iter().any(|row| row.starts_with("2001:db8:7:")))?;
         ensure("and no translator's", !rows.iter().any(|row| row.contains("192.0.0.")))?;
-        // Segments of TCP that are as long as they may be. (tayga cuts longer ICMP in pieces, which no
-        // translator takes: RFC 7915, section 1.2.)
+        // TCP segments of the maximum length. (tayga fragments longer ICMP, which no translator
+        // translates: RFC 7915, section 1.2.)
         try_from(world, "rpi1", "http http://www.example/big")
     })
 }
@@ -124,7 +124,7 @@ pub fn daemon_dies_and_no_packet_is_lost() -> Result<()> {
             world.start_gateway()?;
             until("it is there again", || is(world, "venue", "v6-only+nat64"))?;
             ensure("the translator too", is(world, "clat.state", "on"))?;
-            // What it decides is another thing than what it finds.
+            // The decision changes what the next lookup finds.
             std::thread::sleep(Duration::from_millis(900));
         }
         let (sent, lost) = pinger.finish()?;
@@ -134,15 +134,15 @@ pub fn daemon_dies_and_no_packet_is_lost() -> Result<()> {
     })
 }
 
-/// The address that is translated with.
+/// Returns the CLAT's address.
 fn address() -> Option<String> {
     let state = fs::read_to_string(STATE).ok()?;
     let (_, rest) = state.split_once(r#""address":""#)?;
     rest.split_once('"').map(|(address, _)| address.to_owned())
 }
 
-/// The address works before the kernel knows that no other host has it. Where one has it, the next
-/// one is taken.
+/// The address works before duplicate address detection has ended. After a conflict, the next
+/// address is used.
 pub fn address_of_another_host_is_left_to_it() -> Result<()> {
     in_the_hall(|world| {
         let taken = address().unwrap_or_default();
@@ -164,7 +164,7 @@ pub fn address_of_another_host_is_left_to_it() -> Result<()> {
     })
 }
 
-/// A hall that gives each host one address, by DHCPv6 alone (M flag).
+/// A hall that gives each host one address, by DHCPv6 only (M flag).
 const SINGLE: &str = r#"
 purpose = "A hall with IPv6 only that gives each host one address"
 [[network]]
@@ -175,8 +175,8 @@ nat64 = "2001:db8:64::/96"
 ra = "managed no-slaac nat64=2001:db8:64::/96@1800"
 "#;
 
-/// Without BPF the translator has the kernel forward IPv6. A daemon that starts meanwhile knows whose
-/// will that was: what the venue sends stays out.
+/// Without BPF the translator makes the kernel forward IPv6. A daemon that starts meanwhile
+/// recognizes that: the venue's packets stay out.
 pub fn forwarding_of_the_translator_is_not_taken_for_the_owners() -> Result<()> {
     let guarded = || {
         must("head", "nft list table inet bramblegate")

@@ -1,4 +1,5 @@
-//! What a machine may lack or go through: room, rights, a panel that works, quiet.
+//! A machine in trouble: without space, without rights, with a broken panel, with a flood of
+//! events.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,7 @@ use super::scene::{
     try_from, until, wait_online,
 };
 
-/// That port stays on.
+/// That interface stays up.
 fn without_the_cluster_port(text: &str) -> String {
     text.lines()
         .filter(|line| !line.starts_with("eth0 ") && !line.starts_with("eth0@"))
@@ -22,8 +23,8 @@ fn without_the_cluster_port(text: &str) -> String {
         .join("\n")
 }
 
-/// The disk has no room for what the ports were like before: it is said, and nothing is lost as
-/// long as the daemon lives.
+/// The disk has no space for the record of previous settings: that is reported, and nothing is lost
+/// while the daemon runs.
 pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -52,7 +53,7 @@ pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
         reload(world, "[gateway]\non_stop = \"remove\"\n")?;
         until("there is room, and it is used", || alert(world, "host-state").is_none())?;
         ensure("all of it", kept().contains("192.168.50.1/24") && kept().contains("arp_ignore"))?;
-        // and later: another address has to be remembered
+        // And later: another address has to be recorded.
         exec("head", &fill)?;
         reload(
             world,
@@ -66,7 +67,7 @@ pub fn full_disk_is_reported_and_everything_is_put_back() -> Result<()> {
     })
 }
 
-/// The folder is not there (it is made), or may only be read.
+/// The folder does not exist (it is created), or is read-only.
 pub fn missing_or_read_only_state_is_no_reason_to_end() -> Result<()> {
     before_start(PLAIN, |world| {
         let state = format!("{HOME}/state");
@@ -94,8 +95,8 @@ pub fn missing_or_read_only_state_is_no_reason_to_end() -> Result<()> {
     })
 }
 
-/// Whatever stands where the status socket should be: exit 71 with the remedy, nothing touched,
-/// nothing done to the network.
+/// Whatever is at the path of the status socket: exit 71 with the remedy, without any change of
+/// files or network.
 pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -130,7 +131,7 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
         refused("no folder", &format!("{HOME}/a/b/c.sock"), "make its folder")?;
         refused("a read-only folder", "/proc/bramblegate.sock", "/proc/bramblegate.sock")?;
         same("the head's network", &untouched, &network_of_head()?)?;
-        // what a dead process left is not in the way
+        // A dead process's leftovers are no obstacle.
         world.set_settings(&format!("[sockets]\nstatus = \"{path}\"\n"));
         world.start_gateway()?;
         until("it answers", || watch::snapshot(path.as_ref()).is_ok())?;
@@ -140,8 +141,8 @@ pub fn socket_that_cannot_be_made_is_exit_71() -> Result<()> {
     })
 }
 
-/// Without CAP_NET_RAW neither ICMP nor ARP can be sent: that is said, and no healthy node is
-/// called dead for it.
+/// Without CAP_NET_RAW neither ICMP nor ARP can be sent: that is reported, and no healthy node
+/// counts as dead.
 pub fn missing_net_raw_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let _ssh = world.serve("rpi3", "banner", "[::]:22")?;
@@ -192,7 +193,7 @@ pub fn missing_net_raw_is_reported() -> Result<()> {
     })
 }
 
-/// Milliseconds of processor time the gateway has used.
+/// Returns the milliseconds of processor time that the gateway has used.
 fn cpu(world: &mut World) -> Result<u64> {
     let id = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
     let text =
@@ -202,7 +203,7 @@ fn cpu(world: &mut World) -> Result<u64> {
     Ok((fields.get(13).copied().unwrap_or(0) + fields.get(14).copied().unwrap_or(0)) * 10)
 }
 
-/// A panel that is refused, hangs, is pulled and comes back holds up neither rules nor itself.
+/// A panel that is refused, hangs, is unplugged and returns delays neither the rules nor itself.
 pub fn panel_in_trouble_delays_nothing() -> Result<()> {
     before_start(PLAIN, |world| {
         let lcd = "600 nack 2\n1200 unplug\n1500 plug\n2300 stuck 700\n3300 glitch f\n3400 nack\n";
@@ -257,8 +258,8 @@ pub fn panel_in_trouble_delays_nothing() -> Result<()> {
     })
 }
 
-/// A routing protocol's table, a container host's ports, a fighting DHCP client: it stays awake,
-/// and quiet afterwards.
+/// A routing protocol's table, a container host's interfaces, a conflicting DHCP client: it stays
+/// responsive, and is idle afterwards.
 pub fn storms_are_ridden_out() -> Result<()> {
     before_start(PLAIN, |world| {
         world.start_gateway()?;
@@ -292,7 +293,7 @@ pub fn storms_are_ridden_out() -> Result<()> {
             try_from(world, "rpi1", "ping 203.0.113.80").is_ok()
         })?;
         until("all is well", || is(world, "severity", "ok"))?;
-        // what was reported late is taken in by then
+        // Late events have been processed by then.
         std::thread::sleep(Duration::from_secs(2));
         let before = cpu(world)?;
         std::thread::sleep(Duration::from_secs(2));
@@ -312,8 +313,8 @@ fn answers_soon(world: &World, when: &str) -> Result<()> {
     )
 }
 
-/// Asked to stop at any moment of its start: it ends cleanly, with everything put back or, by
-/// "keep", nothing half done.
+/// Stopped at any moment of its start: it ends cleanly, with everything restored or, by "keep",
+/// nothing half done.
 pub fn stopped_while_it_starts() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -329,14 +330,14 @@ pub fn stopped_while_it_starts() -> Result<()> {
             });
             let _ = fs::remove_file(&lock);
             world.start_gateway()?;
-            // One half from the first moment on, the other from when it has begun its work.
+            // Half of them from the first moment on, the others after the start of its work.
             if round % 2 == 0 {
                 until("the lock is taken", || fs::exists(&lock).unwrap_or(false))?;
             }
             std::thread::sleep(Duration::from_micros(1200 * (round / 2)));
             match world.stop_gateway("TERM", STOP)? {
                 0 => {}
-                // Killed before it was itself: `ip netns exec`, or the loader.
+                // Killed before it was the gateway: as `ip netns exec`, or the loader.
                 143 if !fs::exists(&lock).unwrap_or(true) => early += 1,
                 code => return Err(Error(format!("exit {code} in round {round}"))),
             }
@@ -369,7 +370,7 @@ pub fn stopped_while_it_starts() -> Result<()> {
     })
 }
 
-/// Settings that take their time to be read: it listens already.
+/// Settings that are slow to read: it handles signals already.
 fn stopped_while_it_reads(world: &mut World, untouched: &str) -> Result<()> {
     let nodes = (0..5000).map(|n: u32| {
         let [_, _, high, low] = n.to_be_bytes();
@@ -378,7 +379,7 @@ fn stopped_while_it_reads(world: &mut World, untouched: &str) -> Result<()> {
     world.set_settings(&format!("[gateway]\non_stop = \"remove\"\n{}", nodes.collect::<String>()));
     world.start_gateway()?;
     let id = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
-    // By its file, not by its path: that may be another where the tests run in a root of their own.
+    // By its file, not by its path, which may differ where the tests run in a root of their own.
     let file = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
     let program = file(&crate::program());
     let exe = format!("/proc/{id}/exe");

@@ -1,4 +1,4 @@
-//! Nodes that were found, orders about nodes, and the verbs for both.
+//! Discovered nodes, orders about nodes, and the verbs for both.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,19 +11,19 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, alert, ensure, online, until};
 
-/// Control socket and folders of our own, as in [`World::gateway_command`].
+/// The control socket and the folders, as in [`World::gateway_command`].
 pub const SETTINGS: &str =
     "[sockets]\ncontrol = \"HOME/control.sock\"\n[health]\nboot_grace = \"2s\"\n";
 /// A board without a name.
 pub const STRANGER: &str = "192.168.50.77";
 
-/// A plain venue with a gateway that takes orders.
+/// A plain venue with a gateway that accepts orders.
 fn gateway(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let settings = SETTINGS.replace("HOME", HOME);
     online(&format!("settings = '''\n{settings}'''\n{PLAIN}"), story)
 }
 
-/// The first node of the status that is meant.
+/// Returns the first matching node of the status.
 fn node(world: &World, is_meant: impl Fn(&Node) -> bool) -> Option<Node> {
     world.status().ok()?.nodes.into_iter().find(is_meant)
 }
@@ -32,7 +32,7 @@ fn named(world: &World, name: &str) -> Option<Node> {
     node(world, |node| node.name == *name)
 }
 
-/// The board without a name.
+/// Returns the board without a name.
 fn stranger(world: &World) -> Option<Node> {
     node(world, |node| node.address.is_some_and(|address| address.to_string() == STRANGER))
 }
@@ -41,10 +41,10 @@ fn health(world: &World, name: &str) -> String {
     named(world, name).map(|node| node.health.to_string()).unwrap_or_default()
 }
 
-/// Runs a verb of the program in the head: exit code, output, complaints.
+/// Runs a verb of the program in the head; returns exit code, output, errors.
 pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     let (first, rest) = words.split_first().ok_or_else(|| Error("no verb".into()))?;
-    // `-c FILE` goes to the innermost verb.
+    // `-c FILE` is an option of the innermost verb.
     let mut command = world.gateway_command(first);
     let arguments: Vec<std::ffi::OsString> = command.get_args().map(ToOwned::to_owned).collect();
     let program = command.get_program().to_owned();
@@ -64,7 +64,7 @@ pub fn verb(world: &World, words: &[&str]) -> Result<(i32, String, String)> {
     Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
 }
 
-/// Runs what a text of ours prints, "bramblegate nodes …", with more words behind it.
+/// Runs a printed command, "bramblegate nodes …", with more words.
 pub fn carry_out(world: &World, command: &str, more: &[&str]) -> Result<String> {
     let words = command.strip_prefix("bramblegate ");
     let words = words.ok_or_else(|| Error(format!("no verb: {command:?}")))?;
@@ -72,9 +72,9 @@ pub fn carry_out(world: &World, command: &str, more: &[&str]) -> Result<String> 
     succeed(world, &[&words.split(' ').collect::<Vec<_>>(), more].concat())
 }
 
-/// Returns the command of the journal's catalog that begins so.
+/// Returns the command of the journal's catalog with this beginning.
 fn explained(beginning: &str) -> Result<String> {
-    // Its lines are broken where they are long.
+    // Its long lines are wrapped.
     let catalog = bramblegate::view::journal::catalog();
     let catalog = catalog.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut commands = catalog.split('`').skip(1).step_by(2);
@@ -82,7 +82,7 @@ fn explained(beginning: &str) -> Result<String> {
     command.ok_or_else(|| Error(format!("the catalog has no {beginning}")))
 }
 
-/// Returns what a verb prints that succeeds.
+/// Returns the output of a verb that succeeds.
 pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
     match verb(world, words)? {
         (0, out, _) => Ok(out),
@@ -92,8 +92,8 @@ pub fn succeed(world: &World, words: &[&str]) -> Result<String> {
     }
 }
 
-/// A second address on a node's port is, to the head, a board with two addresses; a macvlan is a
-/// board of its own.
+/// To the head, a second address on a node's interface is a board with two addresses; a macvlan is
+/// a board of its own.
 pub fn stranger_appears() -> Result<()> {
     must("rpi3", "ip link add stranger link eth0 type macvlan mode bridge")?;
     must("rpi3", "ip link set stranger address b8:27:eb:00:00:77 up")?;
@@ -149,7 +149,7 @@ pub fn two_boards_with_one_address_are_reported() -> Result<()> {
         stranger_appears()?;
         until("the stranger is listed", || stranger(world).is_some())?;
         must("rpi2", &format!("ip addr add {STRANGER}/32 dev eth0"))?;
-        // Each asks for the head now and then, and so is heard.
+        // Each sends ARP requests for the head now and then, and so is seen.
         for _ in 0..6 {
             for (place, from) in [("rpi2", STRANGER), ("rpi3", "stranger")] {
                 let _ = must(place, "ip neigh flush all");
@@ -176,7 +176,7 @@ pub fn swapped_boards_are_reported() -> Result<()> {
             Ok(must(place, "cat /sys/class/net/eth0/address")?.trim().to_owned())
         };
         let (one, two) = (mac("rpi1")?, mac("rpi2")?);
-        // As somebody would have written them down before the boards changed places.
+        // As the user would have written them before the boards changed places.
         world.set_settings(&format!(
             "{settings}[[node]]\nname = \"rpi1\"\nmac = \"{two}\"\n[[node]]\nname = \"rpi2\"\n\
              mac = \"{one}\"\n"
@@ -248,7 +248,7 @@ pub fn control_socket_refuses_strangers_and_rubbish() -> Result<()> {
         let order = "{\"schema\":1,\"order\":\"drain\",\"node\":\"rpi1\"}\\n";
         let stranger = say(order, "setpriv --reuid 65534 --regid 65534 --clear-groups")?;
         ensure("the file's mode keeps a stranger out", !stranger.contains("\"ok\":true"))?;
-        // Even where somebody opened the file to all.
+        // Even if another user made the file readable for all.
         must("head", &format!("chmod 0666 {}", socket.display()))?;
         must("head", &format!("chmod 0755 {HOME}"))?;
         let stranger = say(order, "setpriv --reuid 65534 --regid 65534 --clear-groups")?;
@@ -296,7 +296,7 @@ pub fn changes_at_once_are_all_written() -> Result<()> {
             let (code, logged) = bramblegate_lab::shell::exec("head", &command(refused))?;
             ensure(&format!("{refused} is refused ({code}): {logged}"), code != 0)?;
         }
-        // A disk that takes nothing any more.
+        // A disk that accepts no more data.
         let folder = format!("{HOME}/bramblegate.toml.d");
         let before = fs::read_to_string(format!("{folder}/60-nodes.toml")).unwrap_or_default();
         let full = command("add big --address 192.168.50.40");

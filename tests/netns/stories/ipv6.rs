@@ -1,4 +1,5 @@
-//! IPv6 for the nodes: addresses, names, a way out behind the uplink's address, and no way in.
+//! IPv6 for the nodes: addresses, names, NAT behind the uplink's address, and no access from
+//! outside.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +18,7 @@ use super::client::{Client, inside};
 use super::scene::{STOP, alert, before_start, ensure, is, reload, reported, same, until};
 use super::service::look_up;
 
-/// A venue with both.
+/// A dual-stack venue.
 const DUAL: &str = r#"
 purpose = "A home router with IPv4 and IPv6"
 [[network]]
@@ -41,20 +42,20 @@ fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result
     })
 }
 
-/// The gateway of a default route by IPv6.
+/// Returns the gateway of an IPv6 default route.
 fn default_route(place: &str) -> Option<String> {
     let text = must(place, "ip -6 route show default").ok()?;
     text.split("via ").nth(1)?.split_whitespace().next().map(str::to_owned)
 }
 
-/// The address that a node has made for itself in the cluster's network, once no other has it.
+/// Returns a node's own address in the cluster's network, after duplicate address detection.
 fn made(node: &str) -> Option<String> {
     let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
     let address = text.split_whitespace().find(|word| word.starts_with("fd"))?;
     address.split('/').next().map(str::to_owned)
 }
 
-/// What the IPv6 settings of the head's ports are.
+/// Returns the IPv6 settings of the head's interfaces.
 fn settings() -> Result<String> {
     must(
         "head",
@@ -63,7 +64,7 @@ fn settings() -> Result<String> {
     )
 }
 
-/// Counts at the venue what it sees of the cluster's addresses.
+/// Counts packets with the cluster's addresses at the venue.
 fn count_leaks() -> Result<()> {
     feed(
         "ip",
@@ -79,7 +80,7 @@ fn leaks() -> Result<String> {
         .map(|text| text.trim().to_owned())
 }
 
-/// Whether a TCP connection from a place is answered at all.
+/// Returns whether a TCP connection from a place is answered at all.
 fn connects(place: &str, address: &str, port: u16) -> bool {
     exec(place, &format!("timeout 1 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"))
         .is_ok_and(|(code, _)| code == 0)
@@ -119,8 +120,8 @@ pub fn nodes_have_addresses_names_and_a_way_out() -> Result<()> {
     })
 }
 
-/// A node asks its router again and again whether it is there (RFC 4861 7.3), and drops one whose
-/// answer does not call it a router.
+/// A node probes its router repeatedly (RFC 4861 7.3), and drops one whose advertisement is not
+/// from a router.
 fn the_head_says_that_it_is_a_router() -> Result<()> {
     must(
         "rpi1",
@@ -135,7 +136,7 @@ fn the_head_says_that_it_is_a_router() -> Result<()> {
     ensure("the head is its router still", default_route("rpi1").is_some())
 }
 
-/// The venue calls its network old, as before it gets another one.
+/// The venue deprecates its prefix, as before a new one.
 fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()> {
     let held = reported(world, "uplinks.0.addresses.1");
     must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 0"))?;
@@ -145,7 +146,7 @@ fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()>
         .map(drop)
 }
 
-/// The venue knows where the cluster is, and tries.
+/// The venue knows the cluster's network, and tries to reach it.
 fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
     let _listener = inside("rpi1", || TcpListener::bind("[::]:7000"))?;
     until("the server listens", || connects("rpi2", node, 7000))?;
@@ -164,23 +165,23 @@ fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
     ensure("not from another network either", from.0 != 0)
 }
 
-/// What the venue delegates, and the last network of it: that of the nodes.
+/// The delegated prefix, and its last network: that of the nodes.
 const DELEGATED: &str = "2001:db8:100::/56";
 const ROUTED: &str = "2001:db8:100:ff:";
 
-/// Leads what the venue delegates to the head, as its router does.
+/// Routes the delegated prefix to the head, like the venue's router.
 fn delegate(world: &World) -> Result<()> {
     until("the head's own address", || reported(world, "uplinks.0.addresses.1").contains(':'))?;
     let head = reported(world, "uplinks.0.addresses.1");
     let head = head.split('/').next().unwrap_or_default();
     must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
     must("internet", &format!("ip -6 route replace {DELEGATED} via 2001:db8:f0::2"))?;
-    // As dhcpcd and systemd-networkd do.
+    // Like dhcpcd and systemd-networkd.
     let route = format!("ip -6 route add unreachable {DELEGATED} dev lo proto dhcp metric 1024");
     must("head", &route).map(drop)
 }
 
-/// The address of the delegated network that a node has made for itself.
+/// Returns a node's own address in the delegated network.
 fn routed(node: &str, flag: &str) -> Option<String> {
     let text = must(node, &format!("ip -6 -o addr show dev eth0 scope global {flag}")).ok()?;
     let mut words = text.split_whitespace();
@@ -188,7 +189,7 @@ fn routed(node: &str, flag: &str) -> Option<String> {
     address.split('/').next().map(str::to_owned)
 }
 
-/// Asks until the answer is yes, at most for half a minute.
+/// Repeats until the answer is yes, for half a minute at most.
 fn at_last(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
     until(what, &mut answer)
         .or_else(|_| until(what, &mut answer))
@@ -237,7 +238,7 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
     })
 }
 
-/// A hall of IPv6 alone, with a NAT64.
+/// An IPv6-only hall with a NAT64.
 const HALL: &str = r#"
 purpose = "An IPv6-only hall with a NAT64"
 [[network]]
@@ -247,10 +248,10 @@ nat64 = "2001:db8:64::/96"
 ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
 "#;
 
-/// What routers advertise: NAT64 prefixes, each with its lifetime, and the lifetimes of the routers.
+/// The content of router advertisements: NAT64 prefixes with their lifetimes, and router lifetimes.
 type Heard = (Vec<(String, u16)>, Vec<u16>);
 
-/// What is advertised to a node in that many seconds.
+/// Returns what is advertised to a node in that many seconds.
 fn heard(node: &str, seconds: u64) -> Result<Heard> {
     let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
     let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
@@ -271,7 +272,7 @@ fn heard(node: &str, seconds: u64) -> Result<Heard> {
     Ok((prefixes, lifetimes))
 }
 
-/// What a node that asks for option 108 gets: nothing, or the seconds.
+/// Returns what a node that requests option 108 gets: nothing, or the seconds.
 fn option_108(node: &str) -> Result<String> {
     let client = Client::udhcpc_with(node, "asks", &["-O", "108"])?;
     client.wait()?;
@@ -341,7 +342,7 @@ pub fn switched_off_all_is_as_it_was() -> Result<()> {
     })
 }
 
-/// Hides from the programs of this world that the kernel can forward by one port alone.
+/// Hides from the programs of this world that the kernel can forward on a single interface.
 fn older_kernel() -> Result<()> {
     let empty = format!("{HOME}/empty");
     fs::write(&empty, "").map_err(|error| bramblegate_lab::Error(error.to_string()))?;
@@ -368,10 +369,10 @@ pub fn on_an_older_kernel_the_head_keeps_its_own_way() -> Result<()> {
         ensure(&format!("all ports forward:\n{now}"), now.contains("all 1"))?;
         ensure(&format!("the uplink listens all the same:\n{now}"), now.contains("eth1 1 2"))?;
         ensure("the head keeps its route", default_route("head").is_some())?;
-        // A node makes its address before the rules of the new settings are in the kernel.
+        // A node configures its address before the rules of the new settings are loaded.
         let ping = format!("ping -c 1 -W 1 {WEB6}");
         until("a node's way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))?;
-        // What it learned of the venue goes, and comes with the next advertisement.
+        // The learned state of the venue is dropped, and returns with the next advertisement.
         must("head", "ip -6 route del default")?;
         must("head", "ip link set eth1 down; ip link set eth1 up")?;
         until("it hears the venue's router", || default_route("head").is_some())?;
@@ -402,7 +403,7 @@ pub fn a_router_among_the_nodes_is_refused_and_reported() -> Result<()> {
         println!("{:?}: {text}", start.elapsed());
         ensure(&format!("it is reported: {text}"), text.contains("IPv6 router"))?;
         ensure(&format!("with its address: {text}"), text.contains("fe80::ba27:ebff:fe00:3"))?;
-        // The head's own advertisements are seen as well.
+        // The head's own advertisements are visible too.
         let looks =
             text.split('`').nth(1).unwrap_or_default().replace("sudo tcpdump", "tcpdump -l");
         let looks = format!("timeout 40 {looks} 2>/dev/null | grep -m 1 -o b8:27:eb:00:00:03");

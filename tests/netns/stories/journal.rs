@@ -1,4 +1,4 @@
-//! The journal, as journald would read it.
+//! The journal, as journald receives it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +14,8 @@ use super::scene::{PLAIN, before_start, ensure, is, until, wait_online};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// What a socket in journald's place has got; `/run` is the test's own. The lengths of texts with
-/// line breaks are left in.
+/// What a socket instead of journald's has received; `/run` is the test's own. The lengths of texts
+/// with line breaks are left in.
 struct Journald(Receiver<String>);
 
 impl Journald {
@@ -25,7 +25,8 @@ impl Journald {
             fs::create_dir_all(folder).map_err(error)?;
         }
         let _ = fs::remove_file(SOCKET);
-        // As systemd sets it: with the kernel's ten, records of a burst are lost on a busy machine.
+        // The limit that systemd sets: with the kernel's default of ten, a busy machine loses
+        // records of a burst.
         const QUEUE: &str = "/proc/sys/net/unix/max_dgram_qlen";
         fs::write(QUEUE, "512").map_err(|error| Error(format!("{QUEUE}: {error}")))?;
         let socket = UnixDatagram::bind(SOCKET).map_err(error)?;
@@ -44,7 +45,7 @@ impl Journald {
         Ok(Self(receiver))
     }
 
-    /// What has come since.
+    /// Returns what has been received since the last call.
     fn records(&self) -> Vec<String> {
         self.0.try_iter().collect()
     }
@@ -55,8 +56,8 @@ fn find<'r>(records: &'r [String], text: &str) -> Result<&'r String> {
     found.ok_or_else(|| Error(format!("no record has {text:?}:\n{}", records.join("\n"))))
 }
 
-/// Where standard error is the journal's, each change of fact is one record with its fields, and no
-/// line goes astray.
+/// If standard error is the journal's, each change of fact is one record with its fields, and no
+/// line is lost.
 pub fn changes_are_records_with_fields() -> Result<()> {
     before_start(PLAIN, |world| {
         let journald = Journald::start()?;

@@ -1,5 +1,5 @@
-//! What the gateway keeps as it set it, and what it follows: settings of ports, ports of sshd, the
-//! way out that is used.
+//! Settings that the gateway enforces, and state that it follows: interface settings, ports of
+//! sshd, the uplink in use.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use super::scene::{
     PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online,
 };
 
-/// What keeps the head from answering the venue's ARP for the cluster is kept: the kernel tells of
-/// `rp_filter` by itself, of the others within a minute who asks.
+/// The settings that keep the head from answering the venue's ARP for the cluster are enforced: the
+/// kernel reports `rp_filter`; the others are polled once a minute.
 pub fn arp_settings_cleared_come_back() -> Result<()> {
     let conf = "/proc/sys/net/ipv4/conf";
     let holds = |port: &str, setting: &str, value: &str| {
@@ -57,7 +57,7 @@ pub fn arp_settings_cleared_come_back() -> Result<()> {
     })
 }
 
-/// Who gives sshd another port is not locked out: without a restart, without a reload.
+/// A new port of sshd is opened without a restart or a reload, so that the user is not locked out.
 pub fn sshd_that_moves_is_followed() -> Result<()> {
     bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "tmpfs", "/etc/ssh"])?;
     let write = |path: &str, text: &str| {
@@ -79,7 +79,7 @@ pub fn sshd_that_moves_is_followed() -> Result<()> {
     })
 }
 
-/// By UDP the venue reaches mDNS, as shipped, and nothing else.
+/// Over UDP the venue reaches mDNS, as shipped, and nothing else.
 pub fn venue_reaches_mdns_and_no_other_udp() -> Result<()> {
     before_start(PLAIN, |world| {
         let ports = [69, 111, 161, 514, 1900, 5353, 8000, 51820];
@@ -110,8 +110,8 @@ pub fn venue_reaches_mdns_and_no_other_udp() -> Result<()> {
     })
 }
 
-/// Where nothing of the nodes goes now, another's drop is a warning; it is a fault when it becomes
-/// the way out.
+/// On an uplink that the nodes do not use now, another program's drop is a warning; it is a fault
+/// once the nodes use it.
 pub fn foreign_drop_by_a_spare_uplink_is_a_warning() -> Result<()> {
     online(TWO, |world| {
         until("all is well", || is(world, "severity", "ok"))?;

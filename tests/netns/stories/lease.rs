@@ -1,4 +1,4 @@
-//! Addresses that nodes had before, or have without having asked.
+//! Addresses that nodes had before, or have without a request.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::dhcp::{
     message,
 };
 
-/// Who has this address comes from the venue's network.
+/// A host with this address comes from the venue's network.
 const CLASH: &str = "192.168.50.11";
 
 fn board(number: u8) -> [u8; 6] {
     [0xb8, 0x27, 0xeb, 0, 0, number]
 }
 
-/// A node whose cable was out asks for what it had (INIT-REBOOT); one whose time is nearly over
-/// asks all (REBINDING).
+/// A node whose cable was unplugged requests its previous address (INIT-REBOOT); one whose lease
+/// nearly ends broadcasts its request (REBINDING).
 fn earlier_address_is_refused(node: &str, mac: [u8; 6], earlier: Ipv4Addr) -> Result<()> {
     let nowhere = Ipv4Addr::UNSPECIFIED;
     for (how, question) in [
@@ -37,7 +37,7 @@ fn earlier_address_is_refused(node: &str, mac: [u8; 6], earlier: Ipv4Addr) -> Re
     Ok(())
 }
 
-/// The head's lease is another: the cluster has to move, or may come home.
+/// The head gets another lease: the cluster has to move, or may return.
 fn move_cluster(world: &mut World, lease: &str, cluster: &str) -> Result<()> {
     world.change_dhcp("eth1", |dhcp| dhcp.address = lease.parse().unwrap_or(dhcp.address))?;
     world.pull_cable("eth1")?;
@@ -51,8 +51,8 @@ fn move_cluster(world: &mut World, lease: &str, cluster: &str) -> Result<()> {
     Ok(())
 }
 
-/// A node's client after its cable was out and is in again: refused, and where the cluster is,
-/// within four seconds (the client itself waits one or two).
+/// A node's client after its cable was unplugged and plugged in: refused, and in the cluster's
+/// subnet within four seconds (the client itself waits one or two).
 fn replug(client: &Client, wanted: &str) -> Result<()> {
     let log = || std::fs::read_to_string(&client.log).unwrap_or_default();
     let before = log().matches("NAK").count();
@@ -97,8 +97,8 @@ pub fn cluster_that_moves_refuses_the_earlier_subnet() -> Result<()> {
     })
 }
 
-/// A board with an address of its own, in the range, that never asks; and it was not named by
-/// anybody.
+/// A board with a static address in the range, that never sends a request, and that the settings do
+/// not name.
 fn silent_board(number: u8, address: &str) -> Result<()> {
     must("rpi3", "ip link add silent link eth0 type macvlan mode bridge")?;
     must("rpi3", &format!("ip link set silent address b8:27:eb:00:00:{number:02x} up"))?;
@@ -108,7 +108,7 @@ fn silent_board(number: u8, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// A board comes, asks and is given an address.
+/// A board appears, requests and gets an address.
 fn take(mac: [u8; 6]) -> Result<Ipv4Addr> {
     let nowhere = Ipv4Addr::UNSPECIFIED;
     let offer = ask("rpi2", message(DISCOVER, mac, nowhere, &[]))?.unwrap_or_default();
@@ -152,8 +152,8 @@ pub fn address_of_a_silent_node_is_not_given_away() -> Result<()> {
             world.journal().contains("no address left for b8:27:eb:00:00:01")
         })?;
         until("a lease is kept too", || reserved("b8:27:eb:00:00:55,192.168.50.151"))?;
-        // The silent one asks after all; the other as its boot ROM would, which calls itself by
-        // another id.
+        // The silent board sends a request after all; the other like its boot ROM, which uses
+        // another client id.
         for (number, id) in [(SILENT, None), (ASKING, Some([0, 17].as_slice()))] {
             let options: Vec<(u8, &[u8])> = id.map(|id| (CLIENT_ID, id)).into_iter().collect();
             let answer =

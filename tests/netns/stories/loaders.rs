@@ -1,5 +1,4 @@
-//! Boot ROMs and loaders, each with the options that it sends: what the real server offers to whom,
-//! and when.
+//! Boot ROMs and loaders, each with its options: what the real server offers to which, and when.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,37 +15,37 @@ use crate::dhcp::{
     ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, USER_CLASS, VENDOR_CLASS, WANTED, message,
 };
 
-/// Encapsulated options of iPXE (`IPXE_ENCAP`), and RFC 4578's: interface and identifier of the
-/// machine.
+/// Encapsulated options of iPXE (`IPXE_ENCAP`), and those of RFC 4578: interface and machine
+/// identifier.
 const IPXE_FEATURES: u8 = 175;
 const INTERFACE: u8 = 94;
 const MACHINE: u8 = 97;
 
-/// First three bytes of hardware addresses: a Raspberry Pi 1 to 3, a 4, a 5, anybody.
+/// The first three bytes of hardware addresses: a Raspberry Pi 1 to 3, a 4, a 5, other hardware.
 const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
 const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 const PI_5: [u8; 3] = [0x2c, 0xcf, 0x67];
 const PC: [u8; 3] = [0x52, 0x54, 0x00];
 
-/// A client that asks for its start.
+/// A client that requests its boot file.
 struct Kind {
     name: &'static str,
     vendor: [u8; 3],
     class: &'static str,
     architecture: Option<u8>,
-    /// option 97 behind its first byte
+    /// Option 97 after its first byte.
     machine: &'static [u8; 4],
     ipxe: Ipxe,
-    /// the file that it is offered; empty for none
+    /// The offered file; empty for none.
     file: &'static str,
     delayed: bool,
 }
 
-/// How a client says that it is iPXE.
+/// How a client identifies itself as iPXE.
 #[derive(Clone, Copy, PartialEq)]
 enum Ipxe {
     No,
-    /// by its user class (RFC 3004) as counted strings, as a plain text, or by option 175
+    /// By its user class (RFC 3004) as counted strings, as plain text, or by option 175.
     Counted,
     Plain,
     Features,
@@ -73,8 +72,8 @@ const fn kind(
     }
 }
 
-/// Every kind that starts, or only asks, on such a network. Architectures: RFC 4578 2.1 and IANA's
-/// list.
+/// Every kind of client that boots from, or only uses DHCP on, such a network. Architectures: RFC
+/// 4578 2.1 and IANA's list.
 fn kinds() -> [Kind; 20] {
     let arch = |architecture| Some(architecture);
     let serial = &[0x44, 0x33, 0x22, 0x11];
@@ -191,8 +190,8 @@ impl Kind {
     }
 }
 
-/// Asks all at once, by one socket: when each was answered, by the last byte of its hardware
-/// address.
+/// Sends all requests at once, by one socket; returns the time of each answer, by the last byte of
+/// the hardware address.
 fn at_once(questions: Vec<Vec<u8>>) -> Result<Vec<(u8, Duration)>> {
     must("rpi3", "ip route replace 255.255.255.255 dev eth0")?;
     inside("rpi3", move || {
@@ -215,7 +214,7 @@ fn at_once(questions: Vec<Vec<u8>>) -> Result<Vec<(u8, Duration)>> {
     })
 }
 
-/// The file that an offer names: by its option, else by the field.
+/// Returns the file of an offer: from its option, else from the field.
 fn file(answer: &Answer) -> String {
     let text = answer
         .option(BOOT_FILE)
@@ -230,9 +229,9 @@ fn boot_folder() -> PathBuf {
     std::env::temp_dir().join(format!("bramblegate-loaders-{}", std::process::id()))
 }
 
-/// Makes the folder of boot files, empty; returns the settings that name it.
+/// Makes the empty folder of boot files; returns the settings that name it.
 fn settings(more: &str) -> String {
-    // Before the world has its own /run. Where it cannot be made an alert says so, and the story
+    // Before the world has its own /run. If it cannot be made, an alert reports it, and the story
     // fails.
     let _ = std::fs::create_dir_all(boot_folder());
     format!(
@@ -257,7 +256,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
             if seen != right {
                 wrong.push(format!("{}: {seen:?}, not {right:?}", kind.name));
             }
-            // Its makers' advice for the ROM of a Pi 3: 1 to 2 s (raspberrypi/firmware#934).
+            // The maker's advice for the ROM of a Pi 3: 1 to 2 s (raspberrypi/firmware#934).
             let prompt = if kind.delayed {
                 (Duration::from_millis(990)..Duration::from_millis(2200)).contains(&took)
             } else {
@@ -268,7 +267,8 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
             }
         }
         ensure(&wrong.join("\n"), wrong.is_empty())?;
-        // Boards that come together wait together, and one that asks meanwhile no longer than they.
+        // Boards that come together wait together, and one that comes meanwhile waits no longer
+        // than they.
         let kinds = kinds();
         let (pi, pc) = (&kinds[0], &kinds[5]);
         let crowd: Vec<Vec<u8>> =
@@ -283,7 +283,7 @@ pub fn each_client_is_offered_what_it_can_start() -> Result<()> {
         let amiss = alert(world, "gateway-netboot");
         let _ = std::fs::remove_dir(boot_folder());
         ensure(&format!("nothing is amiss: {amiss:?}"), amiss.is_none())?;
-        // Without the key iPXE is sent on to what is not iPXE, and never to itself.
+        // Without the key, iPXE gets what is not iPXE, and never itself again.
         reload(world, &settings(""))?;
         let of = |name: &str, number| -> Result<String> {
             let kind = kinds.iter().find(|kind| kind.name == name);

@@ -22,7 +22,7 @@ const READ: u8 = 1;
 const DATA: u8 = 3;
 const ACKNOWLEDGED: u8 = 4;
 
-/// A loader that takes its time, as a boot ROM does: how many bytes it got. It gives up after three
+/// A slow loader, like a boot ROM; returns the number of bytes received. It gives up after three
 /// seconds of silence.
 fn load(pause: Duration) -> io::Result<usize> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
@@ -76,7 +76,7 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         until("it serves", || is(world, "cluster.dhcp", "serving") && dnsmasq_of_ours().is_some())?;
         let server = dnsmasq_of_ours();
 
-        // The venue that is moved to has our subnet: leases become short.
+        // The next venue uses the cluster's subnet: leases become short.
         let loading = loads(Duration::from_millis(6));
         std::thread::sleep(Duration::from_millis(300));
         let overlap = PLAIN
@@ -95,7 +95,7 @@ pub fn change_waits_for_a_node_that_is_loading() -> Result<()> {
         whole(loading)?;
         ensure("by the same server", dnsmasq_of_ours() == server && server.is_some())?;
 
-        // A change that takes another server.
+        // A change that needs another server process.
         let main = || fs::read_to_string(format!("{HOME}/run/dnsmasq/main")).unwrap_or_default();
         let loading = loads(Duration::from_millis(3));
         std::thread::sleep(Duration::from_millis(300));

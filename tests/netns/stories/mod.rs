@@ -44,12 +44,12 @@ mod web;
 
 use bramblegate_lab::Result;
 
-/// A story: builds its own world and says what was not as it should be.
+/// A story: builds its own world and returns what failed.
 pub type Story = fn() -> Result<()>;
 
 /// All stories, by name.
 pub const ALL: &[(&str, Story)] = &[
-    // These take longest: they begin first.
+    // The longest ones start first.
     ("keep::arp_settings_cleared_come_back", keep::arp_settings_cleared_come_back),
     ("demo::runs_to_its_end", demo::runs_to_its_end),
     ("demo::every_key_is_answered_and_proved", demo::every_key_is_answered_and_proved),
@@ -534,5 +534,5 @@ pub const ALL: &[(&str, Story)] = &[
     ("demo::loop_starts_the_story_again", demo::loop_starts_the_story_again),
 ];
 
-/// Reported only when it is asked for: it takes as long as the environment says.
+/// Runs only on request: its duration comes from the environment.
 pub const SOAK: (&str, Story) = ("scale::soak", scale::soak);

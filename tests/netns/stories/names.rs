@@ -1,4 +1,4 @@
-//! Fresh systems that all call themselves the same: first come, first named.
+//! New systems with equal host names: first come, first served.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, ensure, is, promptly, until};
 use super::service::{another_board, dnsmasq_of_ours, look_up, renew, serving};
 
-/// What every fresh image calls itself.
+/// The host name of every fresh image.
 const SAME: &str = "raspberrypi";
 /// The name of the second board.
 const OTHER: &str = "node-00-00-02";
 
-/// A name leads to an address, and back.
+/// Checks that a name resolves to an address, and back.
 fn leads(name: &str, address: &str) -> bool {
     look_up("rpi3", &format!("{name}.bramble")).contains(&format!(": {address}\n"))
         && look_up("rpi3", address).contains(&format!("name = {name}.bramble"))
 }
 
-/// A board's name leads to it soon after its lease.
+/// Checks that a board's name resolves soon after its lease.
 fn soon(name: &str, client: &Client) -> Result<String> {
     let address = client.wait()?.0;
     let begin = Instant::now();
@@ -31,7 +31,7 @@ fn soon(name: &str, client: &Client) -> Result<String> {
     Ok(address)
 }
 
-/// Both have their names: in DNS and for us.
+/// Checks that both have their names, in DNS and in the status.
 fn stands(world: &World, when: &str, [first, second]: [&str; 2]) -> Result<()> {
     ensure(&format!("{when} the first is {SAME}"), leads(SAME, first))?;
     ensure(&format!("{when} the second is {OTHER}"), leads(OTHER, second))?;
@@ -75,7 +75,7 @@ pub fn first_come_first_named() -> Result<()> {
         })?;
         stands(world, "after dnsmasq's end", both)?;
         renewed("after dnsmasq's end, renewed")?;
-        // A power cut of the head: only the disk knows.
+        // A power cut of the head: only the disk's state survives.
         until("both are on the disk", || {
             fs::read_to_string(format!("{HOME}/state/dnsmasq.leases"))
                 .is_ok_and(|text| text.contains(SAME) && text.contains(OTHER))
@@ -93,7 +93,7 @@ pub fn first_come_first_named() -> Result<()> {
         ensure("its address stays", soon("window", &second)? == two)?;
         until("it is over", || alert(world, "node-duplicate-name").is_none())?;
         ensure("the first is still the first", leads(SAME, &one))?;
-        // What the alert advises.
+        // The advice of the alert.
         drop(second);
         let second = Client::udhcpc("rpi2", SAME)?;
         ensure("its address stays again", second.wait()?.0 == two)?;
@@ -108,10 +108,10 @@ pub fn first_come_first_named() -> Result<()> {
     })
 }
 
-/// A board that is heard at the address that the settings give to rpi2 is rpi2, whatever it calls
-/// itself when it asks for another; one that has no address before it asks is who it says it is.
+/// A board that is seen at the address that the settings give to rpi2 is rpi2, whatever host name
+/// its next request has; a board without an address before its request has the name that it sends.
 pub fn board_at_a_nodes_address_is_that_node() -> Result<()> {
-    // Which of two names dnsmasq finds first at an address is another thing in each process of it.
+    // Which of two names dnsmasq finds first for an address differs from process to process.
     for own in ["worker", "desk", "kitchen"] {
         serving(PLAIN, "[cluster.dhcp]\n", |world| {
             let mac = "06:00:00:00:01:02";

@@ -16,8 +16,7 @@ use super::scene::{PLAIN, alert, before_start, ensure, is, reload, until};
 use super::service::serving;
 use crate::dhcp::{ARCHITECTURE, Answer, BOOT_FILE, DISCOVER, VENDOR_CLASS, WANTED, message};
 
-/// The question of a Raspberry Pi 3's boot ROM, as captures in raspberrypi/firmware#1265 and #871
-/// show it.
+/// The request of a Raspberry Pi 3's boot ROM, from captures in raspberrypi/firmware#1265 and #871.
 fn discover(mac: [u8; 6]) -> Vec<u8> {
     let serial = [0x44, 0x33, 0x22, 0x11];
     let mut bytes = vec![1, 1, 6, 0, 0x26, 0xf3, 0x03, 0x39];
@@ -118,7 +117,7 @@ pub fn raspberry_pi_boots() -> Result<()> {
     })
 }
 
-/// Begins so many transfers at a time (RFC 1350) and acknowledges none. Returns how many of them
+/// Begins this many transfers at once (RFC 1350) and acknowledges none. Returns how many of them
 /// the head has begun.
 fn transfers(count: usize) -> std::io::Result<usize> {
     let mut sockets = Vec::new();
@@ -132,7 +131,7 @@ fn transfers(count: usize) -> std::io::Result<usize> {
     Ok(sockets.iter().take_while(|socket| began(socket)).count())
 }
 
-/// The Compute Module of a maker with hardware addresses of its own; and a PC in the same place.
+/// A Compute Module of a maker with its own hardware addresses; and a PC in the same place.
 pub fn raspberry_pi_is_known_by_its_identifier() -> Result<()> {
     serving(PLAIN, "[cluster.dhcp]\n[cluster.netboot]\n", |_| {
         must("rpi3", "ip -4 addr flush dev eth0")?;
@@ -163,11 +162,11 @@ pub fn raspberry_pi_is_known_by_its_identifier() -> Result<()> {
     })
 }
 
-/// The offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures), and the
-/// file that it names.
+/// Returns the offer to a PC or server with UEFI (RFC 4578 2.1 and IANA's list of architectures),
+/// and its file.
 fn offer(class: &str, architecture: u8) -> Result<(Answer, String)> {
     let class = format!("{class}:Arch:000{architecture:02}:UNDI:003016");
-    // What the firmware wants to know: mask, router, class, server and file of its start.
+    // What the firmware requests: mask, router, class, server and boot file.
     let options: [(u8, &[u8]); 3] = [
         (WANTED, &[1, 3, VENDOR_CLASS, 66, BOOT_FILE]),
         (ARCHITECTURE, &[0, architecture]),
@@ -227,7 +226,7 @@ pub fn uefi_boots_by_tftp_or_http() -> Result<()> {
 
 pub fn nodes_get_a_time_server() -> Result<()> {
     before_start(PLAIN, |world| {
-        // An open port, and no server that answers there.
+        // An open port, but no server answers on it.
         let _silent = spawn(
             within("head", "nc").args(["-k", "-l", "-u", "123"]),
             &PathBuf::from(format!("{HOME}/silent.log")),
@@ -258,7 +257,7 @@ pub fn nodes_get_a_time_server() -> Result<()> {
     })
 }
 
-/// A file of root's alone, and a folder, for a gateway that is another user.
+/// A file readable by root only, and a folder, for a gateway that runs as another user.
 pub fn closed_boot_files_are_an_alert() -> Result<()> {
     let settings =
         |folder: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = \"{HOME}/{folder}\"\n");

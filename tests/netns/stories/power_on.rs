@@ -1,5 +1,5 @@
-//! The machine is started: nodes that got their power with it are awaited as long as they usually
-//! take. A time namespace has the gateway believe in the start (time_namespaces(7)).
+//! The machine boots: nodes that were powered on with it are expected for their usual boot time. A
+//! time namespace makes the gateway see a recent boot (time_namespaces(7)).
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,24 +10,24 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, leased, until};
 
-/// So long the gateway believes that the machine has been up when it starts.
+/// The uptime that the gateway sees when it starts.
 const UP: Duration = Duration::from_secs(3);
 
-/// Starts the gateway on a machine that was started a moment ago.
+/// Starts the gateway on a machine that has just booted.
 fn power_on(world: &mut World) -> Result<()> {
     let text = fs::read_to_string("/proc/uptime").map_err(|error| Error(error.to_string()))?;
     let uptime = text.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok());
     let uptime = uptime.ok_or_else(|| Error(format!("no uptime in {text}")))?;
     let offset = format!("--boottime=-{}", uptime.saturating_sub(UP.as_secs()));
-    // It ends with its parent, which passes no other signal on.
+    // It ends with its parent, which forwards no other signal.
     let wrapper = ["unshare", "--time", &offset, "--fork", "--kill-child"];
     world.start_gateway_by(&wrapper, &[])
 }
 
-/// The plug is pulled; what is on the disk is as it was kept. Returns who usually takes how long.
+/// Cuts the power; the disk is as last saved. Returns the usual boot times.
 fn power_cut(world: &mut World) -> Result<Vec<(String, u64)>> {
     world.stop_gateway("KILL", STOP)?;
-    // What was killed is the parent of the gateway.
+    // The killed process is the parent of the gateway.
     until("it is gone", || world.status().is_err())?;
     let file = format!("{HOME}/state/usual-times");
     let kept = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
@@ -40,15 +40,15 @@ fn power_cut(world: &mut World) -> Result<Vec<(String, u64)>> {
         };
         times.push(((*name).to_owned(), seconds.parse().unwrap_or(0)));
     }
-    // The number of another start of the machine.
+    // The id of another boot.
     let other = kept.lines().filter_map(|line| line.split_once(' '));
     let other: String = other.map(|(_, rest)| format!("other {rest}\n")).collect();
     fs::write(&file, other).map_err(|error| Error(error.to_string()))?;
     Ok(times)
 }
 
-/// Two nodes answer at once, the third takes five seconds; the next time the second stays away, and
-/// is named long before `health.boot_grace` would end, while the third is awaited.
+/// Two nodes answer at once, the third takes five seconds; the next time the second does not come,
+/// and is reported long before the end of `health.boot_grace`, while the third is still expected.
 pub fn node_that_is_not_back_in_its_usual_time_is_named() -> Result<()> {
     let settings = "[health]\nboot_grace = \"10m\"\n";
     before_start(&format!("settings = '''\n{settings}'''\n{PLAIN}"), |world| {
@@ -77,7 +77,7 @@ pub fn node_that_is_not_back_in_its_usual_time_is_named() -> Result<()> {
         }
         let named = started.elapsed();
         println!("named after {named:?}");
-        // Three seconds until it usually answers, of which this run began at the third, and 15 more.
+        // Three seconds to its usual answer, of which this run began at the third, and 15 more.
         ensure("and not before", named > Duration::from_secs(13))?;
         ensure("by its name", alert(world, "node-down").is_some_and(|text| text.contains("rpi2")))
     })

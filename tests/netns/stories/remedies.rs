@@ -1,5 +1,5 @@
-//! Commands that alerts and `doctor` print, carried out as they are printed: after that the alert
-//! is gone, and the thing works. `tests/remedies.rs` lists where each of them is tried.
+//! Commands that alerts and `doctor` print, run as printed: afterwards the alert is gone, and the
+//! function works. `tests/remedies.rs` lists the test of each.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::service::{another_board, look_up};
 
 const SERVE: &str = "[cluster.dhcp]\n";
 
-/// Returns the commands in an alert's parenthesis, "(sudo …)", without `sudo`, which the namespaces
+/// Returns the commands in an alert's parentheses, "(sudo …)", without `sudo`, which the namespaces
 /// lack.
 pub fn command_of(text: &str) -> Result<String> {
     let command = text.split_once("(sudo ").and_then(|(_, rest)| rest.split_once(')'));
@@ -22,7 +22,7 @@ pub fn command_of(text: &str) -> Result<String> {
     Ok(command.replace("sudo ", ""))
 }
 
-/// Waits for an alert that speaks of `what`, does its command, and waits until it is gone.
+/// Waits for an alert that contains `what`, runs its command, and waits until it is gone.
 fn cure(world: &World, code: &str, what: &str) -> Result<()> {
     let reported = || alert(world, code).filter(|text| text.contains(what));
     until(&format!("{code} is raised"), || reported().is_some())?;
@@ -30,10 +30,10 @@ fn cure(world: &World, code: &str, what: &str) -> Result<()> {
     until(&format!("{code} is over"), || reported().is_none()).map(drop)
 }
 
-/// Returns the first command of a finding of `doctor`, between backquotes, without `sudo`.
+/// Returns the first command in backquotes of a finding of `doctor`, without `sudo`.
 fn command_of_doctor(code: &str) -> Result<String> {
-    // In a view of control groups of its own: the unit that these tests may run in is no holder of
-    // anything.
+    // In a view of control groups of its own, so that the unit that these tests may run in holds
+    // nothing.
     let line = format!(
         "unshare --cgroup {} doctor -c {HOME}/bramblegate.toml 2>&1",
         crate::program().display()
@@ -71,7 +71,7 @@ pub fn ways_and_ports_are_put_right() -> Result<()> {
     })
 }
 
-/// The cluster's port is a bridge without ports, then the uplink becomes one of its ports.
+/// The cluster interface is a bridge without ports, then the uplink becomes one of its ports.
 pub fn ports_of_a_bridge_are_put_right() -> Result<()> {
     before_start(PLAIN, |world| {
         must("head", "ip link add br0 type bridge")?;
@@ -126,18 +126,17 @@ pub fn who_has_port_67_is_stopped() -> Result<()> {
         let command = command_of_doctor("host-port-67")?;
         ensure(&format!("the holder is to be stopped: {command}"), command.starts_with("kill "))?;
         must("head", &command)?;
-        // It is tried again after ten seconds at most.
+        // The next attempt comes after ten seconds at most.
         let served = || reported().is_none() && is(world, "cluster.dhcp", "serving");
         until("it is over", served).or_else(|_| until("it is over", served))?;
-        // It is there until the end: it says that it has a lease before it sets the address.
+        // Wait until its end: it reports the lease before it sets the address.
         let client = Client::udhcpc("rpi2", "worker")?;
         let (address, _) = client.wait()?;
         until("names too", || look_up("rpi2", "worker.bramble").contains(&address)).map(drop)
     })
 }
 
-/// Frames of a spanning tree that speak of twice 30 s, from a real bridge in a node's place; any
-/// program can send them.
+/// BPDUs that announce twice 30 s, from a real bridge instead of a node; any program can send them.
 pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
     before_start(PLAIN, |world| {
         must(
@@ -169,8 +168,7 @@ pub fn who_holds_dhcp_back_is_seen() -> Result<()> {
     })
 }
 
-/// What is advised where no rule can be read to drop what does not leave shows iptables-legacy's
-/// rules.
+/// Where no readable rule explains the drop, the advice shows iptables-legacy's rules.
 pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
     online(PLAIN, |world| {
         must(
@@ -197,8 +195,8 @@ pub fn what_is_advised_to_look_at_shows_rules() -> Result<()> {
         let text = reported().unwrap_or_default().replace("(try: sudo", "(sudo");
         let seen = must("head", &command_of(&text)?)?;
         ensure(&format!("the rules are seen: {seen}"), seen.contains("--dport 7 -j DROP"))?;
-        // A board of a network that the head does not know. Another program's change has the
-        // counters read at once.
+        // A board of an unknown network. Another program's change causes an immediate read of the
+        // counters.
         must("rpi3", "ip addr add 172.31.0.9/24 dev eth0")?;
         let ping = "busybox ping -c 8 -i 0.1 -W 1 -I 172.31.0.9 203.0.113.80";
         let _ = exec("rpi3", ping)?;

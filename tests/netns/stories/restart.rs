@@ -1,4 +1,4 @@
-//! The daemon's own life: killed, restarted, stopped, reloaded.
+//! The daemon's life cycle: killed, restarted, stopped, reloaded.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn kill(world: &mut World) -> Result<()> {
     ensure("it was killed", code == 137)
 }
 
-/// A TCP transfer through the NAT does not lose a packet to us.
+/// A TCP transfer through the NAT loses no packet in the gateway.
 pub fn transfer_survives_kill_and_restart() -> Result<()> {
     online(PLAIN, |world| {
         let server_log = std::path::PathBuf::from(format!("{HOME}/iperf-server.log"));
@@ -28,7 +28,7 @@ pub fn transfer_survives_kill_and_restart() -> Result<()> {
             std::fs::read_to_string(&server_log).is_ok_and(|t| t.contains("listening"))
         })?;
         let log = std::path::PathBuf::from(format!("{HOME}/iperf.json"));
-        // 50 Mbit/s: a loss shows as a retransmission, not as a full queue
+        // 50 Mbit/s: a loss appears as a retransmission, not as a full queue.
         let arguments = ["-c", "203.0.113.80", "-t", "5", "-b", "50M", "-i", "0.5", "-J"];
         let mut client = spawn(within("rpi1", "iperf3").args(arguments), &log)?;
         std::thread::sleep(Duration::from_millis(800));
@@ -53,8 +53,8 @@ pub fn transfer_survives_kill_and_restart() -> Result<()> {
             serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
         let retransmits =
             report.pointer("/end/sum_sent/retransmits").and_then(serde_json::Value::as_u64);
-        // A machine under load makes TCP send again what was not lost: the receiver tells so by a
-        // D-SACK (RFC 2883).
+        // On a machine under load, TCP retransmits segments that were not lost: the receiver
+        // reports that by a D-SACK (RFC 2883).
         let needless = needless_retransmissions()?;
         println!("{retransmits:?} retransmissions, {needless} of them needless");
         let lost = retransmits.map(|sent| sent.saturating_sub(needless));
@@ -74,7 +74,7 @@ pub fn transfer_survives_kill_and_restart() -> Result<()> {
     })
 }
 
-/// `TCPDSACKRecv` of the node's network.
+/// Returns `TCPDSACKRecv` of the node's network.
 fn needless_retransmissions() -> Result<u64> {
     let text = must("rpi1", "grep ^TcpExt: /proc/net/netstat")?;
     let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -99,8 +99,8 @@ pub fn second_instance_refuses() -> Result<()> {
     })
 }
 
-/// One that was started by hand with folders of its own does not meet the first one's lock, but its
-/// table.
+/// A second daemon, started by hand with folders of its own, does not meet the first one's lock,
+/// but its table.
 pub fn second_instance_elsewhere_refuses() -> Result<()> {
     online(PLAIN, |world| {
         let first = world.gateway().map(|gateway| gateway.id()).unwrap_or_default();
@@ -158,7 +158,7 @@ pub fn on_stop_remove_puts_everything_back() -> Result<()> {
         wait_online(world)?;
         let code = world.stop_gateway("TERM", STOP)?;
         ensure(&format!("stopped cleanly, not {code}"), code == 0)?;
-        // the port was down before; that it stays up does no harm and is not counted
+        // The interface was down before; that it stays up is harmless and not counted.
         same(
             "the head's network",
             &without_link_state(&before),
@@ -187,7 +187,7 @@ pub fn off_cleans_up_after_a_dead_daemon() -> Result<()> {
     })
 }
 
-/// Where the venue has our subnet, there are rules, tables and routes to take away as well.
+/// Where the venue uses the cluster's subnet, there are rules, tables and routes to remove too.
 pub fn nothing_is_left_of_an_overlap() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
@@ -233,7 +233,7 @@ pub fn reload_takes_new_settings() -> Result<()> {
         let node = Pinger::start()?;
         reload(world, "[uplink]\nallow = [\"ssh\", \"icmp\", 9100]\n")?;
         until("9100 is open", || try_from(world, "laptop", "tcp HEAD:9100").is_ok())?;
-        // a mistake must not take the gateway down
+        // An error must not take the gateway down.
         let lines = world.journal().lines().count();
         reload(world, "[uplink]\nallowed = 3\n")?;
         until("the mistake is reported, with its place", || {
@@ -253,8 +253,8 @@ pub fn reload_takes_new_settings() -> Result<()> {
     })
 }
 
-/// `gateway.enabled = false` takes everything of ours away and still shows the address; `true`
-/// brings it back.
+/// `gateway.enabled = false` removes everything of the gateway and still shows the address; `true`
+/// restores it.
 pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -273,7 +273,7 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
             })?;
             until("the status says so", || is(world, "gateway.masquerade", "false"))?;
             ensure("the address is still shown", world.glass().concat().contains("10.99.0.126"))?;
-            // what was taken away is not put back
+            // Removed settings are not restored.
             std::thread::sleep(Duration::from_millis(500));
             same("the head's network", &untouched, &without_link_state(&network_of_head()?))?;
             reload(world, "")?;
@@ -291,8 +291,8 @@ pub fn reload_switches_the_gateway_off_and_on() -> Result<()> {
     })
 }
 
-/// The two ports change roles while the daemon is dead: what an earlier run left on the new uplink
-/// is no lease.
+/// The two interfaces exchange roles while the daemon is dead: what an earlier run left on the new
+/// uplink is not a lease.
 pub fn earlier_cluster_port_makes_no_clash() -> Result<()> {
     before_start(PLAIN, |world| {
         leased()?;
@@ -349,7 +349,7 @@ pub fn three_capabilities_are_enough() -> Result<()> {
     })
 }
 
-/// READY comes when the rules are in the kernel, at once even without any port; then WATCHDOG,
+/// READY comes when the rules are loaded, at once even without any interface; then WATCHDOG,
 /// RELOADING, STOPPING.
 pub fn service_manager_is_notified() -> Result<()> {
     let venue = PLAIN.replace("[[network]]", "[[network]]\npresent = false");
@@ -394,8 +394,8 @@ pub fn service_manager_is_notified() -> Result<()> {
     })
 }
 
-/// Somebody holds the place of a route of ours, for ever: it is reported, and the boot does not wait
-/// for it.
+/// A foreign route permanently takes the place of a gateway's route: that is reported, and the boot
+/// does not wait for it.
 pub fn ready_does_not_wait_for_routes() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");

@@ -1,4 +1,4 @@
-//! Never a DHCP server where another one is: cables in each other's ports.
+//! No DHCP server beside another one: cables in the wrong interfaces.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::scene::{PLAIN, alert, before_start, ensure, is, until, wait_online};
 
 const SERVING: &str = "[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.199\"\n";
 
-/// A DHCP server where a node should be.
+/// A DHCP server in a node's place.
 fn rogue() -> Result<Running> {
     let (log, leases) = (
         PathBuf::from(format!("{HOME}/rogue.log")),
@@ -57,8 +57,8 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
             named && code != 0,
         )?;
 
-        // The cable is pulled: nothing is known. Plugged in again it is asked anew, and no server
-        // answers any more.
+        // The cable is unplugged: the result is unknown. Plugged in again, the check repeats, and
+        // no server answers any more.
         must("switch", "ip link set head down")?;
         until("over", || alert(world, "gateway-foreign-dhcp").is_none())?;
         ensure("not refused", !is(world, "cluster.dhcp", "refused-*"))?;
@@ -82,7 +82,7 @@ pub fn another_server_on_the_cluster_port_is_a_fault() -> Result<()> {
     })
 }
 
-/// The venue's cable is in the cluster's port, and the switch with the nodes in the uplink's.
+/// The venue's cable is in the cluster interface, and the switch with the nodes in the uplink.
 pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<()> {
     before_start(PLAIN, |world| {
         world.set_settings(&format!(
@@ -104,8 +104,8 @@ pub fn swapped_cables_are_certain_when_a_node_is_met_at_the_uplink() -> Result<(
     })
 }
 
-/// The daemon's restart must not leave nodes without a server: what was found on this plugging is
-/// still known.
+/// The daemon's restart must not leave nodes without a server: the result since the last carrier
+/// change is still known.
 pub fn restart_asks_without_waiting() -> Result<()> {
     before_start(PLAIN, |world| {
         world.set_settings(SERVING);

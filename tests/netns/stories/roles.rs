@@ -1,4 +1,4 @@
-//! Ports that are neither the cluster's nor uplinks, and where an uplink leads.
+//! Interfaces that are neither the cluster's nor uplinks, and what is reachable through an uplink.
 
 use bramblegate_lab::Result;
 use bramblegate_lab::shell::{exec, ip, must};
@@ -7,8 +7,8 @@ use super::scene::{
     PLAIN, STOP, TWO, alert, before_start, ensure, online, reload, try_from, until, wait_online,
 };
 
-/// A network of its own behind another port of the head, as a management network or an adapter that
-/// was just plugged in.
+/// A network behind another interface of the head, such as a management network or a newly plugged
+/// adapter.
 fn plug_in(port: &str) -> Result<()> {
     ip(
         "",
@@ -24,13 +24,13 @@ fn plug_in(port: &str) -> Result<()> {
     must("head", &format!("ip addr add 172.22.0.1/24 dev {port}; ip link set {port} up")).map(drop)
 }
 
-/// A port that no setting names reaches neither closed ports of the head nor nodes, and is named;
-/// so does an uplink that has another name. What the user trusts reaches all.
+/// An interface that no setting names reaches neither closed ports of the head nor nodes, and is
+/// reported; the same for a renamed uplink. A trusted interface reaches everything.
 pub fn port_without_a_role_is_closed_and_named() -> Result<()> {
     online(PLAIN, |world| {
         let _closed = world.serve("head", "banner", "[::]:7070")?;
         let _ssh = world.serve("rpi1", "banner", "[::]:22")?;
-        // Docker does that, and with it every port is forwarded.
+        // Like Docker, which makes every interface forward.
         must("head", "echo 1 > /proc/sys/net/ipv4/ip_forward")?;
         plug_in("up9")?;
         ensure("a closed port", try_from(world, "aside", "tcp 172.22.0.1:7070").is_err())?;
@@ -44,8 +44,8 @@ pub fn port_without_a_role_is_closed_and_named() -> Result<()> {
         until("and open", || try_from(world, "aside", "tcp 172.22.0.1:7070").is_ok())?;
         ensure("for nodes too", try_from(world, "aside", "tcp 192.168.50.11:22").is_ok())?;
         reload(world, "")?;
-        // A second subnet on the cluster port, whose boards the gateway does not translate. Another
-        // program's change has the counters read at once.
+        // A second subnet on the cluster interface, whose boards the gateway does not translate.
+        // Another program's change causes an immediate read of the counters.
         must("head", "ip addr add 192.168.60.1/24 dev eth0")?;
         must("rpi2", "ip addr add 192.168.60.7/24 dev eth0")?;
         let _ = exec("rpi2", "busybox ping -c 6 -i 0.1 -W 1 -I 192.168.60.7 203.0.113.80")?;
@@ -55,7 +55,7 @@ pub fn port_without_a_role_is_closed_and_named() -> Result<()> {
                 .is_some_and(|text| text.contains("192.168.60.0/24 on eth0"))
         };
         until("what we drop is named", counted)?;
-        // The uplink has another name, and all its addresses still.
+        // The uplink is renamed, and keeps all its addresses.
         must("laptop", "ip route add 192.168.50.0/24 via 10.99.0.126")?;
         must("head", "ip link set eth1 down; ip link set eth1 name lan5; ip link set lan5 up")?;
         let named = || {
@@ -68,8 +68,8 @@ pub fn port_without_a_role_is_closed_and_named() -> Result<()> {
     })
 }
 
-/// Forwarding is switched on for the nodes: a venue does not reach another, nor a third network of
-/// the head, after a restart neither, until somebody wants everything forwarded.
+/// Forwarding is enabled for the nodes: a venue reaches neither another nor a third network of the
+/// head, even after a restart, until the user enables forwarding of everything.
 pub fn venues_are_not_led_to_one_another() -> Result<()> {
     before_start(TWO, |world| {
         ip("", "netns add box\nlink add vethbox netns head type veth peer name eth0 netns box\n")?;

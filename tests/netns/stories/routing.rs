@@ -1,5 +1,5 @@
-//! The way that an ordinary packet goes: other programs' routing rules, overlaps, and uplinks
-//! without internet.
+//! The route of an ordinary packet: other programs' routing rules, overlaps, and uplinks without
+//! internet.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -14,13 +14,13 @@ use super::scene::{
     PLAIN, TWO, alert, before_start, ensure, is, online, try_from, until, wait_online,
 };
 
-/// A tunnel that swallows whatever is sent into it.
+/// A tunnel that drops everything.
 const TUNNEL: &str = "ip link add tailscale0 type veth peer name nowhere && ip addr add \
                       100.64.0.1/32 dev tailscale0 && \
                       ip link set tailscale0 up arp off && ip link set nowhere up && \
                       ip route add default dev tailscale0 table 52";
 
-/// What is promised in any case: head ↔ nodes, the laptop to the head, and answers beyond the
+/// What has to work in any case: head ↔ nodes, the laptop to the head, and answers beyond the
 /// venue's router.
 const PROMISED: [(&str, &str); 4] = [
     ("head", "ping 192.168.50.11"),
@@ -34,14 +34,14 @@ fn all_promised(world: &World) -> Result<()> {
     beyond("10.99.0.0/24", "10.99.0.126")
 }
 
-/// Somebody beyond the venue's router, at the internet's address, opens ssh of the head.
+/// A host beyond the venue's router, at the internet's address, connects to the head's ssh.
 fn beyond(venue: &str, head: &str) -> Result<()> {
     let (_, _) = exec("internet", &format!("ip route replace {venue} via 198.51.100.2"))?;
     let (_, text) = exec("internet", &format!("sleep 0.3 | busybox nc -w 2 {head} 22"))?;
     ensure(&format!("ssh from beyond the venue's router: {text:?}"), text.trim() == "SSH-2.0-venue")
 }
 
-/// Rules as VPN programs leave them, each after our start: none of them cuts anybody off.
+/// Rules of VPN programs, each added after the gateway's start: none of them cuts off any host.
 pub fn rules_of_a_vpn_cut_no_node_off() -> Result<()> {
     online(PLAIN, |world| {
         all_promised(world)?;
@@ -62,7 +62,7 @@ pub fn rules_of_a_vpn_cut_no_node_off() -> Result<()> {
             all_promised(world).map_err(|error| Error(format!("{name}: {error}")))?;
             ensure("the nodes are up", is(world, "cluster.up", "3"))?;
             ensure("and nothing else is said", alert(world, "gateway-rule").is_none())?;
-            // What the alert advises keeps the nodes off it.
+            // The alert's advice keeps the nodes off it.
             let advice = remedy(&exit().unwrap_or_default())?;
             must("head", &advice)?;
             until("the exit is an uplink again", || alert(world, "uplink-exit-by").is_none())?;
@@ -79,7 +79,7 @@ pub fn rules_of_a_vpn_cut_no_node_off() -> Result<()> {
     })
 }
 
-/// A subnet router's peer asks the head at its address in the venue: the answer goes back through
+/// A subnet router's peer connects to the head's address in the venue: the answer goes back through
 /// the tunnel.
 pub fn peer_of_a_tunnel_reaches_the_uplinks_address() -> Result<()> {
     online(PLAIN, |world| {
@@ -106,7 +106,7 @@ pub fn peer_of_a_tunnel_reaches_the_uplinks_address() -> Result<()> {
     })
 }
 
-/// The commands that an alert's text names.
+/// Returns the commands in an alert's text.
 fn remedy(text: &str) -> Result<String> {
     let commands = text.split_once("(sudo ").and_then(|(_, rest)| rest.split_once(')'));
     let (commands, _) = commands.ok_or_else(|| Error(format!("no remedy in {text:?}")))?;
@@ -114,8 +114,8 @@ fn remedy(text: &str) -> Result<String> {
     Ok(commands.replace("sudo ", ""))
 }
 
-/// A rule of others before ours is named, and what the alert advises helps: it goes, and the thing
-/// works.
+/// A foreign rule before the gateway's is reported, and the alert's advice helps: the alert goes,
+/// and the connection works.
 pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
@@ -132,7 +132,7 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
         all_promised(world)?;
         until("the nodes are up", || is(world, "cluster.up", "3"))?;
         must("head", "ip rule del preference 4000")?;
-        // A kill switch: nothing leaves but by the tunnel.
+        // A kill switch: packets leave only through the tunnel.
         must("head", "ip rule add preference 3000 to 192.168.50.0/24 prohibit")?;
         until("it is reported", || {
             alert(world, "gateway-rule").is_some_and(|text| text.contains("3000"))
@@ -144,11 +144,11 @@ pub fn rule_before_ours_is_reported_with_a_remedy_that_works() -> Result<()> {
     })
 }
 
-/// A rule that takes only TCP, one user's packets or one node's is named as well.
+/// A rule for TCP only, for one user's packets or for one node's is reported too.
 pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
-        // The head's ssh to a node, and its own answers to somebody's in the venue.
+        // The head's ssh to a node, and its own answers to a host in the venue.
         let of_ports = ["ipproto tcp dport 22", "sport 1-1023"];
         for selector in of_ports.into_iter().chain([
             "ipproto tcp",
@@ -176,7 +176,7 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
                  2>/dev/null; true",
             )?;
         }
-        // What a tunnel takes of the head's own packets to the internet is none of the cluster's.
+        // The head's own packets into a tunnel to the internet do not concern the cluster.
         must("head", "ip rule add preference 4000 iif lo ipproto udp dport 53 lookup 52")?;
         must("head", "ip rule add preference 4001 iif lo ipproto tcp dport 443 lookup 52")?;
         std::thread::sleep(Duration::from_millis(2500));
@@ -192,8 +192,8 @@ pub fn rule_that_takes_a_part_is_reported_too() -> Result<()> {
     })
 }
 
-/// So is one that takes a part of what the nodes send to the internet, wherever it stands; the
-/// nodes' packets go by the uplink again with what the alert advises.
+/// So is a rule for a part of the nodes' packets to the internet, whatever its priority; the
+/// alert's advice sends the nodes' packets through the uplink again.
 pub fn rule_that_takes_a_part_of_the_nodes_way_out_is_reported() -> Result<()> {
     online(PLAIN, |world| {
         must("head", TUNNEL)?;
@@ -233,7 +233,7 @@ pub fn rule_that_takes_a_part_of_the_nodes_way_out_is_reported() -> Result<()> {
                 &format!("ip rule del preference {preference}; ip rule del preference {before}"),
             )?;
         }
-        // By an uplink, or for what no packet of the nodes is: nothing is wrong.
+        // Through an uplink, or for packets that no node sends: not reported.
         must("head", "ip route add default via 10.99.0.1 dev eth1 table 77")?;
         must("head", "ip rule add preference 5300 ipproto tcp dport 80 lookup 77")?;
         must("head", "ip rule add preference 5301 iif lo ipproto tcp dport 80 lookup 52")?;
@@ -243,7 +243,8 @@ pub fn rule_that_takes_a_part_of_the_nodes_way_out_is_reported() -> Result<()> {
     })
 }
 
-/// Where the main table has no default route and others lead out by the uplink, nothing is wrong.
+/// Nothing is reported where the main table has no default route and other tables lead out through
+/// the uplink.
 pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
     online(PLAIN, |world| {
         world.kill_client("eth1")?;
@@ -272,8 +273,8 @@ pub fn way_out_by_other_routes_is_no_missing_router() -> Result<()> {
     })
 }
 
-/// The preferred uplink has an address and no internet, the other has both: the nodes leave by
-/// that, row 1 stays.
+/// The preferred uplink has an address and no internet, the other has both: the nodes use the
+/// other, row 1 stays.
 pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
     online(TWO, |world| {
         until("both are online", || {
@@ -282,7 +283,7 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
         must("head", "ip -4 route show table main > /tmp/main.before")?;
         must("rpi1", "echo x | busybox nc -u -w 1 203.0.113.80 50001; true")?;
         world.internet("eth1", Internet::Dead)?;
-        // Looked at anew at once: the probe of a quiet uplink may wait a minute.
+        // Probe again at once: the probe of a quiet uplink may wait a minute.
         must("head", "ip route replace default via 10.99.0.1 dev eth1 metric 100 mtu 1500")?;
         must("head", "ip addr change 10.99.0.126/24 dev eth1 valid_lft 900 preferred_lft 900")?;
         world.renew("eth1")?;
@@ -314,7 +315,7 @@ pub fn nodes_leave_by_the_uplink_that_has_internet() -> Result<()> {
     })
 }
 
-/// Says hello on a port of `place` until the world ends.
+/// Sends "hello" on a port of `place` until the world ends.
 fn greets(place: &'static str, port: u16) -> Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -332,7 +333,7 @@ fn greets(place: &'static str, port: u16) -> Result<()> {
     is_ready.recv().map_err(|_| Error(format!("{place} does not listen")))
 }
 
-/// What is heard at a port.
+/// Returns what a port sends.
 fn heard(from: &'static str, to: &'static str) -> Result<String> {
     inside(from, move || {
         let address: SocketAddr = to.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
@@ -344,8 +345,8 @@ fn heard(from: &'static str, to: &'static str) -> Result<String> {
     })
 }
 
-/// An MPI job over head and nodes, where the venue uses our subnet: each takes whichever address of
-/// the other it likes.
+/// An MPI job over head and nodes, where the venue uses the cluster's subnet: each chooses any
+/// address of the other.
 fn mpi(cluster_port_last: bool) -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
@@ -367,7 +368,8 @@ fn mpi(cluster_port_last: bool) -> Result<()> {
         })?;
         ensure("and the head's own", heard("rpi1", "192.168.50.1:5000")? == "hello")?;
         ensure("the head finds the node", heard("head", "192.168.50.11:5000")? == "hello")?;
-        // Open MPI binds to one of the head's addresses: that of the port with the lower index.
+        // Open MPI binds to one of the head's addresses: that of the interface with the lower
+        // index.
         for own in ["192.168.50.126", "192.168.50.1"] {
             let line = format!("nc -w 3 -s {own} 192.168.50.11 5000 </dev/null");
             ensure(&format!("from {own}"), must("head", &line)? == "hello")?;
@@ -388,7 +390,7 @@ pub fn overlap_with_the_cluster_port_last_lets_nodes_find_the_uplinks_address() 
     mpi(true)
 }
 
-/// A node that has sent datagrams ten times a second since before there were rules: they are
+/// A node that has sent datagrams ten times a second since before the rules were loaded: they are
 /// translated like all others.
 pub fn datagrams_older_than_the_rules_are_translated() -> Result<()> {
     before_start(PLAIN, |world| {

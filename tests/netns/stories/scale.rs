@@ -1,4 +1,4 @@
-//! Clusters of 4, 40, 750 and 10,000 nodes, some of them dead, slow or flapping: every verdict is
+//! Clusters of 4, 40, 750 and 10,000 nodes, some of them dead, slow or flapping: every health is
 //! right. In a long form, with nodes that come and go all the time (`make soak`), memory stays flat
 //! and no change is lost.
 
@@ -16,7 +16,7 @@ use bramblegate_lab::{Error, Result};
 use super::scene::ensure;
 use crate::responder::{Cluster, Nature, STAY, clock};
 
-/// Seconds of the long form; set by `make soak`.
+/// The seconds of the long form; set by `make soak`.
 pub const SOAK: &str = "BRAMBLEGATE_SOAK";
 
 pub fn four() -> Result<()> {
@@ -36,12 +36,12 @@ pub fn ten_thousand() -> Result<()> {
     short(cluster, "interval = \"1s\"\nflap_changes = 2\n")
 }
 
-/// Ten thousand nodes for as long as the environment says.
+/// Ten thousand nodes, for the duration from the environment.
 pub fn soak() -> Result<()> {
     let seconds = std::env::var(SOAK).ok().and_then(|text| text.parse().ok()).unwrap_or(600);
     let cluster = Cluster { groups: 40, slots: 250, flap: (5000, 4000), wandering: true };
-    // A slow node's answer to a second try has to arrive within the round as well: where a fiftieth
-    // of all pings is lost, one of a hundred slow nodes would lose three rounds in a row by chance.
+    // A slow node's answer to a second try has to arrive within the round too: with a fiftieth of
+    // all pings lost, one of a hundred slow nodes would lose three rounds in a row by chance.
     let room = Room::new(cluster, "interval = \"1s\"\ntimeout = \"400ms\"\n")?;
     room.settle(Duration::from_secs(75))?;
     let mut stream = Stream::open(&room.socket())?;
@@ -72,7 +72,7 @@ pub fn soak() -> Result<()> {
     stream.read(Duration::from_millis(500))?;
     let differing =
         snapshot.iter().filter(|(name, health)| stream.health.get(*name) != Some(health)).count();
-    // Some change between the snapshot and the last line that was read.
+    // A change between the snapshot and the last line that was read.
     ensure(&format!("the changes lead to the snapshot ({differing} differ)"), differing < 100)
 }
 
@@ -80,7 +80,7 @@ fn short(cluster: Cluster, more: &str) -> Result<()> {
     Room::new(cluster, more)?.settle(Duration::from_secs(25))
 }
 
-/// A head, and at the other end of its cable all nodes in one process.
+/// A head, and all nodes in one process at the other end of its cable.
 struct Room {
     cluster: Cluster,
     gateway: Running,
@@ -96,7 +96,7 @@ impl Room {
              link add eth0 netns head type veth peer name n0 netns far",
         )?;
         ip("far", "link set lo up\naddr add 10.21.0.2/16 dev n0\nlink set n0 up")?;
-        // Routed, as a room of ten thousand is: the kernel's neighbour table holds a thousand.
+        // Routed, like a room of ten thousand: the kernel's neighbour table has a thousand entries.
         let head = "link set lo up\nlink set eth0 up\naddr add 10.21.0.1/16 dev eth0\n\
                     route add 10.21.0.2/32 dev eth0\nroute add 10.21.0.0/18 via 10.21.0.2 dev eth0";
         ip("head", head)?;
@@ -126,7 +126,7 @@ impl Room {
         PathBuf::from(format!("{HOME}/status.sock"))
     }
 
-    /// Waits until every verdict is right, and stays so for a while.
+    /// Waits until the health of every node is right, and stays so for a while.
     fn settle(&self, patience: Duration) -> Result<()> {
         let start = Instant::now();
         let (mut right, mut wrong) = (0, vec!["nothing was reported".to_owned()]);
@@ -151,7 +151,7 @@ impl Room {
         Ok(())
     }
 
-    /// The nodes whose health is not what they are like.
+    /// Returns the nodes with a wrong health.
     fn wrong(&self, reported: &HashMap<String, String>) -> Vec<String> {
         let (cluster, now) = (self.cluster, clock());
         let mut wrong = Vec::new();
@@ -161,7 +161,7 @@ impl Room {
                     Nature::Healthy => "up",
                     Nature::Dead => "down",
                     Nature::Slow | Nature::Flapping => "degraded",
-                    // It may have gone or come a moment ago.
+                    // It may have changed a moment ago.
                     Nature::Wandering if now % STAY < 12_000 => continue,
                     Nature::Wandering if cluster.answers(group, slot, now) => "up",
                     Nature::Wandering => "down",
@@ -176,7 +176,7 @@ impl Room {
         wrong
     }
 
-    /// Resident memory of the gateway, KiB.
+    /// Returns the resident memory of the gateway, in KiB.
     fn memory(&self) -> Result<u64> {
         let text =
             fs::read_to_string(format!("/proc/{}/status", self.gateway.id())).unwrap_or_default();
@@ -185,7 +185,7 @@ impl Room {
         kib.ok_or_else(|| Error("the gateway has ended".into()))
     }
 
-    /// Seconds of processor time it has used.
+    /// Returns the seconds of processor time that it has used.
     fn cpu(&self) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", self.gateway.id()))
             .unwrap_or_default();
@@ -206,18 +206,18 @@ fn settings(cluster: Cluster, more: &str) -> String {
     )
 }
 
-/// Name and health of each of these.
+/// Returns name and health of each of these.
 fn health(nodes: &[Node]) -> HashMap<String, String> {
     nodes.iter().map(|node| (node.name.to_string(), node.health.to_string())).collect()
 }
 
-/// The status socket's stream of changes.
+/// The stream of changes of the status socket.
 struct Stream {
     lines: Watch,
     health: HashMap<String, String>,
     sequence: Option<u64>,
     changes: usize,
-    /// nodes that were ever reported to be down
+    /// Nodes that were ever reported to be down.
     down: Vec<String>,
 }
 
@@ -227,7 +227,7 @@ impl Stream {
         Ok(Self { lines, health: HashMap::new(), sequence: None, changes: 0, down: Vec::new() })
     }
 
-    /// Reads for as long as this; every change's number follows the one before.
+    /// Reads for this duration; checks that the changes are numbered consecutively.
     fn read(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while let Some(left) =
@@ -259,7 +259,7 @@ impl Stream {
         }
     }
 
-    /// Healthy nodes among those that were reported to be down.
+    /// Returns the healthy nodes among those that were reported to be down.
     fn false_alarms(&self, cluster: Cluster) -> Vec<&String> {
         let healthy = |name: &&String| {
             let (group, slot) = name.trim_start_matches("rack").split_once('-').unwrap_or_default();

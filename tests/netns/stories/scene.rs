@@ -1,4 +1,4 @@
-//! What most stories need: a plain venue, a gateway that is online, patience.
+//! Helpers for most stories: a plain venue, a gateway that is online, waiting.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ laptop = "10.99.0.20/24"
 address = "10.99.0.126"
 "#;
 
-/// A cable and a radio in networks of their own.
+/// A cable and a radio in separate networks.
 pub const TWO: &str = r#"
 purpose = "Two uplinks"
 [[network]]
@@ -35,8 +35,8 @@ address = "172.20.5.1/24"
 address = "172.20.5.77"
 "#;
 
-/// Plays a story in a world of `venue` before the gateway is started; on failure, the whole state
-/// of the world is printed.
+/// Runs a story in a world of `venue` before the gateway is started; on failure, prints the whole
+/// state of the world.
 pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     let mut world = World::build(&Venue::parse("story", venue)?, &crate::program())?;
     let result = story(&mut world);
@@ -46,7 +46,7 @@ pub fn before_start(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -
     result
 }
 
-/// The same with a gateway that is online, all nodes up.
+/// Does the same with a gateway that is online, all nodes up.
 pub fn online(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     before_start(venue, |world| {
         world.start_gateway()?;
@@ -55,7 +55,7 @@ pub fn online(venue: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Resu
     })
 }
 
-/// Waits until the head's DHCP client has done all it does: the default route comes last.
+/// Waits until the head's DHCP client has finished: the default route comes last.
 pub fn leased() -> Result<()> {
     until("a lease", || must("head", "ip -4 route").is_ok_and(|text| text.contains("default via")))
         .map(drop)
@@ -79,23 +79,23 @@ pub fn wait_online(world: &mut World) -> Result<()> {
     }
 }
 
-/// The text at a path of the status.
+/// Returns the text at a path of the status.
 pub fn reported(world: &World, path: &str) -> String {
     world.status().map_or_else(|error| error.to_string(), |status| watch::at(&status, path))
 }
 
-/// Whether the status holds a value that matches.
+/// Returns whether the status has a matching value.
 pub fn is(world: &World, path: &str, pattern: &str) -> bool {
     glob(pattern, &reported(world, path))
 }
 
-/// Whether an alert stands whose code matches; its text if so.
+/// Returns the text of an alert whose code matches, if there is one.
 pub fn alert(world: &World, pattern: &str) -> Option<String> {
     let alerts = world.status().ok()?.alerts;
     alerts.iter().find(|alert| glob(pattern, &alert.code)).map(|alert| alert.text.to_string())
 }
 
-/// Asks until the answer is yes, at most ten seconds; how long it took.
+/// Repeats until the answer is yes, ten seconds at most; returns the time it took.
 pub fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<Duration> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(10) {
@@ -108,16 +108,16 @@ pub fn until(what: &str, mut answer: impl FnMut() -> bool) -> Result<Duration> {
     Err(Error(format!("not within 10 s: {what}")))
 }
 
-/// The answer to a question of yes or no, as a result.
+/// Converts a boolean to a result.
 pub fn ensure(what: &str, yes: bool) -> Result<()> {
     if yes { Ok(()) } else { Err(Error(format!("not so: {what}"))) }
 }
 
-/// What a line of shell in a namespace takes on a machine that does nothing else.
+/// The time of a line of shell in a namespace on an idle machine.
 const LINE: Duration = Duration::from_millis(5);
 
-/// Something took no longer than is promised. On a busy machine all takes longer, as a line of shell
-/// does.
+/// Checks that something took no longer than documented. On a busy machine everything takes longer,
+/// like a line of shell.
 pub fn promptly(what: &str, took: Duration, promised: Duration) -> Result<()> {
     if took <= promised {
         return Ok(());
@@ -132,7 +132,7 @@ pub fn promptly(what: &str, took: Duration, promised: Duration) -> Result<()> {
     ensure(&words, took <= allowed)
 }
 
-/// Two texts are the same; if not, the lines that differ.
+/// Checks that two texts are equal; if not, shows the lines that differ.
 pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     if before == after {
         return Ok(());
@@ -147,17 +147,17 @@ pub fn same(what: &str, before: &str, after: &str) -> Result<()> {
     )))
 }
 
-/// Tries something from a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
+/// Runs a command at a place of the world: `try_from(world, "rpi1", "ping 203.0.113.80")`.
 pub fn try_from(world: &World, place: &str, check: &str) -> Result<()> {
     let check: Check = check.parse().map_err(|error| Error(format!("{error}")))?;
     attempt(world, place, &check).map_err(|error| Error(format!("from {place}: {check}: {error}")))
 }
 
-/// The gateway's end is waited for so long; its unit has 15 s, and a kernel under load takes its
-/// time with a killed process.
+/// The deadline for the gateway's end; its unit allows 15 s, and a kernel under load is slow to end
+/// a killed process.
 pub const STOP: Duration = Duration::from_secs(10);
 
-/// Gives the gateway other settings and has it read them.
+/// Writes the gateway other settings and reloads it.
 pub fn reload(world: &mut World, settings: &str) -> Result<()> {
     world.set_settings(settings);
     world.write_settings()?;
@@ -185,7 +185,7 @@ impl Pinger {
         Ok(Self { running, log })
     }
 
-    /// Stops it: packets sent, packets lost.
+    /// Stops it; returns packets sent and packets lost.
     pub fn finish(mut self) -> Result<(u32, u32)> {
         self.running.signal("INT")?;
         until("ping ends", || self.running.ended().is_some())?;
@@ -199,12 +199,12 @@ impl Pinger {
                 .unwrap_or(0)
         };
         println!("{last}");
-        // the one on its way when the signal came is not lost
+        // The one in flight at the signal is not lost.
         Ok((number(0), number(0).saturating_sub(number(1)).saturating_sub(1)))
     }
 }
 
-/// Rules as nft lists them, without counters, and without who owns a table at the moment.
+/// Returns rules as nft lists them, without counters and owners of tables.
 pub fn rules(namespace: &str, what: &str) -> Result<String> {
     let text = must(namespace, &format!("nft -s list {what}"))?;
     let owner = |line: &str| line.is_empty() || line.starts_with("flags") || line.starts_with('#');
@@ -213,7 +213,8 @@ pub fn rules(namespace: &str, what: &str) -> Result<String> {
     Ok(plain.collect())
 }
 
-/// Everything of the head's network that we could have changed, without counters and times.
+/// Returns everything of the head's network that the gateway could have changed, without counters
+/// and times.
 pub fn network_of_head() -> Result<String> {
     let mut text = rules("head", "ruleset")?;
     text += &must("head", "ip -4 rule; ip -4 route show table all; ip -br link")?;

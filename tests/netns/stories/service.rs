@@ -10,12 +10,11 @@ use bramblegate_lab::{Error, Result, Venue, World};
 use super::client::Client;
 use super::scene::{PLAIN, STOP, alert, before_start, ensure, is, promptly, try_from, until};
 
-/// Serve addresses; one node is known by its hardware address.
+/// Serves addresses; the settings identify one node by its hardware address.
 const SERVE: &str = "[cluster.dhcp]\n[[node]]\nname = \"rpi3\"\nmac = \"b8:27:eb:00:00:03\"\n";
 
-/// Another board in a node's place, of which the settings know nothing: theirs would keep the name
-/// that they give it. It has no address until it asks for one: heard at the node's, it would be that
-/// node.
+/// Another board in a node's place that the settings do not name: theirs would keep its name. It
+/// has no address until it requests one: if it were seen at the node's, it would be that node.
 pub fn another_board(node: &str) -> Result<()> {
     let mac = format!("06:00:00:00:00:0{}", node.trim_start_matches("rpi"));
     must(node, &format!("ip -4 addr flush dev eth0; ip link set eth0 address {mac}")).map(drop)
@@ -35,8 +34,8 @@ pub fn serving(
     })
 }
 
-/// What the resolver of a node answers to a name or an address; a question that finds no server is not
-/// waited for.
+/// Returns the answer of a node's resolver for a name or an address; does not wait long for a
+/// missing server.
 pub fn look_up(node: &str, name: &str) -> String {
     exec(node, &format!("timeout 0.4 busybox nslookup {name} 192.168.50.1"))
         .map(|(_, text)| text)
@@ -112,7 +111,7 @@ pub fn nodes_get_addresses_and_names() -> Result<()> {
     })
 }
 
-/// Asks for the lease again. That the client has sent for it is no answer yet.
+/// Renews the lease. The client's signal alone is not an answer yet.
 pub fn renew(client: &Client) -> Result<String> {
     let renewals = || {
         let log = fs::read_to_string(&client.log).unwrap_or_default();
@@ -147,7 +146,7 @@ pub fn leases_outlive_everything() -> Result<()> {
             "and none of it was written again",
             fs::metadata(&copy).and_then(|file| file.modified()).ok() == written,
         )?;
-        // a power cut: what was in memory is gone, and the disk got something wrong
+        // A power cut: memory is lost, and the disk has wrong data.
         world.stop_gateway("KILL", STOP)?;
         must("head", &format!("rm -r {HOME}/run/dnsmasq; printf '1 b8:27\\377' >> {copy}"))?;
         world.start_gateway()?;
@@ -181,7 +180,7 @@ pub fn leases_are_heard_of_again() -> Result<()> {
         until("it serves again", || {
             is(world, "cluster.dhcp", "serving") && dnsmasq_of_ours().is_some()
         })?;
-        // Another card in the same board: its system calls itself by another identifier.
+        // Another card in the same board: its system has another client identifier.
         drop(client);
         let client = Client::udhcpc_with("rpi2", "kitchen", &["-x", "0x3d:ff0000000200"])?;
         let (again, _) = client.wait()?;
@@ -198,9 +197,9 @@ pub fn leases_are_heard_of_again() -> Result<()> {
     })
 }
 
-/// Another program's default deny (ufw's, as iptables on nf_tables has it): named with what helps,
-/// and the nodes are served again. What no rule can be read to drop is noticed by what does not
-/// arrive.
+/// Another program's default deny (ufw's, as iptables on nf_tables has it): reported with its
+/// remedy, and the nodes are served again. A drop without a readable rule is detected by missing
+/// packets.
 pub fn drop_at_input_is_named_and_its_remedy_helps() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
         another_board("rpi2")?;
@@ -270,8 +269,8 @@ fn doctor() -> Result<(i32, String)> {
     )
 }
 
-/// It lives and does nothing: noticed, named, ended by force. Where names are served it is asked;
-/// where not, looked at.
+/// dnsmasq runs but hangs: detected, reported, killed. Where it serves names it is queried; where
+/// not, its process is checked.
 pub fn dnsmasq_that_stands_still() -> Result<()> {
     serving(PLAIN, SERVE, |world| {
         another_board("rpi2")?;
@@ -287,8 +286,8 @@ pub fn dnsmasq_that_stands_still() -> Result<()> {
                 && look_up("rpi2", "worker.bramble").contains(&address)
         })?;
         ensure("the address stays", renew(&client)? == address)?;
-        // The rules of another program drop our own question: that is no reason to end what serves
-        // the nodes.
+        // Another program's rules drop the gateway's own query: that is no reason to kill a dnsmasq
+        // that serves the nodes.
         let id = dnsmasq_of_ours();
         must(
             "head",
@@ -404,7 +403,7 @@ pub fn full_disk_is_reported() -> Result<()> {
     before_start(PLAIN, |world| {
         let state = format!("{HOME}/state");
         fs::create_dir_all(&state).map_err(|error| Error(error.to_string()))?;
-        // mounted here, so that the head, whose mounts are taken from ours, sees it
+        // Mounted here, so that the head, whose mounts are derived from these, sees it.
         bramblegate_lab::shell::run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &state])?;
         world.set_settings(SERVE);
         world.start_gateway()?;
@@ -474,7 +473,7 @@ pub fn cluster_that_moves_keeps_host_parts() -> Result<()> {
         until("it serves there", || {
             must("head", "ss -lun").is_ok_and(|text| text.contains("10.213.50.1:53"))
         })?;
-        // a client asks again for what it had, as one does whose cable was out
+        // A client requests its previous address, like after its cable was unplugged.
         for (client, address) in [(&client, address.as_str()), (&known, "192.168.50.13")] {
             client.running.signal("USR1")?;
             let wanted = address.replace("192.168.50", "10.213.50");
@@ -488,7 +487,7 @@ pub fn cluster_that_moves_keeps_host_parts() -> Result<()> {
             text.contains(&address.replace("192.168.50", "10.213.50")),
         )?;
         until("the journal tells it", || world.journal().contains("has the address 10.213.50.13"))?;
-        // rpi1 does not ask for its address: the head has only heard it
+        // rpi1 does not request its address: the head has only seen it.
         until("the name of a static node stays with it", || {
             exec("rpi2", "busybox nslookup rpi1.bramble 10.213.50.1")
                 .is_ok_and(|(_, text)| text.contains("192.168.50.11"))

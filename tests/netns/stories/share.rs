@@ -1,5 +1,5 @@
-//! Disks that the nodes use by NFS: this kernel need not have the server, but it has its port, our
-//! rules, and mounts.
+//! Disks that the nodes use by NFS: this kernel may lack the server, but it has the port, the
+//! gateway's rules, and mounts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, alert, ensure, is, online, try_from, until};
 
-/// Whatever listens at the port of NFS on the head, by IPv4 and IPv6: nodes reach it, the venue
-/// does not, not even at the head's address in the cluster.
+/// A program on the NFS port of the head, by IPv4 and IPv6: nodes reach it, the venue does not, not
+/// even at the head's address in the cluster.
 pub fn nfs_is_for_nodes_alone() -> Result<()> {
     online(PLAIN, |world| {
         let _server = world.serve("head", "banner", "[::]:2049")?;
@@ -46,9 +46,9 @@ pub fn nfs_is_for_nodes_alone() -> Result<()> {
     })
 }
 
-/// What is mounted, and what the NFS server would have on record, in the mount namespace of the
-/// gateway alone. The disk is in memory; the kernel's list of disks is covered, so that it can be
-/// plugged in and pulled.
+/// The mount, and the records of the NFS server, in the mount namespace of the gateway alone. The
+/// disk is in memory; the kernel's list of disks is hidden, so that it can be plugged and
+/// unplugged.
 const PREPARE: &str = "
 mount -t tmpfs tmpfs /mnt && mkdir /mnt/usb
 mount -t tmpfs tmpfs /sys/class/block
@@ -58,17 +58,17 @@ mount --bind HOME/fstab /etc/fstab
 ";
 const EXPORTED: &str = "printf '/mnt/usb\\t192.168.50.0/24(rw)\\n' >/var/lib/nfs/etab";
 
-/// What was not rung for is seen after this time at the latest: mounts ring, a pulled disk does not.
+/// The polling interval: mounts cause events, an unplugged disk does not.
 const LOOKED_AT: Duration = Duration::from_secs(17);
 
-/// Runs a line of shell as root of the head, in the gateway's mounts.
+/// Runs a line of shell as root of the head, in the gateway's mount namespace.
 fn at_head(world: &mut World, line: &str) -> Result<String> {
     let gateway = world.gateway().ok_or_else(|| Error("no gateway".into()))?.id().to_string();
     let line = line.replace("HOME", HOME);
     run("nsenter", &["-t", &gateway, "--mount", "--net", "sh", "-euc", &line])
 }
 
-/// Returns what root's unit writes for the NFS server, when it is started now.
+/// Returns what root's unit writes for the NFS server, when started now.
 fn exports(world: &mut World) -> Result<String> {
     let program = crate::program().display().to_string();
     at_head(world, &format!("{program} share-apply --root HOME/etc -c HOME/bramblegate.toml"))?;
@@ -76,7 +76,7 @@ fn exports(world: &mut World) -> Result<String> {
     Ok(fs::read_to_string(file).unwrap_or_default())
 }
 
-/// Waits until the display shows a page that comes by in turn with all others.
+/// Waits until the display shows a page that takes turns with all others.
 fn in_its_turn(world: &World, text: &str) -> Result<()> {
     let start = Instant::now();
     while !shows(world, text) {
@@ -110,8 +110,9 @@ fn order() -> String {
     fs::read_to_string(format!("{HOME}/run/share")).unwrap_or_default()
 }
 
-/// A disk is missing, mounted, used, full, read-only, pulled and back, by real mounts: each is on
-/// the display and in the alerts, it is exported only while it is there, and the remedies help.
+/// A disk is missing, mounted, used, full, read-only, unplugged and back, with real mounts: each
+/// state is on the display and in the alerts, it is exported only while it is mounted, and the
+/// remedies help.
 pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
     let settings =
         "[vitals]\ndisk_free_below = \"10%\"\n[[share]]\npath = \"/mnt/usb\"\nname = \"usb\"\n";
@@ -129,7 +130,7 @@ pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
         let to_cluster = "/mnt/usb 192.168.50.0/24(rw,";
         ensure("exported to the cluster", exports(world)?.contains(to_cluster))?;
 
-        // A node that is connected, as the kernel's own list of connections has it.
+        // A connected node, in the kernel's own list of connections.
         let log = PathBuf::from(format!("{HOME}/nfs.log"));
         let _server = spawn(within("head", "nc").args(["-lk", "2049"]), &log)?;
         let _node =
@@ -163,7 +164,7 @@ pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
     })
 }
 
-/// Carries out the command at the end of an alert, without `sudo`.
+/// Runs the command at the end of an alert, without `sudo`.
 fn carry_out(world: &mut World, code: &str) -> Result<String> {
     let text = alert(world, code).ok_or_else(|| Error(format!("no alert {code}")))?;
     let command = text.split_once(": sudo ").map(|(_, command)| command.replace("sudo ", ""));

@@ -1,5 +1,5 @@
-//! The nodes shut down: by the real ssh client, to real servers, with nodes that power off, refuse
-//! the key, or hang.
+//! The shutdown of the nodes: with the real ssh client and real servers, and nodes that power off,
+//! refuse the key, or hang.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,8 @@ use super::inventory::{STRANGER, stranger_appears};
 use super::scene::{PLAIN, alert, ensure, is, online, until};
 use super::ssh::{become_pi, sshd_with};
 
-/// What a node runs in place of `systemctl poweroff`, by the key's own line, as the guide has it: a
-/// node without power has no link. By the address at which it was asked.
+/// What a node runs instead of `systemctl poweroff`, by the key's forced command, as in the guide:
+/// a node without power has no link. By the address that was used.
 const POWER_OFF: &str = "#!/bin/sh
 set -- $SSH_CONNECTION
 echo \"$SSH_ORIGINAL_COMMAND\" >HOME/asked-$3
@@ -45,7 +45,7 @@ fn read(name: &str) -> String {
 }
 
 /// A cluster whose nodes run ssh servers, `refusing` those that refuse the key; the machine's own
-/// `systemctl` and `wall` are out of reach.
+/// `systemctl` and `wall` are unreachable.
 fn packing(
     refusing: &[&str],
     story: impl FnOnce(&mut World, &mut Vec<Running>) -> Result<()>,
@@ -67,7 +67,7 @@ fn packing(
         }
         let mut servers = Vec::new();
         for node in ["rpi1", "rpi2", "rpi3"] {
-            // Everybody here has the rights of root, who may not log in by -w.
+            // Every user here has the rights of root, who may not log in by -w.
             let options: &[&str] = if refusing.contains(&node) { &["-w"] } else { &[] };
             servers.push(sshd_with(node, "22", options)?);
         }
@@ -83,7 +83,7 @@ fn verb(world: &World, words: &[&str]) -> Command {
     command
 }
 
-/// Runs the verb to its end: exit code, all that it printed.
+/// Runs the verb to its end; returns exit code and all output.
 fn shut_down(world: &World, words: &[&str]) -> Result<(i32, String)> {
     let output = verb(world, words).output().map_err(|error| Error(error.to_string()))?;
     let text = [output.stdout, output.stderr].concat();
@@ -92,10 +92,10 @@ fn shut_down(world: &World, words: &[&str]) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), text))
 }
 
-/// What a dry run prints for a user who is not root.
+/// Returns the output of a dry run for a user who is not root.
 fn plan_for_a_user(world: &World) -> Result<String> {
     let io = |error: std::io::Error| Error(error.to_string());
-    // Where the program was built a user may not be allowed to look.
+    // The build folder may be inaccessible to the user.
     let copy = format!("{HOME}/bramblegate");
     fs::copy(crate::program(), &copy).map_err(io)?;
     must("head", &format!("chmod 0755 {HOME} {HOME}/pi {HOME}/pi/.ssh {copy}"))?;
@@ -201,7 +201,7 @@ pub fn four_nodes_take_no_longer_than_the_slowest() -> Result<()> {
         let kept = fs::read_to_string(format!("{HOME}/state/shut-down")).unwrap_or_default();
         ensure(&format!("kept: {kept}"), kept.lines().count() == 4)?;
         ensure("no alarm", alert(world, "node-*").is_none())?;
-        // In the morning, with the head on since: the state of another start of the machine.
+        // In the morning, after the head's boot: the state is of another boot.
         let other: String = kept
             .lines()
             .filter_map(|line| line.split_once(' '))
@@ -227,8 +227,8 @@ pub fn four_nodes_take_no_longer_than_the_slowest() -> Result<()> {
     })
 }
 
-/// A laptop in the cluster's network that refuses the key: it holds neither nodes nor head up. One
-/// that the settings spare is not even asked.
+/// A laptop in the cluster's network that refuses the key: it delays neither nodes nor head. One
+/// that the settings exclude gets no request.
 pub fn laptop_in_the_cluster_is_left_out() -> Result<()> {
     packing(&[], |world, servers| {
         stranger_appears()?;
@@ -257,8 +257,8 @@ pub fn laptop_in_the_cluster_is_left_out() -> Result<()> {
     })
 }
 
-/// Carries out the command of a help line, as it is printed but without `sudo`. ssh-keygen asks for
-/// the passphrase by a program.
+/// Runs the command of a help line as printed, but without `sudo`. A program answers ssh-keygen's
+/// prompt for the passphrase.
 fn remedy(text: &str) -> Result<String> {
     let command = text.split_once("sudo ").map(|(_, rest)| rest.lines().next().unwrap_or_default());
     let command = command.unwrap_or_default().replace("sudo ", "");
@@ -314,7 +314,7 @@ pub fn button_leaves_word_of_a_node_that_is_still_up() -> Result<()> {
         )?;
         let text = fs::read_to_string(word).unwrap_or_default();
         ensure(&format!("the glass is to name it: {text}"), text == "rpi2 STILL UP\n")?;
-        // What the machine's last script makes of it.
+        // The effect of the machine's last script.
         let hook = fs::read_to_string("systemd/system-shutdown")
             .map_err(|error| Error(error.to_string()))?;
         let shown = hook.replace("timeout 5 /usr/bin/bramblegate panel-message", "echo");

@@ -1,4 +1,4 @@
-//! The written settings for ssh, walked by a real client to real servers.
+//! The generated ssh settings, used by a real client with real servers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use super::scene::{PLAIN, STOP, ensure, is, online, until};
 /// The head's, where the world's own server has 22.
 const HEAD_PORT: &str = "2222";
 
-/// Everybody in this world is pi, whose home only this test sees: on the laptop, on the head and on
-/// the nodes.
+/// Every user in this world is pi, whose home only this test sees: on the laptop, on the head and
+/// on the nodes.
 pub fn become_pi() -> Result<String> {
     let (home, users) = (format!("{HOME}/pi"), format!("{HOME}/passwd"));
     let before = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -39,7 +39,7 @@ fn sshd(place: &str, port: &str) -> Result<Running> {
     sshd_with(place, port, &[])
 }
 
-/// The same, with more options.
+/// Starts it with more options.
 pub fn sshd_with(place: &str, port: &str, options: &[&str]) -> Result<Running> {
     let (key, pid) = (format!("{HOME}/key-{place}"), format!("{HOME}/sshd-{place}.pid"));
     run("dropbearkey", &["-t", "ed25519", "-f", &key])?;
@@ -52,21 +52,21 @@ pub fn sshd_with(place: &str, port: &str, options: &[&str]) -> Result<Running> {
     Ok(server)
 }
 
-/// The client as pi types it; it looks for included files by this variable, for all others by the
-/// list of users.
+/// Runs the client as typed by pi; it finds included files by this variable, all others by the user
+/// database.
 fn ssh() -> String {
     format!("HOME={HOME}/pi ssh")
 }
 
-/// Where the server sees the client, and itself.
+/// Returns where the server sees the client, and itself.
 fn arrives(from: &str, node: &str) -> Result<String> {
     let text = must(from, &format!("{} {node} 'echo arrived $SSH_CONNECTION'", ssh()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("arrived "));
     line.map(str::to_owned).ok_or_else(|| Error(format!("from {from} to {node}: {text}")))
 }
 
-/// As the README has it: the settings are fetched by ssh, and `ssh rpi1` works, through the head,
-/// as who had fetched them.
+/// As in the README: the settings are fetched by ssh, and `ssh rpi1` works, through the head, as
+/// the user who fetched them.
 pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
     let settings =
         format!("uplink.allow = [\"ssh\", {HEAD_PORT}]\n{}", SETTINGS.replace("HOME", HOME));
@@ -108,7 +108,7 @@ pub fn ssh_by_name_works_from_the_laptop_and_from_the_head() -> Result<()> {
             keys.contains("rpi1.bramble ") && !keys.contains("192.168."),
         )?;
         ensure(&format!("the head's too: {keys}"), keys.contains(&format!("{head}.bramble ")))?;
-        // Another venue: the head has another address, and nothing is asked again.
+        // Another venue: the head has another address, and there is no new prompt.
         must("head", "ip addr add 10.99.0.200/24 dev eth1")?;
         let moved =
             succeed(world, &["ssh-config", "--via", "pi@10.99.0.200:2222", "--user", "pi"])?;

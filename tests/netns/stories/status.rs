@@ -14,7 +14,7 @@ use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, STOP, alert, ensure, is, online, reload, reported, try_from, until};
 
-/// None of them can block or grow the daemon: not the silent, not the talkative.
+/// Neither silent nor busy clients can block the daemon or make it grow.
 pub fn many_clients_are_served() -> Result<()> {
     online(PLAIN, |world| {
         let socket = world.socket();
@@ -46,8 +46,8 @@ pub fn many_clients_are_served() -> Result<()> {
     })
 }
 
-/// `status.socket` is taken at a reload; where the new one cannot be made the old one stays, and
-/// that is said.
+/// `status.socket` is applied at a reload; if the new one cannot be created, the old one stays, and
+/// that is reported.
 pub fn socket_moves_at_a_reload() -> Result<()> {
     online(PLAIN, |world| {
         let (old, new) = (world.socket(), Path::new(HOME).join("moved/status.sock"));
@@ -71,7 +71,7 @@ pub fn socket_moves_at_a_reload() -> Result<()> {
         until("it is where it was", || is(world, "uplink.interface", "eth1"))?;
         ensure("the alert is over", alert(world, "host-status-socket").is_none())?;
         ensure("the other one is gone", !new.exists())?;
-        // Somebody cleans up where they should not.
+        // A user deletes the socket by mistake.
         let control = Path::new("/run/bramblegate/control.sock");
         for path in [&*old, control] {
             std::fs::remove_file(path)
@@ -85,11 +85,11 @@ pub fn socket_moves_at_a_reload() -> Result<()> {
     })
 }
 
-/// A client that takes nothing is closed once 256 KiB wait for it; the daemon does not grow, and
-/// others hear every line.
+/// A client that does not read is closed once 256 KiB are pending; the daemon does not grow, and
+/// others get every line.
 pub fn client_that_never_reads_is_closed() -> Result<()> {
     online(PLAIN, |world| {
-        // many addresses make long lines
+        // Many addresses make long lines.
         let many: Vec<String> =
             (0..400).map(|n| format!("addr add 2001:db8:7::a:{n:x}/64 dev eth1 nodad\n")).collect();
         ip("head", &many.concat())?;
@@ -137,12 +137,12 @@ pub fn client_that_never_reads_is_closed() -> Result<()> {
     })
 }
 
-/// The shipped schema, by the same check that the unit tests use.
+/// The shipped schema, with the same check as in the unit tests.
 #[path = "../../../crates/core/src/view/status/tests/schema.rs"]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
 mod schema;
 
-/// The line as it came: the types would pass over what the schema does not name.
+/// The line as received: the types would ignore what the schema does not name.
 fn as_documented(client: &mut StatusClient) -> Result<Option<Line>> {
     let received = client.next_line().map_err(|error| Error(error.to_string()))?;
     let Some(Received { text, line }) = received else { return Ok(None) };
@@ -151,8 +151,8 @@ fn as_documented(client: &mut StatusClient) -> Result<Option<Line>> {
     Ok(Some(line))
 }
 
-/// First the snapshot, then each changed object whole, numbered, and never more than ten lines a
-/// second.
+/// First the snapshot, then each changed object as a whole, numbered, and never more than ten lines
+/// a second.
 pub fn changes_arrive_as_lines() -> Result<()> {
     online(PLAIN, |world| {
         let mut client =

@@ -1,5 +1,5 @@
-//! What is settled now goes before what was: a spare board before a dead one's lease, an answer of
-//! today before a portal's.
+//! Current facts take precedence over old ones: a spare board over a dead one's lease, a current
+//! answer over a portal's.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -22,7 +22,7 @@ use crate::dhcp::{
 };
 
 const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-/// A board that dies or has to move, and the one that takes its place.
+/// A board that dies or has to move, and its replacement.
 const OLD: u8 = 0xd1;
 const NEW: u8 = 0x51;
 
@@ -34,7 +34,7 @@ fn at(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 50, last)
 }
 
-/// A board asks for an address, for `wish` if it has one, and takes what it is offered.
+/// A board requests an address, `wish` if it has one, and accepts the offer.
 fn come(number: u8, wish: Option<Ipv4Addr>, name: &str) -> Result<Option<Ipv4Addr>> {
     let name = (HOST_NAME, name.as_bytes());
     let wish = wish.map(|wish| wish.octets());
@@ -59,7 +59,7 @@ fn takes(number: u8, wanted: Ipv4Addr) -> Result<()> {
     ensure(&format!("{number:02x} has {wanted}, not {given:?}"), given == Some(wanted))
 }
 
-/// What a board that renews its lease is answered.
+/// Returns the answer to a board that renews its lease.
 fn renews(number: u8, address: Ipv4Addr) -> Result<Option<u8>> {
     Ok(ask("rpi2", message(REQUEST, board(number), address, &[]))?.map(|answer| answer.kind))
 }
@@ -87,7 +87,7 @@ fn node(name: &str, number: u8, last: u8) -> String {
     )
 }
 
-/// New settings, and dnsmasq has read them: `mark` is a node of theirs.
+/// Applies new settings and waits until dnsmasq has read them: `mark` is one of their nodes.
 fn settle(world: &mut World, settings: &str) -> Result<()> {
     reload(world, &format!("{SERVE}{settings}"))?;
     until("dnsmasq has the new settings", || {
@@ -96,14 +96,14 @@ fn settle(world: &mut World, settings: &str) -> Result<()> {
             settings.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
         wanted.iter().all(|name| hosts.contains(&format!(",{}\n", name.trim_matches('"'))))
     })?;
-    // The signal, and the message in the dead one's name, are carried out within milliseconds.
+    // The signal, and the message in the dead board's name, take effect within milliseconds.
     std::thread::sleep(Duration::from_millis(50));
     Ok(())
 }
 
 const SERVE: &str = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.179\"\n";
 
-/// What is old, and where it is remembered; the new thing is true at once in each case.
+/// Old facts, and where they are stored; the new fact applies at once in each case.
 pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
     serving(PLAIN, &format!("{SERVE}{}", node("spare", OLD, 21)), |world| {
         takes(OLD, at(21))?;
@@ -202,8 +202,7 @@ pub fn settings_go_before_everything_that_was_leased() -> Result<()> {
     })
 }
 
-/// A board that was off keeps its address beyond its lease, unless somebody who is here finds no
-/// other.
+/// A board that was off keeps its address beyond its lease, unless a present board finds no other.
 pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
     let four = "[cluster.dhcp]\nrange = \"192.168.50.150-192.168.50.153\"\n";
     serving(PLAIN, four, |world| {
@@ -218,7 +217,7 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
             hosts.contains(&format!(",{address}\n"))
         };
         until("their addresses are kept", || reserved(first) && reserved(second))?;
-        // As after a week: the head was off, and the lease file of before is gone.
+        // Like after a week: the head was off, and its former lease file is gone.
         world.stop_gateway("TERM", STOP)?;
         must("head", &format!("rm -rf {HOME}/run/dnsmasq {HOME}/state/dnsmasq.leases"))?;
         world.start_gateway()?;
@@ -232,17 +231,18 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
         ensure(&format!("nor another: {fourth:?}"), fourth.is_some() && fourth != Some(second))?;
         takes(2, second)?;
         until("one more is here", || leases().lines().count() == 3)?;
-        // The list of leases is read twice a second at most: who goes again at once is not noticed.
+        // The lease file is read twice a second at most: a board that leaves at once is not
+        // noticed.
         std::thread::sleep(Duration::from_millis(600));
-        // Who does not come back is forgotten, by its hardware address if it is no node here any
-        // more.
+        // A board that does not return is forgotten, by its hardware address if it is not a node
+        // any more.
         gives_back(4, fourth.unwrap_or(NOWHERE))?;
         until("its address is kept", || reserved(fourth.unwrap_or(NOWHERE)))?;
         succeed(world, &["nodes", "forget", "b8:27:eb:00:07:04"])?;
         until("and is free", || !reserved(fourth.unwrap_or(NOWHERE)))?;
         let seventh = come(7, fourth, "")?;
         ensure(&format!("for any board that asks: {seventh:?}"), seventh == fourth)?;
-        // All others are given: who is here needs it.
+        // All others are assigned: the present board needs it.
         let mut given = None;
         until("a fifth board gets the last one", || {
             given = come(5, None, "").ok().flatten();
@@ -252,8 +252,8 @@ pub fn found_boards_keep_their_addresses_beyond_their_leases() -> Result<()> {
     })
 }
 
-/// A board that the settings do not name is at home in the range as it is now: it is sent away from
-/// elsewhere when it renews, and keeps its host part where that is in the range.
+/// A board without settings belongs to the current range: outside it, its renewal is refused, and
+/// it keeps its host part if that is in the range.
 pub fn found_boards_come_into_another_range() -> Result<()> {
     let range = |length: u8, first: u8, last: u8| {
         format!(
@@ -298,7 +298,7 @@ pub fn found_boards_come_into_another_range() -> Result<()> {
     })
 }
 
-/// Addresses that the head answers for a name, and for how long at most (seconds).
+/// Returns the addresses that the head answers for a name, and the maximum TTL (seconds).
 fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
     inside("rpi2", move || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
@@ -308,8 +308,8 @@ fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
         let mut buffer = [0; 1500];
         let length = socket.recv(&mut buffer)?;
         let answer = buffer.get(..length).unwrap_or_default();
-        // The first answer's time stands behind the question and its own name (a pointer), type and
-        // class (RFC 1035 4.1).
+        // The first answer's TTL follows the question and its own name (a pointer), type and class
+        // (RFC 1035 4.1).
         let place = 12 + name.len() + 2 + 4 + 6;
         let bytes = answer.get(place..place + 4).and_then(|bytes| bytes.try_into().ok());
         Ok((

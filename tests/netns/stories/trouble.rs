@@ -1,4 +1,4 @@
-//! dnsmasq in trouble: it hangs, it dies, its files find no room.
+//! dnsmasq in trouble: it hangs, it dies, its files cannot be written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use super::service::look_up;
 
 const SERVE: &str = "[cluster.dhcp]\n";
 
-/// Something else in dnsmasq's place, for as long as it is mounted there.
+/// Replaces dnsmasq by another program, as long as it is mounted there.
 fn in_place_of_dnsmasq(script: &str) -> Result<()> {
     let path = format!("{HOME}/other-dnsmasq");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).map_err(|error| Error(error.to_string()))?;
@@ -27,7 +27,7 @@ pub fn dnsmasq_that_hangs_is_reported() -> Result<()> {
         in_place_of_dnsmasq("exec sleep 1000")?;
         world.set_settings(SERVE);
         world.start_gateway()?;
-        // Four seconds until no other server is known to serve, five for dnsmasq.
+        // Four seconds until the check for other servers ends, five for dnsmasq.
         std::thread::sleep(Duration::from_secs(4));
         until("it is reported", || {
             alert(world, "gateway-dnsmasq-failed")

@@ -1,4 +1,4 @@
-//! Leases, cables, ports: what the uplink goes through.
+//! Leases, cables, interfaces: events of the uplink.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ const DROP: &str = "ip addr del 10.99.0.126/24 dev eth1";
 const TAKE: &str = "ip addr add 10.99.0.126/24 brd + dev eth1 valid_lft 3600 preferred_lft 3600; \
                     ip route replace default via 10.99.0.1 dev eth1 metric 100";
 
-/// Renews by `line` and follows the status for three seconds: severity, state, since when, and the
-/// journal stay as they were.
+/// Renews by `line` and follows the status for three seconds: severity, state, age, and the journal
+/// do not change.
 fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
     until("severity is ok", || is(world, "severity", "ok"))?;
     std::thread::sleep(Duration::from_millis(1100));
@@ -60,12 +60,12 @@ fn renew_unseen(world: &mut World, line: &str, row1: &[&str]) -> Result<()> {
     ensure(&format!("the journal knows nothing of it: {reported:#?}"), reported.is_empty())
 }
 
-/// NetworkManager, networkd and udhcpc sometimes drop the address and take it again at once.
+/// NetworkManager, networkd and udhcpc sometimes remove the address and add it again at once.
 pub fn renewal_that_drops_and_re_adds_is_not_seen() -> Result<()> {
     online(PLAIN, |world| renew_unseen(world, &format!("{DROP}; {TAKE}"), &["10.99.0.126"]))
 }
 
-/// With a second in between the number leaves row 1, which never holds one that is not on the
+/// With a second in between, the address leaves row 1, which never shows one that is not on the
 /// interface; the rest stays.
 pub fn slow_renewal_is_still_one_renewal() -> Result<()> {
     online(PLAIN, |world| {
@@ -75,7 +75,7 @@ pub fn slow_renewal_is_still_one_renewal() -> Result<()> {
     })
 }
 
-/// An address that is really gone must not stay on the glass.
+/// A removed address must not stay on the display.
 pub fn lost_address_leaves_row_1() -> Result<()> {
     online(PLAIN, |world| {
         world.kill_client("eth1")?;
@@ -83,7 +83,7 @@ pub fn lost_address_leaves_row_1() -> Result<()> {
         must("head", "ip addr flush dev eth1")?;
         let start = Instant::now();
         until("the number has left the glass", || !world.glass().concat().contains("10.99.0.126"))?;
-        // 250 ms, and a margin for this test's own clock.
+        // 250 ms, and a margin for this test's own timing.
         promptly("it has left", start.elapsed(), Duration::from_millis(400))?;
         until("words stand there", || world.glass().concat().contains("SEARCHING")).map(drop)
     })
@@ -128,7 +128,7 @@ pub fn renamed_port_is_still_the_uplink() -> Result<()> {
         world.start_gateway()?;
         super::scene::wait_online(world)?;
         must("head", "ip link set eth1 down && ip link set eth1 name enx1 && ip link set enx1 up")?;
-        // its old address has no route of its own, as DHCP clients like it
+        // Its old address has no route of its own, as DHCP clients configure it.
         must("head", "ip addr flush dev enx1 && ip addr add 10.99.0.126/24 dev enx1")?;
         must("head", "ip route replace default via 10.99.0.1 dev enx1")?;
         until("its new name is reported", || is(world, "uplink.interface", "enx1"))?;
@@ -171,12 +171,12 @@ pub fn port_of_a_bridge_is_reported() -> Result<()> {
     })
 }
 
-/// The address stays on the port that lost the default route: its translated connections would hang
-/// for ever.
+/// The address stays on the interface that lost the default route: its translated connections would
+/// hang for ever.
 pub fn failover_forgets_stale_connections() -> Result<()> {
     online(TWO, |world| {
         ensure("the cable is preferred", is(world, "uplink.interface", "eth1"))?;
-        // connections of the nodes through the cable that stay in the table
+        // Connections of the nodes through the cable that stay in the table.
         must(
             "rpi1",
             "for p in 1 2 3; do echo x | busybox nc -u -w 1 203.0.113.80 5000$p; done; true",
@@ -225,8 +225,8 @@ pub fn refused_way_out_is_reported() -> Result<()> {
     })
 }
 
-/// A default route by a next hop object goes with the carrier, and with the object: the kernel says
-/// neither.
+/// A default route by a next hop object goes with the carrier, and with the object: the kernel
+/// reports neither.
 pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
     online(PLAIN, |world| {
         world.kill_client("eth1")?;
@@ -259,8 +259,8 @@ pub fn route_of_a_next_hop_object_goes_unsaid_and_is_seen() -> Result<()> {
     })
 }
 
-/// Two routers of one make give the head the same address: neither is called another program's
-/// rule.
+/// Two routers of one make lease the head the same address: neither is reported as another
+/// program's rule.
 pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
     let venue = TWO.replace("172.20.5.1/24", "10.99.0.1/24").replace("172.20.5.77", "10.99.0.126");
     before_start(&venue, |world| {
@@ -274,7 +274,8 @@ pub fn the_same_address_on_two_uplinks_is_reported() -> Result<()> {
     })
 }
 
-/// A default route with two gateways behind one port, where the venue uses our subnet.
+/// A default route with two gateways behind one interface, where the venue uses the cluster's
+/// subnet.
 pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.", "192.168.50.");
@@ -308,7 +309,7 @@ pub fn several_next_hops_in_an_overlap_are_one() -> Result<()> {
     })
 }
 
-/// An address that is not renewed is deprecated by the kernel, and answers until its lease ends.
+/// The kernel deprecates an address that is not renewed; it works until its lease ends.
 pub fn address_that_is_not_renewed_still_counts() -> Result<()> {
     online(PLAIN, |world| {
         must(
@@ -356,10 +357,10 @@ pub fn exit_by_a_tunnel_is_reported() -> Result<()> {
     })
 }
 
-/// A tunnel that is listed as an uplink is one: masqueraded, and no alert.
+/// A tunnel listed as an uplink is one: masqueraded, and no alert.
 pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
     online(PLAIN, |world| {
-        // what has no route back to the cluster
+        // It has no route back to the cluster.
         bramblegate_lab::shell::ip(
             "",
             "netns add provider\nlink add wg0 netns head type veth peer name eth0 netns provider\n",
@@ -384,8 +385,8 @@ pub fn tunnel_named_as_an_uplink_is_masqueraded() -> Result<()> {
     })
 }
 
-/// The venue uses our subnet and leases us rpi2's address: the cluster makes room, says who is left
-/// behind, and comes back.
+/// The venue uses the cluster's subnet and leases the head rpi2's address: the cluster moves,
+/// reports which nodes are left behind, and returns.
 pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
     let venue =
         PLAIN.replace("10.99.0.1/24", "192.168.50.254/24").replace("10.99.0.126", "192.168.50.12");
@@ -402,7 +403,7 @@ pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
         until("the laptop reaches the head", || {
             try_from(world, "laptop", "tcp 192.168.50.12:22").is_ok()
         })?;
-        // a node that follows works
+        // A node that follows works.
         must(
             "rpi1",
             "ip addr add 10.213.50.11/24 dev eth0; ip route replace default via 10.213.50.1",
@@ -435,8 +436,8 @@ pub fn lease_of_a_nodes_address_moves_the_cluster() -> Result<()> {
     })
 }
 
-/// From the first moment, lease or not: an answer for the venue's gateway .1 takes a hall's network
-/// down.
+/// From the first moment, with or without a lease: an ARP answer for the venue's gateway .1 would
+/// break a hall's network.
 pub fn never_answers_arp_for_the_cluster() -> Result<()> {
     let venue = PLAIN.replace("10.99.0.1/24", "192.168.50.1/24").replace("10.99.0.", "192.168.50.");
     before_start(&venue, |world| {
@@ -477,7 +478,8 @@ pub fn never_answers_arp_for_the_cluster() -> Result<()> {
     })
 }
 
-/// Named by its hardware address, in either case: whatever it is called, and no other port.
+/// Identified by its hardware address, in upper or lower case: whatever its name, and no other
+/// interface.
 pub fn uplink_by_its_hardware_address() -> Result<()> {
     before_start(TWO, |world| {
         let mac = must("head", "cat /sys/class/net/eth1/address")?.trim().to_uppercase();

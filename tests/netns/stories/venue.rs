@@ -22,12 +22,12 @@ ra = "nat64=2001:db8:64::/96@1800"
 /// What NetworkManager's translator leaves on the uplink.
 const TRANSLATED: &str = "translator = \"192.0.0.5/32\"\n";
 
-/// The order for the translator, as it lies in the run folder.
+/// The order for the translator, in the run folder.
 fn order() -> Option<String> {
     fs::read_to_string(format!("{HOME}/run/clat.json")).ok()
 }
 
-/// Waits twice as long: a probe that found all well comes again after some seconds, and its try
+/// Waits twice as long: after a success the next probe comes after some seconds, and its attempt
 /// takes five.
 fn patiently(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
     until(what, &mut answer).or_else(|_| until(what, &mut answer)).map(drop)
@@ -60,17 +60,17 @@ pub fn translator_that_is_left_over_is_put_right() -> Result<()> {
     })
 }
 
-/// Counts what comes to the venue untranslated.
+/// Counts packets that reach the venue untranslated.
 const SEEN: &str = "table netdev seen {\nchain ipv4 {\ntype filter hook ingress device lan0 \
                     priority 0\nip daddr 203.0.113.80 counter\n}\n}\n";
 
-/// Counts anew.
+/// Resets the counter.
 fn count() -> Result<()> {
     let _ = exec("venue", "nft delete table netdev seen");
     feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], SEEN).map(drop)
 }
 
-/// Tries IPv4 from a node and from the head; returns whether the venue saw something of it.
+/// Tries IPv4 from a node and from the head; returns whether the venue saw any of it.
 fn shows_ipv4() -> Result<bool> {
     count()?;
     exec("rpi1", "ping -c 4 -i 0.1 -W 1 203.0.113.80")?;
@@ -78,8 +78,8 @@ fn shows_ipv4() -> Result<bool> {
     Ok(!must("venue", "nft list chain netdev seen ipv4")?.contains("packets 0 "))
 }
 
-/// A translator that is killed leaves its address and the way out of IPv4. Ours takes over, but not
-/// in this world: nothing shows at the venue all the same.
+/// A killed translator leaves its address and the IPv4 default route. Bramblegate's takes over, but
+/// not in this world: nothing reaches the venue anyway.
 pub fn nothing_leaves_by_a_translator_that_has_ended() -> Result<()> {
     online(&format!("{HALL}{TRANSLATED}"), |world| {
         patiently("another program translates", || is(world, "clat.state", "on"))?;

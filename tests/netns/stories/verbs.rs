@@ -1,4 +1,4 @@
-//! What the verbs say to people: on a head without settings, and to those who are not root.
+//! The output of verbs on a head without settings, and for users who are not root.
 
 use std::process::Output;
 
@@ -8,7 +8,7 @@ use bramblegate_lab::{Error, Result};
 
 use super::scene::{PLAIN, STOP, before_start, ensure, online};
 
-/// Runs the program in the head: exit code, output, complaints.
+/// Runs the program in the head; returns exit code, output, errors.
 fn verb(words: &str) -> Result<(i32, String, String)> {
     let mut command = within("head", &crate::program().to_string_lossy());
     command
@@ -21,7 +21,7 @@ fn verb(words: &str) -> Result<(i32, String, String)> {
     Ok(reported(&output))
 }
 
-/// Returns exit code, output and complaints.
+/// Returns exit code, output and errors.
 pub fn reported(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
@@ -67,7 +67,7 @@ pub fn off_is_roots_and_takes_no_slip_of_the_finger() -> Result<()> {
             &format!("a file that is not there is reported: {error}"),
             code == 78 && error.contains("/nonexistent/"),
         )?;
-        // Where the program was built a stranger may not be allowed to look.
+        // The build folder may be inaccessible to the user.
         let copy = format!("{HOME}/bramblegate");
         std::fs::copy(crate::program(), &copy).map_err(|error| Error(error.to_string()))?;
         must("head", &format!("chmod 0755 {HOME} {copy}"))?;

@@ -1,4 +1,4 @@
-//! The status page: who reaches it, at which port it is, and that the daemon learns of it.
+//! The status page: who reaches it, on which port, and that the daemon learns the port.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use bramblegate_lab::{Error, Result, World};
 
 use super::scene::{PLAIN, ensure, is, online, reload, reported, until};
 
-/// At the venue the head has this address too.
+/// The head's additional address at the venue.
 const HEAD6: &str = "2001:db8:7::9";
 
-/// What curl(1) gets in a namespace; nothing where no connection comes about.
+/// Returns what curl(1) gets in a namespace; `None` without a connection.
 fn fetch(place: &str, url: &str) -> String {
     let line = format!("curl -s -m 2 -g '{url}'");
     exec(place, &line).map(|(_, text)| text).unwrap_or_default()
@@ -35,7 +35,7 @@ fn port_is(world: &World, port: &str) -> Result<()> {
     until(&format!("the status has port {port}"), || is(world, "web.port", port)).map(drop)
 }
 
-/// By both protocols: the cluster always, the venue where `uplink.allow` has "web".
+/// By both protocols: always from the cluster, from the venue where `uplink.allow` has "web".
 pub fn venue_reaches_the_page_only_where_it_is_allowed() -> Result<()> {
     let venue = PLAIN.replace("[network.dhcp]", "ipv6 = \"2001:db8:7::/64\"\n[network.dhcp]");
     online(&venue, |world| {
@@ -68,7 +68,7 @@ pub fn venue_reaches_the_page_only_where_it_is_allowed() -> Result<()> {
     })
 }
 
-/// Somebody else has port 80: the page is at 8080, which is open then, and on the display.
+/// Another program has port 80: the page is at 8080, which is open then, and on the display.
 pub fn page_is_at_8080_where_80_is_taken() -> Result<()> {
     online(PLAIN, |world| {
         reload(world, "uplink.allow = [\"ssh\", \"web\"]\n[lcd]\npage_time = \"1s\"\n")?;
@@ -88,8 +88,8 @@ pub fn page_is_at_8080_where_80_is_taken() -> Result<()> {
     })
 }
 
-/// A socket that was made in another network namespace is served too: by this the demo's page is in
-/// the machine's own browser.
+/// A socket from another network namespace is served too: this puts the demo's page into the
+/// machine's own browser.
 pub fn handed_over_socket_is_served() -> Result<()> {
     online(PLAIN, |world| {
         run("ip", &["link", "set", "lo", "up"])?;

@@ -1,4 +1,4 @@
-//! A BlinkStick on the USB bus: HID device 20a0:41e5 whose feature reports set the colours.
+//! A BlinkStick on the USB bus: HID device 20a0:41e5, whose feature reports set the colours.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -28,8 +28,8 @@ pub struct BlinkStick {
 }
 
 impl BlinkStick {
-    /// `model` is the number in the serial, `release` tells Square (0x200), Strip, Nano and Flex
-    /// apart when it is 3.
+    /// `model` is the number in the serial; if it is 3, `release` distinguishes Square (0x200),
+    /// Strip, Nano and Flex.
     pub fn new(model: u8, release: u16) -> Self {
         let identity = Identity {
             vendor: 0x20a0,
@@ -48,7 +48,7 @@ impl BlinkStick {
         }
     }
 
-    /// `{"leds":["#rrggbb",…],"reports":N,"ms":T}` with the first eight LEDs.
+    /// Returns `{"leds":["#rrggbb",…],"reports":N,"ms":T}` with the first eight LEDs.
     pub fn state(&self) -> String {
         let leds: Vec<String> =
             self.leds.iter().take(8).map(|led| format!("\"{}\"", hex(*led))).collect();
@@ -60,7 +60,7 @@ impl BlinkStick {
         )
     }
 
-    /// One line `ms #rrggbb` for each change of the first LED.
+    /// Returns one line `ms #rrggbb` for each change of the first LED.
     pub fn history(&self) -> String {
         self.changes.iter().map(|(ms, colour)| format!("{ms} {}\n", hex(*colour))).collect()
     }

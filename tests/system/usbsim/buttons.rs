@@ -1,5 +1,5 @@
-//! Buttons on the GPIO lines of a CP2112 (10c4:ea90): a USB chip whose eight lines the kernel's own
-//! driver makes a GPIO chip of, with edges, and so the nearest thing to a Raspberry Pi's header
+//! Buttons on the GPIO lines of a CP2112 (10c4:ea90): for this USB chip, the kernel's own driver
+//! provides a GPIO chip with eight lines and edges. It is the closest to a Raspberry Pi's header
 //! that a virtual machine can have.
 //!
 //! Reports: Silicon Labs AN495, and Linux `drivers/hid/hid-cp2112.c`.
@@ -34,13 +34,13 @@ const REPORTS: [(u8, u8); 10] = [
 #[derive(Debug)]
 pub struct Buttons {
     identity: Identity,
-    /// a bit for each line: it is high
+    /// A bit for each line: high.
     levels: u8,
     config: [u8; 4],
 }
 
 impl Buttons {
-    /// Nobody presses anything: pull-ups hold the lines.
+    /// Returns the chip with no button pressed: pull-ups hold the lines high.
     pub fn new() -> Self {
         let identity = Identity {
             vendor: 0x10c4,
@@ -53,7 +53,7 @@ impl Buttons {
         Self { identity, levels: 0xff, config: [0; 4] }
     }
 
-    /// A finger on the button of a line, or off it; no such line is `None`.
+    /// Presses or releases the button of a line; `None` if there is no such line.
     pub fn press(&mut self, line: u8, down: bool) -> Option<()> {
         let bit = 1_u8.checked_shl(line.into())?;
         self.levels = if down { self.levels & !bit } else { self.levels | bit };

@@ -1,5 +1,4 @@
-//! What all simulated HID devices have in common: they are talked to by feature reports on the
-//! default pipe (HID 1.11).
+//! The common part of all simulated HID devices: feature reports on the default pipe (HID 1.11).
 
 use crate::usbip::descriptor::{Identity, configuration};
 use crate::usbip::{Setup, Stall};
@@ -10,13 +9,13 @@ const CLASS: u8 = 3;
 pub trait Hid {
     fn identity(&self) -> &Identity;
 
-    /// The feature reports by number, and how many bytes follow the number.
+    /// Returns the feature reports by number, and how many bytes follow the number.
     fn reports(&self) -> &'static [(u8, u8)];
 
-    /// The host has written report `number`.
+    /// Handles a write of report `number` by the host.
     fn write(&mut self, number: u8, body: &[u8]) -> Result<(), Stall>;
 
-    /// What follows the number in report `number`; filled up with zeros where it is too short.
+    /// Returns what follows the number in report `number`; the caller pads it with zeros.
     fn read(&self, number: u8) -> Vec<u8>;
 }
 
@@ -35,7 +34,7 @@ pub fn control(device: &mut impl Hid, setup: Setup, data: &[u8]) -> Result<Vec<u
         (0x80, 6, 3) => Ok(device.identity().string(low)),
         (0x81, 6, 0x22) => Ok(report_map),
         (0x80, 0, _) => Ok(vec![0, 0]),
-        // SET_ADDRESS, SET_CONFIGURATION, SET_INTERFACE, and HID's SET_IDLE and SET_PROTOCOL
+        // SET_ADDRESS, SET_CONFIGURATION, SET_INTERFACE, and HID's SET_IDLE and SET_PROTOCOL.
         (0x00 | 0x01, _, _) | (0x21, 0x0a | 0x0b, _) => Ok(vec![]),
         (0x21, 9, 3) => device.write(low, data.get(1..).unwrap_or(&[])).map(|()| vec![]),
         (0xa1, 1, 3) => {
@@ -49,7 +48,7 @@ pub fn control(device: &mut impl Hid, setup: Setup, data: &[u8]) -> Result<Vec<u
     }
 }
 
-/// The HID report descriptor (6.2.2): a vendor page with a feature report for each.
+/// Returns the HID report descriptor (6.2.2): a vendor page with each feature report.
 fn report_map(reports: &[(u8, u8)]) -> Vec<u8> {
     let mut map =
         vec![0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01, 0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08];

@@ -8,7 +8,7 @@ use crate::usbip::{Device, Setup, Speed, Stall};
 
 const EXPANDER: u16 = 0x27;
 const VENDOR_CLASS: u8 = 0xff;
-/// I2C_FUNC_I2C and I2C_FUNC_SMBUS_EMUL
+/// I2C_FUNC_I2C and I2C_FUNC_SMBUS_EMUL.
 const FUNCTIONALITY: u32 = 0x0eff_0009;
 const STATUS_ACK: u8 = 1;
 const STATUS_NAK: u8 = 2;
@@ -34,7 +34,7 @@ impl I2cAdapter {
         Self { identity, status: 0, present: true, lcd: Lcd::new() }
     }
 
-    /// Takes the expander off the bus, or puts a freshly powered one on it: the adapter stays.
+    /// Removes the expander from the bus, or puts a freshly powered one on it: the adapter stays.
     pub fn set_present(&mut self, present: bool) {
         self.present = present;
         self.lcd = Lcd::new();

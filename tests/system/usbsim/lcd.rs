@@ -1,4 +1,4 @@
-//! What hangs on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own
+//! The device on the adapter: a PCF8574 with the usual wiring and, behind it, the product's own
 //! HD44780 emulator.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use bramblegate::panel::{Charset, Geometry};
 use serde_json::json;
 
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
-/// Nine bits a byte at 100 kHz. The chip's busy times are checked against such a bus, not against
+/// Nine bits per byte at 100 kHz. The chip's busy times are checked against such a bus, not against
 /// the emulated machine.
 const BYTE: Duration = Duration::from_micros(90);
 const REMEMBERED: usize = 256;
@@ -20,22 +20,22 @@ const REMEMBERED: usize = 256;
 #[derive(Debug)]
 pub struct Lcd {
     powered: Instant,
-    /// when the last byte had passed the bus
+    /// The time when the last byte had passed the bus.
     now: Duration,
     chip: Chip,
     latch: u8,
     bytes: u64,
     transactions: u64,
-    /// every picture that differed from the one before, the latest last
+    /// Every picture that differed from the one before, the latest last.
     history: VecDeque<Vec<String>>,
-    /// when the first letter was there, by the clock that the service manager's times are of
+    /// The time of the first letter, by the service manager's clock.
     first_text: Option<Duration>,
-    /// where each new picture is written to as it comes
+    /// The file to which each new picture is written.
     watcher: Option<File>,
 }
 
 impl Lcd {
-    /// Power has just come on; the expander's outputs are high.
+    /// Returns the display just powered on; the expander's outputs are high.
     pub fn new() -> Self {
         let chip = Chip::powered(Duration::ZERO);
         Self {
@@ -51,7 +51,7 @@ impl Lcd {
         }
     }
 
-    /// What a read gives: nothing pulls the pins down.
+    /// Returns the value of a read: nothing pulls the pins down.
     pub fn latch(&self) -> u8 {
         self.latch
     }
@@ -71,7 +71,7 @@ impl Lcd {
                 self.history.pop_front();
             }
             if let Some(watcher) = &mut self.watcher {
-                // The machine may be going down; who cannot be informed is not informed.
+                // Fails, harmlessly, while the machine goes down.
                 let _ = writeln!(watcher, "{}", line(&rows));
             }
             if self.first_text.is_none() && rows.iter().any(|row| !row.trim().is_empty()) {
@@ -85,12 +85,12 @@ impl Lcd {
         self.chip.seen(GEOMETRY, Charset::A00).lines()
     }
 
-    /// One line for each picture that differed from the one before, its rows between bars.
+    /// Returns one line for each picture that differed from the one before, its rows between bars.
     pub fn history(&self) -> String {
         self.history.iter().map(|rows| line(rows) + "\n").collect()
     }
 
-    /// From now on each new picture is also written to `file`.
+    /// From now on, also writes each new picture to `file`.
     pub fn watch(&mut self, file: File) {
         self.watcher = Some(file);
     }

@@ -1,6 +1,6 @@
 //! USB devices for the system test: a BlinkStick, an I2C adapter with an LCD, and buttons on a GPIO
-//! chip. They are plugged into the kernel's virtual host controller (`vhci_hcd`) and given orders what to
-//! do over a socket.
+//! chip. They are plugged into the kernel's virtual host controller (`vhci_hcd`) and controlled
+//! over a socket.
 //!
 //!     usbsim serve SOCKET            plug nothing yet, wait for commands
 //!     usbsim ask SOCKET COMMAND…     send one command, print the answer
@@ -29,7 +29,7 @@ use buttons::Buttons;
 use i2c_adapter::I2cAdapter;
 use usbip::Device;
 
-/// A socket of the virtual hub: what is plugged in, and the cable to pull.
+/// A port of the virtual hub: the plugged device, and the cable to pull.
 struct Port<D> {
     plugged: Option<(Arc<Mutex<D>>, UnixStream)>,
 }
@@ -58,7 +58,7 @@ impl<D: Device + 'static> Port<D> {
     fn unplug(&mut self) -> String {
         match self.plugged.take() {
             Some((_, cable)) => {
-                // Nothing to do about an error: the other end is gone already.
+                // Fails, harmlessly, if the other end is gone already.
                 let _ = cable.shutdown(Shutdown::Both);
                 "unplugged".to_owned()
             }
@@ -124,7 +124,7 @@ fn serve(path: &str) -> io::Result<()> {
         let mut command = String::new();
         BufReader::new(&stream).read_line(&mut command)?;
         let answer = hub.obey(&command).unwrap_or_else(|error| format!("error: {error}"));
-        // The asker may be gone; that is its own affair.
+        // Fails, harmlessly, if the client is gone.
         let _ = writeln!(&stream, "{}", answer.trim_end());
     }
     Ok(())

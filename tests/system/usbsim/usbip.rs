@@ -1,4 +1,5 @@
-//! The far end of the kernel's virtual USB host controller (`vhci_hcd`): USB/IP over a socket pair.
+//! The device side of the kernel's virtual USB host controller (`vhci_hcd`): USB/IP over a socket
+//! pair.
 //!
 //! Header layout: Linux `Documentation/usb/usbip_protocol.rst`. All numbers are big-endian, every
 //! header is 48 bytes.
@@ -51,17 +52,17 @@ impl Setup {
 #[derive(Debug)]
 pub struct Stall;
 
-/// What a simulated device does on its default pipe. Other pipes never have anything to say.
+/// A simulated device's default pipe. Other pipes never have data.
 pub trait Device: Send {
     fn speed(&self) -> Speed;
 
     /// Answers a control transfer: `data` came from the host (empty for reads), the result goes to
-    /// it.
+    /// the host.
     fn control(&mut self, setup: Setup, data: &[u8]) -> Result<Vec<u8>, Stall>;
 }
 
-/// Plugs in a device of `speed`: asks for a free port and hands the kernel one end of a socket
-/// pair. The other end is returned; closing it pulls the plug.
+/// Plugs in a device of `speed`: finds a free port and passes the kernel one end of a socket pair.
+/// Returns the other end; closing it unplugs the device.
 pub fn attach(speed: Speed) -> io::Result<UnixStream> {
     let status = fs::read_to_string(format!("{CONTROLLER}/status"))?;
     let port =
@@ -75,7 +76,7 @@ pub fn attach(speed: Speed) -> io::Result<UnixStream> {
     Ok(ours)
 }
 
-/// The first unused high-speed port in the controller's table: `hub port sta spd dev sockfd
+/// Returns the first unused high-speed port in the controller's table: `hub port sta spd dev sockfd
 /// local_busid`; state 4 is unused.
 fn free_port(status: &str) -> Option<u32> {
     status.lines().find_map(|line| {
@@ -85,7 +86,7 @@ fn free_port(status: &str) -> Option<u32> {
     })
 }
 
-/// Serves the host's requests until the plug is pulled.
+/// Serves the host's requests until the device is unplugged.
 pub fn serve(
     mut link: &UnixStream,
     mut control: impl FnMut(Setup, &[u8]) -> Result<Vec<u8>, Stall>,
@@ -100,8 +101,7 @@ pub fn serve(
                     (word(&header, 12) == 1, word(&header, 16), word(&header, 24));
                 let mut data = vec![0; if from_device { 0 } else { length as usize }];
                 link.read_exact(&mut data)?;
-                // An interrupt pipe with nothing to report stays pending until the host takes the
-                // request back.
+                // An interrupt transfer without data stays pending until the host cancels it.
                 if endpoint != 0 {
                     continue;
                 }
@@ -145,9 +145,9 @@ fn reply(
     link.write_all(&message)
 }
 
-/// Descriptors, common to our devices (USB 2.0, 9.6).
+/// Descriptors, common to all simulated devices (USB 2.0, 9.6).
 pub mod descriptor {
-    /// What the device descriptor and the strings say.
+    /// The content of the device descriptor and the strings.
     #[derive(Debug)]
     pub struct Identity {
         pub vendor: u16,
@@ -184,7 +184,7 @@ pub mod descriptor {
         }
     }
 
-    /// One configuration with one interface; `rest` holds what follows the interface descriptor.
+    /// Returns one configuration with one interface; `rest` follows the interface descriptor.
     pub fn configuration(class: u8, endpoints: u8, rest: &[u8]) -> Vec<u8> {
         let total = 9 + 9 + rest.len() as u16;
         let [low, high] = total.to_le_bytes();

@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::socket;
 use crate::control::{Answer, Order};
 
-/// A card may take its time to keep an order.
+/// The deadline of an answer: the daemon may have to store an order on a slow SD card.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// No answer is longer, bytes.
+/// The maximum length of an answer, in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// A connection by which orders are sent, one after the other.
+/// A connection to the control socket, for one order after the other.
 #[derive(Debug)]
 pub struct ControlClient(BufReader<UnixStream>);
 
@@ -28,10 +28,11 @@ impl ControlClient {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends an order and waits for its answer for 20 s at most: it was carried out, or why not.
+    /// Sends an order and waits up to 20 s for the answer: success, or the daemon's reason for a
+    /// refusal.
     ///
     /// # Errors
-    /// The connection broke, no answer came ([`ErrorKind::TimedOut`]), or what listens there is no
+    /// The connection broke, no answer came ([`ErrorKind::TimedOut`]), or the socket is not a
     /// control socket ([`ErrorKind::InvalidData`]).
     pub fn send(&mut self, order: &Order) -> io::Result<Result<(), String>> {
         self.0.get_mut().write_all(&crate::line(order))?;

@@ -1,5 +1,5 @@
-//! Follows the daemon: a thread reads the status socket, keeps the state up to date and connects
-//! again when the daemon has ended.
+//! Follows the daemon: a thread reads the status socket, keeps the state up to date and reconnects
+//! when the daemon restarts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,55 +10,54 @@ use super::status::{Error, StatusClient};
 use super::view::View;
 use crate::status::{Line, Snapshot};
 
-/// A daemon that does not send its state for so long hangs.
-const HANGS: Duration = Duration::from_secs(2);
-/// Snapshots are asked for no more often than this where they are long: …
-const REFRESH_MANY: Duration = Duration::from_secs(10);
-/// … with more nodes than this.
+/// How long the daemon may take to send a snapshot before it counts as hanging.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The minimum interval of snapshots with more than [`MANY`] nodes, which are long.
+const REFRESH_LONG: Duration = Duration::from_secs(10);
 const MANY: usize = 1000;
-/// Pause before another try to connect: it doubles with each try.
+/// The first pause before a reconnection; it doubles up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_millis(125);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
-/// What is known of the daemon at one moment.
+/// The follower's state at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// counts up with every change
+    /// Grows with every change.
     pub generation: u64,
-    /// the last state that it sent; none before the first
+    /// The daemon's last state; `None` before the first.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// when the ages in `snapshot` were true
+    /// The time to which the ages in `snapshot` refer.
     pub at: Option<SystemTime>,
-    /// why it does not answer, and since when: `snapshot` is stale; none while it does
+    /// Why the daemon does not answer, and since when, while `snapshot` is stale.
     pub lost: Option<(String, SystemTime)>,
 }
 
 impl Known {
-    /// Returns the state of a daemon that answers.
+    /// Returns the state, unless it is stale.
     pub fn live(&self) -> Option<&Arc<Snapshot>> {
         self.snapshot.as_ref().filter(|_| self.lost.is_none())
     }
 }
 
-/// What is reported when [`Known`] has changed.
+/// A change of [`Known`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// a daemon was connected to: its changes are numbered anew
+    /// Connected to a daemon, which numbers its changes from the start.
     Begun,
-    /// a line came
+    /// Received a line.
     Line {
-        /// number of the change; 0 for a line of another type
+        /// The number of the change; 0 for a line of another type.
         seq: u64,
-        /// JSON without a line break
+        /// JSON without a line break.
         text: String,
     },
-    /// a new snapshot brought what causes no line
+    /// Received a snapshot, with values whose changes cause no line.
     Refreshed,
-    /// the daemon does not answer, or for another reason
+    /// The daemon has stopped answering, or the reason has changed.
     Lost,
 }
 
-/// The state of a daemon, shared by all who ask for it.
+/// The followed daemon's state, which clones share.
 #[derive(Debug, Clone)]
 pub struct Follower(Arc<Mutex<Known>>);
 
@@ -66,13 +65,13 @@ impl Follower {
     /// Begins to follow the status socket at `path`, in a thread that ends with the last clone of
     /// the follower, or with the process.
     ///
-    /// A snapshot is asked for every `refresh` (for over a thousand nodes every 10 s at most): it
-    /// brings what causes no line of changes, such as round trips, and shows that the daemon still
-    /// answers. One that hangs is noticed 2 s later. Each change is passed to `report`, with
-    /// what is known then, after [`Self::known`] has it.
+    /// Requests a snapshot every `refresh` (with over a thousand nodes, at most every 10 s): it has
+    /// values whose changes cause no line, such as round trips, and shows that the daemon still
+    /// answers. A hang is noticed 2 s later. Calls `report` at each change, after [`Self::known`]
+    /// has been updated.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// The system refuses a thread.
     pub fn start(
         path: PathBuf,
         refresh: Duration,
@@ -85,7 +84,7 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Returns what is known now.
+    /// Returns the current state.
     pub fn known(&self) -> Known {
         lock(&self.0).clone()
     }
@@ -108,13 +107,13 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
     fn run(mut self) {
         let mut pause = RETRY;
         loop {
-            let begun = Instant::now();
+            let started = Instant::now();
             let Err(why) = self.follow() else { return };
             if !self.lose(why.to_string()) {
                 return;
             }
-            // A daemon that ends soon after it has begun is not asked more often than an absent one.
-            if begun.elapsed() > LONGEST_RETRY {
+            // The backoff goes on for a daemon that keeps ending soon after its start.
+            if started.elapsed() > LONGEST_RETRY {
                 pause = RETRY;
             }
             std::thread::sleep(pause);
@@ -122,10 +121,11 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
         }
     }
 
-    /// Reads one connection for as long as the daemon answers and the follower is there.
+    /// Follows one connection while the daemon answers; ends without an error once the follower is
+    /// dropped.
     fn follow(&mut self) -> Result<(), Error> {
         let mut client = StatusClient::connect(&self.path)?;
-        client.set_timeout(Some(HANGS));
+        client.set_timeout(Some(TIMEOUT));
         let first = client.next_line()?.ok_or_else(silent)?;
         let mut view = View::default();
         view.take(first.line);
@@ -141,7 +141,7 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
         }
     }
 
-    /// Waits for a line until a snapshot is `due`, and takes one of the two in.
+    /// Waits for a line until a snapshot is `due`, and applies the line or the snapshot.
     fn next(
         &self,
         client: &mut StatusClient,
@@ -162,8 +162,8 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
         Ok(Step::Refreshed)
     }
 
-    /// Sets what is known and reports it. Returns after how long the next snapshot is due; `None`
-    /// where the follower is gone.
+    /// Sets the state and reports it. Returns the time to the next snapshot; `None` once the
+    /// follower is dropped.
     fn set(&mut self, view: &View, step: Step) -> Option<Duration> {
         let shared = self.known.upgrade()?;
         let snapshot = view.now().map(Arc::new);
@@ -175,10 +175,10 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
             known.clone()
         };
         (self.report)(&known, step);
-        Some(if many { self.refresh.max(REFRESH_MANY) } else { self.refresh })
+        Some(if many { self.refresh.max(REFRESH_LONG) } else { self.refresh })
     }
 
-    /// Sets why the daemon does not answer; whether the follower is still there.
+    /// Sets why the daemon does not answer; returns whether the follower still exists.
     fn lose(&mut self, why: String) -> bool {
         let Some(shared) = self.known.upgrade() else { return false };
         let known = {
@@ -196,11 +196,11 @@ impl<R: FnMut(&Known, Step)> Reader<R> {
     }
 }
 
-/// Returns a snapshot by a connection of its own.
+/// Fetches a snapshot over a new connection.
 fn fresh(path: &Path) -> Result<Snapshot, Error> {
-    StatusClient::fetch(path, HANGS).map(|(_, snapshot)| snapshot)
+    StatusClient::fetch(path, TIMEOUT).map(|(_, snapshot)| snapshot)
 }
 
 fn silent() -> Error {
-    Error::NotStatus(format!("the daemon has not answered for {} s", HANGS.as_secs()))
+    Error::NotStatus(format!("the daemon has not answered for {} s", TIMEOUT.as_secs()))
 }

@@ -1,6 +1,6 @@
-//! Blocking clients of the daemon's sockets, whose waiting ends also where a daemon hangs:
-//! [`StatusClient`] reads the status, [`View`] keeps it up to date, [`Follower`] does both in a thread
-//! for as long as a program runs, [`ControlClient`] sends orders.
+//! Blocking clients of the daemon's sockets, with timeouts in case the daemon hangs:
+//! [`StatusClient`] reads the status, [`View`] keeps it up to date, [`Follower`] does both in a
+//! thread for as long as a program runs, [`ControlClient`] sends orders.
 
 mod control;
 mod follow;

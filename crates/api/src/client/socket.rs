@@ -1,6 +1,6 @@
-//! Connections to the daemon's sockets that never wait longer than they may. Of a daemon that hangs
-//! the queue fills, and then connect(2) waits for ever; and a time limit of each read alone is none
-//! for a peer that sends a byte now and then.
+//! Connections to the daemon's sockets with deadlines. If the daemon hangs, its backlog fills, and
+//! connect(2) blocks for ever. And a timeout of each read does not limit a whole line, whose bytes
+//! may come one by one.
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -11,23 +11,23 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How long a place in the queue is waited for, and in what steps.
-const QUEUE: Duration = Duration::from_secs(3);
+/// How long to wait while the backlog is full, and the poll interval.
+const BACKLOG: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(20);
 
-/// Connects; a full queue is waited for 3 s at most.
+/// Connects; waits 3 s at most while the backlog is full.
 ///
 /// # Errors
-/// No process listens there; none accepts ([`ErrorKind::TimedOut`]).
+/// No process listens there, or none accepts ([`ErrorKind::TimedOut`]).
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let deadline = Instant::now() + QUEUE;
+    let deadline = Instant::now() + BACKLOG;
     loop {
         match socket.connect(&address) {
             Ok(()) => break,
-            // unix(7): the queue of who listens is full.
+            // unix(7): the backlog of the listener is full.
             Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                 sleep(STEP)
             }
@@ -44,12 +44,12 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// Appends to `line` up to and with the next line break, until it holds `longest` bytes, the peer
-/// closes, or `timeout` has passed since the call; `None` waits for ever. What came before an error
-/// stays in `line`.
+/// Appends to `line` up to and including the next line break, until it holds `longest` bytes or the
+/// peer closes. `timeout` is for the whole line; `None` waits for ever. After an error, `line`
+/// keeps what was received.
 ///
 /// # Errors
-/// It took longer ([`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`]); of the system calls.
+/// The timeout ([`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`]), or a failed system call.
 pub fn read_line(
     reader: &mut BufReader<UnixStream>,
     line: &mut Vec<u8>,
@@ -63,14 +63,14 @@ pub fn read_line(
             return Err(ErrorKind::TimedOut.into());
         }
         reader.get_ref().set_read_timeout(left)?;
-        let come = match reader.fill_buf() {
+        let received = match reader.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            come => come?,
+            received => received?,
         };
-        let room = longest.saturating_sub(line.len()).min(come.len());
-        let end = come.iter().take(room).position(|byte| *byte == b'\n');
-        let taken = end.map_or(room, |place| place + 1);
-        line.extend_from_slice(come.get(..taken).unwrap_or_default());
+        let room = longest.saturating_sub(line.len()).min(received.len());
+        let end = received.iter().take(room).position(|byte| *byte == b'\n');
+        let taken = end.map_or(room, |end| end + 1);
+        line.extend_from_slice(received.get(..taken).unwrap_or_default());
         reader.consume(taken);
         if end.is_some() || taken == 0 {
             return Ok(());

@@ -1,6 +1,5 @@
 //! The status socket.
 
-use std::fmt;
 use std::io::{self, BufReader, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,50 +8,34 @@ use std::time::Duration;
 use super::socket;
 use crate::status::{Line, Snapshot};
 
-/// No line of a daemon is longer: some fifty times the state of ten thousand nodes, bytes.
+/// The maximum length of a line, in bytes: about fifty times the state of ten thousand nodes.
 const LONGEST: usize = 64 << 20;
 
-/// Why there is nothing more to read.
-#[derive(Debug)]
+/// Why the connection cannot be used any further.
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
-    Io(io::Error),
-    /// there are too many clients
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The daemon has too many clients.
+    #[error("refused: {0}")]
     Refused(String),
-    /// the daemon closed the connection
+    #[error("the daemon closed the connection")]
     Ended,
-    /// who answers there does not speak as a status socket does
+    /// The other end does not use the protocol of the status socket, or sends nothing.
+    #[error("this is not a status: {0}")]
     NotStatus(String),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "{error}"),
-            Self::Refused(reason) => write!(f, "refused: {reason}"),
-            Self::Ended => f.write_str("the daemon closed the connection"),
-            Self::NotStatus(what) => write!(f, "this is not a status: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// A line, as it came and as it is meant.
+/// A line, as received and parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// without the line break
+    /// Without the line break.
     pub text: String,
-    /// a snapshot, a change, or one of a type that is not known here
+    /// A snapshot, a change, or an unknown type.
     pub line: Line,
 }
 
-/// A connection by which the status comes: first a snapshot, then changes.
+/// A connection to the status socket, which sends a snapshot, then changes.
 #[derive(Debug)]
 pub struct StatusClient {
     reader: BufReader<UnixStream>,
@@ -70,16 +53,15 @@ impl StatusClient {
         Ok(Self { reader, partial: Vec::new(), timeout: None })
     }
 
-    /// Sets how long [`Self::next_line`] waits for a whole line; `None` is for ever, as in the
-    /// beginning.
+    /// Sets how long [`Self::next_line`] waits for a whole line; `None`, the default, is for ever.
     pub const fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
-    /// Returns the next line; `None` if it did not come in time. What came of it is kept.
+    /// Returns the next line; `None` after the timeout. Keeps a partial line for the next call.
     ///
     /// # Errors
-    /// There will be no more.
+    /// The connection cannot be used any further.
     pub fn next_line(&mut self) -> Result<Option<Received>, Error> {
         match socket::read_line(&mut self.reader, &mut self.partial, LONGEST, self.timeout) {
             Ok(()) if self.partial.last() == Some(&b'\n') => {}
@@ -102,7 +84,7 @@ impl StatusClient {
         }
     }
 
-    /// Returns the state of a daemon, as it came and as it is meant.
+    /// Connects and returns the daemon's state, as received and parsed.
     ///
     /// # Errors
     /// No process listens at `path`, or it does not send its state within `timeout`.

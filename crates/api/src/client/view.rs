@@ -1,4 +1,4 @@
-//! A snapshot that is kept up to date.
+//! A snapshot that changes keep up to date.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -6,25 +6,25 @@ use std::time::Instant;
 use crate::Text;
 use crate::status::{Change, Line, Node, Rule, Snapshot, Uplink};
 
-/// Holds what is known after a snapshot and the changes since.
+/// The state after a snapshot and the changes since.
 #[derive(Debug, Clone, Default)]
 pub struct View(Option<Merged>);
 
-/// A snapshot, and when its ages were true.
+/// A snapshot, and the times to which its ages refer.
 #[derive(Debug, Clone)]
 struct Merged {
     snapshot: Snapshot,
     started: Instant,
     uplink: Instant,
     uplinks: Instant,
-    /// of each node, in their order
+    /// Of each node, in the order of the snapshot.
     nodes: Vec<Instant>,
-    /// name → place among the nodes
+    /// The index of each node by name.
     places: HashMap<Text, usize>,
 }
 
 impl View {
-    /// Takes a line in. A type that is not known is passed over.
+    /// Applies a line; ignores an unknown type.
     pub fn take(&mut self, line: Line) {
         let now = Instant::now();
         match line {
@@ -38,27 +38,27 @@ impl View {
         }
     }
 
-    /// Takes in what a later snapshot has that causes no line: round trips, losses, leases, counts
-    /// of rules and of the display. What a line reports is left to the line, which may still be on
-    /// its way.
+    /// Applies from a later snapshot the values whose changes cause no line: round trips, losses,
+    /// leases, counters of rules and of the display. Everything else is left to the lines, which
+    /// may still be in flight.
     pub fn refresh(&mut self, snapshot: Snapshot) {
         if let Some(merged) = &mut self.0 {
             merged.merge(quiet_changes(&merged.snapshot, snapshot), Instant::now());
         }
     }
 
-    /// Returns the state as a snapshot would hold it, but for ages, which are of the line that
-    /// brought them; `None` before the first snapshot.
+    /// Returns the state, with ages as of the lines that brought them; `None` before the first
+    /// snapshot.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.0.as_ref().map(|merged| &merged.snapshot)
     }
 
-    /// Returns the state as a snapshot would hold it now: ages have gone on.
+    /// Returns the state, with current ages.
     pub fn now(&self) -> Option<Snapshot> {
         self.at(Instant::now())
     }
 
-    /// Returns the state as a snapshot would hold it at `now`.
+    /// Returns the state, with the ages at `now`.
     pub fn at(&self, now: Instant) -> Option<Snapshot> {
         self.0.as_ref().map(|merged| merged.at(now))
     }
@@ -158,8 +158,8 @@ impl Merged {
         let passed = |since: Instant| now.saturating_duration_since(since).as_secs();
         let mut snapshot = self.snapshot.clone();
         snapshot.uptime_s += passed(self.started);
-        go_on(&mut snapshot.uplink, passed(self.uplink));
-        snapshot.uplinks.iter_mut().for_each(|uplink| go_on(uplink, passed(self.uplinks)));
+        advance(&mut snapshot.uplink, passed(self.uplink));
+        snapshot.uplinks.iter_mut().for_each(|uplink| advance(uplink, passed(self.uplinks)));
         for (node, since) in snapshot.nodes.iter_mut().zip(&self.nodes) {
             node.since_s += passed(*since);
         }
@@ -173,15 +173,15 @@ fn replace<T>(known: &mut T, changed: Option<T>) {
     }
 }
 
-/// Lets `seconds` pass for the ages of an uplink.
-fn go_on(uplink: &mut Uplink, seconds: u64) {
+/// Advances the ages of an uplink by `seconds`.
+fn advance(uplink: &mut Uplink, seconds: u64) {
     for age in [&mut uplink.since_s, &mut uplink.not_renewed_s] {
         *age = age.map(|age| age + seconds);
     }
     uplink.lease_left_s = uplink.lease_left_s.map(|left| left.saturating_sub(seconds));
 }
 
-/// Returns what `now` has of things that cause no line.
+/// Returns the values of `now` whose changes cause no line.
 fn quiet_changes(known: &Snapshot, now: Snapshot) -> Change {
     let mut change = Change::default();
     let without_lines =
@@ -217,7 +217,7 @@ fn quiet_changes(known: &Snapshot, now: Snapshot) -> Change {
     change
 }
 
-/// Returns what rules are called: chain and rule.
+/// Returns the chain and comment of each rule.
 fn rule_names(rules: &[Rule]) -> Vec<(Text, Text)> {
     rules.iter().map(|rule| (rule.chain.clone(), rule.rule.clone())).collect()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Change, Refused, Snapshot};
 use crate::{SCHEMA, Schema, Text};
 
-/// One line.
+/// A line of the status socket.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -13,12 +13,12 @@ pub enum Line {
     Snapshot(Box<Snapshot>),
     Change(Box<Change>),
     Refused(Refused),
-    /// of a type that a newer daemon has added: to be passed over
+    /// An unknown type, which readers ignore.
     #[cfg_attr(test, schemars(skip))]
     Other,
 }
 
-/// What says how the rest of a line is to be read.
+/// The fields that determine the type of a line.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
@@ -28,10 +28,10 @@ struct Head {
 }
 
 impl Line {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// It is no line of a status socket, or one of another schema; in words.
+    /// It is not a line of a status socket, or has another schema; as a text for the user.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let head: Head = read(text)?;
         if head.schema != Schema::default() {

@@ -1,4 +1,4 @@
-//! The objects of a snapshot. Ages are in seconds, of the moment in which the line was written.
+//! The objects of a snapshot. Ages are in seconds at the time the line was written.
 
 use std::net::IpAddr;
 
@@ -11,19 +11,19 @@ use super::words::{
 };
 use crate::{Text, Word};
 
-/// Something that a person should know.
+/// A condition that a user should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Alert {
-    /// it was acknowledged: it raises no alarm any more
+    /// Acknowledged: it raises no alarm any more.
     pub acknowledged: bool,
-    /// stable; begins with its subject: uplink-, gateway-, node-, share-, lcd-, led-, host-
+    /// Stable; begins with its subject: uplink-, gateway-, node-, share-, lcd-, led-, host-.
     pub code: Text,
     pub severity: Word<Severity>,
-    /// which uplink, node or chain it is about; null: the code says all
+    /// The uplink, node or chain concerned; null: none in particular.
     pub subject: Option<Text>,
-    /// one line, with the remedy where there is one
+    /// One line, with the remedy if there is one.
     pub text: Text,
 }
 
@@ -32,60 +32,58 @@ pub struct Alert {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Uplink {
-    /// CIDR text: the one that answers ssh
+    /// The address for ssh, in CIDR notation.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub address: Option<IpNet>,
-    /// CIDR texts, the one that answers ssh first
+    /// All addresses in CIDR notation, the one for ssh first.
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub addresses: Option<Vec<IpNet>>,
-    /// null: it has an IPv4 address, or that was not heard
+    /// The DHCP client's progress; null: the uplink has an IPv4 address, or nothing was observed.
     pub dhcp: Option<Word<DhcpProgress>>,
-    /// of the best default route
+    /// The gateway of the best default route.
     pub gateway: Option<IpAddr>,
     pub interface: Option<Text>,
-    /// null: for ever, or no address
+    /// The remaining lifetime of the address; null: infinite, or no address.
     pub lease_left_s: Option<u64>,
-    /// the prefix by which the venue translates IPv6 to IPv4 (RFC 6052), in CIDR text; null: it has
-    /// none, or none is known
+    /// The venue's NAT64 prefix (RFC 6052), in CIDR notation; null: none, or unknown.
     pub nat64_prefix: Option<Text>,
-    /// how long the lease of the address, or its IPv6 prefix, has not been renewed: it works until
-    /// lease_left_s; null: it is renewed
+    /// How long a renewal of the address's lease, or of its IPv6 prefix, is overdue; the address
+    /// works until lease_left_s; null: not overdue.
     pub not_renewed_s: Option<u64>,
-    /// where the captive portal is, http or https, at most 512 characters of visible ASCII; null:
-    /// there is none, or it is not known
+    /// The URL of the captive portal, http or https, at most 512 characters of visible ASCII; null:
+    /// none, or unknown.
     pub portal_url: Option<Text>,
-    /// age of the state; a renewed lease does not count
+    /// The age of the state; a renewal of the lease does not reset it.
     pub since_s: Option<u64>,
     pub state: Word<UplinkState>,
-    /// null: no carrier, or not known yet
+    /// The kind of network; null: no carrier, or not known yet.
     pub venue: Option<Word<VenueKind>>,
-    /// what the word was decided by, beside addresses that answer; null: as venue
+    /// The reasons for `venue`, besides addresses that answer; null like `venue`.
     pub venue_reasons: Option<Vec<Text>>,
 }
 
-/// What the kernel was seen to hold of the gateway.
+/// The gateway's state, as read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Gateway {
-    /// times the rule set was put into the kernel since the start
+    /// How often the rule set was applied since the start.
     pub applied: u64,
-    /// another tool's chain that drops what the cluster sends
+    /// A chain of another program that drops the cluster's packets.
     pub blocked_by: Option<Blocker>,
-    /// read back from the kernel: on at the cluster interface and at every uplink
+    /// Forwarding is on at the cluster interface and at every uplink.
     pub forwarding: bool,
-    /// of the nodes; false while Bramblegate's rules are in the kernel: nodes get no IPv6 yet;
-    /// null: they are not
+    /// The nodes get IPv6, and it is forwarded; null: Bramblegate's rules are not in the kernel.
     pub ipv6_forwarding: Option<bool>,
-    /// read back from the kernel; null: not known, for the rule set could not be applied
+    /// NAT is on; null: unknown, because the rule set could not be applied.
     pub masquerade: Option<bool>,
     pub overlap: Word<Overlap>,
-    /// times it was put back after others changed it, since the start
+    /// How often the rule set was restored after another program changed it, since the start.
     pub repaired: u64,
 }
 
-/// What the rules of one purpose have counted since they were put into the kernel: a rule set that
-/// is put there anew begins at zero.
+/// The counters of the rules with one purpose since they were applied: a new rule set starts at
+/// zero.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -93,11 +91,11 @@ pub struct Rule {
     pub bytes: u64,
     pub chain: Text,
     pub packets: u64,
-    /// the comment, as `nft list table inet bramblegate` shows it
+    /// The comment, as in `nft list table inet bramblegate`.
     pub rule: Text,
 }
 
-/// A chain that drops; null names when no culprit can be seen.
+/// A chain that drops packets; its names are null if it cannot be identified.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -112,46 +110,49 @@ pub struct Blocker {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Cluster {
-    /// CIDR text: the head's own address in the cluster
+    /// The head's address in the cluster, in CIDR notation.
     #[cfg_attr(test, schemars(with = "String"))]
     pub address: Option<IpNet>,
     pub dhcp: Word<DhcpStatus>,
-    /// null while there is no such interface
+    /// The cluster interface; null while it does not exist.
     pub interface: Option<Text>,
-    /// null: the nodes get no IPv6
+    /// IPv6 for the nodes; null: off.
     pub ipv6: Option<ClusterIpv6>,
-    /// addresses that are leased to boards now
+    /// The number of current leases.
     pub leases: usize,
-    /// addresses that can be leased to boards which the settings do not know; null: none are
+    /// The number of addresses for boards that are not in the settings; null: no range.
     pub range_size: Option<usize>,
+    /// The number of nodes.
     pub total: usize,
+    /// The number of nodes that are up.
     pub up: usize,
 }
 
-/// The head itself; a null value where the machine does not show it.
+/// The head itself; a value that the machine does not report is null.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Host {
     pub clock_set: Option<bool>,
-    /// of the root file system, to ordinary users
+    /// Free space of the root file system, for ordinary users.
     pub disk_free_percent: Option<u8>,
+    /// Free inodes of the root file system.
     pub inodes_free_percent: Option<u8>,
-    /// of one minute, in whole hundredths
+    /// The load average of one minute, in whole hundredths.
     pub load: Option<f64>,
     pub memory_available_percent: Option<u8>,
     pub pressure_percent: Pressure,
-    /// the root file system has become read-only
+    /// The root file system has become read-only.
     pub read_only: Option<bool>,
-    /// of the hottest thermal zone
+    /// The temperature of the hottest thermal zone.
     pub temperature_c: Option<i32>,
-    /// the firmware slows the processor down now
+    /// The firmware throttles the processor now.
     pub throttled: Option<bool>,
-    /// the supply sags now
+    /// The supply voltage is too low now.
     pub under_voltage: Option<bool>,
 }
 
-/// Share of the last minute in which some task waited (PSI some avg60).
+/// The share of the last minute in which some task waited (PSI some avg60).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -166,16 +167,16 @@ pub struct Pressure {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ClusterIpv6 {
-    /// CIDR text: the head's own address
+    /// The head's address, in CIDR notation.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub address: Option<IpNet>,
-    /// CIDR text: the network in which nodes make their addresses
+    /// The prefix in which nodes configure their addresses, in CIDR notation.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub prefix: Option<IpNet>,
-    /// CIDR text: a network beside it that the venue delegated; null while there is none
+    /// An additional prefix that the venue delegated, in CIDR notation; null: none.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub delegated: Option<IpNet>,
-    /// whether routers are advertised and names served, as `dhcp` of the cluster
+    /// The state of router advertisements and DNS, like `dhcp` of the cluster.
     pub state: Word<DhcpStatus>,
 }
 
@@ -186,27 +187,27 @@ pub struct ClusterIpv6 {
 pub struct Node {
     pub name: Text,
     pub mac: Option<Text>,
-    /// its IPv4 address
+    /// The IPv4 address.
     pub address: Option<IpAddr>,
-    /// all its addresses: `address`, and those of IPv6 that it made for itself
+    /// All addresses: `address`, and IPv6 addresses that the node configured itself.
     pub addresses: Vec<IpAddr>,
     pub health: Word<NodeHealth>,
-    /// of a node that boots from the head: the file that it loaded last, within the folder of
-    /// cluster.netboot.root
+    /// For a node that boots from the head: the last file that it loaded, relative to
+    /// cluster.netboot.root.
     pub stage: Option<Text>,
-    /// smoothed over the answered rounds; null of a node that does not answer
+    /// The smoothed round trip of probes; null: the node does not answer.
     pub rtt_us: Option<u64>,
-    /// of the last 64 rounds, those whose first try was lost; null of a node that does not answer
+    /// The share of the last 64 probes whose first attempt was lost; null: the node does not
+    /// answer.
     pub loss_percent: Option<u8>,
-    /// age of the health
+    /// The age of the health.
     pub since_s: u64,
     pub origin: Word<Origin>,
     pub group: Option<Text>,
 }
 
 impl Node {
-    /// Returns the address at which it is reached: that of IPv4, else the first that it made for
-    /// itself.
+    /// Returns the address to reach the node at: the IPv4 address, or else its first IPv6 address.
     pub fn reached_at(&self) -> Option<&IpAddr> {
         self.address.as_ref().or(self.addresses.first())
     }
@@ -226,16 +227,15 @@ pub struct Panel {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Lcd {
-    /// whether the backlight is lit; null when that is not known
+    /// The backlight is on; null: unknown.
     pub backlight: Option<bool>,
-    /// time that writing to the display took since the start, its controller's pauses included
+    /// The time spent writing to the display since the start, including the controller's delays.
     pub bus_time_us: u64,
-    /// sent to the display since the start
+    /// Bytes sent to the display since the start.
     pub bytes: u64,
-    /// transfers that failed while the display was there, since the start
+    /// Failed transfers while the display was present, since the start.
     pub errors: u64,
-    /// exactly columns x rows Unicode scalars, as the bus acknowledged them; null when that is not
-    /// known
+    /// Exactly columns x rows Unicode scalars, as acknowledged on the bus; null: unknown.
     pub lines: Option<Vec<Text>>,
     pub state: Word<DeviceState>,
 }
@@ -245,20 +245,20 @@ pub struct Lcd {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Led {
-    /// of the first LED's pattern, as #rrggbb, before brightness and gamma
+    /// The colour of the first LED, as #rrggbb, before brightness and gamma.
     pub colour: Option<Text>,
-    /// one for each LED that is driven: the cluster, then the nodes
+    /// One entry for each driven LED: the cluster, then the nodes.
     pub leds: Option<Vec<Signal>>,
     pub pattern: Option<Word<Pattern>>,
     pub state: Word<DeviceState>,
 }
 
-/// A colour and a rhythm.
+/// The signal of an LED.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Signal {
-    /// as #rrggbb, before brightness and gamma
+    /// As #rrggbb, before brightness and gamma.
     pub colour: Text,
     pub pattern: Word<Pattern>,
 }
@@ -270,19 +270,19 @@ pub struct Signal {
 pub struct Share {
     /// "rw" or "ro"
     pub access: Text,
-    /// names, else addresses, of the nodes that are connected to the NFS server now
+    /// The names, or else addresses, of nodes that are connected to the NFS server now.
     pub clients: Vec<Text>,
-    /// on record of the file system, and of the device since it was first seen
+    /// Errors recorded in the file system, and of the device since it was first seen.
     pub errors: Option<u64>,
-    /// the NFS server gives it to the nodes
+    /// The NFS server exports it to the nodes.
     pub exported: bool,
-    /// to ordinary users; null: not mounted, or it may not be looked at
+    /// Free space for ordinary users; null: not mounted, or not permitted.
     pub free_percent: Option<u8>,
-    /// its disk is there
+    /// The disk is mounted.
     pub mounted: bool,
     pub name: Text,
     pub path: Text,
-    /// the file system itself is read-only
+    /// The file system itself is read-only.
     pub read_only: Option<bool>,
 }
 
@@ -291,33 +291,33 @@ pub struct Share {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Web {
-    /// TCP port at the head's addresses
+    /// The TCP port at the head's addresses.
     pub port: u16,
 }
 
-/// What translates IPv4 to IPv6 on the head.
+/// The translator from IPv4 to IPv6 on the head.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Clat {
-    /// "bramblegate", or the port on which another program's translator has its address
+    /// "bramblegate", or the interface of another program's translator.
     pub by: Text,
-    /// the venue's NAT64 prefix, in CIDR text; null: it is not known
+    /// The venue's NAT64 prefix, in CIDR notation; null: unknown.
     pub prefix: Option<Text>,
     pub state: Word<ClatState>,
 }
 
-/// A shutdown of the nodes that runs.
+/// The progress of a running shutdown of the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Shutdown {
-    /// the head powers off afterwards
+    /// The head powers off afterwards.
     pub head: bool,
-    /// nodes are waited for so much longer
+    /// The remaining time to wait for nodes.
     pub left_s: u64,
-    /// the first of the nodes that are not off yet
+    /// The first of the nodes that are not off yet.
     pub waiting: Vec<Text>,
-    /// how many are not off yet
+    /// The number of nodes that are not off yet.
     pub waiting_total: usize,
 }

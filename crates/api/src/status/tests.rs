@@ -1,4 +1,4 @@
-//! Lines stay as they are on the wire, and are read whatever a newer daemon adds.
+//! Lines stay the same on the wire, and parse whatever a newer daemon adds.
 
 mod arbitrary;
 mod schema;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Lines of the daemon from before they had types, in which they were glued by hand.
+/// Recorded lines of the daemon, from before the types existed.
 const RECORDED: &str = include_str!("../../tests/lines.jsonl");
 
 fn text_of(line: &Line) -> String {
@@ -15,7 +15,7 @@ fn text_of(line: &Line) -> String {
 }
 
 #[test]
-fn recorded_lines_are_read_and_written_as_they_were() {
+fn recorded_lines_are_parsed_and_written_unchanged() {
     let mut seen = [0; 2];
     for text in RECORDED.lines() {
         let line = Line::parse(text.as_bytes()).unwrap();
@@ -32,7 +32,7 @@ fn recorded_lines_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn what_is_not_known_here_is_passed_over_or_kept_as_a_word() {
+fn unknown_fields_are_ignored_and_unknown_words_kept() {
     for (text, wanted) in [
         (r#"{"schema":1,"type":"song","verse":1}"#, Line::Other),
         (
@@ -62,7 +62,7 @@ fn what_is_not_known_here_is_passed_over_or_kept_as_a_word() {
 }
 
 #[test]
-fn what_is_no_line_of_a_status_is_refused() {
+fn lines_that_are_not_a_status_are_refused() {
     for (text, wanted) in [
         ("SSH-2.0-OpenSSH_9.2", "expected"),
         ("{}", "type"),
@@ -75,7 +75,7 @@ fn what_is_no_line_of_a_status_is_refused() {
 }
 
 #[test]
-fn no_text_is_obeyed_by_a_terminal() {
+fn texts_have_no_control_characters() {
     let text = r#"{"type":"snapshot","nodes":[{"name":"\u001b[2J\n\u202e","health":"\u009b31m"}]}"#;
     let Line::Snapshot(snapshot) = Line::parse(text.as_bytes()).unwrap() else {
         panic!("no snapshot")
@@ -85,7 +85,7 @@ fn no_text_is_obeyed_by_a_terminal() {
 }
 
 #[test]
-fn a_change_is_empty_until_something_is_in_it() {
+fn a_change_is_empty_until_a_field_is_set() {
     assert!(Change { seq: 9, ..Change::default() }.is_empty());
     assert!(!Change { host: Some(None), ..Change::default() }.is_empty());
     assert!(!Change { nodes_removed: vec!["a".into()], ..Change::default() }.is_empty());
@@ -93,7 +93,7 @@ fn a_change_is_empty_until_something_is_in_it() {
 
 proptest! {
     #[test]
-    fn any_line_is_read_and_written_to_the_same_bytes(line in arbitrary::line()) {
+    fn any_line_is_parsed_and_written_to_the_same_bytes(line in arbitrary::line()) {
         let text = text_of(&line);
         prop_assert_eq!(text.matches('\n').count(), 1);
         let again = Line::parse(text.as_bytes()).unwrap();
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_in_pieces_is_the_snapshot(whole in arbitrary::snapshot()) {
+    fn a_snapshot_in_parts_is_the_whole_snapshot(whole in arbitrary::snapshot()) {
         let (mut text, after) = Snapshot { nodes: Vec::new(), ..whole.clone() }.around_nodes();
         let nodes: Vec<_> = whole.nodes.iter().map(|node| serde_json::to_vec(node).unwrap()).collect();
         text.extend(nodes.join(&b','));

@@ -1,9 +1,9 @@
-//! The words of the status, which are the daemon's own as well.
+//! The enumerations of the status, which the daemon uses internally too.
 
 use crate::word::words;
 
 words! {
-    /// How bad it is, from well to broken; ordered.
+    /// Severities, in ascending order.
     Severity {
         Ok = "ok",
         Notice = "notice",
@@ -11,113 +11,114 @@ words! {
         Fault = "fault",
     }
 
-    /// What an uplink is like.
+    /// The state of an uplink.
     UplinkState {
-        /// no such interface
+        /// The interface does not exist.
         Absent = "absent",
         NoCarrier = "no-carrier",
-        /// a carrier, no address yet
+        /// A carrier, no address yet.
         Searching = "searching",
-        /// a carrier and no address for 10 s, or just a link-local one
+        /// A carrier, but no address for 10 s, or only a link-local one.
         NoDhcp = "no-dhcp",
-        /// an address; nothing (yet) known of the internet
+        /// An address; the internet does not answer, or was not probed yet.
         Addressed = "addressed",
         Online = "online",
-        /// a captive portal answers in the internet's place
+        /// A captive portal answers instead of the internet.
         Portal = "portal",
-        /// the venue leased the head an address of the cluster
+        /// The venue leased the head an address of the cluster.
         Clash = "clash",
     }
 
-    /// What kind of network the venue has, as seen by one uplink.
+    /// The kind of the venue's network, as seen through one uplink.
     VenueKind {
-        /// IPv4 alone
+        /// IPv4 only.
         V4 = "v4",
-        /// IPv4 and IPv6
+        /// IPv4 and IPv6.
         Dual = "dual",
-        /// IPv6 and NAT64 for all, IPv4 for those that ask for it (option 108, RFC 8925)
+        /// IPv6 and NAT64 for all hosts, IPv4 for those that ask for it (option 108, RFC 8925).
         V6Mostly = "v6-mostly",
-        /// IPv6 alone, with a translator to the IPv4 internet (RFC 6146)
+        /// IPv6 only, with a translator to the IPv4 internet (RFC 6146).
         V6OnlyNat64 = "v6-only+nat64",
         V6Only = "v6-only",
-        /// a captive portal answers in the internet's place
+        /// A captive portal answers instead of the internet.
         Portal = "portal",
-        /// no address, or nothing answers
+        /// No address, or nothing answers.
         Offline = "offline",
     }
 
-    /// How IPv4 is translated to IPv6 on the head (464XLAT, RFC 6877).
+    /// The state of the translator from IPv4 to IPv6 on the head (464XLAT, RFC 6877).
     ClatState {
-        /// it is wanted, and the translator's port is not there yet
+        /// Wanted, but the translator's interface does not exist yet.
         Waiting = "waiting",
         On = "on",
-        /// an address and a default route have outlived their translator
+        /// The translator has ended, but its address and default route remain.
         LeftOver = "left-over",
     }
 
-    /// How far the DHCP client of an uplink without an IPv4 address has come.
+    /// The progress of the DHCP client of an uplink without an IPv4 address.
     DhcpProgress {
-        /// nothing on this machine asks for an address there
+        /// No DHCP client runs on the interface.
         NoClient = "no-client",
-        /// a client is there, and asks nothing
+        /// A client runs, but has not sent a request.
         Waiting = "waiting",
-        /// asked, and no server has answered
+        /// The client has sent requests, and no server has answered.
         Unanswered = "unanswered",
-        /// a server has made an offer that is not taken
+        /// A server has made an offer, which the client has not accepted.
         Offered = "offered",
-        /// the server asks for IPv6 only (option 108, RFC 8925)
+        /// The server asks for IPv6 only (option 108, RFC 8925).
         Ipv6Only = "ipv6-only",
-        /// the server refused the address that the client asked for
+        /// The server refused the address that the client requested.
         Refused = "refused",
-        /// the client refused the address: another computer of the venue has it
+        /// The client declined the address, since another computer of the venue has it.
         Declined = "declined",
     }
 
-    /// How the venue's addresses and the cluster's get along.
+    /// An overlap of the venue's addresses with the cluster's.
     Overlap {
         None = "none",
-        /// the venue uses the cluster's subnet: policy routing keeps both working
+        /// The venue uses the cluster's subnet: policy routing keeps both working.
         Routed = "routed",
-        /// the venue leased the head an address of the cluster: the cluster has moved
+        /// The venue leased the head an address of the cluster: the cluster was renumbered.
         Renumbered = "renumbered",
     }
 
-    /// DHCP for the nodes.
+    /// The state of DHCP for the nodes.
     DhcpStatus {
         Serving = "serving",
         Off = "off",
-        /// there is no cluster interface, or it is not known yet whether another server answers
-        /// there
+        /// The cluster interface does not exist, or it is not known yet whether another server
+        /// answers on it.
         Waiting = "waiting",
-        /// another server answers on the cluster interface
+        /// Another server answers on the cluster interface.
         RefusedForeignServer = "refused-foreign-server",
-        /// dnsmasq is missing or does not start
+        /// dnsmasq is missing or does not start.
         Failed = "failed",
     }
 
-    /// How a node is.
+    /// The health of a node.
     NodeHealth {
-        /// not probed, not yet, or has not answered since the start and may be starting still
+        /// Not probed, not probed yet, or without an answer since the start: it may still be
+        /// booting.
         Unknown = "unknown",
-        /// it loads its system from the head
+        /// Loading its system from the head.
         Booting = "booting",
         Up = "up",
-        /// it answers, but slowly, with losses, or not all the time
+        /// Answers slowly, with losses, or intermittently.
         Degraded = "degraded",
         Down = "down",
-        /// worked on: no alarm whatever its probes say
+        /// In maintenance: no alert, whatever its probes report.
         Maintenance = "maintenance",
     }
 
-    /// How a node is known.
+    /// The origin of a node.
     Origin {
-        /// the settings name it
+        /// The settings name it.
         Settings = "settings",
-        /// it asked for an address, or was heard on the cluster interface
+        /// It requested an address, or was seen on the cluster interface.
         Found = "found",
     }
 
-    /// How a device of the panel is.
+    /// The state of a device of the panel.
     DeviceState {
         Ok = "ok",
         Absent = "absent",
@@ -125,17 +126,17 @@ words! {
         Off = "off",
     }
 
-    /// The rhythm of an LED.
+    /// The pattern of an LED.
     Pattern {
         Off = "off",
         Steady = "steady",
-        /// 4 s
+        /// A period of 4 s.
         Breathe = "breathe",
-        /// 1.2 s
+        /// A period of 1.2 s.
         QuickBreathe = "quick-breathe",
-        /// two 150 ms flashes every 2 s
+        /// Two 150 ms flashes every 2 s.
         DoubleBlink = "double-blink",
-        /// 2 Hz
+        /// 2 Hz.
         FastBlink = "fast-blink",
     }
 }

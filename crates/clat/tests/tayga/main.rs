@@ -1,9 +1,9 @@
-//! `make clat-test`: the same packets through tayga (Debian package tayga) and through ours, compared
-//! octet by octet. In a network namespace of its own; needs root. No part of `cargo test`, since it
-//! needs a package that nothing else does.
+//! `make clat-test`: translates the same packets with tayga (Debian package tayga) and with this
+//! crate, and compares them octet by octet. Runs in a network namespace of its own and needs root.
+//! Not part of `cargo test`, since only this test needs the package.
 //!
-//! Ours counts a hop here, as tayga does. What differs by right is made equal before
-//! ([`packets::set_free_equal`]).
+//! The translator counts as a hop here, as tayga does. [`packets::set_free_equal`] removes
+//! legitimate differences before the comparison.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 // Servers end with the PID namespace of their trial.
@@ -26,7 +26,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use packets::Case;
 use tap::Tap;
 
-/// Set in the process that plays inside a namespace of its own.
+/// An environment variable that is set in the process inside the namespace.
 const INSIDE: &str = "BRAMBLEGATE_CLAT_INSIDE";
 /// The TUN device of tayga.
 const DEVICE: &str = "clat";
@@ -55,11 +55,11 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// Plays one trial, in namespaces of its own.
+/// Runs one trial, in namespaces of its own.
 fn play(name: &str) -> ExitCode {
     let (kind, what) = name.split_once(' ').expect("two words");
     if kind != "role" {
-        // That of the machine is there; a new one shows this namespace.
+        // The mounted one is the machine's; a new one shows this namespace.
         run("mount", &["-t", "sysfs", "sysfs", "/sys"]);
     }
     let wrong = match kind {
@@ -71,7 +71,7 @@ fn play(name: &str) -> ExitCode {
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Plays in a process that is the first of namespaces of its own: all that it started ends with it.
+/// Runs as the first process of new namespaces, so that everything it starts ends with it.
 fn outer(name: &str) -> Result<(), Failed> {
     let mut command = Command::new("timeout");
     command.args(["240", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
@@ -107,12 +107,12 @@ fn start(translator: &Translator) -> Tap {
         assert!(Instant::now() < patience, "tayga made no device");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // No address and no route: the namespace answers nothing by itself.
+    // Without address and route, the namespace itself answers nothing.
     run("ip", &["link", "set", DEVICE, "addrgenmode", "none", "mtu", "1500", "up"]);
     Tap::open(DEVICE)
 }
 
-/// Compares with tayga, and returns how many packets differ.
+/// Compares the results with tayga's, and returns the number of different packets.
 fn beside_tayga(prefix: &Prefix) -> usize {
     let translator = Translator {
         clat6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x464),
@@ -139,7 +139,7 @@ fn beside_tayga(prefix: &Prefix) -> usize {
     wrong
 }
 
-/// What ours makes of a packet: nothing, or packets.
+/// Returns the packets that this crate makes of a packet.
 fn ours(translator: &Translator, case: &Case) -> Vec<Vec<u8>> {
     let mut head = Vec::new();
     let translated = if case.packet[0] >> 4 == 4 {

@@ -1,4 +1,4 @@
-//! The packets, made by the crate etherparse, and what two translators may do differently.
+//! The packets, made by the crate etherparse, and the differences that two translators may have.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ pub struct Case {
     pub packet: Vec<u8>,
 }
 
-/// Lengths of payloads: empty, odd, around what may be fragmented, and around what fits.
+/// Lengths of payloads: empty, odd, around the limit for fragmentation, and around the MTU.
 const SIZES: [usize; 8] = [0, 1, 56, 1211, 1212, 1213, 1232, 1400];
 
 pub fn all(translator: &Translator) -> Vec<Case> {
@@ -42,7 +42,7 @@ pub fn all(translator: &Translator) -> Vec<Case> {
         piece[6..8].copy_from_slice(&field.to_be_bytes());
         seal(&mut piece);
         add(format!("udp piece {number} out"), piece.clone());
-        // and what becomes of it, back
+        // And the translated packet, back.
         let back = Translator { clat4: REMOTE, clat6: remote6, ..translator.clone() };
         add(format!("udp piece {number} in"), mirrored(&back, translator, &piece));
     }
@@ -50,7 +50,7 @@ pub fn all(translator: &Translator) -> Vec<Case> {
     cases
 }
 
-/// A packet of IPv4 as it comes from the other end.
+/// Returns a packet of IPv4 as it comes from the other side.
 fn mirrored(back: &Translator, translator: &Translator, packet: &[u8]) -> Vec<u8> {
     let mut turned = packet.to_vec();
     turned[12..16].copy_from_slice(&REMOTE.octets());
@@ -91,7 +91,8 @@ fn errors(translator: &Translator, add: &mut impl FnMut(String, Vec<u8>)) {
         seal(&mut packet);
         add(format!("error {kind}/{code} out"), packet);
     }
-    // Without 1/3, address unreachable: tayga 0.9.2 drops it, RFC 7915, section 5.2, makes it 3/1.
+    // Without 1/3, address unreachable: tayga 0.9.2 drops it; RFC 7915, section 5.2, translates it
+    // to 3/1.
     let quoted6 = v6("udp", own6, remote6, b"a question");
     for (kind, code, field) in [
         (1, 0, 0),
@@ -148,9 +149,9 @@ pub fn seal(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&(!((sum + (sum >> 16)) as u16)).to_be_bytes());
 }
 
-/// Makes equal what has to differ in whole packets of IPv4, also in those that an error quotes: an
-/// identification that IPv6 did not carry, and DF up to 1260 octets, which tayga 0.9.2 sets, as RFC
-/// 6145 had it, and RFC 7915, section 5.1, does not.
+/// Makes legitimate differences of unfragmented IPv4 packets equal, also in quoted ones: an
+/// identification that IPv6 did not carry, and DF up to 1260 octets, which tayga 0.9.2 sets by RFC
+/// 6145, and RFC 7915, section 5.1, does not.
 pub fn set_free_equal(ours: &mut [Vec<u8>], theirs: &mut [Vec<u8>]) {
     for packet in ours.iter_mut().chain(theirs).filter(|packet| packet[0] >> 4 == 4) {
         let quotes = packet[9] == 1 && matches!(packet[20], 3 | 11 | 12);
@@ -169,7 +170,8 @@ fn set_whole_equal(packet: &mut [u8]) {
     }
 }
 
-/// Packets of which tayga makes something else, or nothing: for the program beside the core.
+/// Returns packets that tayga translates differently or not at all, to compare the program with the
+/// library.
 pub fn of_ours(translator: &Translator) -> Vec<Case> {
     let own4 = translator.clat4;
     let own6 = translator.clat6;
@@ -244,7 +246,7 @@ pub fn of_ours(translator: &Translator) -> Vec<Case> {
     options[2..4].copy_from_slice(&length.to_be_bytes());
     options[10..12].fill(0);
     add("options with a wrong checksum", options);
-    // an atomic fragment, and a first piece whose header is not whole
+    // An atomic fragment, and a first fragment with an incomplete header.
     let mut atomic = segment.clone();
     atomic.splice(40..40, [17, 0, 0, 0, 0x12, 0x34, 0x56, 0x78]);
     atomic[6] = 44;
@@ -263,8 +265,8 @@ pub fn of_ours(translator: &Translator) -> Vec<Case> {
     cases
 }
 
-/// Changes an octet or two of the headers. The checksum of the IPv4 header is written anew: the
-/// kernel hands no wrong one over.
+/// Changes an octet or two of the headers. Updates the checksum of the IPv4 header, since the
+/// kernel does not pass on a wrong one.
 pub fn change(case: &Case, random: &mut u64) -> Case {
     let mut next = || {
         *random ^= *random << 13;
@@ -292,7 +294,7 @@ pub fn change(case: &Case, random: &mut u64) -> Case {
     Case { name: format!("{}, changed", case.name), packet }
 }
 
-/// A datagram that takes the slow way: outward it has no checksum, inward an extension header.
+/// Returns a datagram for the slow path: outward it has no checksum, inward an extension header.
 pub fn last(translator: &Translator, four: bool, port: u16) -> Vec<u8> {
     let mut packet;
     if four {
@@ -310,7 +312,7 @@ pub fn last(translator: &Translator, four: bool, port: u16) -> Vec<u8> {
     packet
 }
 
-/// Makes the identification of a whole packet zero, which each translator chooses as it likes.
+/// Zeroes the identification of an unfragmented packet, which each translator may choose.
 pub fn set_identification_equal(packet: &mut [u8]) {
     if u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff == 0 {
         packet[4..6].fill(0);

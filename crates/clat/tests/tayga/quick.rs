@@ -1,6 +1,6 @@
-//! The program with its BPF programs, packet by packet beside the pure core: those of the list, and
-//! the same with octets changed at random. One namespace holds both ends of a cable, the uplink
-//! `eth1` and the venue's end `v0`.
+//! The program with its BPF programs, compared with the library packet by packet: the packets of
+//! the list, and the same with random octets changed. One namespace holds both ends of a cable, the
+//! uplink `eth1` and the venue's end `v0`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::packets::{self, Case};
 use crate::tap::Tap;
 use crate::{hex, run};
 
-/// The address to translate with.
+/// The CLAT's address.
 const OWN: &str = "2001:db8:64::464";
-/// How many packets are made of each one by changing octets.
+/// The number of random variants of each packet.
 const CHANGED: usize = 12;
-/// A port that no packet of the list has: the datagram to it is the last of a case.
+/// A port that no packet of the list has: the datagram to it marks the end of a case.
 const LAST: u16 = 54321;
 
-/// Ends the program as a service manager does.
+/// Ends the program with SIGTERM, like a service manager.
 struct Program(Child);
 
 impl Drop for Program {
@@ -29,7 +29,7 @@ impl Drop for Program {
 }
 
 pub fn play(prefix: &Prefix, attach: &str) -> usize {
-    // Pieces that never become whole would be answered by the head's own errors in between.
+    // The head's own errors about incomplete fragments would appear in between.
     run("sysctl", &["-qw", "net.ipv4.ipfrag_time=600"]);
     for line in [
         "link add eth1 type veth peer name v0",
@@ -79,22 +79,22 @@ pub fn play(prefix: &Prefix, attach: &str) -> usize {
     wrong
 }
 
-/// Sends a packet where it belongs and compares what comes out with what the core makes of it.
+/// Sends a packet to the right side, and compares the result with the library's.
 fn is_equal(translator: &Translator, inner: &Tap, outer: &Tap, case: &Case) -> bool {
     let four = case.packet[0] >> 4 == 4;
     let (from, to) = if four { (inner, outer) } else { (outer, inner) };
     let mut ours = ours(translator, &case.packet);
-    // Errors that the program sent back are no translation of what comes now.
+    // ICMP errors of the program are not translations of the packets that follow.
     to.discard();
     from.send(&case.packet);
-    // It takes the slow way, so all of the case before it is there when it is.
+    // It takes the slow path, so that everything before it has arrived when it does.
     let last = packets::last(translator, four, LAST);
     from.send(&last);
     let is_last = |packet: &[u8]| {
         let at = if packet[0] >> 4 == 4 { 20 } else { 40 };
         packet.len() > at + 8 && packet[at + 2..at + 4] == LAST.to_be_bytes()
     };
-    // The head's own packets are no translation either.
+    // The head's own packets are not translations either.
     let translated = |packet: &Vec<u8>| match packet[0] >> 4 {
         6 => four && packet[8..24] == translator.clat6.octets(),
         _ => !four,

@@ -1,4 +1,4 @@
-//! What the test program does inside a namespace: ask by UDP, answer, serve a page, load one.
+//! The roles of the test program inside a namespace: UDP client and server, HTTP client and server.
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
@@ -27,7 +27,7 @@ pub fn play(what: &str) -> usize {
     }
 }
 
-/// Sends each datagram back, from the address that it was sent to.
+/// Returns each datagram, from the address that it was sent to.
 fn echo(address: IpAddr) -> ! {
     let socket = UdpSocket::bind((address, ECHO)).expect("a port");
     let mut buffer = vec![0; 65536];
@@ -63,7 +63,8 @@ fn payload(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at * 31 + size) as u8).collect()
 }
 
-/// Asks some times, as programs do, and returns whether the answer came back whole.
+/// Sends a datagram, with retries like an ordinary program, and returns whether the whole answer
+/// came back.
 fn ask(address: Ipv4Addr, size: usize) -> bool {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
     socket.connect((address, ECHO)).expect("a way");
@@ -75,7 +76,7 @@ fn ask(address: Ipv4Addr, size: usize) -> bool {
     })
 }
 
-/// The same with a header of its own making, which has no checksum.
+/// Does the same with a self-made header, without a checksum.
 fn bare(address: Ipv4Addr, size: usize) -> bool {
     let ear = UdpSocket::bind("0.0.0.0:40123").expect("a port");
     ear.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
@@ -89,7 +90,7 @@ fn bare(address: Ipv4Addr, size: usize) -> bool {
     (0..4).any(|_| {
         let to = SocketAddrV4::new(address, 0);
         raw.send_to(&datagram, &to.into()).expect("sent");
-        // A raw socket hears each answer too, and nothing else reads it.
+        // A raw socket receives each answer too, and nothing else reads it.
         let until = Instant::now() + Duration::from_millis(400);
         let mut unread = [MaybeUninit::<u8>::uninit(); 1];
         raw.set_nonblocking(true).unwrap();

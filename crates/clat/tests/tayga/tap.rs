@@ -1,32 +1,32 @@
-//! A packet socket (packet(7)) at the device of a translator: what it sends the translator reads, and
-//! what the translator writes it hears.
+//! A packet socket (packet(7)) on a translator's device: the translator reads what the socket
+//! sends, and the socket receives what the translator writes.
 
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-/// Octets of a `sockaddr_ll` without the end of its address.
+/// The size of a `sockaddr_ll` without padding of its address, in octets.
 const SOCKADDR_LL: usize = 20;
 /// `ETH_P_ALL`, `ETH_P_IP`, `ETH_P_IPV6` (linux/if_ether.h).
 const ALL: u16 = 0x0003;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-/// `PACKET_OUTGOING` (linux/if_packet.h): our own.
+/// `PACKET_OUTGOING` (linux/if_packet.h): sent by this host.
 const OUTGOING: u8 = 4;
-/// How long an answer may take; and how long is waited for one that must not come.
+/// The deadline of an answer; and how long to wait for one that must not come.
 const PATIENCE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(60);
 
 pub struct Tap {
     socket: Socket,
     index: u32,
-    /// Where what is sent goes to, at an interface with Ethernet.
+    /// The destination of sent frames, on an Ethernet interface.
     to: Option<[u8; 6]>,
 }
 
 impl Tap {
-    /// A tap at an Ethernet interface, which sends to another one of this namespace.
+    /// Opens a tap on an Ethernet interface that sends to another one of this namespace.
     pub fn towards(device: &str, other: &str) -> Self {
         let mut tap = Self::open(device);
         let path = format!("/sys/class/net/{other}/address");
@@ -50,8 +50,8 @@ impl Tap {
         self.socket.send_to(packet, &address(self.index, kind, self.to)).expect("sent");
     }
 
-    /// Returns what the translator sent: so many packets of IPv6 or of IPv4, and whatever comes soon
-    /// after.
+    /// Returns what the translator sent: that many packets of IPv6 or of IPv4, and whatever follows
+    /// soon after.
     pub fn receive(&self, count: usize, v6: bool) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         let until = Instant::now() + PATIENCE;
@@ -68,7 +68,7 @@ impl Tap {
         }
     }
 
-    /// Returns the packets that came before the one that `is_last` knows.
+    /// Returns the packets before the one that `is_last` recognizes.
     pub fn receive_until(&self, is_last: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         let mut packets = Vec::new();
         let until = Instant::now() + PATIENCE;
@@ -81,7 +81,7 @@ impl Tap {
         panic!("the last packet did not come; before it came {}", packets.len());
     }
 
-    /// Throws away what waits.
+    /// Discards pending packets.
     pub fn discard(&self) {
         self.socket.set_nonblocking(true).unwrap();
         let mut buffer = [MaybeUninit::<u8>::uninit(); 64];
@@ -89,15 +89,15 @@ impl Tap {
         self.socket.set_nonblocking(false).unwrap();
     }
 
-    /// Returns the next packet that is not our own.
+    /// Returns the next packet that another host sent.
     fn next(&self, wait: Duration) -> Option<Vec<u8>> {
         loop {
             self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).unwrap();
             let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
             let (length, from) = self.socket.recv_from(&mut buffer).ok()?;
-            // SAFETY: twenty bytes lie within the storage, and any bytes are valid there.
+            // SAFETY: the twenty bytes are within the storage, and any bytes are valid there.
             let from: [u8; SOCKADDR_LL] = unsafe { *from.as_storage().view_as() };
-            // SAFETY: the kernel wrote so many bytes.
+            // SAFETY: the kernel wrote this many bytes.
             let packet: Vec<u8> =
                 buffer[..length].iter().map(|byte| unsafe { byte.assume_init() }).collect();
             if from[10] != OUTGOING && !packet.is_empty() {
@@ -107,10 +107,10 @@ impl Tap {
     }
 }
 
-/// `struct sockaddr_ll` of a device and a kind of frame.
+/// Returns the `struct sockaddr_ll` of a device and an EtherType.
 fn address(index: u32, kind: u16, to: Option<[u8; 6]>) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: twenty bytes lie within the storage, and any bytes are valid there.
+    // SAFETY: the twenty bytes are within the storage, and any bytes are valid there.
     let bytes: &mut [u8; SOCKADDR_LL] = unsafe { storage.view_as() };
     bytes[..2].copy_from_slice(&17_u16.to_ne_bytes());
     bytes[2..4].copy_from_slice(&kind.to_be_bytes());

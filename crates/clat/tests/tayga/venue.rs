@@ -1,6 +1,6 @@
-//! A node that speaks only IPv4, the head with the program, a venue of IPv6 only whose NAT64 is
-//! tayga, a server that speaks only IPv4, and one behind the same prefix that speaks IPv6 itself, so
-//! that what NAT64s lose is not in the way: namespaces in a row.
+//! A chain of namespaces: an IPv4-only node, the head with the program, an IPv6-only venue with
+//! tayga as NAT64, an IPv4-only server, and a server behind the same prefix with native IPv6, so
+//! that losses of the NAT64 do not interfere.
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,11 +10,11 @@ use object::{Object, ObjectSection};
 
 use crate::INSIDE;
 
-/// Trials: the battery with each way to translate, and the life of the program.
+/// Trials: the battery with each kind of translator, and the life cycle of the program.
 pub const NAMES: [&str; 9] =
     ["tcx", "clsact", "tun", "refused", "shared", "orders", "killed", "duplicate", "routers"];
 
-/// What is set up, a line a command; the first word is the namespace.
+/// The commands of the setup, one a line; the first word is the namespace.
 const SETUP: &str = "
 node addr add 192.168.50.11/24 dev e0
 node route add default via 192.168.50.1
@@ -35,11 +35,11 @@ six addr add 64:ff9b::2d2d:2d51/128 dev s0 nodad
 six -6 route add default via 2001:db8:6::1
 ";
 
-/// The head's address, one of a /64 or alone.
+/// The head's address, in a /64 or alone.
 const WIDE: &str = "2001:db8:64::2/64";
 const ALONE: &str = "2001:db8:64::2/128";
 
-/// The head's rules: what an uplink gets.
+/// The head's rules for an uplink.
 const RULES: &str = "table ip head {
     chain post { type nat hook postrouting priority 100; oifname \"clat0\" masquerade; }
     chain forward {
@@ -48,7 +48,7 @@ const RULES: &str = "table ip head {
     }
 }";
 
-/// Counts IPv4 that comes from the head untranslated.
+/// Counts IPv4 that leaves the head untranslated.
 const LEAK: &str = "table netdev leak {
     chain in { type filter hook ingress device v0 priority 0; ether type ip counter; }
 }";
@@ -56,7 +56,7 @@ const LEAK: &str = "table netdev leak {
 const PLAT: &str = "tun-device plat\nipv4-addr 100.64.0.1\nipv6-addr 2001:db8:64::6464\n\
                     prefix 64:ff9b::/96\ndynamic-pool 44.44.44.0/24\n";
 
-/// Through the NAT64, and without it.
+/// The servers, through the NAT64 and without it.
 const FAR: &str = "45.45.45.80";
 const DIRECT: &str = "45.45.45.81";
 const ORDERS: &str = "/run/clat.json";
@@ -74,7 +74,7 @@ fn output(namespace: &str, line: &str) -> Output {
     command(namespace, line).output().expect(line)
 }
 
-/// Runs a command; its text, or what went wrong.
+/// Runs a command; returns its output or the error.
 fn tried(namespace: &str, line: &str) -> Result<String, String> {
     let output = output(namespace, line);
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -109,7 +109,7 @@ fn start(arguments: &str) -> Child {
     start_with(arguments, object.as_deref())
 }
 
-/// The program with no right but its two capabilities, as its unit starts it.
+/// Starts the program with only its two capabilities, like its unit.
 fn start_with(arguments: &str, object: Option<&str>) -> Child {
     let rights = "-all,+net_admin,+bpf";
     let mut line = format!(
@@ -134,7 +134,7 @@ fn reaches() -> bool {
     output("node", &format!("ping -c 1 -W 1 {FAR}")).status.success()
 }
 
-/// Sets up the namespaces. What it starts ends with them.
+/// Sets up the namespaces, which end everything they start.
 fn build(address: &str) {
     crate::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
     crate::run("chmod", &["0777", "/run"]);
@@ -180,7 +180,7 @@ fn build(address: &str) {
     command("inet", "iperf3 -s").stdout(Stdio::null()).spawn().expect("iperf3");
 }
 
-/// Plays one trial in namespaces of its own, and returns how much of it went wrong.
+/// Runs one trial in namespaces of its own, and returns the number of failures.
 pub fn play(name: &str) -> usize {
     build(if name == "shared" { ALONE } else { WIDE });
     let fixed = "--uplink eth1 --prefix 64:ff9b::/96";
@@ -225,7 +225,7 @@ const STEPS: [Step; 17] = [
     ("nothing untranslated", no_leak),
 ];
 
-/// Everything that has to come through.
+/// Runs every check of a working translation.
 fn battery(mut child: Child, how: &str) -> usize {
     until("the first answer", reaches);
     assert!(log().contains(how), "not by {how}: {}", log());
@@ -255,7 +255,7 @@ fn battery(mut child: Child, how: &str) -> usize {
     wrong
 }
 
-/// Plays a role that has to succeed.
+/// Runs a role that has to succeed.
 fn done(namespace: &str, what: &str) -> Result<(), String> {
     let output = role(namespace, what).output().expect(what);
     if output.status.success() {
@@ -269,8 +269,8 @@ fn ping(to: &str, size: usize) -> Result<(), String> {
     if text.contains(" 0% packet loss") { Ok(()) } else { Err(text) }
 }
 
-/// The hops: the head, the venue's router (which has no IPv4 address), the server. Without BPF the
-/// kernel forwards each packet twice, so the head is two.
+/// Checks the hops: the head, the venue's router (which has no IPv4 address), the server. Without
+/// BPF the kernel forwards each packet twice, so the head counts as two.
 fn traceroute() -> Result<(), String> {
     let router = if log().contains("a TUN device") { 3 } else { 2 };
     let hops = [(1, "From 192.168.50.1"), (2, "From 192.0.0.8"), (router, "From 192.0.0.8")];
@@ -284,13 +284,13 @@ fn traceroute() -> Result<(), String> {
     Ok(())
 }
 
-/// A closed port of TCP, by a reset; one of UDP, by an ICMP error.
+/// Checks closed ports: TCP is reset, UDP gets an ICMP error.
 fn refused() -> Result<(), String> {
     for kind in ["-z", "-uz"] {
         let begin = Instant::now();
         let text = tried("node", &format!("nc -v -w 4 {kind} {FAR} 81"));
         let refused = text.as_ref().is_err_and(|text| text.contains("refused"));
-        // netcat asks a UDP port some times, a second each.
+        // netcat sends several datagrams to a UDP port, one a second.
         let quick = begin.elapsed() < Duration::from_secs(3);
         if !quick || (kind == "-z" && !refused) || text.is_ok() {
             return Err(format!("{kind}: {text:?} after {:?}", begin.elapsed()));
@@ -325,7 +325,7 @@ fn iperf(more: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// 1500 octets of the uplink less the headers of IPv6 and TCP, and less the time stamps.
+/// 1500 octets of the uplink, minus the headers of IPv6 and TCP, and the timestamps.
 fn mss() -> Result<(), String> {
     let text = tried("node", &format!("iperf3 -V -c {FAR} -n 1M"))?;
     let found = text.lines().find_map(|line| line.trim().strip_prefix("TCP MSS: "));
@@ -353,17 +353,17 @@ fn without_offloads() -> Result<(), String> {
     result
 }
 
-/// The head itself uses the NAT64, beside its nodes.
+/// The head itself uses the NAT64, like its nodes.
 fn heads_own() -> Result<(), String> {
     for address in ["64:ff9b::2d2d:2d50", "64:ff9b::2d2d:2d51"] {
         tried("head", &format!("ping -c 2 -i 0.2 -W 2 {address}"))?;
         tried("head", &format!("nc -6 -z -w 3 {address} 8080"))?;
     }
-    // and by IPv4, as a node
+    // And by IPv4, like a node.
     tried("head", &format!("ping -c 2 -i 0.2 -W 2 {FAR}")).map(drop)
 }
 
-/// A router of the venue carries no more than the least of IPv6.
+/// A router of the venue has the minimum MTU of IPv6.
 fn narrow() -> Result<(), String> {
     let route = "64:ff9b::2d2d:2d51/128 via 2001:db8:6::2";
     run("venue", &format!("ip -6 route change {route} mtu 1280"));
@@ -401,8 +401,8 @@ fn no_leak() -> Result<(), String> {
     if text.contains("counter packets 0 ") { Ok(()) } else { Err(text) }
 }
 
-/// The file of the daemon: nothing before it is there, off at once when it goes, and what
-/// is wrong with it.
+/// Orders by the daemon's file: without the file nothing is translated, removing it ends
+/// translation at once, and errors are reported.
 fn by_orders() -> usize {
     let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
     let state = || fs::read_to_string(STATE).unwrap_or_default();
@@ -433,7 +433,7 @@ fn by_orders() -> usize {
     until("the end of the device", || !device());
     let took = begin.elapsed();
     assert!(took < Duration::from_millis(500), "off after {took:?}");
-    // An uplink whose addresses come later, and another MTU.
+    // An uplink whose addresses come later, and a different MTU.
     run("head", "ip addr del 2001:db8:64::2/64 dev eth1");
     write(r#"{"schema":1,"uplink":"eth1","prefix":"64:ff9b::/96","mtu":1280}"#);
     until("a missing address", || state().contains("no global IPv6 address"));
@@ -441,7 +441,7 @@ fn by_orders() -> usize {
     run("head", "ip -6 route replace default via fe80::1 dev eth1");
     until("an answer with the address", reaches);
     assert!(run("head", "ip route show default").contains("mtu 1260"));
-    // Killed, and the order is gone before it is started again.
+    // The program is killed, and the order removed before it restarts.
     let address = own_address();
     assert!(!end(&mut child, "-KILL"));
     fs::remove_file(ORDERS).expect("an order");
@@ -455,7 +455,8 @@ fn by_orders() -> usize {
     0
 }
 
-/// Killed while the kernel forwards for it, and the order is gone before it is started again.
+/// The program is killed while the kernel forwards for it, and the order removed before it
+/// restarts.
 fn killed_without_bpf(write: &dyn Fn(&str), settings: &dyn Fn() -> String) {
     let before = settings();
     let mut child = start(&format!("--orders {ORDERS} --state {STATE}"));
@@ -469,8 +470,8 @@ fn killed_without_bpf(write: &dyn Fn(&str), settings: &dyn Fn() -> String) {
     assert!(end(&mut child, "-TERM"));
 }
 
-/// The kernel's verifier refuses a program: translated all the same, and what it found is shown.
-/// Where nothing else is asked for than BPF, or it cannot be done without, nothing is translated.
+/// The kernel's verifier refuses a program: translation continues without BPF, and the verifier's
+/// log is shown. Where the order demands BPF, or the address is shared, nothing is translated.
 fn refused_by_verifier(fixed: &str) -> usize {
     let object = "/run/refused.o";
     fs::write(object, refused_object()).expect("an object");
@@ -500,19 +501,20 @@ fn refused_by_verifier(fixed: &str) -> usize {
     0
 }
 
-/// The object, but one program begins with what no verifier takes: it reads a register that is empty.
+/// Returns the object, except that one program begins by reading an uninitialized register, which
+/// every verifier refuses.
 fn refused_object() -> Vec<u8> {
     let mut octets = include_bytes!("../../bpf/clat.bpf.o").to_vec();
     let object = object::File::parse(&*octets).expect("an object");
     let section = object.section_by_name("classifier/inward").expect("a program");
     let place = section.file_range().expect("its instructions").0 as usize;
-    // r0 = r9 (BPF_ALU64 | BPF_MOV | BPF_X)
+    // r0 = r9 (BPF_ALU64 | BPF_MOV | BPF_X).
     octets[place..place + 8].copy_from_slice(&[0xbf, 0x90, 0, 0, 0, 0, 0, 0]);
     octets
 }
 
-/// Killed and started again as a service manager does: nothing leaves untranslated, the address
-/// stays, and little is lost.
+/// The program is killed and restarted, like by a service manager: nothing leaves untranslated, the
+/// address stays, and little is lost.
 fn killed(fixed: &str) -> usize {
     for attach in ["tcx", "clsact"] {
         let arguments = format!("{fixed} --mode bpf --attach {attach}");
@@ -534,7 +536,7 @@ fn killed(fixed: &str) -> usize {
         assert_eq!(own_address(), address, "{}", log());
         no_leak().unwrap_or_else(|error| panic!("{error}"));
         assert!(end(&mut child, "-TERM"));
-        // Nothing is left that would translate, or swallow.
+        // Nothing remains that would translate or drop packets.
         assert!(!run("head", "ip -6 addr show dev eth1").contains(&address));
         assert!(!run("head", "tc filter show dev eth1 ingress").contains("clat"));
     }
@@ -542,7 +544,7 @@ fn killed(fixed: &str) -> usize {
     0
 }
 
-/// The address that was added to the uplink.
+/// Returns the address that was added to the uplink.
 fn own_address() -> String {
     let text = run("head", "ip -6 -o addr show dev eth1 deprecated");
     let word = text.split_whitespace().find(|word| word.ends_with("/128"));
@@ -565,14 +567,14 @@ fn duplicate(fixed: &str) -> usize {
     0
 }
 
-/// The way to the NAT64 follows the uplink's routes: past another port's better one, to another
-/// router at once, and by the kernel's choice where there are two.
+/// The next hop follows the uplink's routes: regardless of another interface's better one, to a new
+/// router at once, and by the kernel's choice between two.
 fn routers(fixed: &str) -> usize {
     let mut child = start(&format!("{fixed} --mode bpf"));
     until("the first answer", reaches);
     let mut wrong = 0;
     let mut holds = |what: &str| {
-        // By the quick way, and by the slow one.
+        // Through the fast path and the slow one.
         let result = ping(FAR, 56).and_then(|()| done("node", &format!("bare {FAR} 100")));
         if let Err(error) = result {
             wrong += 1;

@@ -1,84 +1,83 @@
-//! DHCP on the cluster port: our server, and others'.
+//! DHCP on the cluster port: our server, and foreign ones.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{LinkIndex, Mac};
 
-/// Holds an address that our DHCP server has given to a node.
+/// Holds a lease that our DHCP server has granted to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub mac: Mac,
     pub address: IpAddr,
-    /// as the node calls itself (DHCP option 12)
+    /// The node's host name (DHCP option 12).
     pub host_name: Option<String>,
-    /// `None` = for ever
+    /// `None`: for ever.
     pub valid_for: Option<Duration>,
 }
 
-/// Reports what was seen of DHCP on the cluster port.
+/// Reports DHCP traffic on the cluster port, or the result of a probe for foreign servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dhcp {
-    /// no other server offers addresses there: it may be served
+    /// No other server offers addresses on this port, so ours may serve it.
     NoOtherServer { index: LinkIndex },
-    /// somebody else does: the ports may be swapped. A server of DHCPv4: RFC 2131 has no other
-    /// address
+    /// A foreign DHCPv4 server offers addresses: the cables may be swapped.
     OtherServer { index: LinkIndex, server: Ipv4Addr, mac: Option<Mac> },
-    /// the switch lets nothing through for so long (spanning tree): it is asked after that
+    /// The switch blocks traffic for this long (spanning tree); the probe is sent after that.
     Held { index: LinkIndex, seconds: u64 },
-    /// it cannot be asked: unknown, so it must not be served
+    /// The probe cannot be sent: the result is unknown, so the port must not be served.
     CheckFailed { index: LinkIndex, why: String },
-    /// a board says what it calls itself, to whatever server (options 12 and 81); as it says it
+    /// A board sent its host name to any server (options 12 and 81), here unmodified.
     CallsItself { mac: Mac, name: String },
-    /// a node loads this file: it boots
+    /// A node requests a boot file.
     Boots { address: IpAddr, file: String },
-    /// our own server gave or refused an address, or complains
+    /// Our server granted or refused an address, or logged a problem.
     ServerLog(ServerLog),
 }
 
-/// Holds one message of our DHCP and DNS server.
+/// Holds one log message of our DHCP and DNS server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLog {
     pub what: ServerLogKind,
-    /// one line of plain English
+    /// One line of plain English.
     pub text: String,
-    /// the node it is about, where it is about one
+    /// The client that the message is about, if any.
     pub mac: Option<Mac>,
-    /// of DHCPv4, as all of what the server says of addresses
+    /// The DHCPv4 address that the message is about, if any.
     pub address: Option<Ipv4Addr>,
 }
 
-/// Says what a message of our DHCP and DNS server is about.
+/// Classifies a log message of our DHCP and DNS server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerLogKind {
-    /// a node has an address it did not have before
+    /// A client got an address that it did not have before.
     Leased,
-    /// a node may not have the address that it wants
+    /// The server refused an address (DHCPNAK), or a client declined it (DHCPDECLINE).
     Refused,
-    /// a board gets no address, for none is left
+    /// A client got no address because the range is exhausted.
     Exhausted,
-    /// something is wrong
+    /// A warning or error.
     Trouble,
 }
 
-/// Holds the port on which we are to serve. An equal plan disturbs nothing.
+/// Configures the DHCP watch of the port to serve. An equal plan changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpWatchPlan {
     pub index: LinkIndex,
     pub name: String,
-    /// its hardware address; what comes from it is ours
+    /// The port's hardware address: frames from it are our own.
     pub mac: Mac,
-    /// counts up when a cable was plugged in: what was heard before does not count
+    /// Counts carrier-up transitions: results of an earlier generation are stale.
     pub generation: u64,
-    /// addresses that the head may have there: who takes their offer takes ours
+    /// Addresses that the head may have there, by which our own server identifies itself.
     pub ours: Vec<Ipv4Addr>,
-    /// counts up when a board was heard that was not known: behind a switch a server may have come.
-    /// A reason to ask, and none to begin anew.
+    /// Counts unknown boards that appeared, as one behind the switch may be a server. A change
+    /// triggers another probe without discarding earlier results.
     pub unknown_clients: u64,
 }
 
 impl DhcpWatchPlan {
-    /// Returns whether it is about the same stay of the same cable.
+    /// Returns whether the port and its generation are the same as before.
     pub fn continues(&self, before: &Self) -> bool {
         Self { unknown_clients: before.unknown_clients, ..self.clone() } == *before
     }

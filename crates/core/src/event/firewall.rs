@@ -1,88 +1,86 @@
-//! What is seen of the firewall: our table disturbed, other programs' rules in the way, counters.
+//! Observations of the firewall: changes to our table, blocking rules of other programs, counters.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-/// Comment of the rule that drops router advertisements of other devices in the cluster.
+/// Comment of the rule that drops router advertisements from devices in the cluster.
 pub const COMMENT_ROUTER: &str = "bramblegate: a node is no router (IPv6)";
 
-/// Reports what was seen of the firewall from outside.
+/// Reports one observation of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firewall {
-    /// our table is gone, or another program changed it; `by` is "name (pid)" of the process where
-    /// the kernel names it
+    /// Our table was deleted, or changed by another program; `by` is "name (pid)" of the process if
+    /// the kernel reports it.
     Disturbed { by: Option<String> },
-    /// another table drops what the cluster forwards (or `None`: no longer)
+    /// Another table drops the nodes' forwarded traffic (`None`: no longer).
     Blocked(Option<Blocker>),
-    /// of the uplinks that carry none of the nodes' traffic now: what would drop it there
+    /// Uplinks that carry no traffic of the nodes now, with the chain that would drop it there.
     BlockedSpare(Vec<(String, Blocker)>),
-    /// of what is promised beside that: what would drop it
+    /// Other required traffic, with the chain that would drop it.
     BlockedTraffic(Vec<(Traffic, Blocker)>),
-    /// nodes ask for addresses on the cluster port, and our server hears none of it; or it does
-    /// again
+    /// Whether nodes send DHCP requests on the cluster port that our server does not receive.
     Unheard(bool),
-    /// counters, read back: packets our forward chain accepted from the cluster, packets seen at
-    /// postrouting
+    /// Packets that our forward chain accepted from the cluster, and packets seen at postrouting.
     Counters { forwarded: u64, postrouted: u64 },
-    /// what each of our rules has counted, read back
+    /// Counters of all our rules.
     Rules(Arc<[RuleCount]>),
-    /// what rules of ours have dropped, as far as a user should hear of it
+    /// Counters of our drop rules that are reported to users.
     Dropped(Vec<Dropped>),
 }
 
-/// Counts what the rules of one comment in one chain have matched since they were loaded.
+/// Counts the matches of all rules of a chain that share a comment, since they were loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleCount {
     pub chain: String,
-    /// the comment
+    /// The comment.
     pub purpose: String,
     pub packets: u64,
     pub bytes: u64,
 }
 
-/// Counts what rules of one comment have dropped since they were loaded.
+/// Counts the drops of all rules that share a comment, since they were loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
-    /// the comment
+    /// The comment.
     pub purpose: String,
     pub packets: u64,
-    /// the source of one of the latest, where one is kept
+    /// Source address of a recent packet, if the rule records it.
     pub example: Option<IpAddr>,
 }
 
-/// Names what has to get through the rules of others.
+/// Names traffic that must pass the rules of other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Traffic {
-    /// what the nodes send by an uplink, and the answers
+    /// From the nodes through an uplink, with the replies.
     Forwarding,
-    /// datagrams among it: UDP, and the answers
+    /// UDP from the nodes through an uplink, with the replies.
     Datagrams,
-    /// what the head itself asks of a venue: ARP, names and connections, with the answers
+    /// From the head itself to a venue: ARP, DNS and connections, with the replies.
     Own,
-    /// ARP between head and nodes
+    /// ARP between head and nodes.
     Neighbours,
-    /// DHCP
+    /// DHCP.
     Addresses,
-    /// DNS
+    /// DNS.
     Names,
-    /// TFTP
+    /// TFTP.
     BootFiles,
-    /// NTP
+    /// NTP.
     Time,
-    /// the pings that the nodes' health is known by
+    /// The health probes of the nodes (ping).
     Probes,
-    /// what the venue may reach on the head itself, by `IPPROTO_*` and port (ICMP: 0)
+    /// From the venue to a service of the head, by `IPPROTO_*` and port (ICMP: 0).
     Venue { protocol: u8, port: u16 },
-    /// the same by IPv6, with the neighbour discovery that it takes (ICMPv6: port 0)
+    /// The same in IPv6, including the neighbour discovery it needs (ICMPv6: port 0).
     VenueIpv6 { protocol: u8, port: u16 },
-    /// a port of the head that leads to a node
+    /// To a port of the head that is forwarded to a node.
     Port { protocol: u8, listen: u16, to: IpAddr, port: u16 },
 }
 
 impl Traffic {
-    /// Returns the port on the head that it is about, where it is about one.
+    /// Returns the port on the head, if the traffic has one.
     pub const fn port(self) -> Option<u16> {
         match self {
             Self::Venue { port, .. } | Self::VenueIpv6 { port, .. } => Some(port),
@@ -92,44 +90,44 @@ impl Traffic {
     }
 }
 
-/// Names another tool's chain that drops our traffic.
+/// Names another program's chain that drops required traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocker {
-    /// "ip filter"; `None` when no culprit can be seen (iptables-legacy, BPF)
+    /// "ip filter"; `None` if the cause is invisible (iptables-legacy, BPF).
     pub table: Option<String>,
-    /// "FORWARD"
+    /// "FORWARD".
     pub chain: Option<String>,
-    /// a command or a setting that would help
+    /// A command or setting that solves it.
     pub remedy: String,
 }
 
-/// Holds what to watch. The daemon sends a new one when any of it changes.
+/// Configures the firewall watch. The daemon sends a new one when any of it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallWatch {
-    /// name of our table, in the family `inet`
+    /// Name of our table, of the family `inet`.
     pub table: &'static str,
-    /// netlink port of the firewall's reconciler: what it causes is no disturbance. 0: it has not
-    /// begun, nothing is ours
+    /// Netlink port ID of the firewall reconciler, whose own changes are no disturbance. 0: not
+    /// started yet.
     pub own_port: u32,
     pub cluster_port: Option<String>,
-    /// it is a bridge
+    /// The cluster port is a bridge.
     pub bridge: bool,
     pub cluster_networks: Vec<IpNet>,
-    /// the head's own address there
+    /// The head's address on the cluster port.
     pub head: Option<IpNet>,
-    /// what has to get through, beside what is forwarded
+    /// Required traffic, beside what is forwarded.
     pub traffic: Vec<Traffic>,
-    /// those that carry traffic, or could
+    /// Uplinks that carry traffic, or could.
     pub uplinks: Vec<String>,
-    /// those of them that have an IPv6 address which the venue can reach
+    /// The uplinks with an IPv6 address that the venue can reach.
     pub ipv6_uplinks: Vec<String>,
-    /// the port by which the nodes' traffic leaves; `None`: not known, it may be any
+    /// Egress port of the nodes' traffic; `None`: unknown, it may be any.
     pub egress: Option<String>,
-    /// comment of the rules that count what is forwarded from the cluster; empty: do not read
-    /// counters
+    /// Comment of the rules that count packets forwarded from the cluster; empty: counters are not
+    /// read.
     pub forwarded: &'static str,
-    /// comment of the rules that count what has reached postrouting
+    /// Comment of the rules that count packets at postrouting.
     pub postrouted: &'static str,
-    /// drops to report: comment of the rules, set that keeps the latest sources
+    /// Drops to report: comment of the rules, and the set that records recent source addresses.
     pub drops: &'static [(&'static str, &'static str)],
 }

@@ -1,4 +1,4 @@
-//! The head's own vitals, and its buttons.
+//! Vitals of the head itself, and its buttons.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -8,116 +8,113 @@ use ipnet::{IpNet, Ipv6Net};
 use super::{LinkIndex, Mac};
 use crate::config::VitalLimits;
 
-/// Reports vitals of the head that the gateway depends on.
+/// Reports state of the head that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vital {
-    /// entries in the connection tracking table and its size
+    /// Number of entries in the connection tracking table, and its limit.
     Conntrack { count: u32, max: u32 },
-    /// entries in the table of IPv4 neighbours and its size
+    /// Number of entries in the IPv4 neighbour table, and its limit.
     Neighbours { count: u32, max: u32 },
-    /// resolvers known for an uplink (or of the machine: `index` 0)
+    /// Resolvers of an uplink, or with `index` 0 those of the machine.
     Resolvers { index: LinkIndex, servers: Vec<IpAddr> },
-    /// the port by which the kernel would send a packet of the cluster to the internet; `None`:
-    /// unreachable
+    /// Egress port of packets from the cluster to the internet; `None`: unreachable.
     Egress { index: Option<LinkIndex> },
-    /// ways that packets of the head's own networks would not go as they have to
+    /// The ways whose packets the kernel would route elsewhere.
     Astray(Vec<Astray>),
-    /// addresses of the head that other boards have too; all of them
+    /// All current address conflicts of the head.
     Conflicts(Vec<Conflict>),
-    /// a time server of the head answers where the nodes ask it, and has a time; whom the head asks
-    /// for the time, of those that DHCPv4 can name to the nodes (option 42, RFC 2132 8.3)
+    /// `served`: a synchronised NTP server of the head answers the nodes. `servers`: the head's own
+    /// time sources, as far as DHCPv4 can name them to the nodes (option 42, RFC 2132 8.3).
     Time { served: bool, servers: Vec<Ipv4Addr> },
-    /// host name, TCP ports on which sshd listens, and whether the name is announced by multicast DNS
-    /// (RFC 6762)
+    /// Host name, TCP ports on which sshd listens, and whether multicast DNS announces the name
+    /// (RFC 6762).
     Host { name: String, ssh_ports: Vec<u16>, announced: bool },
-    /// addresses that we gave to ports, by the record of what we changed: (port, address)
+    /// Addresses that Bramblegate added to ports, from the saved state: (port, address).
     Added(Vec<(String, IpNet)>),
-    /// ports on which forwarding was off before us, by the same record
+    /// Ports on which forwarding was off before Bramblegate changed it, from the saved state.
     Opened(Vec<String>),
-    /// the unique local network (RFC 4193) that is kept for the nodes; whether the kernel forwarded
-    /// IPv6 between all ports before us, by the same record
+    /// `kept`: the nodes' saved unique local network (RFC 4193). `forwarding_before`: the kernel
+    /// forwarded IPv6 on all ports before Bramblegate changed it, from the saved state.
     Ipv6 { kept: Option<Ipv6Net>, forwarding_before: bool },
-    /// transfers to the display that failed while it was there, since the start
+    /// Failed transfers to a present display, since the start.
     DisplayErrors(u64),
-    /// how the machine itself is
+    /// Sensor readings of the machine.
     Head(Head),
-    /// what of it has not come back since the watch began: a driver or a device that
-    /// hangs
+    /// Names of the sensors whose read has not returned: a driver or device hangs.
     Hanging(Vec<&'static str>),
-    /// why the folder of the files that nodes boot from cannot be used
+    /// Why the boot file folder cannot be used.
     BootFolder(Option<String>),
-    /// files that nodes boot from and that their server may not read: the first, and how many more
+    /// Boot files that the TFTP server may not read: the first, and the number of further ones.
     BootFiles(Option<String>),
 }
 
-/// Bit of a packet's mark that our rules for the nodes' way out pass over: a look-up with it shows
-/// the way that the kernel would choose without them.
+/// Mark bit that excludes a packet from our egress rules for the nodes: a route lookup with it
+/// returns the route that the kernel would use without them.
 pub const MARK_ELSEWHERE: u32 = 0x0200_0000;
 
-/// Holds a way that packets have to go.
+/// Describes a flow and the port by which it must leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
-    /// by which port they enter; `None`: the head's own
+    /// Ingress port; `None`: packets of the head itself.
     pub enters: Option<LinkIndex>,
-    /// `None`: the kernel chooses
+    /// `None`: the kernel chooses the source address.
     pub from: Option<IpAddr>,
     pub to: IpAddr,
-    /// by which port they have to leave
+    /// Required egress port.
     pub leaves: LinkIndex,
-    /// whose packets they are; 0 are the kernel's and what it forwards too
+    /// User whose sockets send it; 0 also stands for the kernel and for forwarded packets.
     pub uid: u32,
-    /// of this protocol (ICMP, TCP or UDP: the kernel looks up no others); `None`: of any
+    /// ICMP, TCP or UDP (the kernel's lookup accepts no others); `None`: any.
     pub ip_protocol: Option<u8>,
-    /// from this port of TCP or UDP, and to this one; `None`: of any
+    /// Source and destination port of TCP or UDP; `None`: any.
     pub ports: [Option<u16>; 2],
-    /// with this in the IP header's field for the type of service (RFC 2474)
+    /// The DS field of the IP header (RFC 2474).
     pub tos: u8,
 }
 
 impl Way {
-    /// Makes the way of packets of any protocol and user: from `from` (`None`: the kernel chooses)
-    /// to `to`, out by the port `leaves`.
+    /// Returns the way of any protocol and user from `from` (`None`: the kernel chooses) to `to`,
+    /// out by the port `leaves`.
     pub const fn new(from: Option<IpAddr>, to: IpAddr, leaves: LinkIndex) -> Self {
         Self { enters: None, from, to, leaves, uid: 0, ip_protocol: None, ports: [None; 2], tos: 0 }
     }
 }
 
-/// Reports where the kernel would send what has to go another way.
+/// Reports a flow that the kernel would route differently than required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Astray {
     pub way: Way,
-    /// `None`: nowhere
+    /// Actual egress port; `None`: unreachable.
     pub by: Option<LinkIndex>,
-    /// the table that decided, where one did
+    /// The routing table that matched, if any.
     pub table: Option<u32>,
 }
 
-/// Holds how the head itself is; `None` where the machine has no such sensor.
+/// Holds the sensor readings of the head; `None`: the machine has no such sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
-    /// degrees Celsius, of the hottest thermal zone
+    /// Of the hottest thermal zone, in degrees Celsius.
     pub temperature: Option<i32>,
-    /// the supply is below what the board needs
+    /// The supply voltage is too low for the board.
     pub under_voltage: Option<bool>,
-    /// the firmware slows the processor down: for heat, or for want of voltage
+    /// The firmware throttles the processor because of heat or low voltage.
     pub throttled: Option<bool>,
-    /// mean number of runnable tasks of the last minute, in hundredths
+    /// Load average of the last minute, in hundredths.
     pub load: Option<u32>,
-    /// percent of the memory that is available (`MemAvailable`)
+    /// Available memory (`MemAvailable`), in percent.
     pub memory: Option<u8>,
-    /// percent of the root file system that is free to ordinary users
+    /// Space of the root file system that is free to ordinary users, in percent.
     pub disk: Option<u8>,
-    /// percent of the root file system's inodes that are free
+    /// Free inodes of the root file system, in percent.
     pub inodes: Option<u8>,
-    /// percent of the last minute in which some task waited (PSI `some avg60`) …
     pub pressure: Pressure,
-    /// the root file system has become read-only, though it is meant to be written to
+    /// The root file system became read-only, though it should be writable.
     pub read_only: Option<bool>,
-    /// the clock was set since the machine started, or it has one of its own
+    /// The clock was set since the machine started, or the machine has a real-time clock.
     pub clock_set: Option<bool>,
 }
 
-/// … for what.
+/// Holds the share of the last minute in which some task waited (PSI `some avg60`), in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pressure {
     pub processor: Option<u8>,
@@ -125,34 +122,33 @@ pub struct Pressure {
     pub disk: Option<u8>,
 }
 
-/// Reports what a button was pressed for.
+/// Reports a button press.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
-    /// show the next page
+    /// Show the next page.
     Next,
-    /// the power button is held from now on, or let go
+    /// The power button was pressed or released.
     Power { held: bool },
 }
 
-/// Reports an address of the head that another board has too.
+/// Reports an address of the head that another board uses too, detected by ARP (RFC 826).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
-    /// where it was heard
+    /// The port on which it was detected.
     pub port: LinkIndex,
-    /// heard by ARP (RFC 826), so of IPv4
     pub address: Ipv4Addr,
-    /// who has it
+    /// The other board.
     pub by: Mac,
 }
 
-/// Holds what is to be looked at.
+/// Configures the vitals watch.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VitalsPlan {
-    /// how full the kernel's tables are too
+    /// Whether the fill of the kernel's tables is reported.
     pub tables: bool,
-    /// whose settings are reported
+    /// Ports whose per-interface settings are reported.
     pub ports: Vec<LinkIndex>,
     pub limits: Option<VitalLimits>,
-    /// the files that nodes boot from
+    /// Folder of the nodes' boot files.
     pub boot_folder: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What the kernel reports of the network, by rtnetlink.
+//! What the kernel reports about the network, through rtnetlink.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -19,29 +19,28 @@ pub struct Link {
     pub name: String,
     /// `IFLA_PROP_LIST` / `IFLA_ALT_IFNAME`
     pub alternative_names: Vec<String>,
-    /// `IFLA_ADDRESS`, where it has six bytes
+    /// `IFLA_ADDRESS`, if it has six bytes.
     pub mac: Option<Mac>,
-    /// `IFF_UP`: switched on by the administrator
+    /// `IFF_UP`: administratively up.
     pub up: bool,
-    /// `IFF_LOWER_UP` and an operational state that is not down: there is a cable, or a radio
-    /// association
+    /// `IFF_LOWER_UP` and an operational state that is not down: a cable, or a radio association.
     pub carrier: bool,
     /// `IFF_LOOPBACK`
     pub loopback: bool,
-    /// a radio (has a `phy80211` in sysfs, or its name begins with `wl`)
+    /// A radio: it has a `phy80211` in sysfs, or its name begins with `wl`.
     pub wireless: bool,
-    /// `IFLA_MASTER`: the bridge or bond it is a port of
+    /// `IFLA_MASTER`: the bridge or bond it is a port of.
     pub master: Option<LinkIndex>,
-    /// `IFLA_INFO_KIND`: "veth", "bridge", "vlan", "wireguard", …; `None` for hardware
+    /// `IFLA_INFO_KIND`: "veth", "bridge", "vlan", "wireguard", …; `None` for hardware.
     pub kind: Option<String>,
-    /// `IFLA_LINK` when this is a VLAN or macvlan: its parent
+    /// `IFLA_LINK` of a VLAN or macvlan: its parent.
     pub parent: Option<LinkIndex>,
-    /// `IFLA_MTU`, bytes
+    /// `IFLA_MTU`, bytes.
     pub mtu: u32,
 }
 
 impl Link {
-    /// Returns a wired interface as most are: switched on, with a cable, without a role.
+    /// Returns a typical wired interface: up, with a carrier, in no bridge.
     pub fn wired(index: LinkIndex, name: &str) -> Self {
         Self {
             index,
@@ -60,31 +59,32 @@ impl Link {
     }
 }
 
-/// `rtm_protocol`, `FRA_PROTOCOL`, `IFA_PROTO` of every route, rule and address of ours.
+/// `rtm_protocol`, `FRA_PROTOCOL`, `IFA_PROTO` of every route, rule and address that Bramblegate
+/// adds.
 pub const ROUTE_PROTOCOL: u8 = 98;
 
 /// An address on an interface (`RTM_NEWADDR`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub index: LinkIndex,
-    /// host part kept: `10.99.0.126/24`
+    /// With its host part: `10.99.0.126/24`.
     pub address: IpNet,
-    /// `IFA_F_TENTATIVE` (and not optimistic): duplicate address detection is still running
+    /// `IFA_F_TENTATIVE` (and not optimistic): duplicate address detection is still running.
     pub tentative: bool,
     /// `IFA_F_DEPRECATED`
     pub deprecated: bool,
-    /// `IFA_F_TEMPORARY`: a privacy address
+    /// `IFA_F_TEMPORARY`: a privacy address.
     pub temporary: bool,
-    /// `RT_SCOPE_LINK` or `fe80::/10`, `169.254.0.0/16`: not good beyond the wire
+    /// `RT_SCOPE_LINK` or `fe80::/10`, `169.254.0.0/16`: not routable.
     pub link_local: bool,
-    /// `ifa_valid` of `IFA_CACHEINFO`; `None` = for ever
+    /// `ifa_valid` of `IFA_CACHEINFO`; `None`: for ever.
     pub valid_for: Option<Duration>,
-    /// `IFA_PROTO`: who put it there; 0 where that is unknown, and before kernel 5.18
+    /// `IFA_PROTO`: the program that added it; 0 if unknown, and before kernel 5.18.
     pub protocol: u8,
 }
 
 impl Address {
-    /// Returns an address as the operator writes it: good everywhere, for ever.
+    /// Returns a static address: global scope, unlimited lifetime.
     pub const fn lasting(index: LinkIndex, address: IpNet) -> Self {
         Self {
             index,
@@ -99,20 +99,20 @@ impl Address {
     }
 }
 
-/// Holds a unicast route (`RTM_NEWROUTE`); a multipath route is one event for each next hop.
+/// Holds a unicast route (`RTM_NEWROUTE`); a multipath route is one event per next hop.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// `RTA_TABLE`: 254 is main
+    /// `RTA_TABLE`: 254 is main.
     pub table: u32,
-    /// `0.0.0.0/0` or `::/0` is the default route
+    /// `0.0.0.0/0` or `::/0` is the default route.
     pub destination: IpNet,
-    /// `RTA_GATEWAY` (or `RTA_VIA`)
+    /// `RTA_GATEWAY` (or `RTA_VIA`).
     pub gateway: Option<IpAddr>,
     /// `RTA_OIF`
     pub index: LinkIndex,
-    /// `RTA_PRIORITY`: lower is better
+    /// `RTA_PRIORITY`: lower is better.
     pub metric: u32,
-    /// `rtm_protocol`: who put it there
+    /// `rtm_protocol`: the program that added it.
     pub protocol: u8,
     /// `RTNH_F_ONLINK`
     pub onlink: bool,
@@ -120,23 +120,24 @@ pub struct Route {
     pub preferred_source: Option<IpAddr>,
 }
 
-/// An IPv6 address that an interface answers for without having it (`RTN_ANYCAST`): a program's
-/// socket holds it (`IPV6_JOIN_ANYCAST`, linux/in6.h), and it goes with that.
+/// An anycast address of an interface (`RTN_ANYCAST`): a program's socket holds it
+/// (`IPV6_JOIN_ANYCAST`, linux/in6.h), and the kernel removes it when the socket closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Anycast {
     pub index: LinkIndex,
     pub address: Ipv6Addr,
 }
 
-/// An IPv6 prefix that was delegated to this machine by DHCPv6 (RFC 8415, section 6.3). Its client
-/// has an `unreachable` route of it (RFC 7084, WPD-5), as dhcpcd and systemd-networkd do.
+/// An IPv6 prefix delegated to this machine by DHCPv6 (RFC 8415, section 6.3), recognised by the
+/// `unreachable` route to it (RFC 7084, WPD-5) that dhcpcd and systemd-networkd add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delegated(pub Ipv6Net);
 
-/// A policy routing rule (`RTM_NEWRULE`), as much of it as we need to know our own and see others.
+/// A policy routing rule (`RTM_NEWRULE`): the attributes needed to recognise our own rules and to
+/// judge those of other programs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// `FRA_PRIORITY`: smaller is asked first
+    /// `FRA_PRIORITY`: lower is evaluated first.
     pub preference: u32,
     pub ipv6: bool,
     /// `from PREFIX`
@@ -147,59 +148,57 @@ pub struct Rule {
     pub output: Option<String>,
     /// `iif NAME`
     pub input: Option<String>,
-    /// `fwmark MARK/MASK`: (mark, mask)
+    /// `fwmark MARK/MASK`: (mark, mask).
     pub mark: Option<(u32, u32)>,
-    /// `lookup TABLE`; 0 where the rule does something else
+    /// `lookup TABLE`; 0 if the rule has another action.
     pub table: u32,
-    /// `suppress_prefixlength N`: a route of this prefix length or a shorter one counts as none
+    /// `suppress_prefixlength N`: ignores routes with a prefix of this length or shorter.
     pub suppress: Option<u8>,
     /// `FRA_PROTOCOL`
     pub protocol: u8,
-    /// whose packets, and which, it takes
     pub flow: Flow,
 }
 
-/// What a rule takes beside addresses, ports of the machine and marks; `None` takes all.
+/// Further selectors of a rule, beside addresses, interfaces and mark; `None` matches everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Flow {
     /// `uidrange FIRST-LAST`
     pub uids: Option<(u32, u32)>,
-    /// `ipproto`: 1 is ICMP, 6 TCP, 17 UDP
+    /// `ipproto`: 1 is ICMP, 6 TCP, 17 UDP.
     pub ip_protocol: Option<u8>,
     /// `sport FIRST-LAST`
     pub source_ports: Option<(u16, u16)>,
     /// `dport FIRST-LAST`
     pub destination_ports: Option<(u16, u16)>,
-    /// `tos`, or `dscp` shifted to where the IP header has it
+    /// `tos`, or `dscp` shifted left by two bits as in the IP header.
     pub tos: Option<u8>,
 }
 
-/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) reports when
-/// they change, and those that only the link's own message holds. `None`: not in the message.
+/// Per-interface IPv4 settings: those that `RTM_NEWNETCONF` (`RTNLGRP_IPV4_NETCONF`) reports on
+/// change, and those that only the link message contains. `None`: not in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Netconf {
     pub index: LinkIndex,
     /// `NETCONFA_FORWARDING`
     pub forwarding: Option<bool>,
-    /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose
+    /// `NETCONFA_RP_FILTER`: 0 off, 1 strict, 2 loose.
     pub rp_filter: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 answers only for addresses of the interface that was asked;
-    /// not in netconf
+    /// `IPV4_DEVCONF_ARP_IGNORE`: 1 replies only for addresses of the receiving interface; not in
+    /// netconf.
     pub arp_ignore: Option<u8>,
-    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 asks only with addresses of the interface that asks; not in
-    /// netconf
+    /// `IPV4_DEVCONF_ARP_ANNOUNCE`: 2 uses only addresses of the sending interface as ARP sender;
+    /// not in netconf.
     pub arp_announce: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 follows no ICMP redirect; not in netconf
+    /// `IPV4_DEVCONF_ACCEPT_REDIRECTS`: 0 ignores ICMP redirects; not in netconf.
     pub accept_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, where "all" is 0 as well; not in netconf
+    /// `IPV4_DEVCONF_SEND_REDIRECTS`: 0 sends none, if `conf/all` is 0 too; not in netconf.
     pub send_redirects: Option<u8>,
-    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; not in netconf
+    /// `IPV4_DEVCONF_ACCEPT_SOURCE_ROUTE`: 0 drops packets with the option; not in netconf.
     pub accept_source_route: Option<u8>,
 }
 
 impl Netconf {
-    /// The index of `conf/all` (`NETCONFA_IFINDEX_ALL`, -1): its forwarding is
-    /// `net.ipv4.ip_forward`.
+    /// Index of `conf/all` (`NETCONFA_IFINDEX_ALL`, -1); its forwarding is `net.ipv4.ip_forward`.
     pub const ALL: LinkIndex = u32::MAX;
 }
 
@@ -213,18 +212,18 @@ pub struct Neighbour {
     pub reachable: bool,
 }
 
-/// Names the port whose neighbours are heard.
+/// Configures the neighbour watch of the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighbourPlan {
     pub index: LinkIndex,
-    /// the head's address in the nodes' IPv6 network; `None`: they get no IPv6
+    /// The head's address in the nodes' IPv6 network; `None`: the nodes get no IPv6.
     pub ipv6: Option<Ipv6Net>,
 }
 
 impl NeighbourPlan {
-    /// Returns whether a neighbour at this address is a node's: of IPv6 those in the nodes'
-    /// network, but for the head's own address, which the kernel learns of any computer that sends
-    /// from it.
+    /// Returns whether a neighbour entry of this address stands for a node. In IPv6 the address
+    /// must lie in the nodes' network and must not be the head's own: the kernel learns that one
+    /// from any computer that uses it as its source.
     pub fn counts(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => true,
@@ -235,15 +234,15 @@ impl NeighbourPlan {
     }
 }
 
-/// Names the ports, and the addresses of ours at each.
+/// Configures IPv4 address conflict detection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConflictPlan {
     pub ports: Vec<ConflictPort>,
-    /// of all ports of this machine, in order: what comes from them is ours
+    /// Sorted hardware addresses of all ports of this machine: frames from them are our own.
     pub own: Vec<Mac>,
 }
 
-/// Names one port with a carrier.
+/// Holds a port with a carrier, and the head's addresses there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConflictPort {
     pub index: LinkIndex,
@@ -255,9 +254,9 @@ pub struct ConflictPort {
 mod tests {
     use super::*;
 
-    /// Linux 6.12 notes any computer as a neighbour that asks it something from its own address.
+    /// Linux 6.12 creates a neighbour entry for any computer that sends from the head's address.
     #[test]
-    fn a_node_that_sends_from_the_heads_address_has_it_not() {
+    fn the_heads_own_address_does_not_count() {
         let plan = NeighbourPlan { index: 2, ipv6: "fd12:3456:789a:1::1/64".parse().ok() };
         let counts = |address: &str| plan.counts(address.parse().unwrap());
         assert!(counts("fd12:3456:789a:1::2") && counts("192.168.50.1"));

@@ -1,10 +1,10 @@
 //! The one event type: everything that can wake the daemon is a variant, and every variant is plain
 //! data.
 //!
-//! Beside them stands what each watch is to look at (`…Plan`): decided by `decide`, handed out by
-//! the loop; an equal one wakes no task.
+//! The `…Plan` types configure the watches: `decide` computes them, the event loop distributes
+//! them, and a plan equal to the previous one wakes no task.
 //!
-//! Watches make events, [`crate::facts::Facts::apply`] takes them in, reconcilers answer with
+//! Watches send events, [`crate::facts::Facts::apply`] processes them, reconcilers report back with
 //! [`Event::Applied`].
 
 pub mod alert;
@@ -34,22 +34,23 @@ pub use link::{
     NeighbourPlan, Netconf, ROUTE_PROTOCOL, Route, Rule,
 };
 pub use output::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Output, in_words};
-pub use probe::{NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round};
-pub use probe::{UplinkProbePlan, UplinkTarget};
+pub use probe::{
+    NodeId, NodeProbePlan, NodeTarget, Probe, Reachability, Round, UplinkProbePlan, UplinkTarget,
+};
 pub use routing::{EgressPlan, INTERNET};
 pub use share::{Disk, ShareSeen};
 pub use uplink::{Acquisition, ListeningPlan, PortalSource, PortalUrl, UplinkNews};
 pub use venue::{Path, RouterOffer, VenueNews, VenuePlan};
 pub use web::Web;
 
-/// Holds a moment on the boot clock (`CLOCK_BOOTTIME`): never set back, counts through suspend.
+/// Holds a point in time of `CLOCK_BOOTTIME`: monotonic, and includes time spent in suspend.
 ///
-/// Pure rooms get it as an argument and never read a clock themselves.
+/// Pure code gets it as an argument and never reads a clock itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(Duration);
 
 impl Instant {
-    /// Returns the moment `since_boot` after the machine started.
+    /// Returns the instant `since_boot` after the machine started.
     pub const fn from_boot(since_boot: Duration) -> Self {
         Self(since_boot)
     }
@@ -72,41 +73,37 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Reports something that is there (new or changed), or that has gone.
+/// Reports that an object exists (new or changed), or was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change<T> {
-    /// it exists and looks like this
     Present(T),
-    /// it is gone
     Gone(T),
 }
 
-/// Bounds a full listing: what is not listed between `Begin` and `End` does not exist any more.
+/// Marks the bounds of a full dump: an object that is not listed between them no longer exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dump {
     Begin,
     End,
 }
 
-/// Reports that a device came or went.
+/// Reports that a device was plugged in or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hotplug {
-    /// an I²C adapter or GPIO chip appeared or vanished: the display tries again
+    /// An I²C adapter or GPIO chip: the display is opened again.
     Display,
-    /// a USB HID device or kernel LED appeared or vanished: the indicator tries again
+    /// A USB HID device or kernel LED: the indicator is opened again.
     Indicator,
 }
 
-/// Says why the daemon ends.
+/// Gives the reason why the daemon stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// SIGTERM or SIGINT
+    /// SIGTERM or SIGINT.
     Terminated,
-    /// the service manager will start us again at once: nothing is to change
+    /// The service manager will start the daemon again at once, so the outputs stay as they are.
     Restart,
-    /// the machine powers off
     PowerOff,
-    /// the machine reboots
     Reboot,
 }
 
@@ -114,7 +111,7 @@ pub enum Stop {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Dump(Dump),
-    /// the kernel dropped messages (ENOBUFS): a new dump follows
+    /// The kernel dropped messages (ENOBUFS): a new dump follows.
     Overrun,
     Link(Change<Link>),
     Address(Change<Address>),
@@ -124,7 +121,7 @@ pub enum Event {
     Rule(Change<Rule>),
     Netconf(Netconf),
     Neighbour(Change<Neighbour>),
-    /// a DHCP lease given to a node, or its end
+    /// A DHCP lease of a node was granted, renewed, or has ended.
     Lease(Change<Lease>),
     Dhcp(Dhcp),
     Order(Order),
@@ -132,19 +129,16 @@ pub enum Event {
     Button(Button),
     Probe(Probe),
     Uplink(UplinkNews),
-    /// what the network behind an uplink offers
     Venue(VenueNews),
-    /// where the status page is
     Web(Web),
-    /// how the shared disks are
     Share(ShareSeen),
     Hotplug(Hotplug),
     Firewall(Firewall),
     Vital(Vital),
     Applied(ApplyReport),
-    /// a deadline of [`crate::facts::Facts::next_deadline`] has come
+    /// The deadline of [`crate::facts::Facts::next_deadline`] has passed.
     Tick,
-    /// re-read the settings
+    /// Re-read the settings.
     Reload,
     Stop(Stop),
 }

@@ -1,4 +1,4 @@
-//! What reconcilers report of their outputs.
+//! What reconcilers report about their outputs.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,13 +23,13 @@ pub enum Output {
 }
 
 impl Output {
-    /// Returns whether READY waits for it; the others are optional and may be absent for ever.
+    /// Returns whether READY waits for it; all other outputs are optional.
     pub const fn is_essential(self) -> bool {
         matches!(self, Self::Link | Self::Firewall | Self::Routing)
     }
 }
 
-/// Reports how one application of a desired value went.
+/// Reports the result of applying one desired value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyReport {
     pub output: Output,
@@ -39,72 +39,71 @@ pub struct ApplyReport {
 /// Reports what an output holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// nothing more to say
+    /// No details to report.
     Done,
-    /// the rule set is in the kernel
+    /// The rule set is in the kernel.
     Firewall {
-        /// read back from the kernel: a masquerade rule of ours is there
+        /// Our masquerade rule was read back from the kernel.
         masquerade: bool,
-        /// the kernel keeps others from changing the table
+        /// The table has `NFT_TABLE_F_OWNER`: other programs cannot change it.
         owned: bool,
-        /// a flow table speeds established connections up, or would if the kernel took it; `None`:
-        /// nothing for it to do
+        /// Whether the kernel accepted the flow table; `None`: not needed.
         flow_table: Option<bool>,
-        /// connections to a node that is down are rejected, or just dropped as the kernel has no
-        /// `nft_reject_inet`; `None`: there are none to reject
+        /// Whether connections to a node that is down are rejected; false: dropped, as the kernel
+        /// has no `nft_reject_inet`. `None`: there are none to reject.
         rejects: Option<bool>,
-        /// rules that were already there (ours, of an earlier run) were adopted
+        /// The rules of an earlier run were still loaded, and were adopted.
         adopted: bool,
     },
-    /// the LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start, and
+    /// The LCD acknowledged these lines (columns × rows scalars each); `bytes` since the start, and
     /// the time that writing them took, the controller's pauses included;
     /// `lit`: so is the backlight;
     /// `blind`: adapter or chip cannot be read, so a short loss of power stays unseen until the
-    /// next full draw
+    /// next full draw.
     Display { lines: Vec<String>, bytes: u64, bus_time: Duration, lit: bool, blind: bool },
-    /// the LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0")
+    /// The LED is driven; how many LEDs it has and what it is ("blinkstick BS012345-3.0").
     Indicator { leds: u16, name: String },
-    /// rules and routes are in the kernel
+    /// Rules and routes are in the kernel.
     Routing {
-        /// another program had taken rules away that this run had put there
+        /// Another program had removed rules that this run had added.
         drifted: bool,
     },
-    /// entries deleted from connection tracking
+    /// Number of entries deleted from connection tracking.
     Conntrack { deleted: u32 },
-    /// the ports hold their settings and addresses
+    /// The ports have their settings and addresses.
     Link {
-        /// why it could not be written down how they were before
+        /// Why the previous state of the ports could not be saved.
         unkept: Option<String>,
     },
-    /// the nodes are served; why without names, where names were wanted
+    /// The nodes are served; `without_names`: why without DNS, though the settings want it.
     Dnsmasq { without_names: Option<String> },
 }
 
-/// Says why an output does not hold what it should.
+/// Describes why an output could not be brought to its desired state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplyError {
     pub kind: ApplyErrorKind,
-    /// one sentence that names the path, interface or rule and the remedy where one is known
+    /// One sentence that names the path, interface or rule, and the remedy if one is known.
     pub message: String,
 }
 
-/// Says how an error is treated.
+/// Classifies an error by how it is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyErrorKind {
-    /// the device or interface is not there; not a fault of the output
+    /// The device or interface does not exist; not a fault of the output.
     Absent,
-    /// switched off in the settings
+    /// Switched off in the settings.
     Off,
-    /// what it builds on is another output's, which is at work on it or reports what is wrong:
-    /// tried again without a report
+    /// It depends on another output that is not ready, which reports its own errors; retried
+    /// silently.
     Waiting,
-    /// it did not work; the reconciler tries again, backing off
+    /// The reconciler retries with backoff.
     Failed,
-    /// the kernel cannot do it at all
+    /// The kernel lacks the feature.
     Unsupported,
-    /// a capability or right is missing
+    /// A capability or permission is missing.
     Denied,
-    /// another instance of this program lives and holds it
+    /// Another running instance of this program holds it.
     Held,
 }
 
@@ -125,9 +124,8 @@ impl fmt::Display for ApplyError {
     }
 }
 
-/// Returns a message without the numbers that [`std::io::Error`] writes behind its words: "(os
-/// error 2)". Errors of every crate end with them, so they are taken out where text leaves the
-/// program.
+/// Returns a message without the " (os error 2)" that [`std::io::Error`] appends. Errors of every
+/// crate contain it, so it is removed where text leaves the program.
 pub fn in_words(message: &str) -> String {
     const NUMBER: &str = " (os error ";
     let mut parts = message.split(NUMBER);

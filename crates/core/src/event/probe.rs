@@ -9,12 +9,12 @@ use bramblegate_clat::Prefix;
 use super::{LinkIndex, Mac, Path};
 use crate::config::{NodeProbe, UplinkProbe};
 
-/// Identifies a node for as long as the daemon runs: dense, so that ten thousand nodes are an
-/// array, and never confused with that of an earlier node in the same slot.
+/// Identifies a node while the daemon runs. Slots are dense, so that ten thousand nodes fit an
+/// array; the generation distinguishes a node from an earlier one in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId {
     pub slot: u32,
-    /// counts up each time the slot is used again
+    /// Counts the reuses of the slot.
     pub generation: u32,
 }
 
@@ -22,35 +22,35 @@ pub struct NodeId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Round {
     pub node: NodeId,
-    /// `None`: neither the first try nor its retries were answered
+    /// `None`: neither the first attempt nor its retries were answered.
     pub rtt: Option<Duration>,
-    /// the first try was not answered in time
+    /// The first attempt was not answered in time.
     pub first_lost: bool,
 }
 
-/// Says whether the internet is behind an uplink.
+/// Describes whether the internet is reachable through an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reachability {
-    /// the expected answer came
+    /// The expected reply arrived.
     Online,
-    /// some other answer came: a captive portal
+    /// Another reply arrived: a captive portal.
     Portal,
-    /// no answer
+    /// No reply.
     Nothing,
 }
 
-/// Reports one finished probe.
+/// Reports finished probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// the internet through the uplink with this index
+    /// A probe of the internet through the uplink with this index.
     Uplink { index: LinkIndex, reachability: Reachability },
-    /// rounds of nodes that ended together
+    /// Rounds of nodes that ended together.
     Nodes(Vec<Round>),
-    /// probes of this kind ("icmp") may not be sent: a capability is missing; or they may be again
+    /// Whether probes of this kind ("icmp") cannot be sent because a capability is missing.
     Denied { probe: String, denied: bool },
 }
 
-/// Names what is to be asked of the uplinks. An equal plan disturbs nothing.
+/// Configures the probes through the uplinks. An equal plan changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkProbePlan {
     pub targets: Vec<UplinkTarget>,
@@ -63,48 +63,49 @@ impl Default for UplinkProbePlan {
     }
 }
 
-/// Names one uplink with an address.
+/// Describes one probe target: an uplink with an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkTarget {
     pub index: LinkIndex,
-    /// the interface's name; everything is bound to it
+    /// The interface's name; all sockets are bound to it.
     pub name: String,
-    /// the uplink's address; its family decides whether IPv4 or IPv6 is tried
+    /// The uplink's address; its family selects IPv4 or IPv6.
     pub source: IpAddr,
-    /// asked for the host of the probe, bound to the uplink (but for those on the loopback)
+    /// Resolvers for the probe's host; queries are bound to the uplink, except to a loopback
+    /// address.
     pub resolvers: Vec<IpAddr>,
-    /// counts up with each change of address or route: asked again at once
+    /// Counts changes of address or route, each of which triggers a new probe at once.
     pub generation: u64,
-    /// the path that is tried by itself; `None`: what answers is the answer of the uplink
+    /// The path that is probed separately; `None`: the result is that of the uplink.
     pub path: Option<Path>,
-    /// the host's IPv4 addresses are tried by this NAT64
+    /// NAT64 prefix through which the host's IPv4 addresses are probed.
     pub nat64: Option<Prefix>,
 }
 
-/// Names the nodes to ask, and how often. An equal plan disturbs nothing; comparing it with itself
-/// costs nothing.
+/// Configures the probes of the nodes. An equal plan changes nothing; comparing it with itself is
+/// cheap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeProbePlan {
     pub nodes: Arc<Vec<NodeTarget>>,
-    /// from the beginning of one round to that of the next
+    /// From the start of one round to the start of the next.
     pub interval: Duration,
-    /// a round's longest wait for an answer
+    /// Timeout of a round.
     pub timeout: Duration,
-    /// the cluster port's name; without one no node is asked. Only ARP is bound to it: all else
-    /// goes the way that everybody's packets go, so that what leads them elsewhere is seen
+    /// The cluster port's name; without one no node is probed. Only ARP is bound to it: all other
+    /// probes are routed as ordinary packets, so that a wrong route is detected.
     pub port: Option<String>,
 }
 
-/// Names a node and what it is asked.
+/// Describes a node and its probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTarget {
     pub node: NodeId,
     pub address: IpAddr,
-    /// the board that the settings name: where a probe sees who answers, no other's answer counts
+    /// The board that the settings assign; a probe that sees the hardware address of a reply
+    /// accepts only this one.
     pub mac: Option<Mac>,
-    /// all of them must be answered; shared by the nodes that are asked the same
+    /// All of them must succeed; shared among nodes with the same probes.
     pub probes: Arc<[NodeProbe]>,
-    /// its round's longest wait for an answer, in ms, in place of the plan's; may be longer than
-    /// the interval. 0: the plan's
+    /// Timeout of its rounds in ms, which may exceed the interval; 0: the plan's.
     pub timeout: u32,
 }

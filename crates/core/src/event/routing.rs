@@ -1,19 +1,19 @@
-//! What is asked about the ways that packets take.
+//! Route lookups that the routing watch repeats.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{LinkIndex, Way};
 
-/// a.root-servers.net: an address of the internet without special routes.
+/// a.root-servers.net: an internet address without special routes.
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 41, 0, 4);
 
-/// Holds a question. It is asked again whenever anything in the kernel changed.
+/// Configures the route lookups, which are repeated after each change in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPlan {
-    /// the cluster port
+    /// The cluster port.
     pub from_port: LinkIndex,
-    /// an address of the cluster that is not the head's own
+    /// An address in the cluster other than the head's own.
     pub source: IpAddr,
-    /// what has been promised
+    /// Ways whose egress port is checked.
     pub ways: Vec<Way>,
 }

@@ -4,28 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-/// Holds what was seen of all shares at once.
+/// Holds one snapshot of all shares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShareSeen {
-    /// by mount point; those that are mounted, and whose device is there
+    /// Mounted disks whose device is present, by mount point.
     pub disks: BTreeMap<PathBuf, Disk>,
-    /// mount points whose disk is gone, and was not unmounted before
+    /// Mount points whose disk was removed without being unmounted.
     pub pulled: BTreeSet<PathBuf>,
-    /// mount points that the NFS server exports (its table, exports(5))
+    /// Mount points that the NFS server exports (exports(5)).
     pub exported: BTreeSet<PathBuf>,
-    /// who is connected to the NFS server
+    /// Connected NFS clients.
     pub clients: BTreeSet<Ipv4Addr>,
-    /// there is an NFS server on this machine
+    /// An NFS server is installed.
     pub installed: bool,
 }
 
-/// Holds what was seen of one disk.
+/// Holds the state of one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Disk {
-    /// percent of it that is free to ordinary users; `None`: it may not be looked at
+    /// Space free to ordinary users, in percent; `None`: not permitted to read it.
     pub free: Option<u8>,
-    /// the file system itself is read-only, whatever its mount
+    /// The file system itself is read-only, whatever its mount options.
     pub read_only: bool,
-    /// errors that its file system has on record, and those of the device since it was first seen
+    /// Errors recorded in the file system, plus those of the device since it was first seen.
     pub errors: u64,
 }

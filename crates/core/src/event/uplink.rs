@@ -1,61 +1,61 @@
-//! What is learned of an uplink beside what the kernel says of it.
+//! What is known about an uplink from sources other than the kernel.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use super::{LinkIndex, Mac};
 
-/// Reports one thing that was learned of an uplink.
+/// Reports one observation about an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UplinkNews {
-    /// how far the DHCP client of this uplink has come; `None`: that cannot be heard
+    /// Progress of the uplink's DHCP client; `None`: it cannot be observed.
     Acquisition { index: LinkIndex, state: Option<Acquisition> },
-    /// where the venue's captive portal is; `None`: not any more
+    /// URL of the venue's captive portal; `None`: no longer valid.
     Portal { index: LinkIndex, by: PortalSource, url: Option<PortalUrl> },
 }
 
-/// Names the source of a captive portal's address.
+/// Names the source of a captive portal's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortalSource {
-    /// the answer to a probe
+    /// The answer to a probe.
     Probe,
-    /// a DHCP client's lease (RFC 8910)
+    /// A DHCP client's lease (RFC 8910).
     Lease,
-    /// a router's advertisement (RFC 8910)
+    /// A router advertisement (RFC 8910).
     Router,
 }
 
-/// Says how far the DHCP client of a port has come that has no IPv4 address, as heard on the wire
-/// and seen on this machine.
+/// Describes the progress of the DHCP client of a port without an IPv4 address, as observed on the
+/// wire and on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acquisition {
-    /// nothing on this machine asks for an address there
+    /// No DHCP client runs for this port.
     NoClient,
-    /// a client is there, and asks nothing
+    /// A client runs but has sent no request.
     Waiting,
-    /// asked, and no server has answered
+    /// The client sent requests and no server has replied.
     Unanswered,
-    /// this server has made an offer
+    /// The server sent an offer (DHCPOFFER).
     Offered { server: Ipv4Addr },
-    /// this server asks for IPv6 only (option 108, RFC 8925), as the client asked it to say: it
-    /// takes no IPv4 address
+    /// The server requested IPv6-only mode (option 108, RFC 8925), which the client supports, so
+    /// that the client takes no IPv4 address.
     Ipv6Only { server: Ipv4Addr },
-    /// this server refused the address that the client asked for
+    /// The server refused the requested address (DHCPNAK).
     Refused { server: Ipv4Addr },
-    /// the client refused the address: another computer of the venue has it
+    /// The client declined the address (DHCPDECLINE): another computer of the venue uses it.
     Declined,
 }
 
-/// Holds the address of a captive portal's page, as it is typed into a browser: `http` or
-/// `https`, visible ASCII alone, of a bounded length. It comes from strangers.
+/// Holds the URL of a captive portal: `http` or `https`, printable ASCII only, bounded in length,
+/// as it comes from an untrusted network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortalUrl(String);
 
 impl PortalUrl {
-    /// Bytes; of a longer one what follows its `?` is left out.
+    /// Maximum length, in bytes; a longer URL loses its query.
     pub const LONGEST: usize = 512;
 
-    /// Reads what a venue sent; `None` for anything but an address of that kind.
+    /// Parses what a venue sent; `None` if it is not such a URL.
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://")?;
@@ -65,13 +65,13 @@ impl PortalUrl {
         let host = rest.split(['/', '?', '#']).next()?;
         let visible =
             rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\`".contains(&byte));
-        // A name before an `@` is made to look like the host.
+        // Userinfo before an `@` is used to disguise the host.
         let plain = !host.is_empty() && !host.contains('@');
         let url = Self(format!("{known}://{rest}"));
         (visible && plain && url.0.len() <= Self::LONGEST).then_some(url)
     }
 
-    /// Reads an address that may be relative to the page of `host` that was asked for.
+    /// Parses a URL that may be relative to the page requested from `host`.
     pub fn relative_to(host: &str, port: u16, text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix("//") {
@@ -85,7 +85,6 @@ impl PortalUrl {
         Self::read(&format!("http://{host}{port}{text}"))
     }
 
-    /// Returns its text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -103,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_portal_is_where_a_browser_would_go_and_nothing_else() {
+    fn only_plain_http_urls_are_read() {
         let read = |text: &str| PortalUrl::read(text).map(|url| url.to_string());
         for good in
             ["http://login.hotel/", "https://10.99.0.1:8443/x?y=1&z=%20", "http://[2001:db8::1]/"]
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_address_is_of_the_host_that_was_asked() {
+    fn a_relative_url_is_resolved_against_the_requested_host() {
         let read = |text: &str| {
             PortalUrl::relative_to("probe.example", 80, text).map(|url| url.to_string())
         };
@@ -144,7 +143,7 @@ mod tests {
         assert_eq!(
             read("login"),
             None,
-            "a browser would go there, and so seldom is it meant that it should not be typed"
+            "a path without a slash is not resolved: it is rarely meant as one"
         );
         assert_eq!(
             PortalUrl::relative_to("2001:db8::1", 8080, "/x").unwrap().as_str(),
@@ -154,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_short_and_visible(text in "(http://)?.{0,700}") {
+        fn every_url_is_bounded_and_printable(text in "(http://)?.{0,700}") {
             if let Some(url) = PortalUrl::read(&text) {
                 prop_assert!(url.as_str().len() <= PortalUrl::LONGEST);
                 prop_assert!(url.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
@@ -164,7 +163,7 @@ mod tests {
     }
 }
 
-/// Holds an uplink with a carrier and without an IPv4 address.
+/// Names an uplink with a carrier and without an IPv4 address, whose DHCP traffic is observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListeningPlan {
     pub index: LinkIndex,

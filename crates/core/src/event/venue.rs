@@ -1,4 +1,4 @@
-//! What a venue's routers, resolvers and translators were heard to offer.
+//! What a venue's routers, resolvers and translators offer.
 
 use std::net::Ipv6Addr;
 
@@ -6,53 +6,52 @@ use bramblegate_clat::Prefix;
 
 use super::{LinkIndex, Mac, Reachability, UplinkTarget};
 
-/// Reports one thing that was learned of the network behind an uplink.
+/// Reports one observation about the network behind an uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VenueNews {
-    /// what one router advertises now (RFC 4861)
+    /// The current advertisement of a router (RFC 4861).
     Advertised { index: LinkIndex, router: Ipv6Addr, offer: RouterOffer },
-    /// the NAT64 prefixes by which the uplink's resolvers make addresses (RFC 7050); empty: they
-    /// make none
+    /// NAT64 prefixes with which the uplink's resolvers synthesise AAAA records (RFC 7050).
     Synthesised { index: LinkIndex, prefixes: Vec<Prefix> },
-    /// whether the internet answers by one path
+    /// Result of a probe of the internet by one path.
     Answers { index: LinkIndex, path: Path, reachability: Reachability },
 }
 
-/// Holds what counts of a router's advertisement. Times are in seconds.
+/// Holds the evaluated fields of a router advertisement. Times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouterOffer {
-    /// for how long it is a default router; 0: it is none
+    /// Lifetime as a default router; 0: it is none.
     pub lifetime: u16,
-    /// addresses are had by DHCPv6 (M)
+    /// The M flag: DHCPv6 assigns addresses.
     pub managed: bool,
-    /// other settings are had by DHCPv6 (O)
+    /// The O flag: DHCPv6 provides other settings.
     pub other: bool,
-    /// hosts may make addresses of a prefix of it
+    /// A prefix has the A flag: hosts may form addresses in it (SLAAC).
     pub autonomous: bool,
-    /// of the link, in bytes
+    /// Link MTU, in bytes.
     pub mtu: Option<u32>,
-    /// NAT64 prefixes, each with how long it may be used; 0: no longer (RFC 8781)
+    /// NAT64 prefixes with their lifetimes; 0 withdraws a prefix (RFC 8781).
     pub nat64: Vec<(Prefix, u16)>,
 }
 
-/// Names a path to the internet that is tried by itself.
+/// Names a path to the internet that is probed separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     Ipv4,
     Ipv6,
-    /// IPv4 addresses by the venue's NAT64
+    /// IPv4 destinations through the venue's NAT64.
     Nat64(Prefix),
-    /// IPv4 by a translator's address on the uplink (RFC 7335)
+    /// IPv4 from a translator's address on the uplink (RFC 7335).
     Translator,
 }
 
-/// Names an uplink whose router advertisements are heard, and its resolvers. An equal plan disturbs
+/// Configures the watch of an uplink's router advertisements and resolvers. An equal plan changes
 /// nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VenuePlan {
     pub index: LinkIndex,
     pub name: String,
     pub mac: Option<Mac>,
-    /// who is asked for `ipv4only.arpa`; `None`: there is no IPv6 to ask it for
+    /// Resolvers to query for `ipv4only.arpa`; `None`: the uplink has no IPv6, so no query.
     pub resolvers: Option<UplinkTarget>,
 }

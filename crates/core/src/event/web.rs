@@ -1,10 +1,10 @@
-//! The status page's server, a process of its own.
+//! The server of the status page, a separate process.
 
-/// Reports where the status page is.
+/// Reports whether the status page is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Web {
-    /// its process listens at this TCP port
+    /// Its process listens on this TCP port.
     Listens(u16),
-    /// there is no such process
+    /// The process does not run.
     Absent,
 }

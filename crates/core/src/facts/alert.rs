@@ -1,4 +1,4 @@
-//! Alerts that users know of: they are shown, but raise no alarm.
+//! Acknowledged alerts, which are shown but raise no alarm.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,28 +9,28 @@ use super::transition::Transition;
 use crate::event::alert::{AlertCode, Subject, SubjectKind};
 use crate::event::{Acknowledgement, AlertId, Event, Instant, NodeId};
 
-/// After the start alerts need at most this long to be raised again: what was not is not forgotten
-/// meanwhile.
+/// Time after the start within which a restored alert may still be raised again; until then its
+/// acknowledgement is kept.
 const START_TIME: Duration = Duration::from_secs(60);
 
-/// Holds the alerts that users know of.
+/// Holds the acknowledged alerts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Acknowledgements {
     known: BTreeSet<AlertId>,
-    /// of `known`, what was kept from before the start and has not been raised since
+    /// Subset of `known` that an earlier run saved and that was not raised since.
     restored: BTreeSet<AlertId>,
     index: Index,
 }
 
-/// Holds what users know of as decisions ask for it: of thousands of nodes by their numbers, so
-/// that no name is compared.
+/// Indexes the acknowledged alerts, those of nodes by [`NodeId`], so that thousands of them are
+/// looked up without comparing names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Index {
     nodes: BTreeMap<AlertCode, BTreeSet<NodeId>>,
-    /// alerts of nodes that are not here
+    /// Number of alerts of nodes that do not exist.
     absent: usize,
     others: Vec<AlertId>,
-    /// [`Nodes::topology_version`] that this is of
+    /// The [`Nodes::topology_version`] for which the index was built.
     topology_version: u64,
 }
 
@@ -58,20 +58,20 @@ impl Index {
 }
 
 impl Acknowledgements {
-    /// Returns the alerts that users know of.
+    /// Returns the acknowledged alerts.
     pub fn known(&self) -> &BTreeSet<AlertId> {
         &self.known
     }
 
-    /// Returns the nodes of which users know an alert of this code; empty for codes that are not of
-    /// nodes' health.
+    /// Returns the nodes whose alert of this code is acknowledged; empty unless the code is about
+    /// [`SubjectKind::Nodes`].
     pub fn nodes(&self, code: AlertCode) -> &BTreeSet<NodeId> {
         const NONE: &BTreeSet<NodeId> = &BTreeSet::new();
         self.index.nodes.get(&code).unwrap_or(NONE)
     }
 
-    /// Returns whether all that users know of stands; `stands` is asked about the alerts that are
-    /// not of nodes' health, `all_stand` about a code's nodes.
+    /// Returns whether all acknowledged alerts are raised. `all_stand` checks the nodes of a code
+    /// about [`SubjectKind::Nodes`], `stands` any other alert.
     pub fn all_stand(
         &self,
         stands: impl Fn(&AlertId) -> bool,
@@ -84,14 +84,14 @@ impl Acknowledgements {
             && nodes.iter().all(|(code, nodes)| all_stand(*code, nodes))
     }
 
-    /// Follows the nodes: another may have a name, or none.
+    /// Rebuilds the index if nodes were added, removed or renamed.
     pub fn follow(&mut self, nodes: &Nodes) {
         if self.index.topology_version != nodes.topology_version {
             self.index = Index::of(&self.known, nodes);
         }
     }
 
-    /// Takes in what users know of, and which alerts stand. `started`: when the daemon did.
+    /// Processes acknowledgements and the list of raised alerts. `started`: start of the daemon.
     pub fn handle(
         &mut self,
         event: &Event,
@@ -120,7 +120,7 @@ impl Acknowledgements {
             Acknowledgement::Made(alerts) => self.acknowledge(alerts),
             Acknowledgement::Standing(standing) => {
                 let starting = context.now.saturating_since(started) < START_TIME;
-                // A node that was down before may be so still: while it is awaited that is unknown.
+                // A node that was down before the start may still be down: unknown while awaited.
                 let nodes_awaited = nodes.are_awaited(context.settings, context.now);
                 self.forget_cleared(standing, |id| {
                     starting || (nodes_awaited && id.code.is_of_nodes())
@@ -137,7 +137,8 @@ impl Acknowledgements {
         (!news.is_empty()).then_some(Transition::Acknowledged { alerts: news })
     }
 
-    /// Forgets what has cleared: if it comes again, that is news. What was restored is waited for.
+    /// Removes acknowledgements of cleared alerts, so that they raise an alarm again next time.
+    /// Restored ones are kept as long as `is_awaited`.
     fn forget_cleared(
         &mut self,
         standing: &BTreeSet<AlertId>,

@@ -1,5 +1,5 @@
-//! What decisions, pages and status ask of the facts: each component, and what only several of them
-//! know together.
+//! Queries of the facts for decisions, pages and status: accessors of the components, and what
+//! several components determine together.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,12 +25,11 @@ use super::venue::{LISTENING_TIME, VenueMemory};
 use super::{Facts, FirewallFacts, Vitals};
 
 impl Facts {
-    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Returns the moment of the last event.
+    /// Returns the time of the last event.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -40,12 +39,11 @@ impl Facts {
         self.started
     }
 
-    /// Returns why the daemon is about to end, if it is.
+    /// Returns why the daemon is stopping, if it is.
     pub fn stopping(&self) -> Option<Stop> {
         self.stop
     }
 
-    /// Returns what the outputs reported of themselves.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
     }
@@ -55,12 +53,11 @@ impl Facts {
         &self.links
     }
 
-    /// Returns what the kernel holds.
     pub fn kernel(&self) -> &KernelFacts {
         self.links.kernel()
     }
 
-    /// Returns which port plays which role.
+    /// Returns the roles of the ports.
     pub fn roles(&self) -> &Roles {
         self.links.roles()
     }
@@ -70,63 +67,58 @@ impl Facts {
         self.links.cluster_port()
     }
 
-    /// Returns by which ways packets leave.
     pub fn routing(&self) -> &Routing {
         &self.routing
     }
 
-    /// Returns what was seen of the firewall.
     pub fn firewall(&self) -> &FirewallFacts {
         &self.firewall
     }
 
-    /// Returns the TCP port of the status page, where its process is and may have that port.
+    /// Returns the TCP port of the status page, if its process runs and the settings allow it.
     pub fn web_port(&self) -> Option<u16> {
         self.web.reported().filter(|port| self.settings.web.may_listen(*port))
     }
 
-    /// Returns the head's vitals.
     pub fn vitals(&self) -> &Vitals {
         &self.host
     }
 
-    /// Returns the power button, as it is held or was.
+    /// Returns the state of the power button.
     pub fn power(&self) -> Power {
         self.power
     }
 
-    /// Returns how far the shutdown of the nodes has come, if one runs.
+    /// Returns the progress of the nodes' shutdown, if one is running.
     pub fn shutdown(&self) -> Option<&Report> {
         self.shutdown.report()
     }
 
-    /// Returns how the shared disks are.
     pub fn shares(&self) -> &ShareFacts {
         &self.shares
     }
 
-    /// Returns the nodes.
     pub fn nodes(&self) -> &Nodes {
         &self.nodes
     }
 
-    /// Returns what was seen of DHCP on the cluster port.
+    /// Returns the DHCP state of the cluster port.
     pub fn dhcp(&self) -> &DhcpFacts {
         &self.dhcp
     }
 
-    /// Returns the alerts that users know of.
+    /// Returns the acknowledged alerts.
     pub fn acknowledged(&self) -> &BTreeSet<AlertId> {
         self.acknowledgements.known()
     }
 
-    /// Returns the nodes of which users know an alert of this code, one of nodes' health.
+    /// Returns the nodes whose alert of this code, one about nodes' health, is acknowledged.
     pub fn acknowledged_nodes(&self, code: AlertCode) -> &BTreeSet<NodeId> {
         self.acknowledgements.nodes(code)
     }
 
-    /// Returns whether every alert that users know of stands, and none of them is waited for since
-    /// the start.
+    /// Returns whether all acknowledged alerts are raised. `all_stand` checks the nodes of a code
+    /// about nodes' health, `stands` any other alert.
     pub fn all_acknowledged_stand(
         &self,
         stands: impl Fn(&AlertId) -> bool,
@@ -135,8 +127,8 @@ impl Facts {
         self.acknowledgements.all_stand(stands, all_stand)
     }
 
-    /// Returns a count that goes up whenever more may have changed than what probes say of nodes,
-    /// also by time alone.
+    /// Returns a count of the events and deadlines after which more than the nodes' health may have
+    /// changed.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -147,64 +139,60 @@ impl Facts {
         ports.filter_map(|index| self.uplinks.view(*index, &self.links, self.now)).collect()
     }
 
-    /// Returns what is remembered of the venue of an uplink; `None` without a carrier, or where
-    /// nothing was heard.
+    /// Returns the state of an uplink's venue; `None` without a carrier.
     pub fn venue(&self, index: LinkIndex) -> Option<&VenueMemory> {
         self.venues.get(index)
     }
 
-    /// Returns whether so little time has passed since the start that what a venue offers may not
-    /// have been heard yet.
+    /// Returns whether the first router advertisement may still be on its way after the start.
     pub fn is_listening(&self) -> bool {
         self.now < self.started + LISTENING_TIME
     }
 
-    /// Returns the uplink whose address stands on row 1 (or would).
+    /// Returns the active uplink, whose address is shown on row 1.
     pub fn active(&self) -> Option<UplinkView<'_>> {
         self.uplinks.view(self.uplinks.active()?, &self.links, self.now)
     }
 
-    /// Returns whether this uplink has an address and no default route, for longer than a renewal
-    /// takes.
+    /// Returns whether this uplink has had an address and no default route for longer than a
+    /// renewal takes.
     pub fn is_routeless(&self, index: LinkIndex) -> bool {
         self.uplinks.get(index).is_some_and(|memory| memory.is_routeless(self.now))
     }
 
-    /// Returns whether uplinks have addresses, but for longer than a renewal takes none of IPv4, to
-    /// which the nodes could be masqueraded.
+    /// Returns whether uplinks have addresses, but for longer than a renewal takes no IPv4 address
+    /// to masquerade the nodes.
     pub fn is_ipv6_only(&self) -> bool {
         self.uplinks.is_ipv6_only(self.now)
     }
 
-    /// Returns since when there is no uplink.
+    /// Returns since when no uplink has an address.
     pub fn offline_since(&self) -> Option<Instant> {
         self.uplinks.offline_since()
     }
 
-    /// Returns whether there is no uplink for longer than [`OFFLINE_TIME`].
+    /// Returns whether no uplink has had an address for [`OFFLINE_TIME`].
     pub fn offline_for_long(&self) -> bool {
         self.offline_since().is_some_and(|since| self.now.saturating_since(since) >= OFFLINE_TIME)
     }
 
-    /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
-    /// one.
+    /// Returns the uplink by which the nodes' traffic would leave without our rules, if any.
     pub fn main_egress(&self) -> Option<LinkIndex> {
         self.routing.main_egress(&self.links)
     }
 
-    /// Returns whether the kernel refuses what the nodes send to the internet, though an uplink has
-    /// a default route and all is set, for longer than a change of venue takes.
+    /// Returns whether the kernel rejects the nodes' traffic to the internet, although an uplink
+    /// has a default route and everything is configured, for longer than a change of venue takes.
     pub fn is_without_exit(&self) -> bool {
         self.routing.is_without_exit(self.now)
     }
 
-    /// Returns the ways that packets would not go as they have to, for longer than it takes to put
-    /// our own rules there.
+    /// Returns the flows that the kernel would misroute, for longer than it takes to add our rules.
     pub fn astray(&self) -> impl Iterator<Item = &Astray> {
         self.routing.astray(self.now)
     }
 
-    /// Returns our own addresses in the cluster, of the settings.
+    /// Returns the head's addresses in the cluster that the settings give.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
         cluster::own_addresses(&self.settings)
     }
@@ -214,7 +202,7 @@ impl Facts {
         self.cluster.ipv6(&self.settings, &self.links)
     }
 
-    /// Returns the prefix that a venue delegated, where the nodes are to have it.
+    /// Returns the delegated prefix that the nodes use, if any.
     pub fn delegation(&self) -> Option<cluster::Delegation> {
         self.cluster.delegation()
     }
@@ -224,23 +212,23 @@ impl Facts {
         self.cluster.had_delegation()
     }
 
-    /// Returns the unique local network that is kept for the nodes, whether they get it or not.
+    /// Returns the nodes' saved unique local network, whether or not it is in use.
     pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
         self.cluster.kept_ipv6()
     }
 
-    /// Returns whether the kernel forwarded IPv6 between all ports before us.
+    /// Returns whether the kernel forwarded IPv6 on all ports before Bramblegate changed it.
     pub fn forwarded_ipv6(&self) -> bool {
         self.cluster.forwarded_ipv6()
     }
 
-    /// Returns whether a node may still use the subnet of this address of ours on the cluster port.
+    /// Returns whether a node may still use the subnet of this address of the cluster port.
     pub fn is_in_use(&self, net: IpNet) -> bool {
         self.cluster.is_in_use(net, self.now)
     }
 
-    /// Returns the address leased to this uplink that is the cluster port's own, or a node's; one
-    /// that we put there when it was the cluster's port is no lease.
+    /// Returns an address of this uplink that is also the head's in the cluster, or a node's;
+    /// addresses that Bramblegate added itself do not count.
     pub fn lease_clash(&self, index: LinkIndex) -> Option<IpAddr> {
         self.cluster.lease_clash(index, &self.settings, &self.links, &self.uplinks, &self.nodes)
     }
@@ -250,13 +238,12 @@ impl Facts {
         self.cluster.clashes(&self.settings, &self.links, &self.uplinks, &self.nodes).into_iter()
     }
 
-    /// Returns whether an uplink holds an address of the cluster.
     pub fn is_clashing(&self) -> bool {
         self.clashes().next().is_some()
     }
 
-    /// Returns whether `index` is the cluster port and answers ARP for an uplink's address: one
-    /// that the nodes look for on their own wire, as the venue uses the same network.
+    /// Returns whether `index` is the cluster port and must reply to ARP requests for an uplink's
+    /// address, which the nodes send as the venue uses the same network.
     pub fn answers_for_uplink(&self, index: LinkIndex) -> bool {
         self.roles().cluster == Some(index) && self.cluster_answers_for_uplink()
     }
@@ -266,15 +253,14 @@ impl Facts {
             && !self.is_clashing()
     }
 
-    /// Returns the ports on which the gateway has its settings, for as long as it is enabled.
+    /// Returns the ports that the gateway configures; none while it is disabled.
     pub fn gateway_ports(&self) -> impl Iterator<Item = LinkIndex> + '_ {
         self.links.gateway_ports(&self.settings)
     }
 
-    /// Returns whether the gateway stands, so that READY need not wait any longer: the rule set is
-    /// in the kernel, forwarding is on wherever it is to be, and routes and rules of ours are
-    /// there. Addresses, routes and rules that the kernel does not take, or that wait for what may
-    /// never come, are reported and delay no client that waits for us.
+    /// Returns whether the gateway is ready (READY): the rule set is loaded, forwarding is on, and
+    /// ports and routing were applied once. An address, route or rule that the kernel rejects, or
+    /// that waits for another event, is reported but does not delay READY.
     pub fn stands(&self) -> bool {
         self.outputs.is_well(Output::Firewall)
             && self.outputs.has_answered(Output::Link)

@@ -1,5 +1,5 @@
-//! The cluster's addresses beside the uplinks': whether they clash, and which addresses of ours the
-//! cluster port still has after the cluster moved, each for as long as a node uses its subnet.
+//! The cluster's addresses: clashes with those of the uplinks, and the head's retired addresses on
+//! the cluster port, each of which stays as long as a node uses its subnet.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,47 +14,47 @@ use super::uplink::{UplinkMemory, Uplinks};
 use crate::config::{Ipv6Prefix, Settings};
 use crate::event::{Change, Event, Instant, LinkIndex, Vital};
 
-/// How long a retired subnet keeps its address after the last sign of use: more than twice what a
-/// lease lasts while the cluster has moved, and than the kernel needs to notice that a neighbour
-/// whom it talks to is gone.
+/// How long a retired subnet keeps its address after its last use: more than twice the lease time
+/// of a moved cluster, and longer than the kernel needs to detect a lost neighbour.
 pub const RETIREMENT_GRACE: Duration = Duration::from_secs(300);
-/// While there is a retiring address, it is looked this often whether its subnet is used.
-const LOOK: Duration = Duration::from_secs(30);
+/// Interval at which the use of retired subnets is checked.
+const USE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A delegated prefix that is gone counts for so long: a client that starts anew takes it away and
-/// brings it back.
+/// How long a delegated prefix stays valid after it was removed, as a restarted client removes and
+/// adds it again.
 const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 
 /// A prefix that the venue behind an uplink delegated to the head (RFC 8415, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delegation {
     pub prefix: Ipv6Net,
-    /// by which packets from it leave: no other venue lets them pass (RFC 2827)
+    /// Egress of packets from the prefix, which any other venue would filter (RFC 2827).
     pub uplink: LinkIndex,
     lost_at: Option<Instant>,
 }
 
-/// Holds what is remembered of the cluster's addresses.
+/// Holds the state of the cluster's addresses.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cluster {
-    /// an uplink held an address of the cluster at the last refresh
+    /// An uplink held an address of the cluster at the last refresh.
     clashing: bool,
-    /// addresses of uplinks that our server had given to nodes: the clash outlives their leases,
-    /// which are taken back as the cluster moves
+    /// Uplink addresses that are also leased to nodes. The clash outlives those leases, which are
+    /// revoked when the cluster moves.
     given_twice: Vec<(LinkIndex, IpAddr)>,
     retiring: RetiringSubnets,
-    /// the unique local network that is kept for the nodes
+    /// The nodes' saved unique local network.
     kept_ipv6: Option<Ipv6Net>,
     delegation: Option<Delegation>,
-    /// the nodes had addresses of a delegated prefix, which end when their router deprecates them
+    /// The nodes have or had addresses of a delegated prefix, which must be deprecated by router
+    /// advertisements.
     had_delegation: bool,
-    /// the kernel forwarded IPv6 between all ports before us
+    /// The kernel forwarded IPv6 on all ports before Bramblegate changed it.
     forwarded_ipv6: bool,
 }
 
 impl Cluster {
-    /// Returns the nodes' IPv6 network; `None`: they get no IPv6, or it is not known yet. Who may
-    /// not read which one is kept sees it by the head's address.
+    /// Returns the nodes' IPv6 network; `None`: they get no IPv6, or it is not known yet. A process
+    /// that may not read the saved network derives it from the head's address.
     pub fn ipv6(&self, settings: &Settings, links: &Links) -> Option<Ipv6Net> {
         match settings.cluster.ipv6? {
             Ipv6Prefix::Given(net) => Some(net),
@@ -68,7 +68,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the prefix that a venue delegated, where the nodes are to have it.
+    /// Returns the delegated prefix that the nodes use, if any.
     pub fn delegation(&self) -> Option<Delegation> {
         self.delegation
     }
@@ -78,18 +78,18 @@ impl Cluster {
         self.had_delegation
     }
 
-    /// Returns the unique local network that is kept for the nodes, whether they get it or not.
+    /// Returns the nodes' saved unique local network, whether or not it is in use.
     pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
         self.kept_ipv6
     }
 
-    /// Returns whether the kernel forwarded IPv6 between all ports before us.
+    /// Returns whether the kernel forwarded IPv6 on all ports before Bramblegate changed it.
     pub fn forwarded_ipv6(&self) -> bool {
         self.forwarded_ipv6
     }
 
-    /// Takes in that a node is heard at an address: the kernel may call it old before anybody
-    /// looks.
+    /// Processes neighbour events as use of an address, since an entry may turn stale before the
+    /// next check, and the saved IPv6 state.
     pub fn handle(&mut self, event: &Event, context: Context<'_>, links: &Links) {
         match event {
             Event::Neighbour(Change::Present(heard)) => {
@@ -104,7 +104,7 @@ impl Cluster {
         }
     }
 
-    /// Brings up to date what follows from links, uplinks, nodes and time.
+    /// Recomputes what depends on links, uplinks, nodes and time.
     pub fn refresh(
         &mut self,
         context: Context<'_>,
@@ -123,22 +123,21 @@ impl Cluster {
         self.follow_delegation(context, links);
     }
 
-    /// Follows the prefix that a venue delegated. Its route does not say which one: it is the venue
-    /// behind the uplink that alone had IPv6 when the prefix came.
+    /// Follows the delegated prefix. Its route does not name the uplink: the prefix is assigned to
+    /// the uplink that was the only one with an IPv6 default route when it appeared.
     fn follow_delegation(&mut self, context: Context<'_>, links: &Links) {
         let (kernel, roles) = (links.kernel(), links.roles());
         if context.settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
             (self.delegation, self.had_delegation) = (None, false);
             return;
         }
-        // Of a listing that has not ended another uplink may be missing.
+        // During a dump another uplink may still be missing.
         if !links.is_synced() || kernel.is_listing() {
             return;
         }
-        let is_there = |prefix: Ipv6Net| kernel.delegated().any(|there| there == prefix);
         self.delegation = self.delegation.and_then(|known| {
-            let there = is_there(known.prefix);
-            let lost_at = (!there).then(|| known.lost_at.unwrap_or(context.now));
+            let present = kernel.delegated().any(|prefix| prefix == known.prefix);
+            let lost_at = (!present).then(|| known.lost_at.unwrap_or(context.now));
             let over = lost_at.is_some_and(|at| {
                 context.now.saturating_since(at) >= DELEGATION_GRACE
                     || kernel.delegated().next().is_some()
@@ -147,10 +146,7 @@ impl Cluster {
             stays.then_some(Delegation { lost_at, ..known })
         });
         if self.delegation.is_none() {
-            let leads = |index: &LinkIndex| {
-                let mut routes = kernel.default_routes();
-                routes.any(|route| route.index == *index && !route.destination.addr().is_ipv4())
-            };
+            let leads = |index: &LinkIndex| kernel.has_default_route(*index, false);
             let mut by = roles.uplinks.iter().copied().filter(leads);
             if let (Some(prefix), Some(uplink), None) =
                 (kernel.delegated().next(), by.next(), by.next())
@@ -161,21 +157,21 @@ impl Cluster {
         }
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns the next time at which the state changes without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
         let lost_at = self.delegation.and_then(|known| known.lost_at);
         let lost = lost_at.map(|at| at + DELEGATION_GRACE);
         self.retiring.next_deadline().into_iter().chain(lost).min()
     }
 
-    /// Returns whether a node may still use the subnet of this address of ours on the cluster port.
+    /// Returns whether a node may still use the subnet of this address of the cluster port.
     pub fn is_in_use(&self, net: IpNet, now: Instant) -> bool {
         self.retiring.is_in_use(net, now)
     }
 
-    /// Returns the address leased to this uplink that is the cluster port's own, or a node's; one
-    /// that we put there when it was the cluster's port is no lease. One that a renewal dropped a
-    /// moment ago counts: the cluster does not move back and forth for it.
+    /// Returns an address of this uplink that is also the head's in the cluster, or a node's.
+    /// Addresses that Bramblegate added itself do not count. One that a renewal removed a moment
+    /// ago does, so that the cluster does not move back and forth.
     pub fn lease_clash(
         &self,
         index: LinkIndex,
@@ -210,15 +206,15 @@ impl Cluster {
     }
 }
 
-/// Returns our own addresses in the cluster, of the settings.
+/// Returns the head's addresses in the cluster that the settings give.
 pub(super) fn own_addresses(settings: &Settings) -> impl Iterator<Item = IpNet> + '_ {
     let cluster = &settings.cluster;
     std::iter::once(&cluster.address).chain(&cluster.fallback_addresses).copied().map(IpNet::V4)
 }
 
-/// Returns whether an uplink has an address that the nodes look for on their own wire, as the venue
-/// uses the same network. One that a node has is the node's there. Only IPv4 is answered for: by
-/// ARP.
+/// Returns whether an uplink has an IPv4 address inside the cluster's subnet, as the venue uses the
+/// same network. Nodes send ARP requests for it on the cluster port; one that a node itself has
+/// does not count.
 pub(super) fn is_uplink_looked_for(settings: &Settings, uplinks: &Uplinks, nodes: &Nodes) -> bool {
     uplinks.iter().filter_map(|(_, memory)| memory.address).any(|address| match address {
         IpNet::V4(held) => {
@@ -234,21 +230,21 @@ fn is_written(address: IpAddr, settings: &Settings, nodes: &Nodes) -> bool {
     address == IpAddr::V4(settings.cluster.address.addr()) || nodes.is_configured(address)
 }
 
-/// Returns the addresses of ours that the cluster port has.
+/// Returns the cluster port's addresses that the settings give.
 fn addresses_of_ours(settings: &Settings, links: &Links) -> Vec<IpNet> {
     let Some(port) = links.roles().cluster else { return Vec::new() };
     let held = links.kernel().addresses(port).iter().map(|held| held.address);
     held.filter(|net| own_addresses(settings).any(|own| own == *net)).collect()
 }
 
-/// Holds when each of our addresses on the cluster port was last of use.
+/// Tracks the last use of each of the head's addresses on the cluster port.
 #[derive(Debug, Clone, Default)]
 struct RetiringSubnets {
-    /// the last use that was seen; in the future, where a lease was given until then
+    /// The last observed use, or the end of the longest lease.
     used: BTreeMap<IpNet, Instant>,
-    look_at: Instant,
-    /// there is more than one of them, and one is in use: time alone may end that
-    waits: bool,
+    next_check: Instant,
+    /// More than one address exists and one is in use, so that checks go on.
+    is_checking: bool,
 }
 
 impl RetiringSubnets {
@@ -263,24 +259,24 @@ impl RetiringSubnets {
         used.is_some_and(|used| now.saturating_since(*used) < RETIREMENT_GRACE)
     }
 
-    /// Notes what uses our addresses. `moved`: the cluster moves now, and leases of where it was
-    /// are about to be taken back, though their nodes go on with them.
+    /// Updates the last use of each address. `moved`: the cluster moves now, so that its old leases
+    /// are about to be revoked although their nodes still use them.
     fn refresh(&mut self, held: &[IpNet], moved: bool, nodes: &Nodes, now: Instant) {
         self.used.retain(|net, _| held.contains(net));
         for net in held {
             self.used.entry(*net).or_insert(now);
         }
-        if moved || (held.len() > 1 && self.look_at <= now) {
+        if moved || (held.len() > 1 && self.next_check <= now) {
             for (net, used) in &mut self.used {
                 let until = nodes.used_until(*net, now).max(moved.then_some(now));
                 *used = until.map_or(*used, |until| until.max(*used));
             }
-            self.look_at = now + LOOK;
+            self.next_check = now + USE_CHECK_INTERVAL;
         }
-        self.waits = held.len() > 1 && held.iter().any(|net| self.is_in_use(*net, now));
+        self.is_checking = held.len() > 1 && held.iter().any(|net| self.is_in_use(*net, now));
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.waits.then_some(self.look_at)
+        self.is_checking.then_some(self.next_check)
     }
 }

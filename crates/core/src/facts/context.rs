@@ -1,21 +1,20 @@
-//! What every component may know beside an event.
+//! What every component gets beside an event.
 
 use crate::config::Settings;
 use crate::event::Instant;
 
-/// Holds what every component may know beside an event.
+/// Holds what every component gets beside an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub settings: &'a Settings,
-    /// when the event came: nothing here reads a clock
+    /// Time of the event; components read no clock.
     pub now: Instant,
-    /// the daemon is about to end
     pub stopping: bool,
 }
 
 impl Context<'_> {
-    /// Returns whether what others undo of our work is put back.
-    pub fn puts_back(&self) -> bool {
+    /// Returns whether changes by other programs are reverted.
+    pub fn repairs_drift(&self) -> bool {
         self.settings.gateway.enabled && !self.stopping
     }
 }

@@ -1,4 +1,5 @@
-//! What was seen of DHCP on the cluster port: may it be served there?
+//! DHCP on the cluster port: whether a foreign server forbids ours to serve, and exhaustion of the
+//! range.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,52 +10,50 @@ use super::node::Nodes;
 use super::transition::Transition;
 use crate::event::{Dhcp, Event, Instant, LinkIndex, Mac, ServerLog, ServerLogKind};
 
-/// What is known of other servers on the cluster port.
+/// Describes the foreign DHCP servers on the cluster port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OtherServers {
-    /// not asked yet, or not since the port was last plugged in
+    /// No probe has finished since the cable was plugged in.
     #[default]
     Unknown,
-    /// no client
+    /// No foreign server replied.
     None,
-    /// this one
+    /// A foreign server replied.
     Foreign { server: Ipv4Addr, mac: Option<Mac> },
 }
 
-/// Holds what is remembered of one stay of a cable in the cluster port.
+/// Holds the DHCP state of the cluster port, until its carrier is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DhcpFacts {
-    /// the port with its cable, while addresses are to be served there
+    /// The port, while it has a carrier and addresses are to be served there.
     port: Option<LinkIndex>,
-    /// counts up with each of them
+    /// Counts changes of `port`.
     generation: u64,
     servers: OtherServers,
-    /// why it cannot be asked
+    /// Why foreign servers cannot be probed.
     unasked: Option<String>,
-    /// seconds for which a switch lets nothing through, while that is waited for
+    /// Seconds for which the switch blocks traffic, while the probe waits for it.
     held: Option<u64>,
-    /// a board that got no address
-    want: Option<Want>,
+    refused: Option<RefusedClient>,
 }
 
-/// A board asked for an address and none was left.
+/// Holds a client that got no address because the range is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Want {
+struct RefusedClient {
     mac: Mac,
-    /// whether all addresses of the range were taken, as far as is known here, when there were
-    /// these nodes
-    full: bool,
+    /// Whether the known leases fill the range, as of `topology_version`.
+    range_full: bool,
     topology_version: u64,
-    /// it has asked again until then, or does not want one any more
-    until: Instant,
+    /// If it has not asked again by then, it no longer wants an address.
+    expires: Instant,
 }
 
-/// A client that gets no address asks again: some after seconds, others after five minutes
-/// (dhclient's `retry`).
-const WANT_TIME: Duration = Duration::from_secs(660);
+/// Expiry of [`RefusedClient`]: clients retry after seconds, or up to five minutes (dhclient's
+/// `retry`).
+const REFUSED_TIME: Duration = Duration::from_secs(660);
 
 impl DhcpFacts {
-    /// Takes in what is seen of DHCP on the cluster port.
+    /// Processes an event about DHCP on the cluster port.
     pub(super) fn handle(
         &mut self,
         event: &Event,
@@ -82,12 +81,12 @@ impl DhcpFacts {
                 self.handle_refusal(logged, context, nodes);
                 Some(Transition::ServerSaid(logged.clone()))
             }
-            // The nodes' own.
+            // Processed by `Nodes`.
             Dhcp::CallsItself { .. } | Dhcp::Boots { .. } => None,
         }
     }
 
-    /// Brings up to date what follows from links, nodes and time.
+    /// Recomputes what depends on links, nodes and time.
     pub(super) fn refresh(
         &mut self,
         context: Context<'_>,
@@ -95,17 +94,16 @@ impl DhcpFacts {
         nodes: &Nodes,
     ) -> Option<Transition> {
         let transition = self.refresh_port(context, links);
-        self.refresh_want(context, nodes);
+        self.refresh_refused(context, nodes);
         transition
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns the next time at which the state changes without an event.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.want.map(|want| want.until)
+        self.refused.map(|client| client.expires)
     }
 
-    /// Takes in who else serves addresses; what was heard on an earlier port, or before the cable
-    /// was pulled, does not count.
+    /// Processes the result of a probe; one of an earlier port is stale and ignored.
     fn handle_answer(
         &mut self,
         index: LinkIndex,
@@ -129,18 +127,20 @@ impl DhcpFacts {
         }
     }
 
-    /// Takes in that our server has no address for this board.
+    /// Processes a log message; one about exhaustion records the client.
     fn handle_refusal(&mut self, logged: &ServerLog, context: Context<'_>, nodes: &Nodes) {
         let exhausted = logged.what == ServerLogKind::Exhausted && self.port.is_some();
         let Some(mac) = logged.mac.filter(|_| exhausted) else { return };
-        // The first one stands for all: which of several asked last is no news.
-        let mac = self.want.map_or(mac, |want| want.mac);
-        let (full, topology_version) =
-            (nodes.is_range_full(context.settings), nodes.topology_version);
-        self.want = Some(Want { mac, full, topology_version, until: context.now + WANT_TIME });
+        // The first client stays the example, so that the alert does not change with each request.
+        self.refused = Some(RefusedClient {
+            mac: self.refused.map_or(mac, |first| first.mac),
+            range_full: nodes.is_range_full(context.settings),
+            topology_version: nodes.topology_version,
+            expires: context.now + REFUSED_TIME,
+        });
     }
 
-    /// Forgets what was heard when the cable was pulled or the port is another one.
+    /// Resets the state if the cable was pulled or the port is another one.
     fn refresh_port(&mut self, context: Context<'_>, links: &Links) -> Option<Transition> {
         let settings = context.settings;
         let wanted = settings.gateway.enabled && settings.cluster.dhcp.is_some();
@@ -158,50 +158,48 @@ impl DhcpFacts {
         }
     }
 
-    /// Looks at the range again where the nodes have changed: as long as no client wants an address
-    /// that costs nothing.
-    fn refresh_want(&mut self, context: Context<'_>, nodes: &Nodes) {
-        let Some(want) = &mut self.want else { return };
-        let freed = want.topology_version != nodes.topology_version && {
-            want.topology_version = nodes.topology_version;
-            let was = std::mem::replace(&mut want.full, nodes.is_range_full(context.settings));
-            was && !want.full
+    /// Drops the refused client once it has a lease, an address became free, or it stopped asking.
+    fn refresh_refused(&mut self, context: Context<'_>, nodes: &Nodes) {
+        let Some(client) = &mut self.refused else { return };
+        let freed = client.topology_version != nodes.topology_version && {
+            client.topology_version = nodes.topology_version;
+            let full = nodes.is_range_full(context.settings);
+            std::mem::replace(&mut client.range_full, full) && !full
         };
-        // No client has asked for long. (What keeps addresses from our server that is not known here,
-        // only its own complaints show.)
-        let over = want.until <= context.now;
-        if freed || over || nodes.has_lease(want.mac) {
-            self.want = None;
+        // The server may hold addresses back for reasons unknown here: then only the end of its log
+        // messages shows that one is free again.
+        let expired = client.expires <= context.now;
+        if freed || expired || nodes.has_lease(client.mac) {
+            self.refused = None;
         }
     }
 
-    /// Returns who else serves addresses on the cluster port; what was heard on an earlier port, or
-    /// before the cable was pulled, does not count.
+    /// Returns the foreign DHCP servers on the cluster port.
     pub fn other_servers(&self) -> OtherServers {
         self.servers
     }
 
-    /// Returns why it cannot be asked whether others serve addresses.
+    /// Returns why foreign servers cannot be probed.
     pub fn unasked(&self) -> Option<&str> {
         self.unasked.as_deref()
     }
 
-    /// Returns for how many seconds a switch is waited for that announced a spanning tree; `None`:
-    /// nothing is waited for.
+    /// Returns for how many seconds a switch with spanning tree blocks traffic; `None`: the probe
+    /// does not wait.
     pub fn held(&self) -> Option<u64> {
         self.held
     }
 
-    /// Returns the cluster port, if addresses are to be served there and it has a carrier, and the
-    /// number of this plugging.
+    /// Returns the cluster port with its generation, if it has a carrier and addresses are to be
+    /// served there.
     pub fn port(&self) -> Option<(LinkIndex, u64)> {
         self.port.map(|port| (port, self.generation))
     }
 
-    /// Returns the board that asked for an address while none was left, until one is free again or
-    /// it has stopped asking.
+    /// Returns the first client that got no address from an exhausted range, until an address is
+    /// free again or it has stopped asking.
     pub fn want(&self) -> Option<Mac> {
-        self.want.map(|want| want.mac)
+        self.refused.map(|client| client.mac)
     }
 }
 
@@ -254,7 +252,7 @@ mod tests {
     const ALONE: Dhcp = Dhcp::NoOtherServer { index: CLUSTER };
 
     #[test]
-    fn no_server_is_known_until_one_was_asked_for_and_a_foreign_one_is_reported_once() {
+    fn servers_are_unknown_until_a_probe_ends_and_a_foreign_one_is_reported_once() {
         let mut facts = plugged();
         assert_eq!(facts.dhcp().other_servers(), OtherServers::Unknown);
         assert_eq!(handle(&mut facts, &Event::Dhcp(ALONE)), []);
@@ -270,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_cable_or_another_port_is_asked_anew() {
+    fn a_pulled_cable_or_another_port_is_probed_again() {
         let mut facts = plugged();
         let first = facts.dhcp().port().unwrap();
         handle(&mut facts, &Event::Dhcp(FOREIGN));
@@ -284,11 +282,7 @@ mod tests {
             (OtherServers::Unknown, None)
         );
         handle(&mut facts, &Event::Dhcp(ALONE));
-        assert_eq!(
-            facts.dhcp().other_servers(),
-            OtherServers::Unknown,
-            "what is reported too late does not count"
-        );
+        assert_eq!(facts.dhcp().other_servers(), OtherServers::Unknown, "a late result is stale");
         handle(&mut facts, &link(CLUSTER, true));
         assert_ne!(facts.dhcp().port().unwrap(), first);
         handle(&mut facts, &Event::Dhcp(ALONE));
@@ -301,12 +295,12 @@ mod tests {
         assert_eq!(
             facts.dhcp().other_servers(),
             OtherServers::Unknown,
-            "that was about the port before"
+            "a result of the previous port is stale"
         );
     }
 
     #[test]
-    fn a_board_that_was_not_known_is_a_stranger_once() {
+    fn an_unknown_board_is_counted_once() {
         let mut facts = plugged();
         let heard = |last: u8| {
             Event::Neighbour(Change::Present(crate::event::Neighbour {
@@ -323,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_serves_nothing_sends_no_request() {
+    fn without_a_server_no_probe_is_sent() {
         let mut facts = plugged();
         handle(&mut facts, &Event::Dhcp(FOREIGN));
         let now = Instant::from_boot(Duration::from_secs(2));
@@ -346,7 +340,6 @@ mod tests {
         assert_eq!(facts.dhcp().port(), None);
     }
 
-    /// One of the boards, at one of the addresses.
     fn lease(board: u8, last: u8) -> Lease {
         let address = Ipv4Addr::new(192, 168, 50, last);
         let valid_for = Some(Duration::from_secs(3600));
@@ -373,14 +366,14 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_address_is_known_until_one_is_free() {
+    fn a_refused_client_is_kept_until_an_address_is_free() {
         let two = settings("[cluster.dhcp]\nrange = \"192.168.50.100-192.168.50.101\"\n");
         let mut facts = Facts::new(two, Instant::default());
         handle(&mut facts, &link(CLUSTER, true));
         for (board, last) in [(1, 100), (2, 101)] {
             handle(&mut facts, &Event::Lease(Change::Present(lease(board, last))));
         }
-        assert_eq!(wanting(&facts), None, "that all are given leaves no node without one");
+        assert_eq!(wanting(&facts), None, "a full range alone refuses no client");
         wants(&mut facts, 3, 2);
         wants(&mut facts, 4, 3);
         assert_eq!(wanting(&facts), Some(3));

@@ -1,12 +1,13 @@
-//! The facts and nothing else, in components that each hold one subject. [`Facts::apply`] takes an
-//! event in and returns what changed; it never reads a clock.
+//! The state of the daemon, split into one component per subject. [`Facts::apply`] processes an
+//! event and returns what changed; it never reads a clock.
 //!
-//! A component is a machine of its own: `handle` takes an event in, `refresh` brings up to date
-//! what follows from others and from time, `next_deadline` returns when time alone changes
-//! something. What one needs of another it gets as an argument. Events and time reach them in one
-//! order, in which those before have the event already and those behind have not:
+//! Each component is a state machine: `handle` processes an event, `refresh` recomputes what
+//! depends on other components and on time, `next_deadline` returns when time alone changes
+//! something. A component gets the others that it depends on as arguments. Events and time reach
+//! the components in a fixed order, each after those whose current state it reads:
 //!
-//! outputs, links, uplinks, venues, routing, firewall, host, power, shutdown, web, share, cluster, nodes, dhcp, acknowledgements.
+//! outputs, links, uplinks, venues, routing, firewall, host, power, shutdown, web, share, cluster,
+//! nodes, dhcp, acknowledgements.
 
 mod alert;
 mod answers;
@@ -56,7 +57,7 @@ pub use uplink::{BETTER_UPLINK_TIME, OFFLINE_TIME};
 use venue::Venues;
 use web::WebFacts;
 
-/// Holds everything the daemon knows, a component for each subject.
+/// Holds the complete state of the daemon, one component per subject.
 #[derive(Debug, Clone)]
 pub struct Facts {
     settings: Arc<Settings>,
@@ -78,14 +79,14 @@ pub struct Facts {
     web: WebFacts,
     shares: ShareFacts,
     acknowledgements: Acknowledgements,
-    /// since the last [`Facts::take_resyncs`]
+    /// Collected since the last [`Facts::take_resyncs`].
     resyncs: Resyncs,
-    /// counts up whenever more may have changed than what probes say of nodes
+    /// Counts events after which more than the nodes' health may have changed.
     generation: u64,
 }
 
 impl Facts {
-    /// Knows nothing but the settings yet.
+    /// Creates the state at the start, when only the settings are known.
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         let mut nodes = Nodes::default();
         nodes.reload(&settings, now);
@@ -114,7 +115,7 @@ impl Facts {
         }
     }
 
-    /// Takes new settings; what is known stays known.
+    /// Applies new settings and keeps all other state.
     pub fn reload(&mut self, settings: Arc<Settings>, now: Instant) -> Vec<Transition> {
         self.now = now;
         self.links.reload(&settings);
@@ -128,49 +129,48 @@ impl Facts {
         transitions
     }
 
-    /// Takes in leases of an earlier run, in which the server wrote down who has which name.
+    /// Restores the nodes' names from the DHCP server's lease file of an earlier run.
     pub fn restore_names(&mut self, leases: &[Lease]) {
         self.nodes.restore_names(leases, self.now);
         self.acknowledgements.follow(&self.nodes);
         self.generation += 1;
     }
 
-    /// Takes in orders of an earlier run: these nodes are worked on; as [`Nodes::drained`] returned
-    /// them.
+    /// Restores the nodes in maintenance that [`Nodes::drained`] returned in an earlier run.
     pub fn restore_drained(&mut self, keys: &BTreeSet<String>) {
         self.nodes.restore_drained(keys, self.now);
     }
 
-    /// Takes in the nodes that an earlier run had shut down, as [`Nodes::shut_down`] returned them.
-    /// `started`: the head was off since, so that they are on their way back.
+    /// Restores the nodes that were shut down, as [`Nodes::shut_down`] returned them in an earlier
+    /// run. `started`: the head was off since, so the nodes are expected to return.
     pub fn restore_shut_down(&mut self, keys: BTreeSet<String>, started: bool) {
         self.nodes.restore_shut_down(keys, started, self.now);
     }
 
-    /// Takes in how long nodes took after earlier starts of the machine, as
-    /// [`Nodes::usual_times`] returned it. `is_first`: this is the first run since it was started.
+    /// Restores the nodes' usual boot times, as [`Nodes::usual_times`] returned them in an earlier
+    /// run. `is_first`: this is the first run since the machine started.
     pub fn restore_usual(&mut self, times: BTreeMap<String, u64>, is_first: bool) {
         self.nodes.restore_usual(times, is_first, self.now);
     }
 
-    /// Takes in what the plan sets on the head's ports, so that what others change is seen.
+    /// Notes the settings that the plan applies to the head's ports, so that drift is detected.
     pub fn note_ordered(&mut self, settings: Vec<Netconf>) {
         self.links.note_ordered(settings);
     }
 
-    /// Takes an event in at `now` and returns what changed. Where that is nothing, and
-    /// [`Self::generation`] is what it was, the event only confirmed what was known.
+    /// Processes an event at `now` and returns what changed. If the result is empty and
+    /// [`Self::generation`] did not change, the event only confirmed the current state.
     pub fn apply(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
         let topology_version = self.nodes.topology_version;
-        // What time has changed until now is seen to with any event.
+        // Any event also processes the deadlines that have passed.
         let is_due = self.next_deadline().is_some_and(|at| at <= now);
         self.now = now;
         if let Event::Stop(stop) = event {
             self.stop = Some(*stop);
         }
         let mut transitions = self.handle(event);
-        // Rounds come by the thousand and nearly all only confirm what is known, and a name is sent
-        // again with each renewal: nothing but the nodes is looked at.
+        // Probe rounds arrive by the thousand and host names with each lease renewal. Nearly all
+        // only confirm the current state, so that nothing but the nodes is updated.
         let confirms = match event {
             Event::Probe(Probe::Nodes(_)) => true,
             Event::Dhcp(Dhcp::CallsItself { .. }) => {
@@ -186,7 +186,7 @@ impl Facts {
         transitions
     }
 
-    /// Has each component take the event in.
+    /// Passes the event to each component.
     fn handle(&mut self, event: &Event) -> Vec<Transition> {
         let settings = Arc::clone(&self.settings);
         let context = self.context(&settings);
@@ -210,7 +210,7 @@ impl Facts {
         transitions
     }
 
-    /// Has each component bring up to date what follows from others and from time.
+    /// Recomputes in each component what depends on other components and on time.
     fn refresh(&mut self) -> Vec<Transition> {
         let settings = Arc::clone(&self.settings);
         let context = self.context(&settings);
@@ -224,13 +224,13 @@ impl Facts {
         transitions.extend(self.power.refresh(self.now));
         if let Some(transition) = self.shutdown.refresh(self.now) {
             if transition == Transition::ShutdownBrokenOff {
-                transitions.extend(self.nodes.all_stay(self.now));
+                transitions.extend(self.nodes.cancel_all_shutdowns(self.now));
             }
             transitions.push(transition);
         }
         self.cluster.refresh(context, &self.links, &self.uplinks, &self.nodes);
-        let cable = self.links.cluster_port().is_some_and(|port| port.carrier);
-        transitions.extend(self.nodes.refresh(context, cable));
+        let carrier = self.links.cluster_port().is_some_and(|port| port.carrier);
+        transitions.extend(self.nodes.refresh(context, carrier));
         transitions.extend(self.dhcp.refresh(context, &self.links, &self.nodes));
         self.resyncs.join(self.links.take_resyncs());
         self.resyncs.join(self.routing.take_resyncs());
@@ -238,13 +238,12 @@ impl Facts {
         transitions
     }
 
-    /// Returns once which outputs' reconcilers are to look at the kernel again: for the code that
-    /// hands out the plans.
+    /// Takes the outputs whose reconcilers must compare the kernel with their plan again.
     pub fn take_resyncs(&mut self) -> Resyncs {
         std::mem::take(&mut self.resyncs)
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns the next time at which the state changes without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = self.now;
         let deadlines = [

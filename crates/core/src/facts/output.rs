@@ -1,23 +1,23 @@
-//! What the outputs reported of themselves.
+//! The last reports of the outputs.
 
 use super::transition::Transition;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Event, Output, in_words};
 use std::collections::BTreeMap;
 
-/// Holds the reports of all outputs: the last of each kind.
+/// Holds the last report of each output.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
     held: BTreeMap<Output, Applied>,
     errors: BTreeMap<Output, ApplyError>,
-    /// it has been reported that the kernel drops what it cannot reject
+    /// The transition was sent that this kernel drops connections which it cannot reject.
     drops_reported: bool,
-    /// times the rule set was put into the kernel since the start
+    /// Number of times the rule set was loaded since the start.
     pub applied: u64,
 }
 
 impl Outputs {
-    /// Takes a report in. `fighting`: others take our rules away as often as we put them back, so
-    /// that it is no news that they were.
+    /// Processes a report. `fighting`: another program keeps removing our rules, so that loading
+    /// them again is not reported.
     pub(super) fn handle(&mut self, event: &Event, fighting: bool) -> Vec<Transition> {
         let Event::Applied(report) = event else { return Vec::new() };
         let mut transitions = match &report.result {
@@ -44,7 +44,7 @@ impl Outputs {
                 };
                 transitions.push(Transition::RulesetApplied {
                     generation: self.applied,
-                    // Later ones replace our own.
+                    // Later rule sets replace the one of this run.
                     adopted: *adopted && self.applied == 1,
                     flow_table: flow_table.filter(|loaded| before != Some(*loaded)),
                     rejects: rejects.filter(|rejects| {
@@ -82,7 +82,7 @@ impl Outputs {
         vec![Transition::OutputFailed { output, message: error.message.clone() }]
     }
 
-    /// Returns the last success, also while it fails now.
+    /// Returns the last success, even if the output has failed since.
     pub fn held(&self, output: Output) -> Option<&Applied> {
         self.held.get(&output)
     }
@@ -97,24 +97,24 @@ impl Outputs {
         self.errors.get(&output)
     }
 
-    /// Returns whether it could not do its work because another one had not.
+    /// Returns whether it is waiting for another output.
     pub fn is_waiting(&self, output: Output) -> bool {
         self.error(output).is_some_and(|error| error.kind == ApplyErrorKind::Waiting)
     }
 
-    /// Returns whether it has done its work once, or reported why it cannot.
+    /// Returns whether it has succeeded or failed at least once.
     pub fn has_answered(&self, output: Output) -> bool {
         self.held.contains_key(&output) || self.errors.contains_key(&output)
     }
 
-    /// Returns whether it holds something and has not failed since.
+    /// Returns whether its last report was a success.
     pub fn is_well(&self, output: Output) -> bool {
         self.held.contains_key(&output) && !self.errors.contains_key(&output)
     }
 }
 
-/// Returns whether it is no news: switched off, waiting for another one, or a port that went while
-/// we were at it, whose end is reported otherwise.
+/// Returns whether an error is not reported: the output is switched off or waits for another one,
+/// or its port vanished, which is reported elsewhere.
 fn is_quiet(output: Output, error: &ApplyError) -> bool {
     match error.kind {
         ApplyErrorKind::Off | ApplyErrorKind::Waiting => true,

@@ -1,4 +1,4 @@
-//! How the shared disks are.
+//! State of the shared disks.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,34 +8,34 @@ use super::context::Context;
 use super::host::below;
 use crate::event::{Disk, Event, Instant, ShareSeen};
 
-/// A disk that is mounted is exported within this time, also where the NFS server starts with the
-/// machine.
+/// Time within which a mounted disk should be exported; enough for an NFS server that starts with
+/// the machine.
 pub const EXPORT_GRACE: Duration = Duration::from_secs(60);
 
-/// Holds what was seen of the shares.
+/// Holds the state of the shares.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ShareFacts {
-    /// `None`: not looked at yet
+    /// The last snapshot; `None` before the first.
     pub seen: Option<ShareSeen>,
-    /// mount points of disks with little room, with hysteresis
+    /// Mount points of disks with little free space, with hysteresis.
     pub full: BTreeSet<PathBuf>,
-    /// since when a disk is mounted and not exported
-    waits_since: Option<Instant>,
+    /// Since when some disk is mounted and not exported.
+    unexported_since: Option<Instant>,
 }
 
 impl ShareFacts {
-    /// Takes a look at the disks in.
+    /// Processes a snapshot of the disks.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>) {
         let Event::Share(seen) = event else { return };
         let limit = context.settings.vitals.disk_free_below;
         let is_full =
             |(path, disk): &(&PathBuf, &Disk)| below(self.full.contains(*path), disk.free, limit);
         self.full = seen.disks.iter().filter(is_full).map(|(path, _)| path.clone()).collect();
-        self.waits_since = seen
+        self.unexported_since = seen
             .disks
             .keys()
             .any(|path| !seen.exported.contains(path))
-            .then(|| self.waits_since.unwrap_or(context.now));
+            .then(|| self.unexported_since.unwrap_or(context.now));
         self.seen = Some(seen.clone());
     }
 
@@ -49,13 +49,13 @@ impl ShareFacts {
         self.seen.as_ref().is_some_and(|seen| seen.exported.contains(path))
     }
 
-    /// Returns whether some disk is not exported for longer than that takes.
+    /// Returns whether some disk was not exported within [`EXPORT_GRACE`].
     pub fn is_late(&self, now: Instant) -> bool {
-        self.waits_since.is_some_and(|since| now.saturating_since(since) >= EXPORT_GRACE)
+        self.unexported_since.is_some_and(|since| now.saturating_since(since) >= EXPORT_GRACE)
     }
 
-    /// Returns when a disk that is not exported is late.
+    /// Returns when [`Self::is_late`] becomes true.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.waits_since.map(|since| since + EXPORT_GRACE)
+        self.unexported_since.map(|since| since + EXPORT_GRACE)
     }
 }

@@ -1,4 +1,4 @@
-//! What changed, as facts: the journal makes lines of them.
+//! Changes of the facts, from which the journal's records are made.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,41 +7,40 @@ use ipnet::IpNet;
 use crate::api::status::{NodeHealth, UplinkState};
 use crate::event::{Mac, Output, Reachability, ServerLog};
 
-/// One change of fact.
+/// Describes one change of the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// an uplink appeared, lost its cable, searches, got an address, …
+    /// An uplink appeared, lost its carrier, got an address, and so on.
     UplinkState { port: String, from: UplinkState, to: UplinkState },
-    /// an uplink has a new address
+    /// An uplink has a new address.
     UplinkAddress { port: String, address: IpNet, gateway: Option<IpAddr> },
-    /// an address was dropped and re-added, or its lease was prolonged after that
+    /// An uplink's address was removed and added again, or its lease was extended after that.
     UplinkRenewed { port: String, address: IpNet },
-    /// an uplink's address is gone for good (not a renewal)
+    /// An uplink's address was removed, and not for a renewal.
     UplinkAddressLost { port: String, address: IpNet },
-    /// another uplink is the active one
+    /// Another uplink became the active one.
     ActiveUplink { from: Option<String>, to: Option<String> },
-    /// the internet behind the uplink
+    /// The internet became reachable or unreachable through an uplink.
     Reachability { port: String, to: Reachability },
-    /// a node's health, and why one is degraded
+    /// A node's health changed; `why`: the reason if it is degraded.
     NodeHealth { name: String, from: NodeHealth, to: NodeHealth, why: Option<Trouble> },
-    /// a node that boots has come further
+    /// A booting node loads another file.
     NodeStage { name: String },
-    /// more nodes than before have not answered yet
+    /// The number of awaited nodes has grown.
     NodesAwaited,
-    /// a node that the settings do not name was found
+    /// A node that is not in the settings was found.
     NodeFound { name: String, mac: Option<Mac>, address: Option<IpAddr> },
-    /// a node that was found is gone for good
+    /// A found node was removed from the list.
     NodeForgotten { name: String },
-    /// the cluster port appeared or vanished
+    /// The cluster port appeared or vanished.
     ClusterPort { port: String, present: bool },
-    /// another program undid our work and it is being put back
+    /// Another program changed our configuration, which is being restored.
     Disturbed { output: Output, what: String, by: Option<String> },
-    /// an output holds what it should after it did not
+    /// An output recovered from an error.
     OutputHealed { output: Output },
-    /// an output failed
+    /// An output failed.
     OutputFailed { output: Output, message: String },
-    /// the rule set is in the kernel; with or without its flow table and what it rejects, where
-    /// that is worth a word
+    /// The rule set was loaded. `flow_table` and `rejects` are set only if they are to be reported.
     RulesetApplied {
         generation: u64,
         adopted: bool,
@@ -49,47 +48,46 @@ pub enum Transition {
         rejects: Option<bool>,
         owned: bool,
     },
-    /// the cluster moved to another subnet, or back
+    /// The cluster moved to another subnet, or back.
     ClusterMoved { from: IpNet, to: IpNet },
-    /// stale connection tracking entries were deleted
+    /// Stale connection tracking entries were deleted.
     ConntrackFlushed { deleted: u32 },
-    /// whether the display has lost its power cannot be seen on this hardware
+    /// This hardware cannot detect that the display lost power.
     DisplayBlind,
-    /// our DHCP and DNS server had something to say
+    /// Our DHCP and DNS server logged a message.
     ServerSaid(ServerLog),
-    /// the switch at the cluster port lets nothing through for so many seconds: no server can be
-    /// asked until then
+    /// The switch at the cluster port blocks traffic for this long, so that no DHCP probe is sent.
     DhcpHeld { seconds: u64 },
-    /// another server gives addresses on the cluster port: we do not
+    /// A foreign DHCP server is active on the cluster port, so that ours is not.
     ForeignDhcp { server: Ipv4Addr, mac: Option<Mac> },
-    /// that one is not heard any more, or its cable was pulled
+    /// The foreign server no longer replies, or the cable was pulled.
     ForeignDhcpGone { server: Ipv4Addr },
-    /// users know of these alerts now; by their keys
+    /// Users acknowledged these alerts.
     Acknowledged { alerts: Vec<String> },
-    /// the power button was held long enough
+    /// The power button was held long enough.
     PowerOffOrdered,
-    /// the order was not carried out
+    /// The machine did not power off in time.
     PowerOffUnheard,
-    /// so many nodes are being shut down; `head`: the head follows
+    /// This number of nodes is being shut down; `head`: the head follows.
     ShutdownBegan { nodes: usize, head: bool },
-    /// the nodes are off, but for the first of `total` that are still up
+    /// The shutdown ended; `up`: the first of `total` nodes that are still up.
     ShutdownEnded { up: Vec<String>, total: usize, head: bool },
-    /// nothing more is heard of the shutdown
+    /// The shutdown's progress reports stopped before its end.
     ShutdownBrokenOff,
-    /// nodes that were shut down have not come back with the others
+    /// Nodes that were shut down did not return with the others.
     NodesMissing { names: Vec<String> },
-    /// settings were read again
+    /// Settings were read again.
     Reloaded,
 }
 
-/// Why a node that answers is degraded.
+/// Gives the reason why a node that replies is degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trouble {
-    /// goes down and comes back again and again
+    /// It goes down and up repeatedly.
     Flapping,
-    /// loses first tries
+    /// It loses first attempts.
     Lossy,
-    /// its round trips are long
+    /// Its round-trip time is long.
     Slow,
 }
 

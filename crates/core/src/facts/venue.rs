@@ -1,5 +1,5 @@
-//! What the network behind each uplink offers: by its routers' advertisements, by its resolvers,
-//! and by what answers.
+//! What the network behind each uplink offers, from router advertisements, its resolvers and
+//! probes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
@@ -11,53 +11,53 @@ use super::link::Links;
 use super::uplink::{RENEWAL_GRACE, leads_by_translator, primary};
 use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterOffer, VenueNews};
 
-/// Routers of one link that are remembered: a venue has one or two, and any host may pose as one.
+/// Limit on stored routers per link: a venue has one or two, and any host may pose as one.
 const MOST_ROUTERS: usize = 8;
-/// NAT64 prefixes of one router that are remembered.
+/// Limit on stored NAT64 prefixes per router.
 const MOST_PREFIXES: usize = 4;
-/// How long after the start what was not heard of a venue may still come: three solicitations, 4 s
-/// apart (RFC 4861, section 10).
+/// Time after the start within which the first advertisement may still arrive: three solicitations,
+/// 4 s apart (RFC 4861, section 10).
 pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
 
-/// Names who made a NAT64 prefix known.
+/// Names the source of a NAT64 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat64Source {
-    /// a router's advertisement (RFC 8781)
+    /// A router advertisement (RFC 8781).
     Advertised,
-    /// addresses of `ipv4only.arpa` (RFC 7050)
+    /// Addresses of `ipv4only.arpa` (RFC 7050).
     Synthesised,
 }
 
-/// Holds what is remembered of the venues of all uplinks.
+/// Holds the venues of all uplinks.
 #[derive(Debug, Clone, Default)]
 pub struct Venues(BTreeMap<LinkIndex, VenueMemory>);
 
-/// Holds what is remembered of the venue of one uplink, for as long as its carrier stays.
+/// Holds the state of one uplink's venue, until the carrier is lost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VenueMemory {
     routers: BTreeMap<Ipv6Addr, Router>,
-    /// `None`: no answer of its resolvers yet, not even an empty one
+    /// `None`: its resolvers have not replied yet, not even with an empty answer.
     synthesised: Option<Vec<Prefix>>,
     answers: BTreeMap<Path, Reachability>,
     ipv4: Family,
     ipv6: Family,
 }
 
-/// Whether an uplink has an address of a family and a way out for it.
+/// Tracks whether an uplink has an address and a default route of one family.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Family {
     #[default]
     Missing,
-    There,
-    /// gone a moment ago: perhaps it is being renewed
+    Present,
+    /// Lost within [`RENEWAL_GRACE`]: it may be a renewal.
     LostAt(Instant),
 }
 
 impl Family {
-    fn refresh(&mut self, there: bool, now: Instant) {
+    fn refresh(&mut self, present: bool, now: Instant) {
         *self = match *self {
-            _ if there => Self::There,
-            Self::There => Self::LostAt(now),
+            _ if present => Self::Present,
+            Self::Present => Self::LostAt(now),
             Self::LostAt(at) if now.saturating_since(at) >= RENEWAL_GRACE => Self::Missing,
             same => same,
         };
@@ -68,19 +68,19 @@ impl Family {
     }
 }
 
-/// One router's offer, with moments in the place of lifetimes.
+/// Holds one router's offer, with expiry times instead of lifetimes.
 #[derive(Debug, Clone, PartialEq)]
 struct Router {
-    /// when it was first heard
+    /// Time of its first advertisement.
     since: Instant,
-    /// as a default router
+    /// When its lifetime as a default router expires.
     until: Instant,
-    /// without a lifetime once that has ended
+    /// The last advertisement; its lifetime is set to 0 when that expires.
     offer: RouterOffer,
     nat64: Vec<Nat64>,
 }
 
-/// A NAT64 prefix that a router advertised. The one that was heard first comes first.
+/// Holds a NAT64 prefix that a router advertised; sorted by age, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Nat64 {
     since: Instant,
@@ -89,7 +89,7 @@ struct Nat64 {
 }
 
 impl Venues {
-    /// Takes in what was heard of a venue.
+    /// Processes observations of a venue, and results of probes.
     pub(super) fn handle(&mut self, event: &Event, now: Instant, links: &Links) {
         match event {
             Event::Venue(VenueNews::Advertised { index, router, offer }) => {
@@ -120,18 +120,19 @@ impl Venues {
         }
     }
 
-    /// Returns what is remembered of an uplink that has a carrier.
+    /// Returns the state of an uplink that has a carrier.
     fn memory(&mut self, index: LinkIndex, links: &Links) -> Option<&mut VenueMemory> {
-        (links.roles().uplinks.contains(&index) && has_carrier(index, links))
+        (links.roles().uplinks.contains(&index) && links.kernel().is_running(index))
             .then(|| self.0.entry(index).or_default())
     }
 
-    /// Follows addresses and routes; forgets what has ended, and what belonged to another stay of the
-    /// cable.
+    /// Follows addresses and routes; removes what has expired, and uplinks without a carrier.
     pub(super) fn refresh(&mut self, now: Instant, links: &Links) {
-        self.0
-            .retain(|index, _| links.roles().uplinks.contains(index) && has_carrier(*index, links));
-        for index in links.roles().uplinks.iter().filter(|index| has_carrier(**index, links)) {
+        self.0.retain(|index, _| {
+            links.roles().uplinks.contains(index) && links.kernel().is_running(*index)
+        });
+        for index in links.roles().uplinks.iter().filter(|index| links.kernel().is_running(**index))
+        {
             self.0.entry(*index).or_default();
         }
         for (index, memory) in &mut self.0 {
@@ -141,9 +142,7 @@ impl Venues {
             let held = held.filter(|held| held.is_usable() && !held.ours && !held.is_translators());
             let leads = |ipv4: bool| {
                 held.clone().any(|held| held.address.addr().is_ipv4() == ipv4)
-                    && kernel.default_routes().any(|route| {
-                        route.index == *index && route.destination.addr().is_ipv4() == ipv4
-                    })
+                    && kernel.has_default_route(*index, ipv4)
             };
             memory.ipv4.refresh(leads(true), now);
             memory.ipv6.refresh(leads(false), now);
@@ -158,7 +157,7 @@ impl Venues {
         }
     }
 
-    /// Returns the next moment after `now` at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let families = self.0.values().flat_map(|memory| [memory.ipv4, memory.ipv6]);
         let routers = self.0.values().flat_map(|memory| memory.routers.values());
@@ -167,19 +166,15 @@ impl Venues {
         ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
     }
 
-    /// Returns what is remembered of the venue of an uplink.
+    /// Returns the state of an uplink's venue.
     pub fn get(&self, index: LinkIndex) -> Option<&VenueMemory> {
         self.0.get(&index)
     }
 }
 
-fn has_carrier(index: LinkIndex, links: &Links) -> bool {
-    links.kernel().link(index).is_some_and(|link| link.up && link.carrier)
-}
-
 impl VenueMemory {
-    /// Takes in what a router advertises. Where there is no room the latest newcomer gives way: a
-    /// host that poses as ever other routers displaces none of those that were there before it.
+    /// Processes a router advertisement. A full table evicts the newest router, so that a flood of
+    /// spoofed routers displaces none of the earlier ones.
     fn advertised(&mut self, address: Ipv6Addr, offer: &RouterOffer, now: Instant) {
         if self.routers.len() >= MOST_ROUTERS && !self.routers.contains_key(&address) {
             let latest = self.routers.iter().max_by_key(|(_, router)| router.since);
@@ -189,7 +184,7 @@ impl VenueMemory {
         }
         let before = self.routers.remove(&address);
         let since = before.as_ref().map_or(now, |router| router.since);
-        // What an advertisement leaves out is not withdrawn by it (RFC 8781, section 5): it ends
+        // A prefix that an advertisement omits is not withdrawn (RFC 8781, section 5): it expires
         // with its own lifetime.
         let mut nat64 = before.map(|router| router.nat64).unwrap_or_default();
         for (prefix, lifetime) in &offer.nat64 {
@@ -202,7 +197,7 @@ impl VenueMemory {
         nat64.retain(|known| known.until > now);
         nat64.sort();
         nat64.truncate(MOST_PREFIXES);
-        // Its prefixes are kept beside it.
+        // The prefixes are stored in `nat64`, with their expiry times.
         let offer = RouterOffer { nat64: Vec::new(), ..offer.clone() };
         let until = now + seconds(offer.lifetime);
         self.routers.insert(address, Router { since, until, offer, nat64 });
@@ -218,21 +213,21 @@ impl VenueMemory {
         self.routers.retain(|_, router| router.until > now || !router.nat64.is_empty());
     }
 
-    /// Returns the routers that are default routers.
+    /// Returns the offers of all default routers.
     fn routers(&self) -> impl Iterator<Item = &RouterOffer> {
         self.routers.values().map(|router| &router.offer).filter(|offer| offer.lifetime > 0)
     }
 
-    /// Returns the venue's NAT64 prefix and who made it known: routers first (RFC 8781, section
-    /// 5.1), of several the one that was heard first. So another host's prefix takes no traffic
-    /// away while it lasts.
+    /// Returns the venue's NAT64 prefix and its source: routers first (RFC 8781, section 5.1), and
+    /// the oldest of several, so that a prefix from another host diverts no traffic while the
+    /// first is valid.
     pub fn nat64(&self) -> Option<(Prefix, Nat64Source)> {
         let advertised = self.advertised_nat64().min();
         let advertised = advertised.map(|first| (first.prefix, Nat64Source::Advertised));
         advertised.or_else(|| self.dns64().map(|prefix| (prefix, Nat64Source::Synthesised)))
     }
 
-    /// Returns how many prefixes routers advertise beside the one that is used.
+    /// Returns the number of advertised prefixes beside the one in use.
     pub fn unused_nat64(&self) -> usize {
         let all: BTreeSet<Prefix> = self.advertised_nat64().map(|known| known.prefix).collect();
         all.len().saturating_sub(1)
@@ -242,38 +237,38 @@ impl VenueMemory {
         self.routers.values().flat_map(|router| &router.nat64)
     }
 
-    /// Returns the prefix by which the uplink's resolvers make addresses.
+    /// Returns the prefix with which the uplink's resolvers synthesise addresses.
     pub fn dns64(&self) -> Option<Prefix> {
         self.synthesised.iter().flatten().min().copied()
     }
 
-    /// Returns whether a router was heard, and its resolvers where they are `asked`.
+    /// Returns whether a router advertisement arrived, and if resolvers were `asked`, their reply.
     pub fn is_heard(&self, asked: bool) -> bool {
         !self.routers.is_empty() && (!asked || self.synthesised.is_some())
     }
 
-    /// Returns whether the uplink has an IPv4 address of its own and a way out for it, or had a moment
-    /// ago: a renewal takes both away and puts them back.
+    /// Returns whether the uplink has an IPv4 address of its own and a default route, or had them
+    /// within [`RENEWAL_GRACE`], as a renewal removes and restores both.
     pub fn has_ipv4(&self) -> bool {
         self.ipv4 != Family::Missing
     }
 
-    /// Returns the same of IPv6.
+    /// Returns the same for IPv6.
     pub fn has_ipv6(&self) -> bool {
         self.ipv6 != Family::Missing
     }
 
-    /// Returns whether the routers leave addresses to DHCPv6 alone.
+    /// Returns whether addresses are available from DHCPv6 only (no SLAAC).
     pub fn is_managed_alone(&self) -> bool {
         self.routers().any(|offer| offer.managed) && !self.routers().any(|offer| offer.autonomous)
     }
 
-    /// Returns the least MTU that a router advertises, in bytes.
+    /// Returns the smallest MTU that a default router advertises, in bytes.
     pub fn mtu(&self) -> Option<u32> {
         self.routers().filter_map(|offer| offer.mtu).min()
     }
 
-    /// Returns what the last try by a path found.
+    /// Returns the result of the last probe of a path.
     pub fn answer(&self, path: Path) -> Option<Reachability> {
         self.answers.get(&path).copied()
     }

@@ -1,15 +1,14 @@
-//! Where the status page is.
+//! The port of the status page.
 
 use crate::event::{Event, Web};
 
-/// Holds what the status page's process reported of itself.
+/// Holds the TCP port that the status page's process reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WebFacts {
     reported: Option<u16>,
 }
 
 impl WebFacts {
-    /// Takes an event in.
     pub(super) fn handle(&mut self, event: &Event) {
         match event {
             Event::Web(Web::Listens(port)) => self.reported = Some(*port),
@@ -18,7 +17,7 @@ impl WebFacts {
         }
     }
 
-    /// Returns the port that was reported, wherever it is.
+    /// Returns the reported port, whether or not the settings allow it.
     pub(super) const fn reported(self) -> Option<u16> {
         self.reported
     }

@@ -1,8 +1,8 @@
-//! One instance at a time, by a lock on a file in the run-time directory.
+//! Ensures a single instance by flock(2) on a file in the run-time directory.
 //!
-//! A user who can open a file can lock it, for reading too: so the file is its owner's alone (0600),
-//! and one that others could open (of an older version) or that is none of ours is not waited for
-//! but replaced, unless a daemon holds it.
+//! Any user who can open a file can lock it, also read-only. So the file has mode 0600, and one
+//! that other users could open (of an older version) or that is not ours is replaced, unless a
+//! daemon holds its lock.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,16 +17,16 @@ use rustix::io::Errno;
 
 use crate::files::folder::{self, Folder};
 
-/// Held as long as the daemon runs; the kernel lets go of it whatever happens.
+/// The lock, held until the process ends.
 #[derive(Debug)]
 pub struct InstanceLock {
     _file: File,
 }
 
-/// Why there is no lock.
+/// Why the lock was not acquired.
 #[derive(Debug)]
 pub enum LockError {
-    /// another instance holds it; its process id where it is known
+    /// Another instance holds it.
     Held {
         path: PathBuf,
         pid: Option<u32>,
@@ -37,76 +37,77 @@ pub enum LockError {
     },
 }
 
-/// How long a lock is waited for that belongs to a process that has died, or to one that has not
-/// written down yet who it is; and in what steps.
-const PATIENCE: Duration = Duration::from_secs(1);
-const STEP: Duration = Duration::from_millis(10);
+/// How long to wait for a lock whose holder has died or has not written its PID yet, and the poll
+/// interval.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const NAME: &str = "lock";
-/// Of the run folder where it does not exist yet.
+/// Mode of the run-time directory if it has to be created.
 const RUN_MODE: u32 = 0o755;
-/// Somebody who puts something in the way again and again is given up on after so many tries.
-const TRIES: u32 = 8;
-/// A process id is not longer, bytes.
-const LONGEST: u64 = 32;
+/// Limit on attempts while another program keeps replacing the file.
+const ATTEMPTS: u32 = 8;
+/// Limit on the bytes read as a PID.
+const MAX_PID_LENGTH: u64 = 32;
 
-/// What a try came to.
-enum Try {
+/// Result of one attempt.
+enum Attempt {
     Taken(File),
+    /// A process holds it, with its PID if known.
     Held(Option<u32>),
-    /// it was none of ours, or went meanwhile: another try
+    /// The file was removed, by us or by another process: retry.
     Gone,
 }
 
 impl InstanceLock {
-    /// Returns the process that holds the lock of `run_directory`, if one does. Changes nothing
-    /// there. Asks the kernel and not the file: the file may be written by a user who would have
-    /// root send a signal to another process.
+    /// Returns the PID of the daemon that holds the lock of `run_directory`. Changes nothing there.
+    /// The PID comes from the kernel: another user may have written the file, to have root signal
+    /// another process.
     pub fn holder(run_directory: &Path) -> Option<u32> {
         let folder = Folder::open(run_directory).ok()?;
         let file = folder.existing(OsStr::new(NAME), OFlags::RDONLY).ok()?;
         if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
             return None;
         }
-        lockers(&fstat(&file).ok()?).into_iter().find(|pid| is_ours(*pid, &folder))
+        lockers(&fstat(&file).ok()?).into_iter().find(|pid| is_daemon(*pid, &folder))
     }
 
-    /// Returns the error of a lock that a process holds; as [`Self::holder`] it changes nothing.
+    /// Returns [`LockError::Held`] if a daemon holds the lock. Changes nothing.
     pub fn held(run_directory: &Path) -> Option<LockError> {
         let pid = Self::holder(run_directory)?;
         Some(LockError::Held { path: run_directory.join(NAME), pid: Some(pid) })
     }
 
-    /// Takes the lock of `run_directory`, which is made if it is not there.
+    /// Acquires the lock of `run_directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// It is held by another process, or cannot be made.
+    /// Another process holds it, or the file cannot be created.
     pub fn take(run_directory: &Path) -> Result<Self, LockError> {
         let path = run_directory.join(NAME);
-        let broken = |error| LockError::Io { path: path.clone(), error };
-        let folder = Folder::make(run_directory, RUN_MODE).map_err(broken)?;
-        let mut patience = PATIENCE;
-        let mut tries = TRIES;
+        let io_error = |error| LockError::Io { path: path.clone(), error };
+        let folder = Folder::make(run_directory, RUN_MODE).map_err(io_error)?;
+        let mut remaining = TIMEOUT;
+        let mut attempts = ATTEMPTS;
         loop {
-            match attempt(&folder).map_err(broken)? {
-                Try::Taken(mut file) => {
-                    write_down(&mut file).map_err(broken)?;
+            match attempt(&folder).map_err(io_error)? {
+                Attempt::Taken(mut file) => {
+                    write_pid(&mut file).map_err(io_error)?;
                     return Ok(Self { _file: file });
                 }
-                // A child that one who was killed had just begun to start holds it for a moment
-                // longer; and who has just taken it needs a moment to write down who it is.
-                Try::Held(pid) if pid.is_some() || patience.is_zero() => {
+                // A child forked by a daemon that was just killed holds the lock until its exec,
+                // and a daemon that has just acquired it may not have written its PID yet.
+                Attempt::Held(pid) if pid.is_some() || remaining.is_zero() => {
                     let pid = pid.or_else(|| hidden_holder(&folder));
                     return Err(LockError::Held { path, pid });
                 }
-                Try::Held(_) => {
-                    sleep(STEP);
-                    patience = patience.saturating_sub(STEP);
+                Attempt::Held(_) => {
+                    sleep(POLL_INTERVAL);
+                    remaining = remaining.saturating_sub(POLL_INTERVAL);
                 }
-                Try::Gone => {
-                    tries -= 1;
-                    if tries == 0 {
+                Attempt::Gone => {
+                    attempts -= 1;
+                    if attempts == 0 {
                         let why = "another program keeps replacing it";
-                        return Err(broken(io::Error::other(why)));
+                        return Err(io_error(io::Error::other(why)));
                     }
                 }
             }
@@ -114,25 +115,25 @@ impl InstanceLock {
     }
 }
 
-/// Tries once: makes the file, or locks the one that is there.
-fn attempt(folder: &Folder) -> io::Result<Try> {
+/// Tries once to create the file, or to lock the existing one.
+fn attempt(folder: &Folder) -> io::Result<Attempt> {
     let name = OsStr::new(NAME);
     let Ok(stat) = folder.look(name) else {
         return match folder.create(name, folder::OWN) {
-            Ok(file) => Ok(if lock(&file)? { Try::Taken(file) } else { Try::Held(None) }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Try::Gone),
+            Ok(file) => Ok(if lock(&file)? { Attempt::Taken(file) } else { Attempt::Held(None) }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Attempt::Gone),
             Err(error) => Err(error),
         };
     };
     if folder.distrust(&stat).is_some() {
         folder.remove(name)?;
-        return Ok(Try::Gone);
+        return Ok(Attempt::Gone);
     }
     let mut file = match folder.existing(name, OFlags::RDWR) {
         Ok(file) => file,
-        // It went, or became something else, meanwhile.
+        // It was removed or replaced meanwhile.
         Err(_) if folder.look(name).map_or(true, |now| now.st_ino != stat.st_ino) => {
-            return Ok(Try::Gone);
+            return Ok(Attempt::Gone);
         }
         Err(error) => return Err(error),
     };
@@ -140,23 +141,23 @@ fn attempt(folder: &Folder) -> io::Result<Try> {
     let is_private = stat.st_mode & 0o077 == 0;
     let taken = lock(&file)?;
     if taken && is_private {
-        // Held is the file that stands there, and not one that another has just replaced.
+        // The locked file may have been replaced between open and lock.
         let same = folder.look(name).is_ok_and(|now| now.st_ino == stat.st_ino);
-        return Ok(if same { Try::Taken(file) } else { Try::Gone });
+        return Ok(if same { Attempt::Taken(file) } else { Attempt::Gone });
     }
-    let holder = lockers(&stat).into_iter().find(|pid| is_ours(*pid, folder));
+    let holder = lockers(&stat).into_iter().find(|pid| is_daemon(*pid, folder));
     if !taken && (is_private || holder.is_some()) {
-        return Ok(Try::Held(holder.or_else(|| written_down(&mut file))));
+        return Ok(Attempt::Held(holder.or_else(|| read_pid(&mut file))));
     }
-    // Others could open it: a process that holds it now, or will later, is no daemon.
+    // Other users can open the file, and no daemon holds it: replace it.
     if folder.look(name).is_ok_and(|now| now.st_ino == stat.st_ino) {
         folder.remove(name)?;
     }
-    Ok(Try::Gone)
+    Ok(Attempt::Gone)
 }
 
-/// Returns who holds the lock according to the kernel, though `/proc` does not show that process to
-/// this one, as the service's sandbox does not show root's; for messages only.
+/// Returns the holder's PID from the kernel even if `/proc` hides that process, as the service's
+/// sandbox hides those of root. For messages only.
 fn hidden_holder(folder: &Folder) -> Option<u32> {
     lockers(&folder.look(NAME).ok()?).first().copied()
 }
@@ -169,40 +170,40 @@ fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
-fn write_down(file: &mut File) -> io::Result<()> {
+fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     write!(file, "{}", std::process::id())
 }
 
-/// Returns the living process that wrote itself into the lock; for messages only.
-fn written_down(file: &mut File) -> Option<u32> {
+/// Reads the PID in the file, if that process is running. For messages only.
+fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    file.take(MAX_PID_LENGTH).read_to_string(&mut text).ok()?;
     let pid = text.trim().parse::<u32>().ok()?;
     Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
 }
 
-/// Returns the processes that have locked the file (`/proc/locks`, proc_locks(5)). The device is
-/// not compared: that of a file on btrfs or an overlay is another there than in stat(2).
+/// Returns the processes that hold a lock on the file (`/proc/locks`, proc_locks(5)). Compares only
+/// inodes: on btrfs and overlayfs the device differs from that of stat(2).
 fn lockers(stat: &Stat) -> Vec<u32> {
     let text = fs::read_to_string("/proc/locks").unwrap_or_default();
     let inode = format!(":{}", stat.st_ino);
     text.lines().filter_map(|line| locker(line, &inode)).collect()
 }
 
-/// Reads a line as `1: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF`.
+/// Parses a line such as `1: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF`.
 fn locker(line: &str, inode: &str) -> Option<u32> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let is_it =
-        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|place| place.ends_with(inode));
-    words.get(4).filter(|_| is_it)?.parse().ok()
+    let matches =
+        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|file| file.ends_with(inode));
+    words.get(4).filter(|_| matches)?.parse().ok()
 }
 
-/// Returns whether a process may hold our lock: it is this program, run by root or by the user
-/// whose folder it is, as far as `/proc` shows it.
-fn is_ours(pid: u32, folder: &Folder) -> bool {
+/// Returns whether a process may be a daemon: it belongs to the owner of the directory, or is this
+/// program run by root, as far as `/proc` shows it.
+fn is_daemon(pid: u32, folder: &Folder) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let Ok(user) = fs::metadata(&process).map(|data| data.uid()) else { return false };
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_is_named_by_the_kernel_whatever_stands_in_the_file() {
+    fn the_holder_comes_from_the_kernel_and_not_from_the_file() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let own = std::process::id();
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_kernels_list_is_read() {
+    fn lines_of_proc_locks_are_parsed() {
         let line = "2: FLOCK  ADVISORY  WRITE 595 00:19:1234 0 EOF";
         assert_eq!(locker(line, ":1234"), Some(595));
         assert_eq!(locker(line, ":234"), None);

@@ -1,34 +1,34 @@
-//! Memory that is not needed any more goes back to the kernel.
+//! Returns unused memory to the kernel.
 //!
-//! Reading the settings of ten thousand nodes takes several times the memory of what is kept of
-//! them, and what is kept lies above it: the C library would hold all of it for ever.
+//! Parsing the settings of ten thousand nodes allocates several times the memory that they need in
+//! the end. The result lies above the garbage, so glibc would never shrink the heap.
 
-/// What is larger has pages of its own (bytes): those of it that were never written to cost
-/// nothing, and all go back when it goes. The C library begins with this, and raises it with each
-/// large thing that is given back.
+/// Allocations above this size (bytes) are mapped separately: untouched pages cost nothing, and
+/// freeing unmaps them. This is glibc's initial `M_MMAP_THRESHOLD`; setting it keeps glibc from
+/// raising it at each large `free`.
 #[cfg(target_env = "gnu")]
-const OWN_PAGES: libc::c_int = 128 * 1024;
+const MMAP_THRESHOLD: libc::c_int = 128 * 1024;
 
-/// Limits the allocator to one heap for all threads (`M_ARENA_MAX`): those of the panel allocate
-/// little, and would each begin one of their own.
+/// Limits the allocator to one arena (`M_ARENA_MAX`): the panel's threads allocate too little for
+/// one each.
 pub fn limit_arenas() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets parameters of the allocator, which is thread-safe; no pointers are handed over.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     }
 }
 
-/// Returns a copy that lies together, for what was read bit by bit: it is scattered between the
-/// remains of reading, and keeps the pages of those from going back.
+/// Returns a contiguous copy of a value that parsing scattered over the heap, where it pins pages
+/// that are otherwise free.
 pub fn compact<T: Clone>(scattered: &T) -> T {
     trim();
     scattered.clone()
 }
 
-/// Gives free pages back; costs the more the more there is. For moments after which much less is
-/// needed than before.
+/// Returns free pages to the kernel. The cost grows with the heap, so call it only after much has
+/// been freed.
 pub fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: releases only pages in which nothing is allocated; no pointers are handed over.

@@ -1,5 +1,5 @@
-//! The loop of the daemon: the only place that ties watches, facts, decisions and reconcilers
-//! together. Begin with `Daemon::main_loop`, which is the whole flow.
+//! The daemon's event loop, which connects watches, facts, decisions and reconcilers. Start reading
+//! at `Daemon::main_loop`: it is the whole flow.
 
 mod commands;
 mod lock;
@@ -11,7 +11,7 @@ mod reload;
 mod state_file;
 mod watchers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use crate::clock;
 use crate::config::{OnStop, Settings};
-use crate::decide::alert::acknowledge;
 use crate::decide::{Decider, Desired, link as link_plan};
 use crate::event::{
     ApplyErrorKind, Button, Dhcp, Event, Instant, Order, Output, Probe, Stop, Vital,
@@ -48,28 +47,28 @@ use reload::Loaded;
 use state_file::StateFile;
 use watchers::{Failure, Plans};
 
-/// Events that may wait while the loop works; the sources are held up beyond that, and list anew
-/// when the kernel overruns.
+/// Capacity of the event queue. A full queue blocks the sources; when a netlink socket overruns
+/// meanwhile, its source dumps the kernel's tables again.
 const QUEUE: usize = 4096;
-/// At most this many events are taken in before outputs see the result.
+/// Limit on events applied to the facts before the result is published.
 const BATCH: usize = 1024;
-/// What strangers bring about is worked out at once so many times in a row, and then no more often
-/// than this.
-const AT_ONCE: u32 = 16;
+/// Changes caused by untrusted hosts are published immediately this many times in a row, then
+/// rate-limited to one per `SPACING`.
+const BURST: u32 = 16;
 const SPACING: Duration = Duration::from_millis(500);
-/// How often the loop shows the devices' threads that it lives; after `SILENCE` of
-/// `reconcile::panel::device` they take it for dead.
-const RENEWAL: Duration = Duration::from_secs(10);
+/// Interval at which the loop renews the dead-man timer of the panel's threads; it expires after
+/// `SILENCE` of `reconcile::panel::device`.
+const DEAD_MAN_RENEWAL: Duration = Duration::from_secs(10);
 
-/// Bounds how long a previous instance may take to release our table.
-const LETTING_GO: Duration = Duration::from_secs(1);
+/// How long a previous instance may take to release our table.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads the settings anew; the error names every fault.
+/// Loads the settings again; the error lists every fault.
 pub type Load = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
-/// What the daemon is started with.
+/// Start parameters of the daemon.
 pub struct Options {
-    /// shared with the facts: ten thousand nodes are kept once
+    /// Shared with the facts: up to ten thousand nodes are in memory once.
     pub settings: Arc<Settings>,
     pub load: Load,
     pub state_directory: PathBuf,
@@ -83,16 +82,16 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Why the daemon cannot go on; each has an exit code of its own.
+/// Errors that end the daemon, each with its exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fatal {
-    /// the kernel lacks something: 69
+    /// The kernel lacks a feature: 69.
     Unsupported(String),
-    /// something that is needed cannot be made at the start: 71
+    /// A required socket or file cannot be created at the start: 71.
     CannotCreate(String),
-    /// a capability is missing: 77
+    /// A capability is missing: 77.
     Denied(String),
-    /// another instance runs: 75
+    /// Another instance is running: 75.
     Held(String),
 }
 
@@ -100,26 +99,17 @@ struct Daemon {
     options: Options,
     queue: mpsc::Receiver<Event>,
     failures: mpsc::Receiver<Failure>,
-    /// orders of the control socket
+    /// Requests from the control socket.
     requests: mpsc::Receiver<Request>,
-    /// settings that were read again: (for the thread that reads, for the loop)
+    /// Results of a reload: the sender for the thread that reads, the receiver for the loop.
     loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
-    /// they are being read
-    reading: bool,
-    /// once more when that has ended
-    read_again: bool,
-    /// the persisted set of nodes in maintenance
-    drained: StateFile,
-    /// the nodes that were shut down and are not back
-    shut_down: StateFile,
-    /// how long nodes take after the machine was started
-    usual: StateFile,
-    /// how often such a time was learned, when they were kept last
-    learned: u64,
-    /// the alerts that users know of, by code and subject
-    known: StateFile,
-    /// errors of those two, for the journal
-    lost: mpsc::UnboundedReceiver<String>,
+    /// A reload is in progress.
+    reloading: bool,
+    /// Another reload was requested meanwhile; start it when this one ends.
+    reload_pending: bool,
+    state: StateFiles,
+    /// Write errors and damage of the state files, for the journal.
+    state_errors: mpsc::UnboundedReceiver<String>,
     facts: Facts,
     plans: Plans,
     outputs: Outputs,
@@ -127,24 +117,37 @@ struct Daemon {
     decider: Decider,
     desired: Option<Desired>,
     share_orders: ShareOrders,
-    /// changes of fact from before the first listing's end, or that wait for `publish_at`
+    /// Transitions from before the end of the initial dump, or deferred until `publish_at`.
     unpublished: Vec<Transition>,
-    /// how often what strangers bring about is worked out anew, and when next
+    /// Rate limit on publishing changes caused by untrusted hosts.
     pace: Pace,
     publish_at: Option<Timer>,
     ready: bool,
-    /// an essential output that does not answer, as last reported
+    /// The essential output that was last reported as not responding.
     overdue: Option<Output>,
     ping_at: Timer,
-    /// [`Nodes::topology_version`](crate::facts::node::Nodes) at the last `malloc_trim`
+    /// [`Nodes::topology_version`](crate::facts::node::Nodes) at the last `malloc_trim`.
     topology_trimmed: u64,
 }
 
-/// Runs until it is asked to stop, by a signal that may have come already.
+/// Lists in the state directory that outlive a restart.
+struct StateFiles {
+    /// Acknowledged alerts, by code and subject.
+    acknowledged: StateFile,
+    /// Nodes in maintenance.
+    drained: StateFile,
+    /// Nodes that were shut down and have not come back.
+    shut_down: StateFile,
+    /// Usual boot times of nodes.
+    usual_times: StateFile,
+    /// The boot-time sample count at the last save.
+    saved_samples: u64,
+}
+
+/// Runs the daemon until a signal stops it, which may already be pending.
 ///
 /// # Errors
-/// What keeps it from starting. Afterwards nothing does: a part that fails is shown and tried
-/// again.
+/// The daemon cannot start. Once it runs, a part that fails is reported and retried instead.
 pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     malloc::limit_arenas();
     let journal = Arc::new(Journal::open(&options.log));
@@ -160,25 +163,17 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
     facts.apply(&Event::Vital(Vital::Opened(link::opened(&options.state_directory))), clock::now());
     let (ipv6, unkept) = link::ipv6_for(&options.settings, &options.state_directory, None);
     facts.apply(&Event::Vital(ipv6), clock::now());
-    let places = [operator::ACKNOWLEDGED, commands::DRAINED, commands::SHUT_DOWN, commands::USUAL]
-        .map(|name| options.state_directory.join(name));
-    let [known, drained, shut_down, usual] = places.each_ref().map(|path| state_file::read(path));
-    let (acknowledged, unclear) = operator::restored(&known.lines);
-    facts.apply(&Event::Acknowledgement(acknowledged), clock::now());
-    facts.restore_drained(&drained.lines);
-    commands::restore_shut_down(&mut facts, &shut_down.lines);
-    commands::restore_usual(&mut facts, &usual.lines);
-    let (ordered, requests) = mpsc::channel(16);
-    let (reported, lost) = mpsc::unbounded_channel();
-    let damages = [&known, &drained, &shut_down, &usual].map(|kept| kept.damage.clone());
-    for damage in damages.into_iter().chain([unclear, unkept]).flatten() {
-        let _ = reported.send(damage);
+    let (report_error, state_errors) = mpsc::unbounded_channel();
+    let state = StateFiles::restore(&options.state_directory, &mut facts, &report_error);
+    if let Some(error) = unkept {
+        let _ = report_error.send(error);
     }
-    let [known_place, drained_place, shut_down_place, usual_place] = places;
-    let asked = Questions::default();
-    let outputs = Outputs::spawn(&options, &events, asked.clone())?;
-    let control = (options.settings.sockets.control.as_path(), ordered);
-    let plans = watchers::spawn(signals, &events, &failed, &options.run_directory, control, asked);
+    let questions = Questions::default();
+    let outputs = Outputs::spawn(&options, &events, questions.clone())?;
+    let (requested, requests) = mpsc::channel(16);
+    let control = (options.settings.sockets.control.as_path(), requested);
+    let plans =
+        watchers::spawn(signals, &events, &failed, &options.run_directory, control, questions);
     let mut daemon = Daemon {
         topology_trimmed: facts.nodes().topology_version,
         share_orders: ShareOrders::new(&options.run_directory),
@@ -187,14 +182,10 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         failures,
         requests,
         loaded: mpsc::channel(1),
-        reading: false,
-        read_again: false,
-        drained: StateFile::spawn(drained_place, &drained, reported.clone()),
-        shut_down: StateFile::spawn(shut_down_place, &shut_down, reported.clone()),
-        usual: StateFile::spawn(usual_place, &usual, reported.clone()),
-        learned: 0,
-        known: StateFile::spawn(known_place, &known, reported),
-        lost,
+        reloading: false,
+        reload_pending: false,
+        state,
+        state_errors,
         facts,
         plans,
         outputs,
@@ -202,28 +193,64 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         decider: Decider::default(),
         desired: None,
         unpublished: Vec::new(),
-        pace: Pace::new(AT_ONCE, SPACING, Timer::now()),
+        pace: Pace::new(BURST, SPACING, Timer::now()),
         publish_at: None,
         ready: false,
         overdue: None,
         ping_at: Timer::now(),
     };
-    // In the form of today, if an earlier version kept it.
-    daemon.remember();
+    // Rewrites the format of an earlier version.
+    daemon.save_acknowledged();
     daemon.ping();
     let stop = daemon.main_loop().await?;
     daemon.stop(stop).await;
     Ok(())
 }
 
+impl StateFiles {
+    /// Restores the facts from the lists that an earlier run saved, and starts their writers.
+    /// Damage and write errors go to `errors`.
+    fn restore(
+        directory: &Path,
+        facts: &mut Facts,
+        errors: &mpsc::UnboundedSender<String>,
+    ) -> Self {
+        let open = |name| StateFile::open(directory.join(name), errors.clone());
+        let state = Self {
+            acknowledged: open(operator::ACKNOWLEDGED),
+            drained: open(commands::DRAINED),
+            shut_down: open(commands::SHUT_DOWN),
+            usual_times: open(commands::USUAL_TIMES),
+            saved_samples: 0,
+        };
+        let (acknowledged, ambiguous) = operator::restored(state.acknowledged.lines());
+        if let Some(error) = ambiguous {
+            let _ = errors.send(error);
+        }
+        facts.apply(&Event::Acknowledgement(acknowledged), clock::now());
+        facts.restore_drained(state.drained.lines());
+        commands::restore_shut_down(facts, state.shut_down.lines());
+        commands::restore_usual_times(facts, state.usual_times.lines());
+        state
+    }
+
+    /// Waits until all lists are on disk, or the disk takes too long.
+    async fn finish(&mut self) {
+        self.drained.finish().await;
+        self.shut_down.finish().await;
+        self.usual_times.finish().await;
+        self.acknowledged.finish().await;
+    }
+}
+
 impl Daemon {
-    /// Runs the whole flow: waits for an event, takes it and what waits behind it into the facts,
-    /// decides once for all of them, and hands out plans and pictures. Returns why it ends.
+    /// Runs the whole flow: waits for an event, applies it and all queued ones to the facts,
+    /// decides once for the batch, and publishes plans and frames. Returns the reason to stop.
     async fn main_loop(&mut self) -> Result<Stop, Fatal> {
         loop {
             let Some(event) = self.next_event().await? else { continue };
             let mut transitions = std::mem::take(&mut self.unpublished);
-            let (mut news, mut can_wait) = (false, true);
+            let (mut changed, mut deferrable) = (false, true);
             let mut next = Some(event);
             for _ in 0..BATCH {
                 let Some(event) = next else { break };
@@ -231,37 +258,39 @@ impl Daemon {
                     self.facts.apply(&event, clock::now());
                     return Ok(stop);
                 }
-                if self.take(&event, &mut transitions).await {
-                    news = true;
-                    can_wait &= is_of_strangers(&event);
+                if self.apply(&event, &mut transitions) {
+                    changed = true;
+                    deferrable &= is_untrusted(&event);
                 }
                 next = self.queue.try_recv().ok();
             }
-            if can_wait && self.waits() && (news || !transitions.is_empty()) {
+            changed |= !transitions.is_empty();
+            if deferrable && self.exceeds_pace() && changed {
                 self.unpublished = transitions;
-            } else if news || !transitions.is_empty() {
+            } else if changed {
                 self.publish_at = None;
                 self.publish(&transitions).await;
-                self.keep_orders();
+                self.save_node_orders();
             }
             self.check_start()?;
         }
     }
 
-    /// Returns whether what strangers bring about is to wait a moment: the first time it does not.
-    fn waits(&mut self) -> bool {
+    /// Returns whether publishing now would exceed the rate limit; `publish_at` is then when it may
+    /// happen.
+    fn exceeds_pace(&mut self) -> bool {
         let now = Timer::now();
         let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
         self.publish_at = (at > now).then_some(at);
         self.publish_at.is_some()
     }
 
-    /// Waits for whatever comes first. `None`: only the watchdog's turn.
+    /// Waits for the next event. Returns `None` after work that ends here, such as a watchdog ping.
     async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
         let tick = reached(self.facts.next_deadline().map(timer));
         let publish = reached(self.publish_at);
         tokio::select! {
-            // The ping first: no flood of events may hold it up.
+            // The ping is first, so that a flood of events cannot delay it.
             biased;
             () = sleep_until(self.ping_at) => {
                 self.ping();
@@ -274,35 +303,36 @@ impl Daemon {
                 self.source_failed(&failure)?;
                 Ok(None)
             }
-            Some(what) = self.lost.recv() => {
-                self.journal.write(&journal::not_written(&what));
+            Some(error) = self.state_errors.recv() => {
+                self.journal.write(&journal::not_written(&error));
                 Ok(None)
             }
             Some(loaded) = self.loaded.1.recv() => {
                 let mut transitions = std::mem::take(&mut self.unpublished);
                 transitions.extend(self.finish_reload(loaded).await);
                 self.publish(&transitions).await;
-                self.keep_orders();
+                self.save_node_orders();
                 self.check_start()?;
                 Ok(None)
             }
             Some(request) = self.requests.recv() => {
-                self.order(request).await;
+                self.handle_request(request).await;
                 Ok(None)
             }
         }
     }
 
-    /// Reports to the panel that the main loop lives, and to the service manager if the essential
-    /// outputs live too.
+    /// Renews the panel's dead-man timer, and the service manager's watchdog if all essential
+    /// outputs respond.
     fn ping(&mut self) {
-        let interval =
-            service_manager::watchdog_interval().map_or(RENEWAL, |allowed| allowed.min(RENEWAL));
+        let interval = service_manager::watchdog_interval()
+            .map_or(DEAD_MAN_RENEWAL, |watchdog| watchdog.min(DEAD_MAN_RENEWAL));
         self.ping_at = next_aligned(interval);
         self.outputs.renew_dead_man();
         self.journal.expect(self.options.settings.nodes.len());
         self.journal.report_left_out();
-        // Who came or went made lists of all nodes anew; not each time: many come together.
+        // Each change of topology rebuilt lists of all nodes. Trimming here, not at each change,
+        // costs once for many that come together.
         let topology_version = self.facts.nodes().topology_version;
         if std::mem::replace(&mut self.topology_trimmed, topology_version) != topology_version {
             malloc::trim();
@@ -312,7 +342,8 @@ impl Daemon {
                 self.overdue = None;
                 service_manager::watchdog();
             }
-            // The loop lives, the gateway does not: only the service manager can begin it again.
+            // The loop runs but an output hangs: let the watchdog expire, so that the service
+            // manager restarts the daemon.
             Some(output) => {
                 if self.overdue.replace(output) != Some(output) {
                     self.journal.write(&journal::overdue(output));
@@ -321,8 +352,8 @@ impl Daemon {
         }
     }
 
-    /// Takes one event in. Returns whether outputs may differ now.
-    async fn take(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
+    /// Applies one event to the facts, or carries it out. Returns whether outputs may change.
+    fn apply(&mut self, event: &Event, transitions: &mut Vec<Transition>) -> bool {
         match event {
             Event::Reload => {
                 self.begin_reload();
@@ -345,26 +376,20 @@ impl Daemon {
         if let Event::Probe(Probe::Nodes(rounds)) = event {
             self.outputs.round_trips(&self.facts, rounds);
         }
-        let news = generation != self.facts.generation() || !reported.is_empty();
+        let changed = generation != self.facts.generation() || !reported.is_empty();
         transitions.extend(reported);
-        news
+        changed
     }
 
-    /// Works out what should be true and hands it to everybody it concerns; the network half first.
+    /// Decides, and publishes the result to the network, then to the panel, the journal and the
+    /// sources. Before the initial dump has ended it only stores the transitions.
     async fn publish(&mut self, transitions: &[Transition]) {
         if !self.facts.links().is_synced() {
             self.unpublished = transitions.to_vec();
             return;
         }
-        let settings = &self.options.settings;
-        let desired = self.decider.decide(settings, &self.facts);
-        if let Some(standing) = acknowledge::still_standing(&self.facts, &desired) {
-            let known = self.facts.acknowledged().len();
-            self.facts.apply(&Event::Acknowledgement(standing), clock::now());
-            if self.facts.acknowledged().len() != known {
-                self.remember();
-            }
-        }
+        let desired = self.decider.decide(&self.options.settings, &self.facts);
+        self.drop_ended_acknowledgements(&desired);
         self.facts.note_ordered(link_plan::ordered(&desired));
         let settings = &self.options.settings;
         let before = self.desired.as_ref();
@@ -374,11 +399,11 @@ impl Daemon {
             // The first rules are in the kernel, and watched, before anything is drawn or logged.
             self.plans.publish(settings, &self.facts, &desired, firewall_port);
             yield_now().await;
-            // Before any board is heard: who had a name has it.
+            // Names are restored before the sources report nodes, so that each node keeps its name.
             let Options { run_directory, state_directory, .. } = &self.options;
             let files = [dhcp::leases(run_directory), dhcp::copied_leases(state_directory)];
             self.facts.restore_names(&leases::kept(&files));
-            self.plans.begin_the_rest();
+            self.plans.start_deferred();
         }
         self.outputs.show(settings, &self.facts, &desired);
         for record in journal::records(transitions, before, &desired, &self.facts) {
@@ -392,7 +417,10 @@ impl Daemon {
         }
     }
 
-    /// Reports READY when the gateway stands.
+    /// Reports READY once the gateway is up.
+    ///
+    /// # Errors
+    /// The kernel refused the firewall or the link settings before that.
     fn check_start(&mut self) -> Result<(), Fatal> {
         if self.ready || !self.facts.links().is_synced() {
             return Ok(());
@@ -406,8 +434,10 @@ impl Daemon {
                 Some(error) if error.kind == ApplyErrorKind::Denied => {
                     return Err(Fatal::Denied(error.message.clone()));
                 }
-                // One that was just killed may need a moment to let go.
-                Some(error) if error.kind == ApplyErrorKind::Held && self.age() >= LETTING_GO => {
+                // An instance that was just killed may not have released the table yet.
+                Some(error)
+                    if error.kind == ApplyErrorKind::Held && self.uptime() >= RELEASE_TIMEOUT =>
+                {
                     return Err(Fatal::Held(error.message.clone()));
                 }
                 _ => {}
@@ -421,10 +451,14 @@ impl Daemon {
         Ok(())
     }
 
-    fn age(&self) -> Duration {
+    fn uptime(&self) -> Duration {
         self.facts.now().saturating_since(self.facts.started())
     }
 
+    /// Logs a source that failed.
+    ///
+    /// # Errors
+    /// The daemon cannot work without that source.
     fn source_failed(&mut self, failure: &Failure) -> Result<(), Fatal> {
         if failure.essential {
             return Err(Fatal::CannotCreate(format!("{}: {}", failure.source, failure.error)));
@@ -433,16 +467,14 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends everything. A restart leaves everything as it is: the next instance adopts it.
+    /// Saves the state and stops the outputs. Only a termination with `on_stop = "remove"` removes
+    /// the gateway from the kernel; otherwise the next instance adopts it.
     async fn stop(mut self, stop: Stop) {
-        // Who waits for room in it would never end.
+        // A task that waits for room in the queue would never end.
         self.queue.close();
         service_manager::stopping();
         self.journal.write(&journal::stopping(stop));
-        self.drained.finish().await;
-        self.shut_down.finish().await;
-        self.usual.finish().await;
-        self.known.finish().await;
+        self.state.finish().await;
         let settings = &self.options.settings;
         let remove = settings.gateway.on_stop == OnStop::Remove && stop == Stop::Terminated;
         let errors = self
@@ -455,8 +487,8 @@ impl Daemon {
     }
 }
 
-/// Returns whether strangers can cause as many of these events as they like, from the cluster port.
-const fn is_of_strangers(event: &Event) -> bool {
+/// Returns whether any host at the cluster port can cause an unlimited number of these events.
+const fn is_untrusted(event: &Event) -> bool {
     matches!(
         event,
         Event::Neighbour(_)
@@ -465,7 +497,7 @@ const fn is_of_strangers(event: &Event) -> bool {
     )
 }
 
-/// Returns a moment of the boot clock as one that the runtime can wait for.
+/// Converts a deadline on the boot clock to the runtime's clock.
 fn timer(deadline: Instant) -> Timer {
     Timer::now() + deadline.saturating_since(clock::now())
 }

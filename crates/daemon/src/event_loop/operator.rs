@@ -1,5 +1,5 @@
-//! What is ordered of others: alerts are acknowledged, root brings the exports up to date, the machine
-//! powers off.
+//! Acknowledged alerts, and the files that ask units of root to update the NFS exports or to power
+//! off.
 
 use std::collections::BTreeSet;
 
@@ -7,62 +7,72 @@ use super::Daemon;
 use super::state_file::first_few;
 use crate::clock;
 use crate::decide::alert::acknowledge;
-use crate::decide::share;
+use crate::decide::{Desired, share};
 use crate::event::{Acknowledgement, AlertId, Event};
 use crate::facts::{Facts, Transition};
 use crate::files::folder;
 use crate::view::journal;
 
-/// In the runtime directory: `bramblegate-poweroff.path` waits for it.
+/// File in the runtime directory that `bramblegate-poweroff.path` watches.
 const POWER_OFF: &str = "power-off";
-/// In the state directory: the acknowledged alerts by code and subject, one a line.
+/// State file: acknowledged alerts by code and subject, one a line.
 pub(super) const ACKNOWLEDGED: &str = "acknowledged";
 
-/// Returns what the kept lines acknowledge, and what to say of lines that do not say which alert
-/// they mean: earlier versions kept the words on the panel in place of the subject.
+/// Parses the saved acknowledgements. Also returns an error for lines that match no alert: earlier
+/// versions saved the panel's words instead of the subject.
 pub(super) fn restored(lines: &BTreeSet<String>) -> (Acknowledgement, Option<String>) {
-    let (mut known, mut unclear) = (BTreeSet::new(), Vec::new());
+    let (mut acknowledged, mut ambiguous) = (BTreeSet::new(), Vec::new());
     for line in lines {
-        let meant: Vec<AlertId> =
+        let alerts: Vec<AlertId> =
             line.parse().map_or_else(|_| AlertId::from_panel_words(line), |id| vec![id]);
-        if meant.is_empty() {
-            unclear.push(line.as_str());
+        if alerts.is_empty() {
+            ambiguous.push(line.as_str());
         }
-        known.extend(meant);
+        acknowledged.extend(alerts);
     }
-    let lost = (!unclear.is_empty()).then(|| {
-        let unclear = first_few(&unclear);
+    let error = (!ambiguous.is_empty()).then(|| {
+        let ambiguous = first_few(&ambiguous);
         format!(
-            "acknowledged before, and not clear now which is meant: {unclear}; acknowledge what still stands again \
+            "acknowledged before, and not clear now which is meant: {ambiguous}; acknowledge what still stands again \
              (bramblegate status --acknowledge)"
         )
     });
-    (Acknowledgement::Restored(known), lost)
+    (Acknowledgement::Restored(acknowledged), error)
 }
 
-/// Returns the acknowledged alerts as they are kept.
+/// Formats the acknowledged alerts for the state file.
 pub(super) fn lines(facts: &Facts) -> BTreeSet<String> {
     facts.acknowledged().iter().map(ToString::to_string).collect()
 }
 
 impl Daemon {
-    /// Acknowledges all that stood at the last decision, which is what users were shown.
+    /// Acknowledges all alerts of the last decision, which are those that users saw.
     pub(super) fn acknowledge(&mut self) -> Vec<Transition> {
         let Some(desired) = &self.desired else { return Vec::new() };
         let standing = acknowledge::all_standing(&self.facts, desired);
         let transitions = self.facts.apply(&Event::Acknowledgement(standing), clock::now());
         if !transitions.is_empty() {
-            self.remember();
+            self.save_acknowledged();
         }
         transitions
     }
 
-    /// Has the acknowledged alerts written down, if they changed.
-    pub(super) fn remember(&mut self) {
-        self.known.keep(&lines(&self.facts));
+    /// Drops the acknowledgements of alerts that have ended.
+    pub(super) fn drop_ended_acknowledgements(&mut self, desired: &Desired) {
+        let Some(standing) = acknowledge::still_standing(&self.facts, desired) else { return };
+        let count = self.facts.acknowledged().len();
+        self.facts.apply(&Event::Acknowledgement(standing), clock::now());
+        if self.facts.acknowledged().len() != count {
+            self.save_acknowledged();
+        }
     }
 
-    /// Has root's unit bring the exports up to date, if what they depend on changed.
+    /// Saves the acknowledged alerts if they changed.
+    pub(super) fn save_acknowledged(&mut self) {
+        self.state.acknowledged.save(&lines(&self.facts));
+    }
+
+    /// Asks root's unit to update the NFS exports, if their inputs changed.
     pub(super) fn order_shares(&mut self) {
         let Some(order) = share::order(&self.options.settings, &self.facts) else { return };
         if let Err(error) = self.share_orders.give(order) {
@@ -74,7 +84,7 @@ impl Daemon {
         }
     }
 
-    /// Asks for the end. The unit that carries it out takes the file away.
+    /// Asks root's unit to power off; the unit removes the file.
     pub(super) fn power_off(&mut self) {
         let path = self.options.run_directory.join(POWER_OFF);
         if let Err(error) = folder::replace(&path, "") {
@@ -92,25 +102,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_an_earlier_version_are_kept_where_they_report_which_alert_they_mean() {
+    fn lines_of_an_earlier_version_are_restored_unless_ambiguous() {
         let kept = [
             "node-down rpi1 down",
             "node-down node=rpi2",
             "uplink-portal PORTAL",
             "uplink-none NO CABLE",
         ];
-        let (known, lost) = restored(&kept.map(str::to_owned).into());
-        let wanted = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"]
+        let (acknowledged, error) = restored(&kept.map(str::to_owned).into());
+        let expected = ["node-down node=rpi1", "node-down node=rpi2", "uplink-none"]
             .map(|line| line.parse().unwrap());
-        assert_eq!(known, Acknowledgement::Restored(wanted.into()));
-        let lost = lost.unwrap();
+        assert_eq!(acknowledged, Acknowledgement::Restored(expected.into()));
+        let error = error.unwrap();
         assert!(
-            lost.contains("uplink-portal PORTAL;") && lost.contains("status --acknowledge"),
-            "{lost}"
+            error.contains("uplink-portal PORTAL;") && error.contains("status --acknowledge"),
+            "{error}"
         );
         let many = (0..10_000).map(|number| format!("uplink-portal {number}")).collect();
-        let (_, lost) = restored(&many);
-        assert!(lost.is_some_and(|lost| lost.len() < 1000), "a record of the journal is no list");
+        let (_, error) = restored(&many);
+        assert!(error.is_some_and(|error| error.len() < 1000), "the record is bounded");
         assert_eq!(restored(&BTreeSet::new()), (Acknowledgement::Restored(BTreeSet::new()), None));
     }
 }

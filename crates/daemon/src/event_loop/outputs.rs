@@ -1,4 +1,4 @@
-//! All outputs: the reconcilers of the network half, the panel, the status socket.
+//! All outputs: the network reconcilers, dnsmasq, the panel and the status socket.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,11 +28,11 @@ use crate::watch::dhcp::Questions;
 use super::reconcilers::Reconcilers;
 use super::{Fatal, Options};
 
-/// The panel's last frame is waited for no longer.
+/// Timeout for the panel's last frame.
 const LAST_FRAME: Duration = Duration::from_millis(1500);
-/// The network half is waited for no longer.
-const PUT_BACK: Duration = Duration::from_secs(2);
-/// The setting that says where the status socket is.
+/// Timeout for removing the gateway from the kernel.
+const REMOVAL: Duration = Duration::from_secs(2);
+/// The setting for the status socket's path.
 const STATUS_SOCKET: &str = "sockets.status";
 
 /// Display and LED.
@@ -42,34 +42,34 @@ struct Panel {
     indicator: IndicatorHandle,
 }
 
-/// Handles of everything that shows or does something.
+/// Handles of all outputs.
 #[derive(Debug)]
 pub struct Outputs {
-    /// `None` while the gateway is switched off
+    /// `None` while the gateway is disabled.
     reconcilers: Option<Reconcilers>,
     dnsmasq: DnsmasqHandle,
-    /// begins with the first thing to show: the first rules do not wait for its threads
+    /// Started with the first frame, so that its threads do not delay the first rules.
     panel: Option<Panel>,
     status: StatusHandle,
     events: mpsc::Sender<Event>,
-    /// the version of the nodes' topology that the status socket knows
+    /// The version of the nodes' topology last published on the status socket.
     topology_reported: Option<u64>,
     status_line: String,
-    /// as last handed to the panel: an equal value wakes no task
+    /// The playlist last sent to the display: an equal one wakes no task.
     playlist: Option<Playlist>,
+    /// The same for the LED.
     lights: Option<Vec<Signal>>,
 }
 
 impl Outputs {
-    /// Starts them all; nothing is touched before the first value.
+    /// Starts all outputs but the panel; they change nothing before the first value.
     ///
     /// # Errors
-    /// The kernel or a missing capability forbids what is needed, or the status socket cannot be
-    /// made.
+    /// The kernel lacks a feature, a capability is missing, or the status socket cannot be created.
     pub fn spawn(
         options: &Options,
         events: &mpsc::Sender<Event>,
-        asked: Questions,
+        questions: Questions,
     ) -> Result<Self, Fatal> {
         let (settings, state_directory) = (&options.settings, &options.state_directory);
         let folders = (state_directory.as_path(), options.run_directory.as_path());
@@ -88,7 +88,12 @@ impl Outputs {
         })?;
         Ok(Self {
             reconcilers,
-            dnsmasq: dhcp::spawn(&options.run_directory, state_directory, events.clone(), asked),
+            dnsmasq: dhcp::spawn(
+                &options.run_directory,
+                state_directory,
+                events.clone(),
+                questions,
+            ),
             panel: None,
             status,
             events: events.clone(),
@@ -99,8 +104,7 @@ impl Outputs {
         })
     }
 
-    /// Renews the panel's dead-man timer: the main loop lives, and will report so again within
-    /// `term`.
+    /// Renews the panel's dead-man timer.
     pub fn renew_dead_man(&self) {
         if let Some(panel) = &self.panel {
             panel.display.renew_dead_man();
@@ -108,7 +112,7 @@ impl Outputs {
         }
     }
 
-    /// Has the panel try now to open a device, which may have come.
+    /// Has the panel try to open a device that was plugged in.
     pub fn hotplug(&self, device: &Hotplug) {
         match (&self.panel, device) {
             (Some(panel), Hotplug::Display) => panel.display.hotplug(),
@@ -117,32 +121,33 @@ impl Outputs {
         }
     }
 
-    /// Shows the next page now, and for longer.
+    /// Shows the next page now, for longer than its usual turn.
     pub fn next_page(&self) {
         if let Some(panel) = &self.panel {
             panel.display.turn();
         }
     }
 
-    /// Returns an essential reconciler that has not answered for too long.
+    /// Returns an essential reconciler that exceeded its timeout.
     pub fn overdue(&self) -> Option<Output> {
         self.reconcilers.as_ref()?.overdue()
     }
 
-    /// Returns the netlink port of the firewall's reconciler; 0 while there is none.
+    /// Returns the netlink port ID of the firewall reconciler, or 0 while there is none.
     pub fn firewall_port(&self) -> u32 {
         self.reconcilers.as_ref().map_or(0, Reconcilers::firewall_port)
     }
 
-    /// Orders what should be true of the network; those in `resyncs` look again even if it is what
-    /// it was.
+    /// Publishes the desired network state; the reconcilers in `resyncs` read the kernel again even
+    /// if it is unchanged.
     pub fn order(&self, desired: &Desired, resyncs: &Resyncs) {
         if let (Some(reconcilers), Some(plan)) = (&self.reconcilers, &desired.gateway) {
             reconcilers.publish(plan, resyncs);
         }
     }
 
-    /// Shows what is true: first on the panel, where a user waits for an address.
+    /// Updates the panel, dnsmasq's files, the status and the service manager's status line: the
+    /// panel first, where a user may be waiting for an address.
     pub fn show(&mut self, settings: &Settings, facts: &Facts, desired: &Desired) {
         let panel = self.panel.get_or_insert_with(|| Panel {
             display: display::spawn(settings.lcd.clone(), self.events.clone()),
@@ -171,7 +176,7 @@ impl Outputs {
         }
     }
 
-    /// Publishes the records of the nodes whose health is another, or that have booted further.
+    /// Publishes the status of the nodes whose health or boot stage changed.
     pub fn nodes_changed(&self, facts: &Facts, reported: &[Transition]) {
         for transition in reported {
             if let Transition::NodeHealth { name, .. } | Transition::NodeStage { name } = transition
@@ -181,15 +186,14 @@ impl Outputs {
         }
     }
 
-    /// Publishes the round trips of the nodes in `rounds`; they wake no task.
+    /// Publishes the round-trip times of the nodes in `rounds`, which wake no task.
     pub fn round_trips(&self, facts: &Facts, rounds: &[Round]) {
         let nodes = rounds.iter().filter_map(|round| facts.nodes().get(round.node));
         self.status.round_trips(nodes.map(|node| (node.id, node.rtt, node.loss_percent())));
     }
 
-    /// Takes new settings: the panel's hardware may be another; nodes may have come and gone.
-    /// Returns how it goes with the status socket, which may have to move, or to be made again
-    /// where its file was removed.
+    /// Applies new settings to the panel and the status socket. Returns the result for the status
+    /// socket, which moves to another path, or is recreated if its file was removed.
     pub fn reconfigure(&mut self, before: &Settings, now: &Settings) -> ApplyReport {
         if let Some(panel) = &self.panel {
             if before.lcd != now.lcd {
@@ -199,7 +203,7 @@ impl Outputs {
                 panel.indicator.reconfigure(now.led.clone());
             }
         }
-        // Not what the settings held before: that may not have come about.
+        // Compare with the socket and not with the old settings: an earlier move may have failed.
         let (wanted, held) = (&now.sockets.status, self.status.path().to_owned());
         let stays = *wanted == held && held.exists();
         let moved = if stays { Ok(()) } else { self.status.relocate(wanted) };
@@ -210,8 +214,7 @@ impl Outputs {
         ApplyReport { output: Output::Status, result }
     }
 
-    /// Switches the network half on, or off: then everything of ours is taken away. Returns what
-    /// could not be done.
+    /// Enables the gateway, or disables it and removes it from the kernel. Returns the errors.
     pub async fn switch(
         &mut self,
         enabled: bool,
@@ -225,33 +228,32 @@ impl Outputs {
             }
         }
         match self.reconcilers.take_if(|_| !enabled) {
-            Some(reconcilers) => take_away(reconcilers, state_directory).await,
+            Some(reconcilers) => remove(reconcilers, state_directory).await,
             None => Vec::new(),
         }
     }
 
-    /// Forgets the address of a board that does not come back; `reply` hears when that is on the
-    /// disk.
+    /// Forgets the lease of a node; `reply` resolves once that is on disk.
     pub fn forget(&self, mac: Mac, reply: Reply) {
         self.dnsmasq.forget(mac, reply);
     }
 
-    /// Ends the panel and, if wanted, takes the gateway away. Returns what could not be put back.
+    /// Stops dnsmasq and the panel and, with `remove_gateway`, removes the gateway from the kernel.
+    /// Returns the errors.
     pub async fn stop(
         self,
         stop: Stop,
-        remove: bool,
+        remove_gateway: bool,
         state_directory: &Path,
         geometry: Geometry,
     ) -> Vec<ApplyError> {
-        let last = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
+        let last_frame = (stop != Stop::Restart).then(|| page::last_words(geometry, Some(stop)));
         let dnsmasq = tokio::spawn(self.dnsmasq.stop());
-        let stop = |(frame, panel): (_, Panel)| {
-            (panel.display.stop((frame, true)), panel.indicator.stop(()))
-        };
-        let panel = last.zip(self.panel).map(stop);
-        let errors = match self.reconcilers.filter(|_| remove) {
-            Some(reconcilers) => take_away(reconcilers, state_directory).await,
+        let panel = last_frame
+            .zip(self.panel)
+            .map(|(frame, panel)| (panel.display.stop((frame, true)), panel.indicator.stop(())));
+        let errors = match self.reconcilers.filter(|_| remove_gateway) {
+            Some(reconcilers) => remove(reconcilers, state_directory).await,
             None => Vec::new(),
         };
         if let Some((display, indicator)) = panel {
@@ -262,10 +264,9 @@ impl Outputs {
     }
 }
 
-/// Takes away what the reconcilers made. Waits for them first, so that nothing is put there again
-/// meanwhile.
-async fn take_away(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
-    timeout(PUT_BACK, reconcilers.remove(state_directory))
+/// Ends the reconcilers and removes the gateway from the kernel, within [`REMOVAL`].
+async fn remove(reconcilers: Reconcilers, state_directory: &Path) -> Vec<ApplyError> {
+    timeout(REMOVAL, reconcilers.remove(state_directory))
         .await
         .unwrap_or_else(|_| vec![TooLong.into()])
 }

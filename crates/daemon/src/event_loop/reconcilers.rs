@@ -1,4 +1,4 @@
-//! The reconcilers of the network half: one task each, and their common end.
+//! The tasks of the network reconcilers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,11 +21,10 @@ use crate::reconcile::link::LinkReconciler;
 use crate::reconcile::routing::{self, RoutingReconciler};
 use crate::reconcile::worker::{self, InFlight, Order};
 
-/// The service manager hears no sign of life when an essential reconciler owes an answer for
-/// longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of an essential reconciler: while one exceeds it, the watchdog is not pinged.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A reconciler in its task, and the channel of what it should hold.
+/// A reconciler in its task, and the channel of its desired state.
 #[derive(Debug)]
 struct Worker<S: Reconciler> {
     desired: watch::Sender<Order<S::Desired>>,
@@ -34,7 +33,7 @@ struct Worker<S: Reconciler> {
 }
 
 impl<S: Reconciler> Worker<S> {
-    /// Starts a reconciler. `factory` makes another one should this one panic.
+    /// Spawns a reconciler. `factory` makes the next one after a panic.
     fn spawn(
         reconciler: S,
         factory: impl Fn() -> S + Send + 'static,
@@ -55,24 +54,24 @@ impl<S: Reconciler> Worker<S> {
         }
     }
 
-    /// Returns what it is, if it has owed an answer for longer than `patience`.
-    fn overdue(&self, patience: Duration) -> Option<Output> {
-        self.in_flight.time().filter(|time| *time > patience).map(|_| S::OUTPUT)
+    /// Returns its output if the current run has taken longer than `timeout`.
+    fn overdue(&self, timeout: Duration) -> Option<Output> {
+        self.in_flight.time().filter(|time| *time > timeout).map(|_| S::OUTPUT)
     }
 
-    /// Hands out a plan. An equal value wakes no task, unless the reconciler is to look again.
+    /// Publishes the desired state. An equal one wakes no task unless a resync is due.
     fn publish(&self, value: &S::Desired, resyncs: &Resyncs) {
         worker::order(&self.desired, value, resyncs.contains(S::OUTPUT));
     }
 
-    /// Ends the task and gives the reconciler back.
+    /// Ends the task and returns the reconciler.
     async fn end(self) -> Option<S> {
         drop(self.desired);
         self.task.await.ok()
     }
 }
 
-/// All of them.
+/// All network reconcilers.
 #[derive(Debug)]
 pub struct Reconcilers {
     firewall: Worker<FirewallReconciler>,
@@ -85,26 +84,26 @@ pub struct Reconcilers {
 }
 
 impl Reconcilers {
-    /// Starts them; they do nothing before the first [`Self::publish`].
+    /// Spawns the reconcilers; they do nothing before the first [`Self::publish`].
     ///
     /// # Errors
-    /// The kernel gives no nfnetlink socket.
+    /// An nfnetlink socket cannot be opened.
     pub fn spawn(
         (state_directory, run_directory): (&Path, &Path),
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, ApplyError> {
         let mut firewall = FirewallReconciler::guarding();
         let firewall_port = Arc::new(AtomicU32::new(firewall.port()?));
-        let known = Arc::clone(&firewall_port);
-        let another_firewall = move || {
+        let shared_port = Arc::clone(&firewall_port);
+        let next_firewall = move || {
             let mut firewall = FirewallReconciler::guarding();
-            // Without a socket the first order says what is wrong.
-            known.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
+            // If no socket can be opened, the next apply reports the error.
+            shared_port.store(firewall.port().unwrap_or_default(), Ordering::Relaxed);
             firewall
         };
         let (directory, run) = (state_directory.to_owned(), run_directory.to_owned());
         Ok(Self {
-            firewall: Worker::spawn(firewall, another_firewall, events),
+            firewall: Worker::spawn(firewall, next_firewall, events),
             link: Worker::spawn(
                 LinkReconciler::new(state_directory),
                 move || LinkReconciler::new(&directory),
@@ -126,24 +125,23 @@ impl Reconcilers {
         })
     }
 
-    /// Returns the netlink port of the firewall's reconciler: changes that carry it are our own.
+    /// Returns the netlink port ID of the firewall reconciler, which marks our own changes.
     pub fn firewall_port(&self) -> u32 {
         self.firewall_port.load(Ordering::Relaxed)
     }
 
-    /// Returns an essential one that has not answered for so long that the gateway must not be
-    /// reported as working.
+    /// Returns an essential reconciler that exceeded its timeout.
     pub fn overdue(&self) -> Option<Output> {
-        let (firewall, link) = (self.firewall.overdue(PATIENCE), self.link.overdue(PATIENCE));
-        firewall.or(link).or_else(|| self.routing.overdue(PATIENCE))
+        let (firewall, link) = (self.firewall.overdue(TIMEOUT), self.link.overdue(TIMEOUT));
+        firewall.or(link).or_else(|| self.routing.overdue(TIMEOUT))
     }
 
-    /// Hands out the plans, the firewall's first: nothing is forwarded before it is judged.
+    /// Publishes the plans, the firewall's first, so that no packet is forwarded unfiltered.
     pub fn publish(&self, plan: &GatewayPlan, resyncs: &Resyncs) {
         self.firewall.publish(&plan.firewall, resyncs);
         self.link.publish(&plan.links, resyncs);
         self.routing.publish(&plan.routing, resyncs);
-        // Undecided: what was ordered before this start goes on.
+        // While undecided, the order of an earlier run stays in force.
         if plan.clat != ClatPlan::Undecided {
             self.clat.publish(&plan.clat.order().cloned(), resyncs);
         }
@@ -153,7 +151,7 @@ impl Reconcilers {
         }
     }
 
-    /// Ends all and takes everything of ours out of the kernel. Returns what could not be put back.
+    /// Ends the reconcilers and removes the gateway from the kernel. Returns the errors.
     pub async fn remove(self, state_directory: &Path) -> Vec<ApplyError> {
         let mut errors = Vec::new();
         let link = self.link.end().await.unwrap_or_else(|| LinkReconciler::new(state_directory));
@@ -164,9 +162,9 @@ impl Reconcilers {
         errors.extend(clat.and_then(|clat| clat.put(None).err()).map(ApplyError::from));
         let firewall = self.firewall.end().await;
         errors.extend(routing::restore().await.err().map(ApplyError::from));
-        // By what this run knows: the disk may not have taken it.
+        // The reconciler's own record is used, since the one on disk may be incomplete.
         errors.extend(link.put_back().err().map(ApplyError::from));
-        // Last: nothing is forwarded that is not judged.
+        // Last, so that no packet is forwarded unfiltered.
         errors.extend(
             firewall.and_then(|mut firewall| firewall.remove().err()).map(ApplyError::from),
         );
@@ -181,32 +179,32 @@ mod tests {
     use super::*;
     use crate::event::Applied;
 
-    /// Answers `true`, keeps `false` waiting for ever.
+    /// Applies `true` immediately and hangs on `false`.
     #[derive(Debug)]
-    struct Moody;
+    struct Hanging;
 
-    impl Reconciler for Moody {
+    impl Reconciler for Hanging {
         type Desired = bool;
         const OUTPUT: Output = Output::Routing;
 
-        async fn apply(&mut self, answers: &bool) -> Result<Applied, ApplyError> {
-            if *answers { Ok(Applied::Done) } else { std::future::pending().await }
+        async fn apply(&mut self, responds: &bool) -> Result<Applied, ApplyError> {
+            if *responds { Ok(Applied::Done) } else { std::future::pending().await }
         }
     }
 
     #[tokio::test]
-    async fn one_that_does_not_answer_is_overdue_and_named() {
-        let (events, mut heard) = mpsc::channel(4);
-        let worker = Worker::spawn(Moody, || Moody, &events);
-        let patience = Duration::from_millis(50);
+    async fn a_hanging_reconciler_is_overdue() {
+        let (events, mut received) = mpsc::channel(4);
+        let worker = Worker::spawn(Hanging, || Hanging, &events);
+        let timeout = Duration::from_millis(50);
         worker.publish(&true, &Resyncs::default());
-        assert!(matches!(heard.recv().await, Some(Event::Applied(_))));
-        sleep(patience * 2).await;
-        assert_eq!(worker.overdue(patience), None, "nothing is owed");
+        assert!(matches!(received.recv().await, Some(Event::Applied(_))));
+        sleep(timeout * 2).await;
+        assert_eq!(worker.overdue(timeout), None, "nothing is in flight");
         worker.publish(&false, &Resyncs::default());
-        sleep(patience / 2).await;
-        assert_eq!(worker.overdue(patience), None, "not for long");
-        sleep(patience).await;
-        assert_eq!(worker.overdue(patience), Some(Output::Routing));
+        sleep(timeout / 2).await;
+        assert_eq!(worker.overdue(timeout), None, "not yet");
+        sleep(timeout).await;
+        assert_eq!(worker.overdue(timeout), Some(Output::Routing));
     }
 }

@@ -1,6 +1,5 @@
-//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. A card
-//! bears only so many writes: changes that come one after another are written together, and each
-//! writer waits for that.
+//! Lists in the state directory, one entry a line, that outlive a restart and a power cut. Changes
+//! in quick succession are written together, to limit wear on the SD card.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,98 +12,106 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::files::folder;
 use crate::pace::Pace;
 
-/// At the end the disk is given so long.
+/// Timeout of the last write, when the daemon stops.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Resolved once the list is on the disk, or with why it is not.
+/// Resolves once the list is on disk, or with the write error.
 pub(super) type Reply = oneshot::Sender<Result<(), String>>;
 
-/// A list is written at once so many times in a row, and then once in each interval.
-const AT_ONCE: u32 = 16;
+/// A list is written immediately this many times in a row, then once per interval.
+const BURST: u32 = 16;
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A list to write down.
+/// A write request.
 #[derive(Debug)]
 struct Entry {
     lines: BTreeSet<String>,
     reply: Option<Reply>,
-    /// it is the last one: no task waits for others
+    /// The daemon stops: write without delay.
     last: bool,
 }
 
-/// Writes in its own task: a card that takes its time holds nothing up.
+/// Writes a list in its own task, so that a slow SD card blocks nothing else.
 #[derive(Debug)]
 pub(super) struct StateFile {
     entries: mpsc::UnboundedSender<Entry>,
-    /// given to be written last, or read at the start; what is on the disk only the writer knows
-    given: BTreeSet<String>,
+    /// The list as restored or last sent to the writer, which may not have written it yet.
+    lines: BTreeSet<String>,
 }
 
-/// What an earlier run kept.
+/// The content of a state file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub lines: BTreeSet<String>,
-    /// what is damaged, for users
-    pub damage: Option<String>,
+struct Stored {
+    lines: BTreeSet<String>,
+    /// A description of the damage, for users.
+    damage: Option<String>,
 }
 
 impl StateFile {
-    /// Starts the thread that writes. `lost`: what could not be written and no task waits for is
-    /// reported there.
-    pub fn spawn(path: PathBuf, stored: &Stored, lost: mpsc::UnboundedSender<String>) -> Self {
-        let (entries, orders) = mpsc::unbounded_channel();
-        let on_disk = stored.damage.is_none().then(|| stored.lines.clone());
-        tokio::spawn(write_all(path, on_disk, orders, lost));
-        Self { entries, given: stored.lines.clone() }
+    /// Reads the file and starts its writer. `errors` receives the damage found, and the write
+    /// errors that no request waits for.
+    pub fn open(path: PathBuf, errors: mpsc::UnboundedSender<String>) -> Self {
+        let Stored { lines, damage } = read(&path);
+        let on_disk = damage.is_none().then(|| lines.clone());
+        if let Some(damage) = damage {
+            let _ = errors.send(damage);
+        }
+        let (entries, requests) = mpsc::unbounded_channel();
+        tokio::spawn(write_all(path, on_disk, requests, errors));
+        Self { entries, lines }
     }
 
-    /// Has a list written. One that was given before is not written again.
-    pub fn keep(&mut self, lines: &BTreeSet<String>) {
-        if self.given != *lines {
-            self.given.clone_from(lines);
-            self.send(lines, None, false);
+    /// Returns the list as restored or last saved.
+    pub const fn lines(&self) -> &BTreeSet<String> {
+        &self.lines
+    }
+
+    /// Saves a list unless it is the one saved last.
+    pub fn save(&mut self, lines: &BTreeSet<String>) {
+        if self.lines != *lines {
+            self.lines.clone_from(lines);
+            self.send(None, false);
         }
     }
 
-    /// Has a list written as [`StateFile::keep`] does; `reply` gets an answer when the list is on
-    /// the disk.
-    pub fn keep_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
-        self.given.clone_from(lines);
-        self.send(lines, Some(reply), false);
+    /// Saves a list; `reply` resolves once it is on disk.
+    pub fn save_for(&mut self, lines: &BTreeSet<String>, reply: Reply) {
+        self.lines.clone_from(lines);
+        self.send(Some(reply), false);
     }
 
-    fn send(&self, lines: &BTreeSet<String>, reply: Option<Reply>, last: bool) {
-        let _ = self.entries.send(Entry { lines: lines.clone(), reply, last });
+    fn send(&self, reply: Option<Reply>, last: bool) {
+        let _ = self.entries.send(Entry { lines: self.lines.clone(), reply, last });
     }
 
-    /// Waits until what was given is on the disk, or the disk takes too long.
+    /// Waits until the list is on disk, or the disk takes too long.
     pub async fn finish(&mut self) {
         let (reply, written) = oneshot::channel();
-        self.send(&self.given, Some(reply), true);
+        self.send(Some(reply), true);
         let _ = timeout(LAST_WRITE, written).await;
     }
 }
 
-/// Writes each list that comes. `on_disk`: what the file holds, where it is sure.
+/// Writes each requested list. `on_disk` is the content of the file, `None` if it is unknown.
 async fn write_all(
     path: PathBuf,
     mut on_disk: Option<BTreeSet<String>>,
-    mut orders: mpsc::UnboundedReceiver<Entry>,
-    lost: mpsc::UnboundedSender<String>,
+    mut requests: mpsc::UnboundedReceiver<Entry>,
+    errors: mpsc::UnboundedSender<String>,
 ) {
-    let mut pace = Pace::new(AT_ONCE, INTERVAL, Instant::now());
-    while let Some(mut entry) = orders.recv().await {
+    let mut pace = Pace::new(BURST, INTERVAL, Instant::now());
+    while let Some(mut entry) = requests.recv().await {
         let mut replies = Vec::from_iter(entry.reply.take());
         if on_disk.as_ref() != Some(&entry.lines) {
-            let at = pace.next(Instant::now());
-            gather(&mut orders, &mut entry, &mut replies, at).await;
+            let deadline = pace.next(Instant::now());
+            gather(&mut requests, &mut entry, &mut replies, deadline).await;
         }
         let lines = entry.lines;
         let result =
             if on_disk.as_ref() == Some(&lines) { Ok(()) } else { write(&path, &lines).await };
         match &result {
             Err(error) if replies.is_empty() => {
-                let _ = lost.send(format!(
+                let _ = errors.send(format!(
                     "{} cannot be written: {error}; after a restart it will be as it was before",
                     path.display()
                 ));
@@ -123,26 +130,26 @@ async fn write_all(
     }
 }
 
-/// Takes what comes until `at` into `entry`, of which the newest counts, and what waits already;
-/// the last one is not kept waiting.
+/// Merges the requests that are queued or arrive before `deadline` into `entry`: the newest list
+/// wins. The last request of the daemon ends the wait.
 async fn gather(
-    orders: &mut mpsc::UnboundedReceiver<Entry>,
+    requests: &mut mpsc::UnboundedReceiver<Entry>,
     entry: &mut Entry,
     replies: &mut Vec<Reply>,
-    at: Instant,
+    deadline: Instant,
 ) {
     while !entry.last {
         let mut next = tokio::select! {
             biased;
-            Some(next) = orders.recv() => next,
-            () = sleep_until(at) => return,
+            Some(next) = requests.recv() => next,
+            () = sleep_until(deadline) => return,
         };
         replies.extend(next.reply.take());
         *entry = next;
     }
 }
 
-/// Returns the first few items, and how many more there are: a file may hold any number.
+/// Formats the first few items and the number of the rest.
 pub(super) fn first_few(items: &[impl AsRef<str>]) -> String {
     const FEW: usize = 8;
     let named: Vec<&str> = items.iter().take(FEW).map(AsRef::as_ref).collect();
@@ -160,9 +167,9 @@ async fn write(path: &Path, lines: &BTreeSet<String>) -> io::Result<()> {
     written.map_err(io::Error::other).and_then(|result| result)
 }
 
-/// Reads leniently: a worn card may leave anything there, and one bad line must not cost the
-/// others. No file holds nothing.
-pub(super) fn read(path: &Path) -> Stored {
+/// Reads a state file and skips damaged lines: a worn SD card may return anything. A missing file
+/// is empty.
+fn read(path: &Path) -> Stored {
     let bytes = match folder::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Stored::default(),
@@ -176,7 +183,7 @@ pub(super) fn read(path: &Path) -> Stored {
     };
     let (mut lines, mut damaged) = (BTreeSet::new(), Vec::new());
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // One without an end was cut off, and what is left of a name may be another's.
+        // A line without a newline is truncated, and may look like the name of another node.
         let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
         match text.filter(|text| !text.chars().any(char::is_control)) {
             Some("") => {}
@@ -204,43 +211,42 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    async fn kept(keeper: &mut StateFile, names: &[&str]) -> Result<(), String> {
-        let (reply, reported) = oneshot::channel();
-        keeper.keep_for(&lines(names), reply);
-        reported.await.unwrap()
+    async fn save(state: &mut StateFile, names: &[&str]) -> Result<(), String> {
+        let (reply, result) = oneshot::channel();
+        state.save_for(&lines(names), reply);
+        result.await.unwrap()
     }
 
     #[tokio::test]
-    async fn what_is_not_on_the_disk_is_reported_each_time_and_written_when_the_disk_takes_it() {
+    async fn write_errors_are_reported_each_time_and_retried() {
         let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
-        let state = folder.join("state");
-        let file = state.join("drained");
-        let (lost, mut reported) = mpsc::unbounded_channel();
-        let mut keeper = StateFile::spawn(file.clone(), &Stored::default(), lost);
+        let directory = held.path().join("state");
+        let file = directory.join("drained");
+        let (errors, mut reported) = mpsc::unbounded_channel();
+        let mut state = StateFile::open(file.clone(), errors);
         for attempt in 1..=2 {
-            let refused = kept(&mut keeper, &["rpi1"]).await.unwrap_err();
-            assert!(refused.contains("not kept for the next start"), "{attempt}: {refused}");
+            let error = save(&mut state, &["rpi1"]).await.unwrap_err();
+            assert!(error.contains("not kept for the next start"), "{attempt}: {error}");
         }
-        keeper.keep(&lines(&["rpi2"]));
+        state.save(&lines(&["rpi2"]));
         assert!(reported.recv().await.unwrap().contains("cannot be written"));
-        fs::create_dir(&state).unwrap();
-        kept(&mut keeper, &["rpi2"]).await.unwrap();
+        fs::create_dir(&directory).unwrap();
+        save(&mut state, &["rpi2"]).await.unwrap();
         assert_eq!(read(&file), Stored { lines: lines(&["rpi2"]), damage: None });
-        keeper.keep(&lines(&[]));
-        keeper.finish().await;
+        state.save(&lines(&[]));
+        state.finish().await;
         assert_eq!(fs::read_to_string(&file).unwrap(), "", "it was written before the end");
-        assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
     }
 
-    /// One after the other for a while, each when the one before is answered. Returns how many were
-    /// answered and the files that were seen.
-    async fn alternate(keeper: &mut StateFile, file: &Path, time: Duration) -> (usize, usize) {
+    /// Saves alternating lists for a while, each after the previous reply. Returns the numbers of
+    /// replies and of files seen.
+    async fn alternate(state: &mut StateFile, file: &Path, time: Duration) -> (usize, usize) {
         use std::os::unix::fs::MetadataExt;
-        let (begin, mut answers, mut files) = (Instant::now(), 0, BTreeSet::new());
+        let (begin, mut replies, mut files) = (Instant::now(), 0, BTreeSet::new());
         while begin.elapsed() < time {
-            let names: &[&str] = if answers % 2 == 0 { &["rpi1"] } else { &[] };
-            kept(keeper, names).await.unwrap();
+            let names: &[&str] = if replies % 2 == 0 { &["rpi1"] } else { &[] };
+            save(state, names).await.unwrap();
             let meta = fs::metadata(file).unwrap();
             assert_eq!(
                 meta.len(),
@@ -248,46 +254,44 @@ mod tests {
                 "it is on the disk"
             );
             files.insert((meta.ino(), meta.ctime_nsec()));
-            answers += 1;
+            replies += 1;
         }
-        (answers, files.len())
+        (replies, files.len())
     }
 
     #[tokio::test]
-    async fn a_list_that_changes_without_end_wears_no_card_out() {
+    async fn writes_are_rate_limited_except_the_last() {
         let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
-        let file = folder.join("drained");
-        let (lost, _reported) = mpsc::unbounded_channel();
-        let mut keeper = StateFile::spawn(file.clone(), &Stored::default(), lost);
-        let (answers, files) = alternate(&mut keeper, &file, INTERVAL * 2).await;
+        let file = held.path().join("drained");
+        let (errors, _reported) = mpsc::unbounded_channel();
+        let mut state = StateFile::open(file.clone(), errors);
+        let (replies, files) = alternate(&mut state, &file, INTERVAL * 2).await;
         assert!(
-            (AT_ONCE as usize..AT_ONCE as usize + 5).contains(&answers),
-            "{answers} answers, {files} files"
+            (BURST as usize..BURST as usize + 5).contains(&replies),
+            "{replies} replies, {files} files"
         );
-        // Many together are one write, and each is answered.
+        // Many requests together are one write, and each gets its reply.
         let begin = Instant::now();
-        let mut answers = Vec::new();
+        let mut replies = Vec::new();
         for number in 0..100 {
-            let (reply, reported) = oneshot::channel();
-            keeper.keep_for(&lines(&[&format!("rpi{number}")]), reply);
-            answers.push(reported);
+            let (reply, result) = oneshot::channel();
+            state.save_for(&lines(&[&format!("rpi{number}")]), reply);
+            replies.push(result);
         }
-        for answer in answers {
-            answer.await.unwrap().unwrap();
+        for reply in replies {
+            reply.await.unwrap().unwrap();
         }
         assert!(begin.elapsed() < INTERVAL * 4, "{:?}", begin.elapsed());
         assert_eq!(read(&file).lines, lines(&["rpi99"]), "the newest counts");
-        // The end waits for no turn.
-        keeper.keep(&lines(&["rpi7"]));
+        state.save(&lines(&["rpi7"]));
         let begin = Instant::now();
-        keeper.finish().await;
+        state.finish().await;
         assert!(begin.elapsed() < INTERVAL / 2, "{:?}", begin.elapsed());
         assert_eq!(read(&file).lines, lines(&["rpi7"]));
     }
 
     #[test]
-    fn damage_costs_one_line_and_is_reported() {
+    fn a_damaged_line_is_skipped_and_reported() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let file = folder.join("acknowledged");

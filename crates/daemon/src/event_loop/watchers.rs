@@ -1,4 +1,4 @@
-//! The sources' tasks, and the channels by which they learn what to look at.
+//! The tasks of the event sources, and the channels that carry their plans.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -35,113 +35,112 @@ use crate::watch::{
     web,
 };
 
-/// Pauses before a source that ended is begun again.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
+/// Pauses before a failed source is restarted.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
     .reset_after(Duration::from_secs(60));
 
 /// A source that ended.
 #[derive(Debug)]
 pub struct Failure {
     pub source: &'static str,
-    /// without it there is nothing to do
+    /// The daemon cannot work without it.
     pub essential: bool,
     pub error: io::Error,
 }
 
-/// What the sources are to look at; an equal plan wakes no task.
+/// What the sources observe; an equal plan wakes no task.
 #[derive(Debug)]
 pub struct Plans {
     uplinks: watch::Sender<UplinkProbePlan>,
     nodes: watch::Sender<NodeProbePlan>,
     node_probes: NodeProbes,
     egress: watch::Sender<Option<EgressPlan>>,
-    /// [`Links::generation`](crate::facts::link::Links) that the kernel was asked at
-    egress_asked_at: u64,
+    /// [`Links::generation`](crate::facts::link::Links) at the last route lookup.
+    egress_generation: u64,
     other_dhcp: watch::Sender<Option<DhcpWatchPlan>>,
     listening: watch::Sender<Vec<ListeningPlan>>,
     venues: watch::Sender<Vec<VenuePlan>>,
     firewall: watch::Sender<FirewallWatch>,
     vitals: watch::Sender<VitalsPlan>,
     buttons: watch::Sender<Option<Buttons>>,
-    /// the ports and addresses that no other host may have
+    /// Ports and addresses that no other host may use.
     conflicts: watch::Sender<ConflictPlan>,
-    /// where nodes would ask the head for the time
+    /// The head's address as the nodes' time server.
     time_at: watch::Sender<Option<Ipv4Addr>>,
-    /// the port whose neighbours are heard
+    /// The port whose neighbour table is followed.
     neighbours: watch::Sender<Option<NeighbourPlan>>,
-    /// where the status page's server writes its port
+    /// The file into which the status page's server writes its port.
     web: watch::Sender<PathBuf>,
-    /// mount points of shared disks
+    /// Mount points of shared disks.
     shares: watch::Sender<Vec<PathBuf>>,
-    /// where orders are taken
+    /// Path of the control socket.
     control: watch::Sender<PathBuf>,
-    /// what the first decision did not need may begin
-    rest: watch::Sender<bool>,
+    /// Starts the deferred sources.
+    start: watch::Sender<bool>,
 }
 
-/// Starts all sources: at once those without which nothing can be decided or our rules would be
-/// unwatched, the others when [`Plans::begin_the_rest`] says so. `run_directory` outlives a
-/// restart; orders are taken at the control socket.
+/// Spawns all sources. Those that the first decision needs, and the firewall watch, start
+/// immediately, the others at [`Plans::start_deferred`]. `run_directory` outlives a restart.
 pub fn spawn(
     signals: Signals,
     events: &mpsc::Sender<Event>,
     failed: &mpsc::Sender<Failure>,
     run_directory: &Path,
-    (control, orders): (&Path, mpsc::Sender<Request>),
-    asked: Questions,
+    (control, requests): (&Path, mpsc::Sender<Request>),
+    questions: Questions,
 ) -> Plans {
-    let at_once = Start { events, failed, after: None };
-    let caught = Arc::new(Mutex::new(signals));
-    at_once
-        .source("signals", true, move |events| service_manager::run(Arc::clone(&caught), events));
-    at_once.source("netlink", true, link::run);
-    let firewall = at_once
+    let immediate = Spawner { events, failed, after: None };
+    let signals = Arc::new(Mutex::new(signals));
+    immediate
+        .source("signals", true, move |events| service_manager::run(Arc::clone(&signals), events));
+    immediate.source("netlink", true, link::run);
+    let firewall = immediate
         .planned("firewall", FirewallWatch::default(), |plan, events| firewall::run(events, plan));
-    let (rest, rest_begins) = watch::channel(false);
-    let later = Start { events, failed, after: Some(rest_begins) };
-    later.source("resolvers", false, resolvers::run);
-    later.source("sshd's settings", false, name::run);
-    later.source("hot plug", false, panel::run);
+    let (start, started) = watch::channel(false);
+    let deferred = Spawner { events, failed, after: Some(started) };
+    deferred.source("resolvers", false, resolvers::run);
+    deferred.source("sshd's settings", false, name::run);
+    deferred.source("hot plug", false, panel::run);
     let leases_file = dnsmasq::leases(run_directory);
-    later.source("leases", false, move |events| leases::run(events, leases_file.clone()));
+    deferred.source("leases", false, move |events| leases::run(events, leases_file.clone()));
     let run_directory = run_directory.to_owned();
     Plans {
         firewall,
-        neighbours: later.planned("neighbours", None, node::run),
-        control: later.planned("control socket", control.to_owned(), move |place, _| {
-            control::run(place, orders.clone())
+        neighbours: deferred.planned("neighbours", None, node::run),
+        control: deferred.planned("control socket", control.to_owned(), move |path, _| {
+            control::run(path, requests.clone())
         }),
-        egress: later.planned("way out", None, routing::run),
-        egress_asked_at: 0,
-        other_dhcp: later.planned("another DHCP server", None, move |plan, events| {
-            dhcp::run(plan, events, run_directory.clone(), asked.clone())
+        egress: deferred.planned("way out", None, routing::run),
+        egress_generation: 0,
+        other_dhcp: deferred.planned("another DHCP server", None, move |plan, events| {
+            dhcp::run(plan, events, run_directory.clone(), questions.clone())
         }),
-        listening: later.planned("the uplinks' DHCP", Vec::new(), lease::run),
-        venues: later.planned("what venues offer", Vec::new(), venue::run),
-        uplinks: later.planned("uplink probe", UplinkProbePlan::default(), probe::run_uplinks),
-        nodes: later.planned("node probe", NodeProbePlan::default(), probe::run_nodes),
+        listening: deferred.planned("the uplinks' DHCP", Vec::new(), lease::run),
+        venues: deferred.planned("what venues offer", Vec::new(), venue::run),
+        uplinks: deferred.planned("uplink probe", UplinkProbePlan::default(), probe::run_uplinks),
+        nodes: deferred.planned("node probe", NodeProbePlan::default(), probe::run_nodes),
         node_probes: NodeProbes::default(),
-        time_at: later.planned("time servers", None, |plan, events| time::run(events, plan)),
-        conflicts: later.planned("address conflicts", ConflictPlan::default(), conflict::run),
-        vitals: later
+        time_at: deferred.planned("time servers", None, |plan, events| time::run(events, plan)),
+        conflicts: deferred.planned("address conflicts", ConflictPlan::default(), conflict::run),
+        vitals: deferred
             .planned("vitals", VitalsPlan::default(), |plan, events| host::run(events, plan)),
-        shares: later.planned("shared disks", Vec::new(), share::run),
-        web: later.planned("status page", PathBuf::new(), web::run),
-        buttons: later.planned("buttons", None, |plan, events| button::run(events, plan)),
-        rest,
+        shares: deferred.planned("shared disks", Vec::new(), share::run),
+        web: deferred.planned("status page", PathBuf::new(), web::run),
+        buttons: deferred.planned("buttons", None, |plan, events| button::run(events, plan)),
+        start,
     }
 }
 
-/// Starts sources.
-struct Start<'a> {
+/// Spawns sources that share a start condition.
+struct Spawner<'a> {
     events: &'a mpsc::Sender<Event>,
     failed: &'a mpsc::Sender<Failure>,
-    /// not before this is true
+    /// The sources start once this is true; `None`: immediately.
     after: Option<watch::Receiver<bool>>,
 }
 
-impl Start<'_> {
-    /// Runs a source that is given what to look at, by the channel that is returned.
+impl Spawner<'_> {
+    /// Spawns a source that follows a plan. Returns the channel for the plan.
     fn planned<Plan, Work, Run>(
         &self,
         source: &'static str,
@@ -158,37 +157,31 @@ impl Start<'_> {
         plan
     }
 
-    /// Runs a source for as long as the daemon lives. One that ends, or panics, is reported and
-    /// begun again, backing off.
+    /// Spawns a source. If it ends or panics, it is reported and restarted with backoff.
     fn source<Work, Run>(&self, source: &'static str, essential: bool, work: Work)
     where
         Work: Fn(mpsc::Sender<Event>) -> Run + Send + Sync + 'static,
         Run: Future<Output = io::Result<Infallible>> + Send + 'static,
     {
         let (after, events, work) = (self.after.clone(), self.events.clone(), Arc::new(work));
-        let begin: Restart = Box::new(move || {
+        let restart: Restart = Box::new(move || {
             let (after, events, work) = (after.clone(), events.clone(), Arc::clone(&work));
             Box::pin(async move {
-                may_begin(after).await?;
+                if let Some(mut after) = after {
+                    after.wait_for(|started| *started).await.map_err(|_| Closed)?;
+                }
                 work(events).await
             })
         });
         let failed = self.failed.clone();
-        spawn_kept(source, begin, PAUSES, move |ending| {
+        spawn_kept(source, restart, BACKOFF, move |ending| {
             report(source, essential, ending, failed.clone())
         });
     }
 }
 
-/// Waits until a source may begin.
-async fn may_begin(after: Option<watch::Receiver<bool>>) -> io::Result<()> {
-    if let Some(mut after) = after {
-        after.wait_for(|begins| *begins).await.map_err(|_| Closed)?;
-    }
-    Ok(())
-}
-
-/// Reports that a source ended, if that is news; breaks when the receiver is gone.
+/// Reports that a source ended, unless it failed the same way before. Breaks when the receiver is
+/// gone.
 async fn report(
     source: &'static str,
     essential: bool,
@@ -203,20 +196,19 @@ async fn report(
 }
 
 impl Plans {
-    /// Starts the other watches once the first decision is carried out: nothing is in its way any
-    /// more.
-    pub fn begin_the_rest(&self) {
-        publish(&self.rest, true);
+    /// Starts the deferred sources, once nothing can delay the first decision any more.
+    pub fn start_deferred(&self) {
+        publish(&self.start, true);
     }
 
-    /// Makes the control socket again where its file was removed.
+    /// Recreates the control socket if its file was removed.
     pub fn renew_control(&self) {
         if !self.control.borrow().exists() {
             self.control.send_modify(|_| {});
         }
     }
 
-    /// Hands out what changed.
+    /// Publishes the plans that changed.
     pub fn publish(
         &mut self,
         settings: &Settings,
@@ -226,10 +218,10 @@ impl Plans {
     ) {
         publish(&self.uplinks, decide::probe::uplink_probes(settings, facts));
         publish(&self.nodes, self.node_probes.plan(settings, facts));
-        // What was asked before may have another answer now.
+        // A new generation may change the result of a route lookup.
         let generation = facts.links().generation();
-        let news = std::mem::replace(&mut self.egress_asked_at, generation) != generation;
-        publish_or_ring(&self.egress, egress(settings, facts, desired), news);
+        let is_stale = std::mem::replace(&mut self.egress_generation, generation) != generation;
+        publish_or_ring(&self.egress, egress(settings, facts, desired), is_stale);
         publish(&self.listening, decide::uplink::listening(facts));
         publish(&self.venues, decide::venue::heard(facts));
         publish(&self.other_dhcp, others::other_dhcp(settings, facts));

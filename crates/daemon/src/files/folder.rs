@@ -1,10 +1,10 @@
-//! Files of ours in folders that may be another user's: the state folder and the run folder belong
-//! to the service's user, and root runs verbs that write there. The owner of a folder can put a
-//! link, a FIFO or a folder in the place of a file. So a file is only reached below a descriptor of
-//! its folder, never through a link; a new one is made beside (`NAME.new`) and put in the old one's
-//! place; what is read is an ordinary file with one name, of an owner that may be.
+//! Safe access to our files in directories of another user: the state and run-time directories
+//! belong to the service's user, and root runs verbs that write there. The owner of a directory can
+//! replace a file by a symlink, a FIFO or a directory. So files are opened relative to a descriptor
+//! of their directory, without following links. A new version is written to `NAME.new` and renamed.
+//! Only regular files with one link and a trusted owner are read.
 //!
-//! Replacing also outlives a power cut: whole or not at all.
+//! Replacing is atomic, also across a power cut.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -18,28 +18,29 @@ use tracing::debug;
 
 use super::reading;
 
-/// Of files that only the owner of their folder reads.
+/// Mode of files for the owner of their directory.
 pub const OWN: u32 = 0o600;
-/// Of files that everybody reads: the daemon's user among them, whatever the umask of who writes.
+/// Mode of files for all users, whatever the umask of the writer.
 pub const PUBLIC: u32 = 0o644;
-/// No file of ours in such a folder is longer, bytes: leases of a full /16 are a tenth of it.
+/// Size limit of our files, bytes; the leases of a full /16 need a tenth of it.
 pub const LONGEST: u64 = 64 << 20;
-/// Somebody who puts something in the way again and again is given up on after so many tries.
-const TRIES: u32 = 8;
+/// Limit on attempts while another program keeps replacing the file.
+const ATTEMPTS: u32 = 8;
 
-/// Holds a folder open: whatever is put in its place later, this one is meant.
+/// An open directory.
 #[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
+    /// User and group.
     owner: (u32, u32),
 }
 
 impl Folder {
-    /// Opens the folder. A link in its place is followed only if root or this user made it.
+    /// Opens a directory. A symlink to it is followed only if root or this user owns the link.
     ///
     /// # Errors
-    /// There is none, or it is something else.
+    /// The directory does not exist, or the path is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let open = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty());
@@ -56,19 +57,19 @@ impl Folder {
         Ok(Self { fd, path: path.to_owned(), owner: (stat.st_uid, stat.st_gid) })
     }
 
-    /// Opens the folder, which is made with this mode if it is not there, and those above it.
+    /// Opens a directory; if it does not exist, creates it with this mode, and its ancestors.
     ///
     /// # Errors
-    /// It cannot be made, or something else is in its place.
+    /// The directory cannot be created, or the path is not a directory.
     pub fn make(path: &Path, mode: u32) -> io::Result<Self> {
         match Self::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        if let Some(above) =
-            path.parent().filter(|above| !above.as_os_str().is_empty() && !above.exists())
+        if let Some(parent) =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
         {
-            fs::create_dir_all(above)?;
+            fs::create_dir_all(parent)?;
         }
         match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
             Ok(()) => {
@@ -81,47 +82,47 @@ impl Folder {
         }
     }
 
-    /// Returns the folder of a file, opened, and the file's name in it.
+    /// Opens the directory of a file. Returns it and the file's name.
     ///
     /// # Errors
-    /// As [`Folder::open`]; a path without a name.
+    /// As [`Folder::open`]; the path has no file name.
     pub fn of(path: &Path) -> io::Result<(Self, OsString)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         Ok((Self::open(path.parent().unwrap_or(Path::new(".")))?, name.to_owned()))
     }
 
-    /// Returns the user whose folder it is.
+    /// Returns the user that owns the directory.
     pub fn owner(&self) -> u32 {
         self.owner.0
     }
 
-    /// Returns whether users other than root and this process's may write there.
+    /// Returns whether the owner is neither root nor this process's user.
     pub fn is_anothers(&self) -> bool {
         let own = rustix::process::geteuid().as_raw();
         self.owner.0 != 0 && self.owner.0 != own
     }
 
-    /// Returns what is at a name; never what a link there leads to.
+    /// Returns the metadata of an entry, without following a symlink.
     ///
     /// # Errors
-    /// There is nothing.
+    /// As fstatat(2).
     pub fn look(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
         Ok(rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Holds what is at a name for its place alone (`O_PATH`), whatever it is; a link itself.
+    /// Opens an entry of any type as a location only (`O_PATH`), without following a symlink.
     ///
     /// # Errors
-    /// There is nothing.
+    /// As openat(2).
     pub fn handle(&self, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.fd, name.as_ref(), flags, Mode::empty())?)
     }
 
-    /// Reads an ordinary file of at most `longest` bytes.
+    /// Reads a file of at most `longest` bytes.
     ///
     /// # Errors
-    /// There is none, it is longer, or what is there may not be believed.
+    /// As [`Folder::existing`]; the file is longer.
     pub fn read(&self, name: impl AsRef<OsStr>, longest: u64) -> io::Result<Vec<u8>> {
         let file = self.existing(name.as_ref(), OFlags::RDONLY)?;
         let mut bytes = Vec::new();
@@ -133,11 +134,11 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Opens a file that is there: an ordinary one, with one name, of the folder's owner, root or
-    /// this user.
+    /// Opens an existing regular file with one link, owned by the directory's owner, root or this
+    /// user.
     ///
     /// # Errors
-    /// There is none, or what is there is something else.
+    /// The file does not exist, or is not such a file.
     pub fn existing(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
         let opened = rustix::fs::openat(&self.fd, name, access | FILE, Mode::empty());
         let fd = match opened {
@@ -159,7 +160,7 @@ impl Folder {
         }
     }
 
-    /// Returns why what is there is not believed to be a file of ours.
+    /// Returns why an entry is not trusted as a file of ours, `None` if it is.
     pub fn distrust(&self, stat: &Stat) -> Option<String> {
         let own = rustix::process::geteuid().as_raw();
         match FileType::from_raw_mode(stat.st_mode) {
@@ -174,33 +175,31 @@ impl Folder {
         }
     }
 
-    /// Makes a file that is not there yet, with exactly this mode, and gives it to the folder's
-    /// owner.
+    /// Creates a new file with exactly this mode, owned by the directory's owner.
     ///
     /// # Errors
-    /// Something is there ([`io::ErrorKind::AlreadyExists`]), or the disk does not take it.
+    /// An entry exists ([`io::ErrorKind::AlreadyExists`]), or the disk is full or read-only.
     pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | FILE;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(OWN))?;
-        let made =
-            self.hand_over(&fd).and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)));
-        if let Err(error) = made {
-            self.remove_half(name);
+        let prepared =
+            self.chown(&fd).and_then(|()| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)));
+        if let Err(error) = prepared {
+            self.remove_incomplete(name);
             return Err(error.into());
         }
         Ok(fd.into())
     }
 
-    /// Removes a file that was not written whole: no other process uses it.
-    fn remove_half(&self, name: &OsStr) {
+    fn remove_incomplete(&self, name: &OsStr) {
         if let Err(error) = self.remove(name) {
             debug!(?name, %error, "a file that was not written whole stays");
         }
     }
 
-    /// Gives what root makes to the folder's owner: what root makes in the folder of the service's
-    /// user is that user's: he is to read and replace it later.
-    fn hand_over(&self, fd: &OwnedFd) -> rustix::io::Result<()> {
+    /// Gives a file that root created to the directory's owner, so that the service's user can read
+    /// and replace it later.
+    fn chown(&self, fd: &OwnedFd) -> rustix::io::Result<()> {
         if !rustix::process::geteuid().is_root() || self.owner.0 == 0 {
             return Ok(());
         }
@@ -208,17 +207,16 @@ impl Folder {
         rustix::fs::fchown(fd, Some(user), Some(group))
     }
 
-    /// Puts bytes in a file's place, whole or not at all; what was there under that name, of
-    /// whatever kind, is only taken out of the folder.
+    /// Replaces a file atomically. An existing entry of any type is unlinked, never written to.
     ///
     /// # Errors
-    /// The disk is full, or read-only, or a folder is in the way; the file is as it was, and
-    /// nothing lies beside it.
+    /// The disk is full or read-only, or the name is a directory; the old file is unchanged, and no
+    /// temporary file remains.
     pub fn replace(&self, name: impl AsRef<OsStr>, bytes: &[u8], mode: u32) -> io::Result<()> {
         self.put(name.as_ref(), bytes, mode, false)
     }
 
-    /// Replaces as [`Folder::replace`] does; it is on the disk when this returns.
+    /// Replaces a file as [`Folder::replace`] does; it is on disk when this returns.
     ///
     /// # Errors
     /// As [`Folder::replace`].
@@ -227,24 +225,24 @@ impl Folder {
     }
 
     fn put(&self, name: &OsStr, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-        let mut beside = name.to_owned();
-        beside.push(".new");
-        let mut file = self.anew(&beside, mode)?;
+        let mut temporary = name.to_owned();
+        temporary.push(".new");
+        let mut file = self.recreate(&temporary, mode)?;
         let written = file
             .write_all(bytes)
             .and_then(|()| if durable { file.sync_all() } else { Ok(()) })
-            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, &beside, &self.fd, name)?));
+            .and_then(|()| Ok(rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)?));
         if written.is_err() {
-            self.remove_half(&beside);
+            self.remove_incomplete(&temporary);
         }
         written?;
-        // The new name stands in the folder.
+        // The rename is on disk once the directory is.
         if durable { Ok(rustix::fs::fsync(&self.fd)?) } else { Ok(()) }
     }
 
-    /// Makes a file in the place of whatever is there.
-    fn anew(&self, name: &OsStr, mode: u32) -> io::Result<File> {
-        for _ in 0..TRIES {
+    /// Removes an entry and creates a file in its place.
+    fn recreate(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        for _ in 0..ATTEMPTS {
             self.remove(name)?;
             match self.create(name, mode) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -254,11 +252,11 @@ impl Folder {
         Err(in_the_way(&self.path.join(name), "another program keeps replacing it"))
     }
 
-    /// Takes a name out of the folder: a file, a link (not what it leads to), a FIFO, an empty
-    /// folder. Nothing there is well.
+    /// Removes an entry: a file, a symlink itself, a FIFO or an empty directory. A missing entry is
+    /// no error.
     ///
     /// # Errors
-    /// A folder that is not empty; or as the file system says.
+    /// The entry is a directory that is not empty; otherwise as unlinkat(2).
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -272,7 +270,7 @@ impl Folder {
                     }
                 })?)
             }
-            // Of a read-only disk nothing can be removed, not even what is not there.
+            // On a read-only file system unlinkat(2) fails with EROFS even for a missing entry.
             Err(_)
                 if self.look(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
             {
@@ -288,10 +286,9 @@ impl Folder {
     }
 }
 
-/// Opens a folder and nothing else.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Opens no link, waits for no FIFO, takes no terminal.
+/// Follows no symlink, does not block on a FIFO, and acquires no controlling terminal.
 const FILE: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
@@ -299,24 +296,23 @@ fn in_the_way(path: &Path, why: &str) -> io::Error {
     io::Error::other(format!("{}: {why}", path.display()))
 }
 
-/// Returns whether a link may be followed: it and the folder that holds it belong to root or to
-/// this process's user.
+/// Returns whether a symlink may be followed: root or this process's user owns both the link and
+/// its directory.
 pub fn is_trusted_link(path: &Path) -> bool {
-    let above =
-        path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = rustix::process::geteuid().as_raw();
-    let trusted =
-        |owner: rustix::io::Result<u32>| owner.is_ok_and(|owner| owner == 0 || owner == own);
-    let above = fs::canonicalize(above).unwrap_or_else(|_| above.to_owned());
-    trusted(owner(path)) && trusted(owner(&above))
+    let trusted = |path| owner(path).is_ok_and(|owner| owner == 0 || owner == own);
+    let parent = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
+    trusted(path) && trusted(&parent)
 }
 
-/// Returns the owner of a file, of a link itself.
+/// Returns the owner of a file, without following a symlink.
 fn owner(path: &Path) -> rustix::io::Result<u32> {
     rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid)
 }
 
-/// Reads a file by its path, as [`Folder::read`] does, at most [`LONGEST`] bytes.
+/// Reads a file of at most [`LONGEST`] bytes, as [`Folder::read`].
 ///
 /// # Errors
 /// As [`Folder::read`].
@@ -325,7 +321,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     folder.read(name, LONGEST)
 }
 
-/// Puts bytes in the place of a file that only its owner reads.
+/// Replaces a file of mode [`OWN`], as [`Folder::replace`].
 ///
 /// # Errors
 /// As [`Folder::replace`].
@@ -334,7 +330,7 @@ pub fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     folder.replace(name, bytes.as_ref(), OWN)
 }
 
-/// Replaces as [`replace`] does; it is on the disk when this returns.
+/// Replaces a file of mode [`OWN`]; it is on disk when this returns.
 ///
 /// # Errors
 /// As [`Folder::replace`].
@@ -343,7 +339,7 @@ pub fn keep(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     folder.keep(name, bytes.as_ref(), OWN)
 }
 
-/// Keeps as [`keep`] does, readable by everybody.
+/// Replaces a file of mode [`PUBLIC`]; it is on disk when this returns.
 ///
 /// # Errors
 /// As [`Folder::replace`].
@@ -352,7 +348,7 @@ pub fn keep_public(path: &Path, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     folder.keep(name, bytes.as_ref(), PUBLIC)
 }
 
-/// Takes a file out of its folder, as [`Folder::remove`] does; no folder is no file.
+/// Removes a file as [`Folder::remove`]. A missing directory is no error.
 ///
 /// # Errors
 /// As [`Folder::remove`].
@@ -371,24 +367,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_take_its_place_leaves_nothing_beside_it() {
+    fn a_failed_replacement_leaves_no_temporary_file() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
-        let (place, taken) = (folder.join("list"), folder.join("folder"));
+        let (file, taken) = (folder.join("list"), folder.join("folder"));
         fs::create_dir_all(taken.join("full")).unwrap();
-        keep_public(&place, "rpi1\n").unwrap();
-        let mode = fs::metadata(&place).unwrap().permissions().mode() & 0o777;
+        keep_public(&file, "rpi1\n").unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         let error = keep(&taken, "rpi1\n").unwrap_err();
         let mut names: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        let text = fs::read_to_string(&place).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
         assert_eq!((text.as_str(), mode), ("rpi1\n", 0o644));
         assert_eq!(names, ["folder", "list"], "{error}");
     }
 
     #[test]
-    fn whatever_lies_at_a_name_leads_nowhere() {
+    fn links_and_special_files_are_replaced_and_never_followed() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let canary = folder.join("canary");
@@ -408,7 +404,7 @@ mod tests {
             }
             let place = folder.join("list");
             read(&place).expect_err(kind);
-            // A folder in the place itself is no file of ours, and stays.
+            // A directory under the name itself is not ours, and stays.
             let written = replace(&place, "ours");
             assert_eq!(written.is_ok(), kind != "folder", "{kind}: {written:?}");
             assert_eq!(fs::read_to_string(&canary).unwrap(), "root's own", "{kind}");
@@ -426,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_read() {
+    fn a_file_above_the_limit_is_not_read() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         File::create(folder.join("x")).unwrap().set_len(11).unwrap();

@@ -1,4 +1,4 @@
-//! Files and folders that others write, watched by inotify: nothing is polled.
+//! Watches files and directories of other programs with inotify(7).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,24 +12,24 @@ use tracing::trace;
 
 use crate::sync::readable;
 
-/// Files are written in several steps.
+/// Debounce time: programs write a file in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Watches files and folders. To watch a thing again is no second watch: it is done each time, for
-/// things that were not there before.
+/// A set of watched files and directories. Adding a path again is harmless, and picks up paths that
+/// did not exist before.
 #[derive(Debug)]
 pub struct Files(AsyncFd<OwnedFd>);
 
 impl Files {
-    /// Watches nothing yet.
+    /// Opens an inotify instance without watches.
     ///
     /// # Errors
-    /// No inotify to be had.
+    /// As inotify_init1(2).
     pub fn new() -> io::Result<Self> {
         readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?).map(Self)
     }
 
-    /// Watches the files of this folder. One that is not there yet appears in one that is.
+    /// Watches the entries of a directory. For one that may not exist yet, watch its parent too.
     pub fn folder(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
@@ -38,23 +38,22 @@ impl Files {
         self.add(path, flags | WatchFlags::DELETE | WatchFlags::ONLYDIR);
     }
 
-    /// Watches a file: one that is a link, or mounted over, changes without its folder's knowing.
+    /// Watches a file itself. If it is a symlink or a mount point, its directory sees no change.
     pub fn file(&self, path: &Path) {
         let flags = WatchFlags::CLOSE_WRITE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         self.add(path, flags);
     }
 
-    /// Adds a watch; what is not there is watched when it is.
     fn add(&self, path: &Path, flags: WatchFlags) {
         if let Err(error) = inotify::add_watch(self.0.get_ref(), path, flags) {
             trace!(target: "files", path = %path.display(), %error, "not watched");
         }
     }
 
-    /// Waits until something changed, and a moment longer.
+    /// Waits for a change, then for `SETTLE`.
     ///
     /// # Errors
-    /// inotify does not work any more.
+    /// The runtime's poll failed.
     pub async fn changed(&self) -> io::Result<()> {
         let mut guard = self.0.readable().await?;
         sleep(SETTLE).await;

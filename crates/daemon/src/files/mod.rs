@@ -1,4 +1,4 @@
-//! Files: watched, read within bounds, and written in folders that belong to another user.
+//! Files: watched, read with a size limit, and written safely in directories of another user.
 
 pub mod folder;
 pub(crate) mod inotify;

@@ -1,6 +1,6 @@
-//! The order for the program that translates IPv4 to IPv6 (`bramblegate-clat`): a file in the run
-//! folder, there while a translator is wanted. The program has rights of its own; the daemon's stay
-//! three.
+//! The order for `bramblegate-clat`, which translates IPv4 to IPv6 (RFC 6877): a file in the
+//! run-time directory that exists while translation is wanted. The program has its own
+//! capabilities, so the daemon needs no more than three.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, into_apply_error};
 use bramblegate_api::clat::{ORDER_FILE, Order};
 
-/// Writes the order, whole or not at all, and takes it away.
+/// Writes and removes the order.
 #[derive(Debug)]
 pub struct ClatReconciler {
     file: PathBuf,
 }
 
-/// The order is not as it should be.
+/// The order file cannot be written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: the order for bramblegate-clat cannot be written or removed")]
 pub struct ClatError {
@@ -34,21 +34,21 @@ impl OutputError for ClatError {
 into_apply_error!(ClatError);
 
 impl ClatReconciler {
-    /// Returns the reconciler of the order in this folder.
+    /// Returns the reconciler for the order in `run_directory`.
     pub fn new(run_directory: &Path) -> Self {
         Self { file: run_directory.join(ORDER_FILE) }
     }
 
-    /// Brings the file to `order`.
+    /// Writes the order, or removes the file for `None`.
     ///
     /// # Errors
-    /// It cannot be written, or not be removed.
+    /// The file cannot be written or removed.
     pub fn put(&self, order: Option<&Order>) -> Result<(), ClatError> {
-        let done = match order {
+        let result = match order {
             Some(order) => self.write(order),
             None => folder::remove(&self.file),
         };
-        done.map_err(|source| ClatError { path: self.file.display().to_string(), source })
+        result.map_err(|source| ClatError { path: self.file.display().to_string(), source })
     }
 
     fn write(&self, order: &Order) -> io::Result<()> {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_there_while_it_is_wanted() {
+    fn the_order_exists_while_it_is_wanted() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("clat.json");
         let reconciler = ClatReconciler::new(folder.path());

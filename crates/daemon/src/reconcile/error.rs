@@ -1,5 +1,5 @@
-//! What the errors of the reconcilers have in common. Each subject has a type of its own
-//! (`FirewallError`, `LinkError`, …); the words for users are made of it here.
+//! Common part of the reconcilers' errors. Each subject has its own type (`FirewallError`,
+//! `LinkError`, …), which is formatted for users here.
 
 use std::error::Error;
 
@@ -11,20 +11,19 @@ use bramblegate_netlink::NetlinkError;
 
 /// An error of one output.
 pub trait OutputError: Error {
-    /// Returns how the event that reports it is treated.
+    /// Returns the kind, which decides how the error is handled.
     fn kind(&self) -> ApplyErrorKind;
 
-    /// Returns what helps, where it is known.
+    /// Returns the remedy, if one is known.
     fn remedy(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// Returns an error as an event carries it: what went wrong, its cause after a colon, and the
-/// remedy.
+/// Formats an error for an event as `error: source; remedy`.
 pub fn reported(error: &dyn OutputError) -> ApplyError {
     let mut message = error.to_string();
-    // One level only: an error's words name what caused it in turn.
+    // One level only: the text of a source includes its own sources.
     if let Some(cause) = error.source() {
         message += &format!(": {cause}");
     }
@@ -34,7 +33,7 @@ pub fn reported(error: &dyn OutputError) -> ApplyError {
     ApplyError { kind: error.kind(), message }
 }
 
-/// Lets `?` make an [`ApplyError`] of these.
+/// Implements the conversion to [`ApplyError`] for these types.
 macro_rules! into_apply_error {
     ($($error:ty),*) => {
         $(impl From<$error> for $crate::event::ApplyError {
@@ -46,11 +45,11 @@ macro_rules! into_apply_error {
 }
 pub(crate) use into_apply_error;
 
-/// A request by rtnetlink that was refused.
+/// A refused rtnetlink request.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Refused {
-    /// what was tried: "eth1: cannot set arp_ignore=1"
+    /// The failed operation, such as "eth1: cannot set arp_ignore=1".
     what: String,
     source: NetlinkError,
 }
@@ -76,7 +75,7 @@ impl OutputError for Refused {
     }
 }
 
-/// A reconciler or a thread that panicked; a new one takes its place.
+/// A reconciler or a thread panicked and is restarted.
 #[derive(Debug, thiserror::Error)]
 #[error("{who} panicked and begins again: {text}")]
 pub struct Panicked {
@@ -85,7 +84,7 @@ pub struct Panicked {
 }
 
 impl Panicked {
-    /// Describes the end of a reconciler. `who` begins again; `panic`: how it ended.
+    /// Makes the error for `who`, which is restarted after `panic`.
     pub fn new(who: impl Into<String>, panic: &Panic) -> Self {
         Self { who: who.into(), text: panic.to_string() }
     }
@@ -97,7 +96,7 @@ impl OutputError for Panicked {
     }
 }
 
-/// Everything was to be put back at the end, and it took too long.
+/// Removing the gateway at the end timed out.
 #[derive(Debug, thiserror::Error)]
 #[error("putting everything back took too long: run `bramblegate off`")]
 pub struct TooLong;
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_report_names_what_was_tried_why_it_failed_and_what_helps() {
+    fn the_report_names_operation_cause_and_remedy() {
         let refused = |errno| {
             ApplyError::from(Refused::new(
                 "eth1: cannot be switched on",

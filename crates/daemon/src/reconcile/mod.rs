@@ -1,5 +1,6 @@
-//! Reconcilers: one task per output on a watch channel. The latest value wins, an equal value is no
-//! work unless the reconciler is rung, a failure backs off and is reported once.
+//! Reconcilers, one task per output, each on a watch channel. The latest value wins, an equal value
+//! is skipped unless a resync is requested, and a failure is retried with backoff and reported
+//! once.
 
 pub mod clat;
 pub mod dhcp;
@@ -24,12 +25,12 @@ pub trait Reconciler: Send + 'static {
     type Desired: Clone + PartialEq + Send + Sync + 'static;
     const OUTPUT: Output;
 
-    /// Takes in that others may have changed what it brought about: what it remembers of that is
-    /// not to be relied upon. [`apply`](Self::apply) follows.
+    /// Discards cached state of the output, which other programs may have changed.
+    /// [`apply`](Self::apply) follows.
     fn resync(&mut self) {}
 
-    /// Makes it so. Called again with the same value after a failure, or when it is rung; must be
-    /// idempotent.
+    /// Applies the desired value. Must be idempotent: it is called again with the same value after
+    /// a failure or for a resync.
     fn apply(
         &mut self,
         desired: &Self::Desired,

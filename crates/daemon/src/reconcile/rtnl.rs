@@ -1,4 +1,4 @@
-//! What the reconcilers of links and routes share: typed requests and listings.
+//! Typed rtnetlink requests and dumps for the reconcilers of links and routes.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::watch::link::parse;
 
 pub use bramblegate_netlink::rtnetlink::{ADD, REPLACE};
 
-/// What the kernel is asked to do: `RTM_*` of `linux/rtnetlink.h`.
+/// Request types: `RTM_*` of `linux/rtnetlink.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Request {
@@ -24,7 +24,7 @@ pub enum Request {
     DelRule = kind::DEL_RULE,
 }
 
-/// Holds a socket for requests, opened when first needed and again after it failed.
+/// A socket for requests, opened at first use and reopened after a socket error.
 #[derive(Debug, Default)]
 pub struct Rtnl(Option<Socket>);
 
@@ -32,7 +32,7 @@ impl Rtnl {
     /// Sends one request with these flags (`NLM_F_*`) and waits for the kernel's acknowledgement.
     ///
     /// # Errors
-    /// The kernel refused, or there is no socket.
+    /// The kernel refused the request, or no socket can be opened.
     pub fn send(
         &mut self,
         request: Request,
@@ -42,7 +42,7 @@ impl Rtnl {
         self.carry_out(&bramblegate_netlink::Request::new(request as u16, message).flags(flags))
     }
 
-    /// Sends a request as it is.
+    /// Sends a prepared request and waits for the kernel's acknowledgement.
     ///
     /// # Errors
     /// As [`Rtnl::send`].
@@ -53,7 +53,7 @@ impl Rtnl {
         self.with(|socket| socket.request(request, |_| {}))
     }
 
-    /// Lists; `read` makes items of each message.
+    /// Dumps a table; `read` converts each message to items.
     ///
     /// # Errors
     /// As [`Rtnl::send`].
@@ -65,15 +65,15 @@ impl Rtnl {
         self.with(|socket| Ok(socket.dump(&listing.request(), read)?.items))
     }
 
-    /// Returns the number of a port.
+    /// Returns the index of a port.
     ///
     /// # Errors
-    /// There is no such port, or no socket.
+    /// The port does not exist, or no socket can be opened.
     pub fn index_of(&mut self, name: &str) -> io::Result<LinkIndex> {
         self.with(|socket| Ok(index_of(&*socket, name)))?
     }
 
-    /// Returns a listing as the events that a source would make of it.
+    /// Dumps a table as the events that the watch makes of it.
     ///
     /// # Errors
     /// As [`Rtnl::send`].

@@ -1,4 +1,4 @@
-//! The service manager: sd_notify(3). Without one, nothing happens.
+//! Notifies the service manager (sd_notify(3)), if there is one.
 //!
 //! `Type=notify` of systemd 252 and later: a reload is `RELOADING=1`, then `READY=1`.
 
@@ -7,12 +7,12 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::debug;
 
-/// Reports that the gateway does its work, or that the settings have been taken.
+/// Reports that the gateway is up, or that a reload has ended.
 pub fn ready() {
     report(&[NotifyState::Ready]);
 }
 
-/// Settings are being read again; [`ready`] ends it.
+/// Reports the start of a reload; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => report(&[NotifyState::Reloading, now]),
@@ -20,7 +20,7 @@ pub fn reloading() {
     }
 }
 
-/// Reports that the end has begun.
+/// Reports that the daemon is stopping.
 pub fn stopping() {
     report(&[NotifyState::Stopping]);
 }
@@ -31,19 +31,19 @@ pub fn status(line: &str) {
     report(&[NotifyState::Status(&line.replace('\n', " "))]);
 }
 
-/// Reports that the main loop lives.
+/// Renews the watchdog.
 pub fn watchdog() {
     report(&[NotifyState::Watchdog]);
 }
 
-/// Returns how often to call [`watchdog`]: half of what the unit's `WatchdogSec=` allows. `None`
+/// Returns the interval at which to call [`watchdog`], half of the unit's `WatchdogSec=`. `None`
 /// without a watchdog.
 pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
+    sd_notify::watchdog_enabled().map(|timeout| timeout / 2)
 }
 
 fn report(state: &[NotifyState<'_>]) {
-    // No manager to notify is no fault of ours; the manager sees for itself when we are silent.
+    // Not an alert: a manager that receives nothing acts by its own timeouts.
     if let Err(error) = sd_notify::notify(state) {
         debug!(%error, "the service manager was not notified");
     }

@@ -1,33 +1,33 @@
-//! The order to bring the exports up to date: a file in the runtime directory, for which
-//! `bramblegate-share.path` waits. What it starts runs as root, and takes nothing from the file.
+//! The order to update the NFS exports: a file in the run-time directory that
+//! `bramblegate-share.path` watches. The unit it starts runs as root, and does not read the file.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::files::folder;
 
-/// In the runtime directory; the units name it too.
+/// File in the run-time directory; the units name it too.
 const ORDER: &str = "share";
 
-/// Holds what was ordered last.
+/// The order file, and the order last written to it.
 #[derive(Debug)]
 pub struct ShareOrders {
     file: PathBuf,
-    /// `None`: nothing yet in this run
+    /// `None` before the first order of this run.
     last: Option<String>,
 }
 
 impl ShareOrders {
-    /// Orders nothing yet.
+    /// Returns the orders for this directory, without writing one.
     pub fn new(run_directory: &Path) -> Self {
         Self { file: run_directory.join(ORDER), last: None }
     }
 
-    /// Writes an order that differs from the last one. The first one counts too, unless there is
-    /// nothing to share and nothing was shared before.
+    /// Writes an order that differs from the last one. The first of a run is always written, unless
+    /// it shares nothing and no earlier run left an order.
     ///
     /// # Errors
-    /// The file cannot be written: the next call tries again.
+    /// The file cannot be written; the next call retries.
     pub fn give(&mut self, order: String) -> io::Result<()> {
         let is_idle = self.last.is_none() && order.is_empty() && !self.file.exists();
         if !is_idle && self.last.as_ref() != Some(&order) {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_differs_is_ordered_and_the_end_of_all_shares_too() {
+    fn changes_are_ordered_and_so_is_the_end_of_all_shares() {
         let run = tempfile::tempdir().unwrap();
         let file = run.path().join(ORDER);
         let read = || fs::read_to_string(&file).ok();

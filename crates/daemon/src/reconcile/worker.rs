@@ -1,5 +1,5 @@
-//! The task of a reconciler: the latest value wins, an equal one is no work unless it is rung, a
-//! failure backs off, a panic is a failure too.
+//! The task of a reconciler: the latest value wins, an equal one is skipped unless a resync is
+//! requested, and a failure or panic is retried with backoff.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::error::Panicked;
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
 use crate::supervise::{Backoff, catch_async};
 
-/// Pauses between tries of a value that is not taken.
+/// Pauses between retries of a failed value.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
-/// Holds the start time of the `apply` in flight. Cleared on success and on error, not on panic: a
-/// failure is an answer, a panic is none.
+/// The start time of the `apply` in flight. Cleared on success and on error, but not on a panic,
+/// which counts as not responding.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 
 impl InFlight {
-    /// Returns for how long an answer has been owed; `None`: none is.
+    /// Returns how long the `apply` in flight has taken, `None` without one.
     pub fn time(&self) -> Option<Duration> {
         self.since().map(|since| since.elapsed())
     }
@@ -40,43 +40,42 @@ impl InFlight {
     }
 }
 
-/// What a reconciler is to hold. The channel's latest wins, and a ring is part of it: none can come
-/// before or after the value that it belongs to.
+/// The desired value of a reconciler. Value and resync request share the channel, so that they
+/// arrive together.
 #[derive(Debug, Clone)]
 pub struct Order<D> {
-    /// `None`: not decided yet, nothing is touched
+    /// `None` before the first decision: nothing is changed.
     value: Option<D>,
-    /// how often the reconciler was rung: look again, though the value may be the same
-    rings: u64,
+    /// Number of resyncs requested so far.
+    resyncs: u64,
 }
 
 impl<D> Default for Order<D> {
     fn default() -> Self {
-        Self { value: None, rings: 0 }
+        Self { value: None, resyncs: 0 }
     }
 }
 
-/// Hands a value to the reconciler at the channel's other end; an equal one wakes no task, unless
-/// `rung`.
-pub fn order<D: Clone + PartialEq>(channel: &watch::Sender<Order<D>>, value: &D, rung: bool) {
+/// Sends a value to a reconciler; an equal one wakes no task unless `resync` is set.
+pub fn order<D: Clone + PartialEq>(channel: &watch::Sender<Order<D>>, value: &D, resync: bool) {
     channel.send_if_modified(|order| {
-        // A plan is copied only when it is news.
+        // Compare first: cloning a plan is expensive.
         let differs = order.value.as_ref() != Some(value);
         if differs {
             order.value = Some(value.clone());
         }
-        order.rings += u64::from(rung);
-        differs || rung
+        order.resyncs += u64::from(resync);
+        differs || resync
     });
 }
 
-/// Runs `reconciler` until its channel closes. A failed value is tried again, backing off from 0.1
-/// s to 10 s, or at once when a new value or a ring comes. Reports every success and each failure
-/// that differs from the one before. Gives the reconciler back at the end.
+/// Runs `reconciler` until its channel closes. A failed value is retried with backoff from 0.1 s to
+/// 10 s, or immediately on a new value or resync request. Reports every success, and each failure
+/// that differs from the previous one. Returns the reconciler at the end.
 ///
-/// One that panics gives way to a new one, made by `factory`, which gets the same value after the
-/// usual pause. A new value does not cut that short: what the old one held in the kernel may take a
-/// moment to go.
+/// After a panic `factory` makes a new reconciler, which gets the same value after the usual pause.
+/// A new value does not end that pause, since the kernel may need a moment to release what the old
+/// one held.
 pub async fn run<S: Reconciler>(
     reconciler: S,
     factory: impl Fn() -> S + Send,
@@ -84,15 +83,22 @@ pub async fn run<S: Reconciler>(
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
 ) -> S {
-    let mut work =
-        Work { reconciler, factory, events, in_flight, held: None, failure: None, panicked: false };
+    let mut work = Work {
+        reconciler,
+        factory,
+        events,
+        in_flight,
+        applied: None,
+        failure: None,
+        panicked: false,
+    };
     let mut retry = RETRY;
-    let mut answered = 0;
+    let mut seen_resyncs = 0;
     loop {
-        let Order { value, rings } = desired.borrow_and_update().clone();
-        let rung = std::mem::replace(&mut answered, rings) != rings;
+        let Order { value, resyncs } = desired.borrow_and_update().clone();
+        let resync = std::mem::replace(&mut seen_resyncs, resyncs) != resyncs;
         if let Some(value) = value {
-            work.carry_out(value, rung).await;
+            work.apply(value, resync).await;
         }
         let mut woken = Ok(());
         if work.failure.is_none() {
@@ -122,27 +128,28 @@ struct Work<S: Reconciler, A> {
     factory: A,
     events: mpsc::Sender<Event>,
     in_flight: InFlight,
-    held: Option<S::Desired>,
-    /// as reported last; `None` while all is well
+    /// The value last applied with success.
+    applied: Option<S::Desired>,
+    /// The failure last reported; `None` after a success.
     failure: Option<ApplyError>,
-    /// the failure was a panic
+    /// The failure was a panic.
     panicked: bool,
 }
 
 impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
-    /// Applies `value` unless it is held and it was not rung.
-    async fn carry_out(&mut self, value: S::Desired, rung: bool) {
-        if rung {
+    /// Applies `value` unless it is applied already and no resync is requested.
+    async fn apply(&mut self, value: S::Desired, resync: bool) {
+        if resync {
             debug!(output = ?S::OUTPUT, "rung: looks again");
             self.reconciler.resync();
-        } else if self.failure.is_none() && self.held.as_ref() == Some(&value) {
+        } else if self.failure.is_none() && self.applied.as_ref() == Some(&value) {
             return;
         }
         self.in_flight.begin();
         match catch_async(self.reconciler.apply(&value)).await {
             Ok(Ok(applied)) => {
                 self.in_flight.done();
-                self.held = Some(value);
+                self.applied = Some(value);
                 self.failure = None;
                 self.report(Ok(applied)).await;
             }
@@ -155,8 +162,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         }
     }
 
-    /// Puts a new reconciler in place and reports the panic, in this order: who reads the report
-    /// finds it in place.
+    /// Replaces the reconciler, then reports the panic, so that the report finds the new one.
     async fn on_panic(&mut self, panic: ApplyError) {
         self.reconciler = (self.factory)();
         self.panicked = true;
@@ -164,7 +170,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
     }
 
     async fn fail(&mut self, error: ApplyError) {
-        self.held = None;
+        self.applied = None;
         debug!(output = ?S::OUTPUT, error = %error.message, "the plan was not taken; it is tried again");
         if self.failure.as_ref() != Some(&error) {
             self.report(Err(error.clone())).await;
@@ -172,7 +178,7 @@ impl<S: Reconciler, A: Fn() -> S> Work<S, A> {
         self.failure = Some(error);
     }
 
-    /// Reports to the loop. Without a receiver the daemon ends.
+    /// Reports to the loop. A send error means that the daemon is ending.
     async fn report(&mut self, result: Result<Applied, ApplyError>) {
         let _ = self.events.send(Event::Applied(ApplyReport { output: S::OUTPUT, result })).await;
     }
@@ -185,7 +191,7 @@ mod tests {
     use super::*;
     use crate::event::{ApplyErrorKind, Output};
 
-    /// What the reconcilers of a story have done so far.
+    /// The calls made so far.
     #[derive(Debug, Default)]
     struct Story {
         made: AtomicUsize,
@@ -193,8 +199,8 @@ mod tests {
         resynced: AtomicUsize,
     }
 
-    /// Panics at the values from 90 on as long as fewer than `value - 90` of its kind were made
-    /// anew; refuses 13; never ends with 14.
+    /// For a value above 90, panics until `value - 90` replacements were made; fails for 13; hangs
+    /// for 14.
     #[derive(Debug)]
     struct Clumsy(Arc<Story>);
 
@@ -229,7 +235,7 @@ mod tests {
 
     fn bench(first: u32) -> Bench {
         let story = Arc::new(Story::default());
-        let (desired, receiver) = watch::channel(Order { value: Some(first), rings: 0 });
+        let (desired, receiver) = watch::channel(Order { value: Some(first), resyncs: 0 });
         let (sender, events) = mpsc::channel(16);
         let in_flight = InFlight::default();
         let again = Arc::clone(&story);
@@ -269,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_reported_once_and_a_new_one_gets_the_same_value_backing_off() {
+    fn a_panic_is_reported_once_and_a_new_reconciler_retries_with_backoff() {
         story(async || {
             let begun = Instant::now();
             let mut bench = bench(93);
@@ -277,7 +283,7 @@ mod tests {
                 bench.reported().await,
                 Err("the reconciler panicked and begins again: stumbled".into())
             );
-            assert!(bench.in_flight.time().is_some(), "a panic is no answer");
+            assert!(bench.in_flight.time().is_some(), "a panic leaves the apply in flight");
             assert_eq!(
                 bench.reported().await,
                 Ok(Applied::Link { unkept: None }),
@@ -295,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_panic_the_pause_is_kept_and_the_end_is_not_held_up() {
+    fn a_new_value_does_not_end_the_pause_after_a_panic_and_the_end_of_the_task_does() {
         story(async || {
             let mut bench = bench(1000);
             assert!(bench.reported().await.is_err());
@@ -311,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_value_is_no_work_unless_the_reconciler_is_rung() {
+    fn an_equal_value_is_skipped_unless_a_resync_is_requested() {
         story(async || {
             let well = Ok(Applied::Link { unkept: None });
             let mut bench = bench(7);
@@ -325,14 +331,14 @@ mod tests {
             assert_eq!(bench.reported().await, well);
             order(&bench.desired, &8, false);
             tokio::time::sleep(Duration::from_millis(20)).await;
-            assert_eq!(bench.applied(), [7, 7, 8], "once for each ring");
+            assert_eq!(bench.applied(), [7, 7, 8], "once for each resync");
             assert_eq!(bench.story.resynced.load(Ordering::SeqCst), 2);
         });
     }
 
-    /// One that waits out its pause is rung: others may have mended what it failed at.
+    /// Another program may have removed the cause of the failure.
     #[test]
-    fn a_ring_ends_the_pause_after_a_failure_but_not_the_one_after_a_panic() {
+    fn a_resync_ends_the_pause_after_a_failure_but_not_the_one_after_a_panic() {
         story(async || {
             let mut bench = bench(13);
             assert!(bench.reported().await.is_err());
@@ -349,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_owed_until_its_answer_and_a_refusal_is_one() {
+    fn an_apply_is_in_flight_until_it_succeeds_or_fails() {
         story(async || {
             let mut bench = bench(13);
             assert_eq!(bench.reported().await, Err("unlucky".into()));

@@ -1,7 +1,6 @@
-//! Places at a socket that many connect to, counted by user: none takes those of the others, and
-//! some are kept for root, the daemon's own user and the members of its group. Each user's places
-//! are given out at a steady pace, so that one who connects again and again costs little and delays
-//! no other.
+//! Admission control for a socket: a connection limit per user, slots reserved for root, the
+//! daemon's user and the members of its group, and a rate limit per user, so that one who
+//! reconnects all the time delays no other.
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
@@ -14,13 +13,13 @@ use tokio::time::Instant;
 use super::subusers::SubUsers;
 use crate::pace::Pace;
 
-/// A user is served at once so many times in a row, and then once in each interval.
-const AT_ONCE: u32 = 64;
+/// A user is served immediately this many times in a row, then once per interval.
+const BURST: u32 = 64;
 const INTERVAL: Duration = Duration::from_millis(20);
-/// The pace of so many users is remembered, whether they are here or not.
+/// Number of rate-limited users above which those with a full bucket are dropped.
 const REMEMBERED: usize = 256;
 
-/// Holds who is at the other end, by the kernel's word (`SO_PEERCRED`, `SO_PEERGROUPS`).
+/// The peer's credentials from the kernel (`SO_PEERCRED`, `SO_PEERGROUPS`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub user: u32,
@@ -28,7 +27,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Returns who is at the other end of the stream; unknown where the kernel does not report it.
+    /// Returns the peer's credentials, if the kernel reports them.
     pub fn of(stream: &UnixStream) -> Option<Self> {
         let peer = stream.peer_cred().ok()?;
         let mut groups = supplementary_groups(stream);
@@ -37,10 +36,10 @@ impl Peer {
     }
 }
 
-/// Returns the other end's supplementary groups (since Linux 4.13); none where the kernel does not
-/// say.
+/// Returns the peer's supplementary groups (since Linux 4.13), none if the kernel does not report
+/// them.
 fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
-    /// More than a user can be in (`NGROUPS_MAX` is 65,536, but no real user is).
+    /// `NGROUPS_MAX` is 65,536, but no real user is in more than this.
     const MOST: usize = 1024;
     let mut groups = vec![0_u32; MOST];
     let mut length = (MOST * size_of::<u32>()) as libc::socklen_t;
@@ -59,21 +58,20 @@ fn supplementary_groups(stream: &UnixStream) -> Vec<u32> {
     groups
 }
 
-/// Holds how many places there are.
+/// Numbers of concurrent connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// of all together
+    /// Total.
     pub all: usize,
-    /// of one user that is neither root nor the daemon's, with those whom the user may be in a
-    /// namespace
+    /// Limit per user other than root and the daemon's, subordinate user IDs included.
     pub each: usize,
-    /// that only root, the daemon's user and its group get
+    /// Reserved for root, the daemon's user and its group.
     pub kept: usize,
-    /// of those, that only root and the daemon's user get
+    /// The part of `kept` that is reserved for root and the daemon's user.
     pub kept_for_root: usize,
 }
 
-/// Holds the places of one socket.
+/// The places of one socket, one per connection.
 #[derive(Debug)]
 pub struct Places {
     limits: Limits,
@@ -82,7 +80,7 @@ pub struct Places {
     taken: Mutex<Taken>,
 }
 
-/// Holds what each user has had.
+/// Connections and rate limit by user.
 #[derive(Debug, Default)]
 struct Taken {
     places: HashMap<u32, usize>,
@@ -90,21 +88,21 @@ struct Taken {
 }
 
 impl Taken {
-    /// Returns when this user's turn is.
+    /// Returns when the rate limit allows this user's next request.
     fn turn(&mut self, user: u32, now: Instant) -> Instant {
         if self.paces.len() >= REMEMBERED {
             self.paces.retain(|_, pace| !pace.is_full(now));
         }
-        self.paces.entry(user).or_insert_with(|| Pace::new(AT_ONCE, INTERVAL, now)).next(now)
+        self.paces.entry(user).or_insert_with(|| Pace::new(BURST, INTERVAL, now)).next(now)
     }
 }
 
-/// Names why there is no place.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// all are taken that this user could get; so many there are
+    /// All places open to this user are taken; the number of connections.
     All(usize),
-    /// the user has so many already
+    /// The user has reached the limit; the number of the user's connections.
     Own(usize),
 }
 
@@ -117,7 +115,7 @@ impl std::fmt::Display for Full {
     }
 }
 
-/// Holds a place; it is free again when it is dropped.
+/// A place taken by a connection, released on drop.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
@@ -126,7 +124,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns when it may be used: now, unless its user comes again and again.
+    /// Returns when the connection may be served: now, unless its user exceeds the rate limit.
     pub const fn turn(&self) -> Instant {
         self.turn
     }
@@ -147,29 +145,29 @@ impl Places {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for `peer`; `group` is the group whose members are served before strangers.
+    /// Takes a place for `peer`; members of `group` may use the reserved places.
     ///
     /// # Errors
-    /// There is none for this user.
+    /// No place is left for this user.
     pub fn take(self: &Arc<Self>, peer: Option<&Peer>, group: Option<u32>) -> Result<Place, Full> {
         let Limits { all, each, kept, kept_for_root } = self.limits;
         let user = peer.map_or(u32::MAX, |peer| peer.user);
-        let is_master = peer.is_some() && (user == 0 || user == self.own_user);
+        let is_root = peer.is_some() && (user == 0 || user == self.own_user);
         let is_member =
             group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
         let counted = self.subusers.lock().unwrap_or_else(PoisonError::into_inner).counts_for(user);
         let mut taken = self.taken();
         let total: usize = taken.places.values().sum();
-        let most = match (is_master, is_member) {
+        let limit = match (is_root, is_member) {
             (true, _) => all,
             (false, true) => all.saturating_sub(kept_for_root),
             (false, false) => all.saturating_sub(kept),
         };
-        if total >= most {
+        if total >= limit {
             return Err(Full::All(total));
         }
         let own = taken.places.entry(counted).or_default();
-        if !is_master && *own >= each {
+        if !is_root && *own >= each {
             return Err(Full::Own(*own));
         }
         *own += 1;
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn no_user_takes_the_places_of_others() {
+    fn places_are_limited_per_user_and_reserved_for_group_and_root() {
         let places = Places::new(LIMITS);
         let first = take(&places, 1001, 1001, 20);
         assert_eq!(first.len(), 3, "a share");
@@ -216,7 +214,7 @@ mod tests {
         assert_eq!(
             places.take(None, Some(GROUP)).unwrap_err(),
             Full::All(6),
-            "whom the kernel does not name is a stranger"
+            "a peer without credentials has no privilege"
         );
         let members = take(&places, 1002, GROUP, 20);
         assert_eq!(members.len(), 2, "the group's");
@@ -227,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn whom_a_user_may_be_in_a_namespace_shares_their_places() {
+    fn subordinate_users_share_one_limit() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("subuid");
         let places = Places::among(LIMITS, SubUsers::of(&file));
-        // The range is given while the gateway runs.
+        // The range is added while the gateway runs.
         std::fs::write(&file, "anna:100000:65536\n").unwrap();
         let many: Vec<Place> =
             (100_000..100_020).flat_map(|user| take(&places, user, user, 1)).collect();
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_connects_again_and_again_waits_and_no_other_does() {
+    fn a_user_who_exceeds_the_rate_waits_and_no_other_does() {
         let places = Places::new(LIMITS);
         let waits = |user: u32| {
             let place = places.take(peer(user, user).as_ref(), Some(GROUP)).unwrap();
@@ -249,15 +247,12 @@ mod tests {
         let begin = Instant::now();
         let at_once = (0..1000).filter(|_| waits(1001).is_zero()).count();
         let more = begin.elapsed().div_duration_f64(INTERVAL) as usize + 1;
-        assert!(
-            (AT_ONCE as usize..=AT_ONCE as usize + more).contains(&at_once),
-            "{at_once} of 1000"
-        );
-        assert!(waits(1001) > INTERVAL * 100, "each has waited for the one before");
+        assert!((BURST as usize..=BURST as usize + more).contains(&at_once), "{at_once} of 1000");
+        assert!(waits(1001) > INTERVAL * 100, "the waits add up");
         for user in 2000..2000 + 2 * REMEMBERED as u32 {
             assert!(waits(user).is_zero(), "another user: {user}");
         }
         assert!(places.taken().paces.len() <= 2 * REMEMBERED + 1);
-        assert!(!waits(1001).is_zero(), "who waits is not forgotten");
+        assert!(!waits(1001).is_zero(), "a waiting user is not dropped");
     }
 }

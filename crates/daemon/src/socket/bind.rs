@@ -1,4 +1,4 @@
-//! Makes a socket that clients connect to, and takes its file away again.
+//! Creates a listening Unix socket, and removes its file at the end.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,52 +17,53 @@ use tracing::debug;
 use crate::files::folder::Folder;
 use crate::oneshot::OneShot;
 
-/// After so many who got no place …
+/// After this many refused connections …
 const REFUSALS: u32 = 128;
-/// … everybody waits so long in the kernel's queue. Somebody who fills it delays the next by 0.4 s.
-const REST: Duration = Duration::from_millis(50);
-const QUEUE: i32 = 1024;
+/// … accepting pauses for this long. A full backlog of refused clients delays the next by 0.4 s.
+const PAUSE: Duration = Duration::from_millis(50);
+const BACKLOG: i32 = 1024;
 
-/// Holds a listening socket and its file.
+/// A listening socket and its file.
 #[derive(Debug)]
 pub struct Bound {
     listener: OneShot<UnixListener>,
-    /// who got no place since the last rest
+    /// Connections refused since the last pause.
     refusals: u32,
-    rest: Option<Instant>,
+    /// End of the pause.
+    paused_until: Option<Instant>,
     path: PathBuf,
     folder: Folder,
     name: OsString,
-    /// the socket's file, whatever is put in its place later
+    /// The socket's file itself, which another program may replace.
     file: OwnedFd,
     inode: u64,
 }
 
 impl Bound {
-    /// Listens at `path`, for those whom `mode` lets; its folder is made if need be, a file that
-    /// no process answers at is replaced.
+    /// Listens at `path` with file mode `mode`. Creates the directory if it is missing, and
+    /// replaces a stale socket.
     ///
     /// # Errors
-    /// The socket cannot be made, or a process answers there ([`io::ErrorKind::AddrInUse`]).
+    /// The socket cannot be created, or a process listens there ([`io::ErrorKind::AddrInUse`]).
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let (above, name) = (
+        let (parent, name) = (
             path.parent().unwrap_or(Path::new(".")),
             path.file_name().ok_or(io::ErrorKind::InvalidInput)?,
         );
-        let folder = match Folder::open(above) {
-            // One folder is made and not a whole path: a slip of the finger makes no tree.
+        let folder = match Folder::open(parent) {
+            // Only one level is created, so that a typing error makes no tree.
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound
-                    && above.parent().is_some_and(Path::exists) =>
+                    && parent.parent().is_some_and(Path::exists) =>
             {
-                Folder::make(above, 0o755)?
+                Folder::make(parent, 0o755)?
             }
             other => other?,
         };
-        clear_the_way(path, &folder)?;
+        remove_stale(path, &folder)?;
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
-        rustix::net::listen(&listener, QUEUE)?;
+        rustix::net::listen(&listener, BACKLOG)?;
         let file = folder.handle(name)?;
         let stat = rustix::fs::fstat(&file)?;
         let own = rustix::process::geteuid().as_raw();
@@ -75,27 +76,26 @@ impl Bound {
         let bound = Self {
             listener: OneShot::new(listener),
             refusals: 0,
-            rest: None,
+            paused_until: None,
             path: path.to_owned(),
             folder,
             name: name.to_owned(),
             file,
             inode: stat.st_ino,
         };
-        // fchmod(2) takes no descriptor that was opened for its place alone.
+        // fchmod(2) refuses an `O_PATH` descriptor.
         rustix::fs::chmod(bound.descriptor(), Mode::from_raw_mode(mode))?;
         Ok(bound)
     }
 
-    /// Waits for the next who connects. A caller that stops waiting may begin again: no connection
-    /// is lost.
+    /// Accepts the next connection. Cancel-safe.
     ///
     /// # Errors
-    /// No descriptor is to be had.
+    /// As accept(2), for example when descriptors run out.
     pub async fn accept(&mut self) -> io::Result<UnixStream> {
-        if let Some(until) = self.rest {
+        if let Some(until) = self.paused_until {
             sleep_until(until).await;
-            self.rest = None;
+            self.paused_until = None;
         }
         loop {
             match self.listener.get_ref().accept() {
@@ -112,23 +112,22 @@ impl Bound {
         }
     }
 
-    /// Answers one that was accepted and gets no place with this line; after too many of these the
-    /// rest waits a moment.
+    /// Refuses an accepted connection with this line; after [`REFUSALS`] of them accepting pauses.
     pub fn refuse(&mut self, stream: &UnixStream, line: &[u8]) {
-        // A new socket's buffer takes this; if not, being closed says enough. (The runtime does not
-        // know yet that it may write.)
+        // Sent directly, since the runtime does not know yet that the stream is writable. A failure
+        // is ignored: the client sees the close.
         let _ = rustix::net::send(stream, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         self.refusals += 1;
         if self.refusals >= REFUSALS {
             self.refusals = 0;
-            self.rest = Some(Instant::now() + REST);
+            self.paused_until = Some(Instant::now() + PAUSE);
         }
     }
 
-    /// Gives the socket's file to a group.
+    /// Changes the group of the socket's file.
     ///
     /// # Errors
-    /// This user may not.
+    /// As fchownat(2).
     pub fn give_to_group(&self, group: u32) -> io::Result<()> {
         let group = Some(Gid::from_raw(group));
         Ok(rustix::fs::chownat(&self.file, "", None, group, AtFlags::EMPTY_PATH)?)
@@ -137,7 +136,7 @@ impl Bound {
     /// Returns the user and the group of the socket's file.
     ///
     /// # Errors
-    /// As the file system says.
+    /// As fstat(2).
     pub fn owner(&self) -> io::Result<(u32, u32)> {
         let stat = rustix::fs::fstat(&self.file)?;
         Ok((stat.st_uid, stat.st_gid))
@@ -154,7 +153,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // Another instance may have made its own in the meantime.
+        // Another instance may have replaced the file by its own.
         if self.folder.look(&self.name).is_ok_and(|stat| stat.st_ino == self.inode) {
             if let Err(error) = self.folder.remove(&self.name) {
                 debug!(path = %self.path.display(), %error, "a socket's file stays");
@@ -163,7 +162,7 @@ impl Drop for Bound {
     }
 }
 
-/// Returns what to do about a socket that cannot be made at the path of this setting.
+/// Returns the remedy for a socket that cannot be created at the path in `setting`.
 pub fn remedy(error: &io::Error, setting: &str) -> String {
     use io::ErrorKind::{AddrInUse, AlreadyExists, NotADirectory, NotFound, PermissionDenied};
     let help = match error.kind() {
@@ -176,8 +175,8 @@ pub fn remedy(error: &io::Error, setting: &str) -> String {
     format!("{help}, or name another path in {setting}")
 }
 
-/// Removes a socket that no process answers at. Never a file of another kind.
-fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
+/// Removes a socket on which no process listens, and no other type of file.
+fn remove_stale(path: &Path, folder: &Folder) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     let stat = match folder.look(name) {
         Ok(stat) => stat,
@@ -190,19 +189,19 @@ fn clear_the_way(path: &Path, folder: &Folder) -> io::Result<()> {
             "there is a file that is not a socket",
         ));
     }
-    if is_answered(path)? {
+    if is_listening(path)? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
     }
     folder.remove(name)
 }
 
-/// Returns whether a process listens; does not wait for them to accept.
-fn is_answered(path: &Path) -> io::Result<bool> {
+/// Returns whether a process listens at the path, without waiting for it to accept.
+fn is_listening(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     Ok(match socket.connect(&SockAddr::unix(path)?) {
-        // EAGAIN: their queue is full, so they are there.
         Ok(()) => true,
+        // EAGAIN means that a process listens and its backlog is full.
         Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
     })
 }
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whatever_is_in_the_way_is_reported_with_its_remedy() {
+    async fn each_obstacle_has_its_remedy() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let remedy = |path: &Path| remedy(&Bound::at(path, 0o600).unwrap_err(), "sockets.control");

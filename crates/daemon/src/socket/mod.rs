@@ -1,4 +1,4 @@
-//! Local sockets that others connect to: made, and their places shared out.
+//! Listening Unix sockets and their admission control.
 
 pub mod admission;
 pub mod bind;

@@ -1,42 +1,42 @@
-//! How long to wait before the next try.
+//! Exponential backoff.
 
 use std::time::Duration;
 
-/// Holds a pause that doubles with each try, from a first one to a bound.
+/// A pause that doubles with each retry, up to a bound.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
     longest: Duration,
-    /// what ran for so long ran well
+    /// A run of at least this duration succeeded.
     well: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// Returns one that begins with `first` and never waits longer than `longest`.
+    /// Returns a backoff that starts at `first` and is bounded by `longest`.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, well: Duration::MAX, next: first }
     }
 
-    /// Lets [`Self::ended`] begin anew after something that ran for `well` or longer.
+    /// Makes [`Self::ended`] reset the backoff after a run of at least `well`.
     #[must_use]
     pub const fn reset_after(self, well: Duration) -> Self {
         Self { well, ..self }
     }
 
-    /// Returns how long to wait now; the next pause is twice as long.
+    /// Returns the pause before this retry, and doubles the next one.
     pub fn pause(&mut self) -> Duration {
         self.pause_within(self.longest)
     }
 
-    /// Returns how long to wait now where the pause has another bound this time.
+    /// Returns the pause before this retry, bounded by `longest` this once.
     pub fn pause_within(&mut self, longest: Duration) -> Duration {
         let pause = self.next.min(longest).min(self.longest);
         self.next = pause.saturating_mul(2).min(self.longest);
         pause
     }
 
-    /// Returns how long to wait now that something ended which `ran` for so long.
+    /// Returns the pause after a run of duration `ran`.
     pub fn ended(&mut self, ran: Duration) -> Duration {
         if self.ran_well(ran) {
             self.reset();
@@ -44,17 +44,17 @@ impl Backoff {
         self.pause()
     }
 
-    /// Returns whether something that `ran` for so long ran well.
+    /// Returns whether a run of duration `ran` counts as a success.
     pub fn ran_well(&self, ran: Duration) -> bool {
         ran >= self.well
     }
 
-    /// Begins anew: the next pause is the first one.
+    /// Makes the next pause the first one again.
     pub const fn reset(&mut self) {
         self.next = self.first;
     }
 
-    /// Returns how long the next pause will be.
+    /// Returns the next pause without consuming it.
     pub const fn upcoming(&self) -> Duration {
         self.next
     }
@@ -69,7 +69,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     #[test]
-    fn doubles_to_its_bound_and_begins_anew_when_reset() {
+    fn doubles_up_to_its_bound_and_starts_over_when_reset() {
         let mut backoff = Backoff::new(MS(100), MS(1000));
         let pauses: Vec<u128> = (0..6).map(|_| backoff.pause().as_millis()).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000]);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_this_time_also_bounds_what_comes_after() {
+    fn a_bound_for_one_pause_also_bounds_the_next() {
         let mut backoff = Backoff::new(MS(50), MS(10_000));
         (0..8).for_each(|_| _ = backoff.pause());
         assert_eq!(backoff.pause_within(MS(400)), MS(400));
@@ -86,8 +86,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: never below the first pause, never above the bound,
-        /// at most twice the last one, and the first one after a run that went well.
+        /// For any sequence of runs, each pause is twice the previous one within the bounds, and
+        /// the first one after a successful run.
         #[test]
         fn pauses_stay_within_their_bounds(
             first in 1..1000_u64, factor in 1..1000_u64, well in 1..10_000_u64,

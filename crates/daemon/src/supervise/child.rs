@@ -1,4 +1,4 @@
-//! A child process that ends when we do.
+//! A child process that ends with the daemon.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -11,35 +11,35 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::ExitCause;
-use super::exit_cause::memory_kills;
+use super::exit_cause::oom_kills;
 
-/// Holds a child that runs, in a process group of its own.
+/// A child process in its own process group.
 ///
-/// It is sent `SIGTERM` by the kernel when the thread that started it ends, however that happens,
-/// so start it on a thread that lives as long as the daemon. Dropping the value kills the child.
+/// The kernel sends it `SIGTERM` when the thread that started it ends (`PR_SET_PDEATHSIG`), so
+/// start it on a thread that lives as long as the daemon. Dropping the value kills the child.
 #[derive(Debug)]
 pub struct Child {
     child: tokio::process::Child,
     id: Option<Pid>,
-    /// programs that the kernel had killed for want of memory when this one was started
-    memory_kills: Option<u64>,
+    /// The kernel's count of OOM kills when the child was started.
+    oom_kills: Option<u64>,
 }
 
 impl Child {
-    /// Starts `command` with the pipes that it names. `SIGHUP` is ignored until the program sets
-    /// its own handler: the word to read its files again may come before that, and would end it.
+    /// Starts `command` with its configured pipes. `SIGHUP` is ignored until the program installs
+    /// its handler, since an early reload request would end it.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The program cannot be started.
     pub fn start(mut command: Command) -> io::Result<Self> {
         command.process_group(0);
         let parent = rustix::process::getpid();
-        // SAFETY: only system calls that a forked child may make.
+        // SAFETY: the closure makes only async-signal-safe calls.
         unsafe {
             command.pre_exec(move || {
                 rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
                 libc::signal(libc::SIGHUP, libc::SIG_IGN);
-                // The parent died between fork and that call: no signal would come.
+                // If the parent died before that call, the signal would never be sent.
                 if rustix::process::getppid() == Some(parent) {
                     Ok(())
                 } else {
@@ -49,38 +49,38 @@ impl Child {
         }
         let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, id, memory_kills: read_memory_kills() })
+        Ok(Self { child, id, oom_kills: read_oom_kills() })
     }
 
-    /// Takes the end of its standard error, if that is a pipe and was not taken before.
+    /// Takes the pipe of the standard error, unless it was taken before.
     pub const fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// Returns its process number, also when it has ended.
+    /// Returns the PID, also after the exit.
     pub const fn id(&self) -> Option<Pid> {
         self.id
     }
 
-    /// Waits for its end. May be dropped and called again.
+    /// Waits for the exit. Cancel-safe.
     ///
     /// # Errors
-    /// As the system says.
+    /// As waitpid(2).
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Sends it a signal; one that has ended gets none.
+    /// Sends a signal unless the child has exited.
     pub fn signal(&self, signal: Signal) {
         if let Some(id) = self.id.filter(|_| self.child.id().is_some()) {
-            // It may end at any moment: then there is no process to signal.
+            // The child may exit at any moment, so a failure is expected.
             if let Err(error) = kill_process(id, signal) {
                 debug!(?id, ?signal, %error, "a child was not signalled");
             }
         }
     }
 
-    /// Asks it to end, makes it after `patience`, and ends what it has started.
+    /// Terminates the child, kills it after `patience`, and kills the rest of its process group.
     pub async fn end(mut self, patience: Duration) {
         self.signal(Signal::TERM);
         if timeout(patience, self.child.wait()).await.is_err() {
@@ -90,7 +90,7 @@ impl Child {
         self.sweep();
     }
 
-    /// Ends it by force, and what it has started.
+    /// Kills the child and the rest of its process group.
     pub async fn kill(mut self) {
         if let Err(error) = self.child.kill().await {
             debug!(id = ?self.id, %error, "a child was not killed");
@@ -98,23 +98,23 @@ impl Child {
         self.sweep();
     }
 
-    /// Ends what it has started and left behind.
+    /// Kills the processes that remain in the child's process group.
     pub fn sweep(&self) {
         if let Some(id) = self.id {
-            // An empty group is the usual case.
+            // The group is usually empty, so a failure is expected.
             let _ = kill_process_group(id, Signal::KILL);
         }
     }
 
-    /// Returns who brought the end about that [`Self::wait`] saw.
+    /// Classifies an exit returned by [`Self::wait`].
     pub fn cause(&self, status: ExitStatus) -> ExitCause {
-        let now = self.memory_kills.zip(read_memory_kills());
-        ExitCause::of(status, now.is_some_and(|(before, now)| before != now))
+        let counts = self.oom_kills.zip(read_oom_kills());
+        ExitCause::of(status, counts.is_some_and(|(before, now)| before != now))
     }
 }
 
-fn read_memory_kills() -> Option<u64> {
-    memory_kills(&std::fs::read_to_string("/proc/vmstat").ok()?)
+fn read_oom_kills() -> Option<u64> {
+    oom_kills(&std::fs::read_to_string("/proc/vmstat").ok()?)
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_of_its_own_and_one_by_signal_are_distinguished() {
+    async fn an_exit_and_a_kill_are_distinguished() {
         let mut failed = shell("exit 3");
         let status = failed.wait().await.unwrap();
         assert_eq!((status.code(), failed.cause(status)), (Some(3), ExitCause::Own));
@@ -144,9 +144,9 @@ mod tests {
         killed.signal(Signal::TERM);
     }
 
-    /// Its grandchild holds the pipe: that reads its end once both are gone.
+    /// The grandchild holds the pipe open, which reaches its end once both are gone.
     #[tokio::test]
-    async fn one_that_does_not_listen_is_ended_with_what_it_started() {
+    async fn a_child_that_ignores_sigterm_is_killed_with_its_group() {
         let mut child = shell("trap '' TERM; sleep 60 & echo ready; wait; sleep 60");
         let mut output = child.child.stdout.take().unwrap();
         let mut word = [0; 6];
@@ -155,11 +155,11 @@ mod tests {
         child.end(Duration::from_millis(100)).await;
         assert!(begin.elapsed() >= Duration::from_millis(100));
         let rest = timeout(Duration::from_secs(5), output.read(&mut word)).await;
-        assert_eq!(rest.expect("somebody lives").unwrap(), 0);
+        assert_eq!(rest.expect("a process survived").unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn a_word_before_it_listens_does_not_end_it() {
+    async fn sighup_before_the_handler_is_installed_is_ignored() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "read line; exit 4"]).stdin(Stdio::piped());
         let mut child = Child::start(command).unwrap();

@@ -1,51 +1,51 @@
-//! Detects a crash loop: so many self-inflicted ends within so long.
+//! Detects a crash loop: a number of failures within a time window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts the ends that it brought about itself.
+/// The recent failures of one program.
 #[derive(Debug, Clone)]
 pub struct CrashLoop {
-    most: usize,
-    within: Duration,
-    ends: VecDeque<Instant>,
+    threshold: usize,
+    window: Duration,
+    failures: VecDeque<Instant>,
     looping: bool,
 }
 
 impl CrashLoop {
-    /// Returns a detector for `most` ends within `within`.
-    pub const fn new(most: usize, within: Duration) -> Self {
-        Self { most, within, ends: VecDeque::new(), looping: false }
+    /// Returns a detector for `threshold` failures within `window`.
+    pub const fn new(threshold: usize, window: Duration) -> Self {
+        Self { threshold, window, failures: VecDeque::new(), looping: false }
     }
 
-    /// Notes an end. Returns whether it makes a loop of them; once, until [`Self::reset`].
+    /// Records a failure. Returns true once when a loop begins, until [`Self::reset`].
     pub fn ended(&mut self, now: Instant) -> bool {
-        self.ends.push_back(now);
-        while self.ends.len() > self.most {
-            self.ends.pop_front();
+        self.failures.push_back(now);
+        while self.failures.len() > self.threshold {
+            self.failures.pop_front();
         }
-        let first = self.ends.front().filter(|_| self.ends.len() == self.most);
-        let often = first.is_some_and(|first| now.saturating_duration_since(*first) < self.within);
-        let begins = often && !self.looping;
-        self.looping |= often;
+        let first = self.failures.front().filter(|_| self.failures.len() == self.threshold);
+        let loops = first.is_some_and(|first| now.saturating_duration_since(*first) < self.window);
+        let begins = loops && !self.looping;
+        self.looping |= loops;
         begins
     }
 
-    /// Notes one that had to be ended by force because it hung: the next one must run well first.
+    /// Records a program that hung and was killed, which counts as a loop immediately.
     pub const fn hung(&mut self) {
         self.looping = true;
     }
 
-    /// Returns whether it ended too often or hung, and has not run well since.
+    /// Returns whether the program failed too often or hung, and has not run well since.
     pub const fn is_looping(&self) -> bool {
         self.looping
     }
 
-    /// Begins anew: it has run for long enough.
+    /// Clears the record after the program has run well.
     pub fn reset(&mut self) {
-        self.ends.clear();
+        self.failures.clear();
         self.looping = false;
     }
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     proptest! {
-        /// Looping exactly if some window of that length has held as many ends.
+        /// Loops exactly if some window of that length holds as many failures.
         #[test]
         fn is_looping_when_a_window_was_full(
             most in 2..6_usize, gaps in proptest::collection::vec(0..60_u64, 1..40)

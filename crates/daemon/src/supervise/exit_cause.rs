@@ -1,34 +1,34 @@
-//! Names what brought a child's end about.
+//! Why a child process exited.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
 
-/// Names what brought a child's end about.
+/// Cause of a child's exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCause {
-    /// itself: it left, or crashed
+    /// It exited or crashed.
     Own,
-    /// a signal from outside
+    /// Another process sent a signal.
     Killed,
-    /// the kernel, which needed its memory
+    /// The kernel's OOM killer.
     NoMemory,
 }
 
 impl ExitCause {
-    /// Returns the cause. `lacked_memory`: the kernel has killed some program for want of memory
-    /// since this one started.
-    pub fn of(status: ExitStatus, lacked_memory: bool) -> Self {
+    /// Classifies `status`. `oom_killed` is true if the kernel killed any process for lack of
+    /// memory since the child started.
+    pub fn of(status: ExitStatus, oom_killed: bool) -> Self {
         match status.signal().and_then(Signal::from_named_raw) {
-            Some(Signal::KILL) if lacked_memory => Self::NoMemory,
+            Some(Signal::KILL) if oom_killed => Self::NoMemory,
             Some(Signal::KILL | Signal::TERM) => Self::Killed,
             _ => Self::Own,
         }
     }
 
-    /// Returns a sentence for the journal: `name` is the program's, `how` its signal or exit code,
-    /// `last` its last line.
+    /// Returns a sentence for the journal from the program's `name`, `how` it exited (signal or
+    /// exit code) and the `last` line that it printed.
     pub fn sentence(self, name: &str, how: &str, last: &str) -> String {
         match self {
             Self::Own if last.is_empty() => format!("{name} ended ({how}) and is started again"),
@@ -41,9 +41,8 @@ impl ExitCause {
     }
 }
 
-/// Returns how many programs the kernel has killed for want of memory since the machine's start, by
-/// `/proc/vmstat`.
-pub fn memory_kills(vmstat: &str) -> Option<u64> {
+/// Parses the number of OOM kills since boot from `/proc/vmstat`.
+pub fn oom_kills(vmstat: &str) -> Option<u64> {
     vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_reported_by_who_brought_it_about() {
+    fn an_exit_is_classified_and_described() {
         let killed = ExitStatus::from_raw(9);
         assert_eq!(ExitCause::of(killed, false), ExitCause::Killed);
         assert_eq!(ExitCause::of(ExitStatus::from_raw(15), false), ExitCause::Killed);
@@ -77,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_count_is_read() {
-        assert_eq!(memory_kills("pgfault 7\noom_kill 3\ndrop_pagecache 0\n"), Some(3));
-        assert_eq!(memory_kills("pgfault 7\n"), None);
+    fn the_oom_count_is_parsed() {
+        assert_eq!(oom_kills("pgfault 7\noom_kill 3\ndrop_pagecache 0\n"), Some(3));
+        assert_eq!(oom_kills("pgfault 7\n"), None);
     }
 }

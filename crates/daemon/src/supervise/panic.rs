@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
 
-/// Holds the message of a panic.
+/// The message of a panic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic(String);
 
 impl Panic {
-    /// Takes the message out of what [`std::panic::catch_unwind`] or a joined task gives.
+    /// Extracts the message from the payload of [`std::panic::catch_unwind`] or a joined task.
     pub fn of(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -26,7 +26,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Runs `work`. Whatever it shares with others has to bear that it stops anywhere.
+/// Runs `work` and catches a panic. State that `work` shares must stay valid if it stops anywhere.
 ///
 /// # Errors
 /// It panicked.
@@ -34,7 +34,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panic::of(payload.as_ref()))
 }
 
-/// Runs a future as [`catch`] does a function.
+/// Runs a future and catches a panic, as [`catch`].
 ///
 /// # Errors
 /// It panicked.

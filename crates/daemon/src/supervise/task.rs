@@ -1,4 +1,4 @@
-//! Tasks that end with their handle, and tasks that are begun again.
+//! Tasks that end with their handle, and tasks that are restarted.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,12 +13,12 @@ use tracing::debug;
 use super::{Backoff, Panic};
 use crate::sync::Closed;
 
-/// Holds a task that is cancelled when this goes.
+/// A task that is cancelled when this handle is dropped.
 #[derive(Debug)]
 pub struct Task(JoinHandle<()>);
 
 impl Task {
-    /// Begins `work` at once.
+    /// Spawns `work`.
     pub fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }
@@ -30,44 +30,43 @@ impl Drop for Task {
     }
 }
 
-/// What begins the work of a task, again and again. Boxed: the runtime's code around a task is made
-/// once, not once for each.
+/// Makes the future of a task for each restart. Boxed, so that the runtime's code around a task is
+/// compiled once.
 pub type Restart = Box<dyn Fn() -> BoxFuture<'static, io::Result<Infallible>> + Send>;
 
-/// How the work of a task ended.
+/// How a run of a task ended.
 #[derive(Debug)]
 pub struct Ending {
     pub error: io::Error,
-    /// another text than the last time, or it had run well since
+    /// The error differs from the previous one, or the task had run well since.
     pub is_news: bool,
 }
 
-/// Begins the work of the task `name`, and again whenever it ends or panics, after a pause of
-/// `backoff`. `ended` hears of each end, and breaks to end the task. Work that returns
-/// `Closed` ends it as well: whom it worked for is gone.
-pub fn spawn_kept<Heard>(
+/// Spawns the task `name`, which is restarted with `backoff` whenever it ends or panics. `ended` is
+/// called after each run, and breaks to stop. A run that returns `Closed` stops the task too.
+pub fn spawn_kept<Handled>(
     name: &'static str,
-    begin: Restart,
+    restart: Restart,
     backoff: Backoff,
-    ended: impl FnMut(Ending) -> Heard + Send + 'static,
+    ended: impl FnMut(Ending) -> Handled + Send + 'static,
 ) where
-    Heard: Future<Output = ControlFlow<()>> + Send + 'static,
+    Handled: Future<Output = ControlFlow<()>> + Send + 'static,
 {
-    tokio::spawn(keep(name, begin, backoff, ended));
+    tokio::spawn(keep(name, restart, backoff, ended));
 }
 
-async fn keep<Heard>(
+async fn keep<Handled>(
     name: &'static str,
-    begin: Restart,
+    restart: Restart,
     backoff: Backoff,
-    mut ended: impl FnMut(Ending) -> Heard,
+    mut ended: impl FnMut(Ending) -> Handled,
 ) where
-    Heard: Future<Output = ControlFlow<()>>,
+    Handled: Future<Output = ControlFlow<()>>,
 {
     let mut endings = Endings { backoff, last: String::new() };
     loop {
         let began = Instant::now();
-        let error = match tokio::spawn(begin()).await {
+        let error = match tokio::spawn(restart()).await {
             Ok(Err(error)) => error,
             Err(failure) => io::Error::other(failure.try_into_panic().map_or_else(
                 |failure| failure.to_string(),
@@ -86,17 +85,17 @@ async fn keep<Heard>(
     }
 }
 
-/// Holds how the work ended before.
+/// The previous runs of a task.
 #[derive(Debug)]
 struct Endings {
+    /// Text of the last error.
     last: String,
     backoff: Backoff,
 }
 
 impl Endings {
-    /// Notes an end of what `ran` for so long. Returns whether it is news, and how long to wait.
-    /// After a run that went well it is: a device that is pulled once a week is reported each time,
-    /// and looked for soon.
+    /// Records the end of a run of duration `ran`. Returns whether it is news, and the pause. After
+    /// a successful run it always is: a device unplugged once a week is reported each time.
     fn add(&mut self, ran: Duration, error: &io::Error) -> (bool, Duration) {
         let text = error.to_string();
         let well = self.backoff.ran_well(ran);
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_at_once_is_reported_once_and_what_ran_well_each_time() {
+    fn a_repeated_failure_is_news_once_and_one_after_a_good_run_each_time() {
         let mut endings = Endings { backoff: backoff(), last: String::new() };
         let (at_once, gone) = (Duration::ZERO, io::Error::other("there is no chip"));
         assert_eq!(endings.add(at_once, &gone), (true, SECOND));
@@ -135,11 +134,10 @@ mod tests {
         assert_eq!(endings.add(at_once, &gone), (false, 2 * SECOND));
     }
 
-    /// Begins at 0, 1, 3, 7 and 15 s; the third time it panics, the fifth time no receiver is left
-    /// that it works for.
+    /// Starts at 0, 1, 3, 7 and 15 s; the third run panics, the fifth finds no receiver.
     #[tokio::test(start_paused = true)]
-    async fn is_begun_again_after_errors_and_panics_until_no_receiver_is_left() {
-        let (heard, mut endings) = mpsc::unbounded_channel();
+    async fn restarts_after_errors_and_panics_until_no_receiver_is_left() {
+        let (reported, mut endings) = mpsc::unbounded_channel();
         let (times, count) = (Arc::new(AtomicU32::new(0)), Instant::now());
         let work = move || {
             let time = times.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +151,7 @@ mod tests {
         };
         spawn_kept("clumsy", Box::new(work), backoff(), move |ending: Ending| {
             let (at, news) = (count.elapsed().as_secs(), ending.is_news);
-            let sent = heard.send((at, ending.error.to_string(), news));
+            let sent = reported.send((at, ending.error.to_string(), news));
             async move { if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) } }
         });
         let mut all = Vec::new();

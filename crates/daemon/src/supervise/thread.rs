@@ -1,4 +1,4 @@
-//! Threads that are begun again after a panic.
+//! Threads that are restarted after a panic.
 
 use std::io;
 use std::thread;
@@ -8,18 +8,17 @@ use tracing::error;
 
 use super::{Backoff, Panic, catch};
 
-/// Work on a device comes back soon, and costs next to nothing when it never does.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10))
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10))
     .reset_after(Duration::from_secs(60));
-/// Bytes: no call of ours goes deep.
+/// Stack size in bytes; the call depth is small.
 const STACK: usize = 256 * 1024;
 
-/// Starts a detached thread: `make` makes a worker in it, `run` is its work, and ends the thread by
-/// returning. After a panic `recover` brings the worker into order, and `run` is begun again after
-/// a pause. No other thread waits for it: one that hangs in the kernel holds up nothing but itself.
+/// Spawns a detached thread that makes a worker and runs it until `run` returns. After a panic
+/// `recover` repairs the worker, and `run` restarts after a pause. The thread is never joined, so
+/// that one that hangs in the kernel blocks no other.
 ///
 /// # Errors
-/// There is no thread to be had.
+/// The thread cannot be created.
 pub fn spawn_thread<W: 'static>(
     name: &str,
     make: impl FnOnce() -> W + Send + 'static,
@@ -27,12 +26,12 @@ pub fn spawn_thread<W: 'static>(
     recover: impl Fn(&mut W, &Panic) + Send + 'static,
 ) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
-        let (mut worker, mut pauses) = (make(), PAUSES);
+        let (mut worker, mut backoff) = (make(), BACKOFF);
         loop {
             let began = Instant::now();
             let Err(panic) = catch(|| run(&mut worker)) else { return };
             recover(&mut worker, &panic);
-            let pause = pauses.ended(began.elapsed());
+            let pause = backoff.ended(began.elapsed());
             error!(%panic, ?pause, "a thread panicked and begins again");
             thread::sleep(pause);
         }
@@ -47,8 +46,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_begun_again_with_the_same_worker_after_a_panic_until_it_returns() {
-        let (sent, heard) = mpsc::channel();
+    fn restarts_with_the_same_worker_after_a_panic_until_it_returns() {
+        let (sent, received) = mpsc::channel();
         let run = |(count, _): &mut (u32, mpsc::Sender<String>)| {
             *count += 1;
             assert!(*count == 2, "stumbled");
@@ -58,9 +57,9 @@ mod tests {
         };
         spawn_thread("clumsy", move || (0, sent), run, recover).unwrap();
         assert_eq!(
-            heard.iter().collect::<Vec<_>>(),
+            received.iter().collect::<Vec<_>>(),
             ["1: stumbled"],
-            "and the worker went with the thread"
+            "the worker is dropped with the thread"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Devices that come and go, by the kernel's uevents and udev's. A device is opened by path and
-//! tried again anyway, so this only makes it quicker.
+//! Reports hotplugged panel devices, from uevents of the kernel and of udev. A device is opened by
+//! path and retried anyway, so these events only shorten the wait.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,54 +16,54 @@ use crate::pace::Pace;
 use crate::sync::reached;
 use crate::watch::emit;
 
-/// 1: the kernel; 2: udev, when it has set owner and mode of the device's node.
+/// Multicast groups: 1, the kernel; 2, udev, once it has set owner and mode of the device node.
 const GROUPS: [u32; 2] = [1, 2];
 
-/// Each event has a device opened anew: a loose plug's come many a second. So many are reported in
-/// a row (the kernel and udev report one plug with two to four), …
-const ROW: u32 = 4;
-/// … and one in each interval after that.
+/// Number of events reported without delay; the kernel and udev send two to four for one plug.
+/// Each makes the driver reopen its device, and a loose plug causes many a second.
+const BURST: u32 = 4;
+/// Interval between events after such a burst.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Reports displays and indicators that come or go, no faster than `INTERVAL` in the long run.
-/// Where there are no uevents (a container), it waits for ever.
+/// Reports displays and indicators that appear or disappear, rate-limited to one per `INTERVAL`.
+/// Waits forever where there are no uevents (in a container).
 ///
 /// # Errors
 /// The receiver is gone (`Closed`), or the socket broke.
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let Ok(socket) = Socket::open(Protocol::Uevent, &GROUPS) else { return pending().await };
     let mut listener = Listener::new(socket)?;
-    let mut waiting = Waiting::new(Instant::now());
+    let mut pending_events = Pending::new(Instant::now());
     loop {
-        for device in waiting.take_due(Instant::now()) {
+        for device in pending_events.take_due(Instant::now()) {
             emit(&events, Event::Hotplug(device)).await?;
         }
         let datagram = tokio::select! {
             datagram = listener.next() => datagram,
-            () = reached(waiting.next()) => continue,
+            () = reached(pending_events.next_due()) => continue,
         };
         match datagram {
-            Ok(datagram) => waiting.add(parse(datagram).as_slice(), Instant::now()),
-            // Some were dropped: both outputs look again.
+            Ok(datagram) => pending_events.add(parse(datagram).as_slice(), Instant::now()),
+            // The lost events may have been about either device.
             Err(NetlinkError::Overrun) => {
                 debug!("uevents were lost");
-                waiting.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now());
+                pending_events.add(&[Hotplug::Display, Hotplug::Indicator], Instant::now());
             }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Holds what is to be reported, and when; of many events of a kind that come at once the last one
-/// is reported by one of them. Pure: moments are arguments.
+/// Holds, for each kind of device, the rate limit and when its pending event is due. Events of one
+/// kind are merged until then. Pure: times are arguments.
 #[derive(Debug)]
-struct Waiting([(Hotplug, Pace, Option<Instant>); 2]);
+struct Pending([(Hotplug, Pace, Option<Instant>); 2]);
 
-impl Waiting {
+impl Pending {
     fn new(now: Instant) -> Self {
         Self(
             [Hotplug::Display, Hotplug::Indicator]
-                .map(|device| (device, Pace::new(ROW, INTERVAL, now), None)),
+                .map(|device| (device, Pace::new(BURST, INTERVAL, now), None)),
         )
     }
 
@@ -73,11 +73,10 @@ impl Waiting {
         }
     }
 
-    fn next(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         self.0.iter().filter_map(|(.., due)| *due).min()
     }
 
-    /// Takes what is due.
     fn take_due(&mut self, now: Instant) -> Vec<Hotplug> {
         let due = self
             .0
@@ -87,10 +86,10 @@ impl Waiting {
     }
 }
 
-/// Reads what a uevent means to us: properties `KEY=VALUE`, each closed by a zero byte, behind
-/// "ACTION@PATH" (the kernel) or udev's header.
+/// Parses a uevent: properties `KEY=VALUE`, each ended by a zero byte, after "ACTION@PATH" (the
+/// kernel) or udev's header. Returns `None` for devices that the panel does not use.
 pub fn parse(message: &[u8]) -> Option<Hotplug> {
-    /// `properties_off` in `struct monitor_netlink_header` of systemd's `device-monitor.c`
+    /// Offset of `properties_off` in `struct monitor_netlink_header` (systemd, `device-monitor.c`).
     const OFFSET: usize = 16;
     let properties = if message.starts_with(b"libudev\0") {
         let offset = u32::from_ne_bytes(*message.get(OFFSET..)?.first_chunk()?);
@@ -121,7 +120,7 @@ mod tests {
         b"add@/devices/usb1/hidraw0\0ACTION=add\0DEVPATH=/devices/usb1/hidraw0\0SUBSYSTEM=hidraw\0";
 
     #[test]
-    fn a_stick_and_a_backpack_are_distinguished_and_a_mouse_click_is_nothing() {
+    fn an_indicator_and_a_display_are_distinguished_and_other_events_ignored() {
         assert_eq!(parse(PLUGGED), Some(Hotplug::Indicator));
         assert_eq!(parse(b"remove@/x\0ACTION=remove\0SUBSYSTEM=i2c-dev\0"), Some(Hotplug::Display));
         assert_eq!(parse(b"change@/x\0ACTION=change\0SUBSYSTEM=hidraw\0"), None);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn udevs_own_messages_are_read_too() {
+    fn messages_of_udev_are_parsed() {
         let mut message = b"libudev\0".to_vec();
         message.extend(0xfeed_cafe_u32.to_be_bytes());
         message.extend(40_u32.to_ne_bytes());
@@ -139,11 +138,11 @@ mod tests {
         assert_eq!(parse(&message), Some(Hotplug::Indicator));
     }
 
-    /// A stick with a loose plug, a hundred times a second for ten seconds.
+    /// A USB LED with a loose plug: a hundred events a second for ten seconds.
     #[test]
-    fn the_first_plug_is_reported_at_once_a_flood_at_a_steady_pace_and_the_last_one_in_any_case() {
+    fn a_first_event_is_immediate_a_flood_is_rate_limited_and_the_last_event_is_never_lost() {
         let begin = Instant::now();
-        let mut waiting = Waiting::new(begin);
+        let mut waiting = Pending::new(begin);
         let mut reported = Vec::new();
         for tick in 0..1000 {
             let now = begin + tick * Duration::from_millis(10);
@@ -151,12 +150,12 @@ mod tests {
             reported.extend(waiting.take_due(now).into_iter().map(|device| (device, now - begin)));
         }
         assert_eq!(reported.first(), Some(&(Hotplug::Indicator, Duration::ZERO)));
-        let most = usize::try_from(ROW).unwrap() + 20;
+        let most = usize::try_from(BURST).unwrap() + 20;
         assert!((20..=most).contains(&reported.len()), "{} in ten seconds", reported.len());
-        let last = waiting.next().expect("the last of them waits");
+        let last = waiting.next_due().expect("the last event is pending");
         assert!(last <= begin + Duration::from_secs(11));
         assert_eq!(waiting.take_due(last), [Hotplug::Indicator]);
-        assert_eq!((waiting.next(), waiting.take_due(last)), (None, vec![]));
+        assert_eq!((waiting.next_due(), waiting.take_due(last)), (None, vec![]));
         waiting.add(&[Hotplug::Display], last);
         assert_eq!(waiting.take_due(last), [Hotplug::Display], "the other is not held up");
     }

@@ -1,10 +1,10 @@
-//! The shared disks: whether they are there and how they are, whether the NFS server exports them,
-//! and who uses it.
+//! Reports the shared disks: whether they are mounted and healthy, whether the NFS server exports
+//! them, and which clients are connected.
 //!
-//! Nothing is asked of the disk itself but its free space: what is mounted is read from the kernel's
-//! list, which holds also what this user may not look into, and its type and state are those of the
-//! file system, not of our sandbox's mount of it. The kernel shows the clients of its NFS server
-//! (`/proc/fs/nfsd/clients`) to root alone; the connections to it are shown to anyone.
+//! Only the free space is read from the disk itself. Mounts come from `/proc/self/mountinfo`, which
+//! also lists mount points that this user cannot enter, and whose super options are those of the
+//! file system, not of our sandbox's mount. `/proc/fs/nfsd/clients` is readable by root alone, so
+//! clients are taken from the TCP connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -28,15 +28,15 @@ use crate::watch::emit;
 use crate::watch::host::parse;
 use crate::watch::host::triggers::Triggers;
 
-/// A disk that is pulled stays mounted until someone unmounts it, so that is looked for.
+/// Polling interval: a pulled disk stays mounted, so no event reports it.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// The server's table of exports, which holds what it exports now (exportfs(8)).
+/// Table of current exports (exportfs(8)).
 const EXPORTED: &str = "var/lib/nfs/etab";
 const EXPORTFS: [&str; 2] = ["usr/sbin/exportfs", "sbin/exportfs"];
 /// `TCP_ESTABLISHED` in `/proc/net/tcp` (proc_pid_net(5)).
 const ESTABLISHED: &str = "01";
 
-/// Reports how the disks that are mounted at these places are, and each change.
+/// Reports the state of the disks at the planned mount points, and each change.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).
@@ -76,17 +76,17 @@ pub async fn run(
     }
 }
 
-/// Holds the count of errors with which each device was first seen: many sticks refuse a command
-/// when they are plugged in, and that is counted.
+/// Maps a device to the error count at its first reading: many USB sticks reject a command when
+/// they are plugged in, which must not count as a fault.
 pub type Devices = BTreeMap<String, u64>;
 
-/// Looks at everything once.
+/// Reads the current state of all shares.
 pub fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen {
     let text = |path: &str| reading::text(&root.join(path)).unwrap_or_default();
     let mounts = text("proc/self/mountinfo");
     let (mut disks, mut pulled) = (BTreeMap::new(), BTreeSet::new());
     for path in paths {
-        let Some(mount) = on_top(&mounts, path) else { continue };
+        let Some(mount) = topmost(&mounts, path) else { continue };
         if mount.is_pulled(root) {
             pulled.insert(path.clone());
             continue;
@@ -107,39 +107,39 @@ pub fn look(root: &Path, paths: &[PathBuf], devices: &mut Devices) -> ShareSeen 
     }
 }
 
-/// Holds what is mounted somewhere.
+/// Describes a mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// major and minor number, as `/sys/dev/block` has them
+    /// Device number `MAJOR:MINOR`, as in `/sys/dev/block`.
     device: String,
-    /// what was mounted, as the file system calls it: "/dev/sda1"
+    /// Mount source as the file system reports it, such as "/dev/sda1".
     source: String,
     read_only: bool,
 }
 
 impl Mount {
-    /// Returns whether its device is gone. The kernel keeps the mount, of which each use fails.
+    /// Returns whether its device is gone. The kernel keeps such a mount, but every access fails.
     fn is_pulled(&self, root: &Path) -> bool {
         if !self.device.starts_with("0:") {
             return !root.join("sys/dev/block").join(&self.device).exists();
         }
-        // Major number 0: no one block device (btrfs), or none at all (network file systems).
+        // Major number 0: several block devices (btrfs), or none (network file systems).
         let name = self.source.strip_prefix("/dev/").filter(|name| !name.contains('/'));
         name.is_some_and(|name| !root.join("sys/class/block").join(name).exists())
     }
 }
 
-/// Returns whether a disk is mounted at `path`, by `/proc/self/mountinfo`, and was not pulled.
+/// Returns whether a disk is mounted at `path` according to `mountinfo`, and was not pulled.
 pub fn is_mounted(root: &Path, mountinfo: &str, path: &Path) -> bool {
-    on_top(mountinfo, path).is_some_and(|mount| !mount.is_pulled(root))
+    topmost(mountinfo, path).is_some_and(|mount| !mount.is_pulled(root))
 }
 
-/// Returns what is mounted at `path` (proc_pid_mountinfo(5)), be its disk there or not. The last
-/// mount is on top. One of autofs waits for a disk.
-fn on_top(mountinfo: &str, path: &Path) -> Option<Mount> {
-    let is_there =
+/// Returns the topmost mount at `path` (proc_pid_mountinfo(5)), even if its disk was pulled.
+/// Returns `None` for an autofs mount, which still waits for its disk.
+fn topmost(mountinfo: &str, path: &Path) -> Option<Mount> {
+    let is_at_path =
         |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescaped(point) == path);
-    let line = mountinfo.lines().rev().find(is_there)?;
+    let line = mountinfo.lines().rev().find(is_at_path)?;
     let device = line.split(' ').nth(2)?.to_owned();
     let mut rest = line.split_once(" - ")?.1.splitn(3, ' ');
     let (kind, source, options) = (rest.next()?, rest.next()?.to_owned(), rest.next()?);
@@ -147,8 +147,7 @@ fn on_top(mountinfo: &str, path: &Path) -> Option<Mount> {
     (kind != "autofs").then_some(mount)
 }
 
-/// Returns a path in which blanks, backslashes and the like are three octal digits behind a
-/// backslash: so does the kernel in its lists of mounts, and the NFS server in its table.
+/// Decodes a path with `\ooo` escapes, as in the kernel's mount lists and the NFS export table.
 pub fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -162,30 +161,30 @@ pub fn unescaped(text: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// Returns how much of a disk is free to ordinary users, in percent.
+/// Returns the space of a disk that is free to ordinary users, in percent.
 fn free(path: &Path) -> Option<u8> {
     let space = rustix::fs::statvfs(path).ok()?;
     parse::share(space.f_bavail, space.f_blocks)
 }
 
-/// Returns the errors of a disk: those that its file system has on record (ext4,
-/// Documentation/ABI/testing/sysfs-fs-ext4), and commands that failed (SCSI, and so USB) since it
-/// was first seen.
+/// Returns the error count of a disk: errors recorded by the file system (ext4,
+/// Documentation/ABI/testing/sysfs-fs-ext4) plus failed commands (SCSI, which includes USB) since
+/// the first reading.
 fn errors(root: &Path, device: &str, devices: &mut Devices) -> u64 {
     let Ok(folder) = fs::canonicalize(root.join("sys/dev/block").join(device)) else { return 0 };
     let name = folder.file_name().unwrap_or_default();
     let on_record = counter(&root.join("sys/fs/ext4").join(name).join("errors_count")).unwrap_or(0);
-    // Of a partition the device is that of the whole disk, one folder above.
+    // For a partition the counter belongs to the whole disk, one folder above.
     let failed =
         folder.ancestors().take(2).find_map(|disk| counter(&disk.join("device/ioerr_cnt")));
     let failed = failed.unwrap_or(0);
-    // One that is smaller than before is another disk with the same number.
+    // A lower count than before means another disk with the same device number.
     let first = devices.entry(device.to_owned()).or_insert(failed);
     *first = failed.min(*first);
     on_record.saturating_add(failed - *first)
 }
 
-/// Reads a counter of the kernel, decimal or with `0x`.
+/// Reads a counter from sysfs, decimal or with `0x`.
 fn counter(path: &Path) -> Option<u64> {
     let text = reading::text(path).ok()?;
     let text = text.trim();
@@ -195,14 +194,14 @@ fn counter(path: &Path) -> Option<u64> {
     }
 }
 
-/// Returns which of these mount points the table of exports holds.
+/// Returns the mount points of `paths` that the export table lists.
 fn exported(table: &str, paths: &[PathBuf]) -> BTreeSet<PathBuf> {
     let held = table.lines().filter_map(|line| line.split_whitespace().next()).map(unescaped);
     held.filter(|path| paths.contains(path)).collect()
 }
 
-/// Returns who is connected to the NFS server, by `/proc/net/tcp`: the shares are exported by IPv4
-/// alone.
+/// Returns the peers connected to the NFS server, from `/proc/net/tcp`: shares are exported over
+/// IPv4 only.
 fn clients(table: &str) -> BTreeSet<Ipv4Addr> {
     let connected = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_those_on_record_and_those_since_the_disk_was_first_seen() {
+    fn errors_are_those_recorded_plus_failed_commands_since_the_first_reading() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         put(root, "sys/devices/usb/block/sda/device/ioerr_cnt", "0x2\n");
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_exports_and_who_is_connected_to_it_is_read() {
+    fn exports_and_connected_clients_are_parsed() {
         let table = "/mnt/usb\t192.168.50.0/24(rw,sync)\n/media/my\\040disk\t10.0.0.0/8(ro)\n\
                      /srv\t*(ro)\n";
         let paths = ["/mnt/usb", "/media/my disk", "/mnt/other"].map(PathBuf::from);
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_borne() {
+    fn arbitrary_text_never_panics() {
         for text in ["", "\\", "\\04", "\\999", "a - b", "1 2 3 4 /mnt/usb - ", "\u{fffd} : \n:"] {
             let _ = is_mounted(Path::new("/"), text, Path::new("/mnt/usb"));
             let _ = (unescaped(text), exported(text, &[]), clients(text));

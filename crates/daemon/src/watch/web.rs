@@ -1,4 +1,4 @@
-//! Where the status page is: its server, a process of its own, writes its port into a file.
+//! Reports the TCP port of the status page, which its server, a separate process, writes to a file.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,14 +12,14 @@ use crate::files::inotify::Files;
 use crate::files::reading;
 use crate::watch::emit;
 
-/// A port needs no more bytes.
-const LONGEST: u64 = 16;
+/// Maximum size of the file, in bytes.
+const MAX_SIZE: u64 = 16;
 
-/// Reports where the status page is at the start, and each change; `file` is where its server
-/// writes its port, also while there is none.
+/// Reports the status page's port at the start, and each change. `file` is the planned path of the
+/// port file, which need not exist.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`Closed`).
+/// inotify is unavailable, or the receiver is gone (`Closed`).
 pub async fn run(
     mut file: watch::Receiver<PathBuf>,
     events: mpsc::Sender<Event>,
@@ -28,7 +28,8 @@ pub async fn run(
     let mut reported = None;
     loop {
         let path = file.borrow_and_update().clone();
-        // The server's folder comes and goes with it.
+        // The run-time folder of the server exists only while it runs, so its parent is watched
+        // too.
         for folder in path.ancestors().skip(1).take(2) {
             files.folder(folder);
         }
@@ -40,15 +41,15 @@ pub async fn run(
         }
         tokio::select! {
             changed = files.changed() => changed?,
-            // One that is gone is the end of the daemon, which ends this too.
+            // An error here means that the daemon is stopping, which ends this task as well.
             Ok(()) = file.changed() => {}
         }
     }
 }
 
-/// Returns the port in the file; `None` where there is none, or something else in it.
+/// Returns the port in the file; `None` if the file is missing or invalid.
 pub fn read(file: &Path) -> Option<u16> {
-    let bytes = reading::bytes(file, LONGEST).ok()?;
+    let bytes = reading::bytes(file, MAX_SIZE).ok()?;
     let port: u16 = std::str::from_utf8(&bytes).ok()?.trim().parse().ok()?;
     (port > 0).then_some(port)
 }
@@ -64,8 +65,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_comes_moves_and_goes_is_reported() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().join("run");
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("run");
         let (_plan, seen) = watch::channel(folder.join("port"));
         let (events, mut heard) = mpsc::channel(8);
         let task = tokio::spawn(run(seen, events));
@@ -83,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_none() {
-        let held = tempfile::tempdir().unwrap();
-        let file = held.path().join("port");
+    fn invalid_content_is_no_port() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("port");
         for (text, port) in
             [("80\n", Some(80)), ("0", None), ("65536", None), ("-1", None), ("80 22", None)]
         {

@@ -1,4 +1,4 @@
-//! `bramblegate demo attach`: a verb, or a shell, inside a demo that runs.
+//! `bramblegate demo attach`: runs a command or a shell inside a running demo.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -19,7 +19,7 @@ Examples:
   bramblegate demo attach nodes drain rpi2
   bramblegate demo attach shell            a shell on the head of the demo";
 
-/// Names a shell instead of a verb.
+/// Selects a shell instead of a verb.
 const SHELL: &str = "shell";
 
 /// Run a verb inside a demo that runs, with the demo's settings
@@ -36,11 +36,11 @@ pub struct Args {
     pub words: Vec<OsString>,
 }
 
-/// Becomes the verb. Exit 64 if it is not clear which demo is meant, 69 if none runs, 71 if it
-/// cannot be entered, else the verb's code.
+/// Replaces this process by the verb, whose exit code is returned. Exits with 64 if the choice of
+/// the demo is ambiguous, 69 if none runs, 71 if it cannot be entered.
 pub fn main(args: &Args) -> ExitCode {
-    let watcher = match choose(args.demo, &running::own()) {
-        Ok(watcher) => watcher,
+    let supervisor = match choose(args.demo, &running::own()) {
+        Ok(supervisor) => supervisor,
         Err((code, wrong, help)) => {
             output::error(&format!("demo attach: {wrong}"), &help);
             return ExitCode::from(code);
@@ -52,7 +52,7 @@ pub fn main(args: &Args) -> ExitCode {
              doctor, shell, ...\n",
         );
     }
-    let error = enter(watcher, &args.words).err().unwrap_or_else(|| Error("not started".into()));
+    let error = enter(supervisor, &args.words).err().unwrap_or_else(|| Error("not started".into()));
     output::error(
         &format!("demo attach: {error}"),
         "wait until the demo's screen stands, then try again; nsenter is in util-linux",
@@ -60,10 +60,10 @@ pub fn main(args: &Args) -> ExitCode {
     ExitCode::from(exit::CANNOT_CREATE)
 }
 
-/// Why no demo can be attached to: the exit code, what is wrong, and what to do.
+/// Why no demo can be attached to: exit code, error and remedy.
 type Refusal = (u8, String, String);
 
-/// Returns the demo that is meant.
+/// Selects the demo to attach to.
 fn choose(wanted: Option<u32>, running: &[u32]) -> std::result::Result<u32, Refusal> {
     let numbers = || running.iter().map(u32::to_string).collect::<Vec<_>>();
     match (wanted, running) {
@@ -122,11 +122,11 @@ fn enter(watcher: u32, words: &[OsString]) -> Result<()> {
     if let Some(folder) = same_folder(first) {
         command.arg(OsString::from_iter([OsStr::new("--wdns="), folder.as_os_str()]));
     }
-    // The head is a network namespace of its own, which has a name inside the demo's `/run`.
+    // The head's network namespace has its name in the demo's `/run`.
     command.args(["--", "ip", "netns", "exec", "head"]);
     let mut path = OsString::from(search_path());
     if words.first().is_some_and(|word| word == SHELL) {
-        // `bramblegate status` should find the program that plays here.
+        // `bramblegate` in the shell is the demo's own program.
         let folder = program.parent().unwrap_or(Path::new("/"));
         path = OsString::from_iter([folder.as_os_str(), OsStr::new(":"), &path]);
         command.arg(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()));
@@ -146,7 +146,7 @@ fn enter(watcher: u32, words: &[OsString]) -> Result<()> {
     Err(Error(format!("nsenter cannot be started: {}", command.exec())))
 }
 
-/// Returns the working folder, where the demo sees the same: its `/run` is another.
+/// Returns the working folder, if it exists inside the demo too.
 fn same_folder(first: u32) -> Option<PathBuf> {
     let folder = std::env::current_dir().ok()?;
     let relative = folder.strip_prefix("/").ok()?;

@@ -1,17 +1,17 @@
-//! What the demo says, at a pace that can be read.
+//! Captions of the demo, at a readable pace.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Each caption is the newest for so long.
+/// Minimum time for which each caption is the newest.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// The captions on the screen, and those that wait until the newest has been read.
+/// The captions on the screen, and pending ones.
 #[derive(Debug)]
 pub struct Captions {
     shown: Vec<String>,
     pending: VecDeque<String>,
-    /// when the newest came
+    /// When the newest was shown.
     since: Instant,
 }
 
@@ -20,20 +20,20 @@ impl Captions {
         Self { shown: Vec::new(), pending: VecDeque::new(), since: now }
     }
 
-    /// Adds a caption behind those that wait.
+    /// Adds a caption after the pending ones.
     pub fn add(&mut self, text: String, now: Instant) {
         self.pending.push_back(text);
         self.advance(now);
     }
 
-    /// Shows a caption at once: a key was pressed. What waits is shown before it.
+    /// Shows a caption at once, after all pending ones, since a key was pressed.
     pub fn interrupt(&mut self, text: String, now: Instant) {
         self.shown.extend(self.pending.drain(..));
         self.shown.push(text);
         self.since = now;
     }
 
-    /// Shows the next one, if the newest has been read.
+    /// Shows the next pending caption, if the newest has been shown for [`HOLD`].
     pub fn advance(&mut self, now: Instant) {
         if self.shown.is_empty() || now.saturating_duration_since(self.since) >= HOLD {
             if let Some(next) = self.pending.pop_front() {
@@ -43,12 +43,12 @@ impl Captions {
         }
     }
 
-    /// Returns whether all have been shown for long enough.
+    /// Returns whether all captions have been shown for [`HOLD`].
     pub fn are_read(&self, now: Instant) -> bool {
         self.pending.is_empty() && now.saturating_duration_since(self.since) >= HOLD
     }
 
-    /// Returns those on the screen, the newest last.
+    /// Returns the captions on the screen, the newest last.
     pub fn shown(&self) -> &[String] {
         &self.shown
     }

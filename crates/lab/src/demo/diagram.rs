@@ -1,4 +1,4 @@
-//! The cluster in one line: what is plugged into what, and which of it works.
+//! A diagram of the cluster in one line, with the state of each link and node.
 
 use bramblegate::cli::panel::Depth;
 use bramblegate::panel::Colour;
@@ -6,7 +6,7 @@ use bramblegate_api::status::{Node, NodeHealth, Snapshot, UplinkState};
 
 const GREY: Colour = Colour { red: 150, green: 150, blue: 150 };
 
-/// Pieces of the line, each in a colour or none.
+/// A line of coloured and plain pieces, with its visible width.
 #[derive(Debug, Default)]
 struct Line {
     text: String,
@@ -26,7 +26,7 @@ impl Line {
     }
 }
 
-/// Returns the line, with shorter cables and fewer names where there is less room.
+/// Draws the line, with shorter cables and fewer names on a narrow terminal.
 pub fn draw(status: Option<&Snapshot>, columns: usize, depth: Depth) -> String {
     let unknown = Snapshot::default();
     let status = status.unwrap_or(&unknown);
@@ -37,8 +37,8 @@ pub fn draw(status: Option<&Snapshot>, columns: usize, depth: Depth) -> String {
     fitting.map(|line| line.text).unwrap_or_default()
 }
 
-/// Draws the line with the internet or without, with long cables or short ones, with the nodes'
-/// names or without.
+/// Draws the line with or without the internet, with long or short cables, and with or without the
+/// nodes' names.
 fn line(status: &Snapshot, (internet, long, names): (bool, bool, bool), depth: Depth) -> Line {
     let mut line = Line::default();
     let cable =
@@ -70,7 +70,7 @@ fn line(status: &Snapshot, (internet, long, names): (bool, bool, bool), depth: D
     line
 }
 
-/// Draws the way from the venue to the internet.
+/// Draws the link from the venue to the internet.
 fn behind(state: Option<UplinkState>) -> (&'static str, Colour) {
     match state {
         Some(UplinkState::Online) => ("─", Colour::GREEN),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_shows_what_is_plugged_in_and_what_answers_without_any_colour() {
+    fn the_line_shows_links_and_nodes_without_any_colour() {
         for (state, rpi2, wanted) in [
             ("no-carrier", "unknown", "internet ──·── venue ──╳── head ── switch ── rpi1 ● rpi2 ○"),
             ("searching", "up", "internet ──·── venue ──·── head ── switch ── rpi1 ● rpi2 ●"),

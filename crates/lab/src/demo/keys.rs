@@ -1,4 +1,4 @@
-//! The demo's keys: what each does to the world, and what proves that it was answered.
+//! The demo's keys: the action of each, and the proof of its effect.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::shell::must;
 use crate::watch;
 use crate::world::World;
 
-/// What a key does to the world.
+/// The action of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     Cable,
@@ -27,7 +27,7 @@ pub enum Deed {
     Quit,
 }
 
-/// What a person can do: the key is the letter in brackets.
+/// The keys, each with its letter in brackets.
 pub const KEYS: [(&str, Deed); 11] = [
     ("[c]able", Deed::Cable),
     ("[n]ode", Deed::Node),
@@ -42,7 +42,7 @@ pub const KEYS: [(&str, Deed); 11] = [
     ("[q]uit", Deed::Quit),
 ];
 
-/// Returns the deed of a key. Control-C and Control-D end, as everywhere: the terminal is raw.
+/// Returns the action of a key. Control-C and Control-D quit, as the terminal is in raw mode.
 pub fn deed(key: char) -> Option<Deed> {
     match key {
         '\u{3}' | '\u{4}' => Some(Deed::Quit),
@@ -53,23 +53,23 @@ pub fn deed(key: char) -> Option<Deed> {
     }
 }
 
-/// Returns the line of keys: what there is, two spaces apart.
+/// Returns the line of keys, separated by two spaces.
 pub fn key_line() -> String {
     KEYS.map(|(words, _)| words).join("  ")
 }
 
-/// What the world was like before a key was pressed.
+/// The state of the world before a key was pressed.
 #[derive(Debug, Default)]
 pub struct Before {
     leases: usize,
     rows: Vec<String>,
-    /// the internet was there: a node's page must load again
+    /// The internet was reachable, so that a node's page must load again.
     online: bool,
-    /// something is wrong that was not acknowledged
+    /// An unacknowledged alert is raised.
     pub alarm: bool,
-    /// the one thing that is wrong: the LCD has no other page then
+    /// The only unacknowledged warning or fault, which the LCD then shows on its only page.
     only: Option<String>,
-    /// the address that the next venue leases
+    /// The head's address in the next venue.
     pub lease: Option<String>,
 }
 
@@ -91,22 +91,22 @@ impl Before {
     }
 }
 
-/// A question to the world.
+/// A query of the world.
 type Ask<T> = Box<dyn Fn(&World) -> T>;
 
-/// How the answer to a key is known.
+/// Checks the effect of a key.
 pub struct Proof {
-    /// names what is missing
+    /// Describes what is still missing; `None` once the effect is visible.
     pub unmet: Ask<Option<String>>,
-    /// what was seen, for users
+    /// Describes the effect for users.
     pub words: Ask<String>,
 }
 
-/// No answer takes longer: a node is found down after a second, DHCP may need three.
+/// Timeout for the effect of a key: a node is found down after a second, DHCP may need three.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Returns the proof of a deed; `on` is the state after it, where the key is one that takes turns:
-/// pulled, dead, closed. `port` is the uplink.
+/// Returns the proof of an action. `on`: the new state of a toggling key (pulled, dead, closed).
+/// `port`: the uplink.
 pub fn proof(deed: Deed, on: bool, port: &str, before: Before) -> Proof {
     match (deed, on) {
         (Deed::Cable, true) => seen(row("NO CABLE"), "The address has left the LCD: NO CABLE"),
@@ -175,16 +175,15 @@ fn health(health: &str) -> Expect {
     Expect { status, ..Expect::default() }
 }
 
-/// Adds a check: a node loads a page of the internet, where that is there.
+/// Adds the check that a node loads a page of the internet, if `online`.
 fn with_page(expect: Expect, online: bool) -> Expect {
     let page = Check::Http("http://www.example/".to_owned(), 200);
     let checks = if online { vec![("rpi1".to_owned(), true, page)] } else { Vec::new() };
     Expect { checks, ..expect }
 }
 
-/// Returns whether the rules are back. Asks the kernel itself, by `nft`: the daemon's word is not
-/// enough. No repair is waited for: from Linux 5.12 on the table is the daemon's (`flags owner`),
-/// and a flush leaves it alone.
+/// Proves by `nft`, independently of the daemon, that the rules are loaded. Does not wait for a
+/// repair: from Linux 5.12 on the daemon owns the table (`flags owner`), and a flush spares it.
 fn rules_are_back(before: Before) -> Proof {
     let page = with_page(Expect::default(), before.online);
     Proof {
@@ -201,14 +200,14 @@ fn rules_are_back(before: Before) -> Proof {
     }
 }
 
-/// Returns how many rules of ours the kernel of the head holds.
+/// Counts our rules in the head's kernel.
 fn rules() -> usize {
     let text = must("head", "nft -a list ruleset").unwrap_or_default();
     let ours = text.split("\ntable ").filter(|table| {
         let name = table.trim_start_matches("table ").split_whitespace().nth(1);
         name == Some(TABLE)
     });
-    // `-a` prints a handle behind each rule, and behind what opens a block.
+    // `-a` appends a handle to each rule, and to each line that opens a block.
     let is_rule =
         |line: &&str| line.split_once(" # handle ").is_some_and(|(rule, _)| !rule.ends_with('{'));
     ours.flat_map(str::lines).filter(is_rule).count()
@@ -282,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_of_the_line_does_what_it_reports_and_no_other_does_anything() {
+    fn every_listed_key_has_its_action_and_no_other_key_has_one() {
         let line = key_line();
         let offered: Vec<char> =
             line.split('[').skip(1).filter_map(|words| words.chars().next()).collect();

@@ -1,8 +1,8 @@
 //! `bramblegate demo`: a story, or a venue file, played in private namespaces.
 //!
-//! Three processes: the one that was called keeps watch and restores the terminal whatever happens;
-//! it starts a second that makes the namespaces; inside them runs the third, which builds the world
-//! and plays the story. `bramblegate demo attach` finds them by the first one's file.
+//! There are three processes. The first one supervises, and restores the terminal whatever happens.
+//! It starts a second one that makes the namespaces. Inside them the third builds the world and
+//! plays the story. `bramblegate demo attach` finds them by the record file of the first.
 
 mod attach;
 mod captions;
@@ -60,12 +60,12 @@ pub struct Args {
     pub action: Option<Action>,
 }
 
-/// No time as it is written on the command line.
+/// Reports that a text is no time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("write a number of seconds, or one with a unit: 90s, 2m, 1h")]
 struct NoTime;
 
-/// Returns a time in seconds; a number without a unit is one.
+/// Parses a time in seconds; a number without a unit is in seconds.
 fn seconds(text: &str) -> std::result::Result<u64, NoTime> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..) {
@@ -82,16 +82,16 @@ pub enum Action {
     Attach(attach::Args),
 }
 
-/// Marks the process that is to make the namespaces; holds the number of the one that watches over
-/// it, by which `attach --demo` knows it.
+/// Environment variable that marks the process that makes the namespaces; contains the PID of its
+/// supervisor, which `attach --demo` uses.
 const STAGE: &str = "BRAMBLEGATE_DEMO";
 
-/// What helps where the world of the demo cannot be built.
+/// The remedy if the demo's world cannot be built.
 pub(super) const NEEDED: &str =
     "run it with sudo; it needs the packages iproute2, nftables and dnsmasq-base";
 
-/// Plays the demo. Exits with 0 if everything expected was seen, 1 if not, 71 if the world cannot
-/// be built, 78 for faults in the venue file.
+/// Plays the demo. Returns 0 if all expectations were met, 1 if not, 71 if the world cannot be
+/// built, 78 for faults in the venue file.
 pub fn main(args: Args) -> ExitCode {
     if let Some(Action::Attach(args)) = &args.action {
         return attach::main(args);
@@ -113,7 +113,7 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     }
-    // Without its file the demo plays all the same; only `attach` does not find it.
+    // Without a record file, only `attach` does not work.
     let _record = match running::Record::write() {
         Ok(record) => Some(record),
         Err(error) => {
@@ -124,7 +124,7 @@ pub fn main(args: Args) -> ExitCode {
             None
         }
     };
-    // Without a free port there is no page in the machine's browser, and the demo plays all the same.
+    // Without a free port, only the status page is not reachable from the machine's browser.
     let page = page::Offer::make();
     let offered = page.as_ref().map(|page| (page::VARIABLE, page.value()));
     match terminal::guard(STAGE, offered) {
@@ -141,8 +141,7 @@ fn is_plain(args: &Args) -> bool {
     args.plain || !std::io::stdout().is_terminal()
 }
 
-/// Returns the gateway's program: the one that started this, or one beside this, or where it is
-/// installed.
+/// Returns the gateway's program: the one that started this, one beside this, or the installed one.
 fn gateway() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Error(error.to_string()))?;
     let named = std::env::var_os("BRAMBLEGATE_PROGRAM").map(PathBuf::from);

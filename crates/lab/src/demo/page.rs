@@ -1,17 +1,17 @@
-//! The demo's status page in the browser of the machine itself: a listening socket that is made
-//! outside, at the machine's loopback, and served by the program inside the namespaces.
+//! The demo's status page for the machine's own browser: a listening socket that is opened outside,
+//! on the machine's loopback, and served by the program inside the namespaces.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// Names the socket's descriptor and its port to the processes that this one starts.
+/// Environment variable with the socket's descriptor and port, for child processes.
 pub const VARIABLE: &str = "BRAMBLEGATE_DEMO_PAGE";
-/// Ports that are tried; the first is the page's usual other one.
+/// Ports that are tried; the first is the page's usual alternative port.
 const PORTS: std::ops::Range<u16> = 8080..8100;
 
-/// A listening socket for processes that this one starts.
+/// A listening socket for child processes.
 #[derive(Debug)]
 pub struct Offer {
     listener: TcpListener,
@@ -19,7 +19,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Listens at the first free port of the machine's loopback; `None` where none is.
+    /// Listens on the first free port of the machine's loopback; `None` if none is free.
     pub fn make() -> Option<Self> {
         let listener = PORTS
             .into_iter()
@@ -29,20 +29,20 @@ impl Offer {
         Some(Self { listener, port })
     }
 
-    /// Returns what [`VARIABLE`] holds.
+    /// Returns the value of [`VARIABLE`].
     pub fn value(&self) -> String {
         format!("{} {}", self.listener.as_raw_fd(), self.port)
     }
 }
 
-/// Returns the socket that was offered to this process, and the page's URL. Only to be called once.
+/// Takes the socket that was passed to this process, with the page's URL. Must be called only once.
 pub fn take() -> Option<(OwnedFd, String)> {
     let value = std::env::var(VARIABLE).ok()?;
     let (number, port) = value.split_once(' ')?;
-    // SAFETY: the process that set the variable left the descriptor open for this one, which has
-    // opened none of that number itself.
+    // SAFETY: the process that set the variable left the descriptor open for this one, which owns
+    // no other descriptor of that number.
     let socket = unsafe { OwnedFd::from_raw_fd(number.parse().ok()?) };
-    // One that is something else would be another process' mistake; the page's program refuses it.
+    // The page's program rejects anything but a listening socket.
     fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
     Some((socket, format!("http://127.0.0.1:{port}/")))
 }

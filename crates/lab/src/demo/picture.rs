@@ -1,4 +1,4 @@
-//! What the demo draws: a title, the cluster in a line, the panel, what works, captions, keys.
+//! The demo's screen: a title, a diagram of the cluster, the panel, what works, captions, keys.
 
 use std::time::Duration;
 
@@ -10,44 +10,45 @@ use bramblegate::cli::panel::{Style, glass, lamp};
 use bramblegate::event::printable_line;
 use bramblegate::panel::Colour;
 
-/// At most so many lines of the journal.
+/// Maximum number of lines of the journal.
 const JOURNAL: usize = 6;
-/// Rows of a terminal on which every line counts, and lines below the captions that fit there.
+/// Rows of a small terminal …
 const SMALL: usize = 24;
+/// … on which this number of lines below the captions leaves room for all captions.
 const BELOW: usize = 3;
-/// What works needs so many columns beside the display.
+/// Columns that the list of what works needs beside the display.
 const SIDE: usize = 28;
 const TITLE: &str = "This is the LCD of a Pi cluster that has just been carried into a new network";
 
-/// Everything that goes into one picture.
+/// The contents of one screen.
 #[derive(Debug)]
 pub struct Picture<'p> {
-    /// `None`: the daemon does not answer
+    /// `None`: the daemon does not reply.
     pub status: Option<&'p Snapshot>,
-    /// the newest last
+    /// The newest last.
     pub captions: &'p [String],
-    /// last lines of the journal
+    /// Last lines of the journal.
     pub journal: &'p [String],
-    /// since the start
+    /// Since the start.
     pub elapsed: Duration,
-    /// false: `NO_COLOR`
+    /// False: `NO_COLOR`.
     pub colour: bool,
-    /// the terminal's room and colours
+    /// The terminal's size and colours.
     pub style: Style,
-    /// what a person can do
+    /// The line of keys.
     pub keys: &'p str,
-    /// below all: how to look inside
+    /// The last lines: how to attach.
     pub attach: &'p [String],
 }
 
 impl Picture<'_> {
-    /// Returns the lines of the screen: the largest display with everything else around it, else
-    /// what matters most.
+    /// Returns the lines of the screen: the largest display that leaves room for all else, or
+    /// otherwise the most important parts.
     pub fn lines(&self) -> Vec<String> {
         let Style { columns, rows, big, .. } = self.style;
         let (heading, mut below) = (self.heading(), self.keys());
         below.extend(self.attach());
-        // What is typed must be there whole; an older caption gives way to it.
+        // The keys must be complete; an older caption is left out for them.
         let captions = self.captions(if rows > SMALL || below.len() <= BELOW { 3 } else { 2 });
         let around = heading.len() + captions.len() + below.len() + 2;
         let room = rows.saturating_sub(around);
@@ -76,8 +77,7 @@ impl Picture<'_> {
         self.dense()
     }
 
-    /// Draws for a small terminal: the caption and the panel above all, then the keys, then as much
-    /// else as there is room for.
+    /// Draws for a small terminal: the caption, the panel and the keys, then as much else as fits.
     fn dense(&self) -> Vec<String> {
         let rows = self.style.rows;
         let (mut lines, keys) = (self.captions(1), self.keys());
@@ -90,7 +90,7 @@ impl Picture<'_> {
         }
         lines.extend(panel);
         let mut marks = self.status.map(words::marks).unwrap_or_default();
-        // What does not work is cut last.
+        // Sorted, so that what does not work is cut last.
         marks.sort_by_key(|(good, _)| *good);
         let mut marks = self.in_lines(marks);
         marks.truncate(rows.saturating_sub(lines.len() + keys.len()));
@@ -113,7 +113,7 @@ impl Picture<'_> {
         diagram::draw(self.status, self.style.columns, self.style.depth)
     }
 
-    /// Returns the newest captions, so many lines at least: the newest is never cut.
+    /// Returns the newest captions on at least `count` lines; the newest is never cut.
     fn captions(&self, count: usize) -> Vec<String> {
         let (earlier, newest) = match self.captions.split_last() {
             Some((newest, earlier)) => (earlier, newest.as_str()),
@@ -132,13 +132,13 @@ impl Picture<'_> {
         lines
     }
 
-    /// Returns the keys, on as many lines as they need.
+    /// Returns the lines of keys.
     fn keys(&self) -> Vec<String> {
         let keys = if self.style.big { "[q]uit, or any key of the demo" } else { self.keys };
         self.flowed(keys.split("  ").map(|key| (key.to_owned(), key.to_owned())), "  ")
     }
 
-    /// Returns how to look inside, on as many lines as it needs.
+    /// Returns the lines about how to attach.
     fn attach(&self) -> Vec<String> {
         let piece = |piece: &String| {
             let plain = self.cut(piece);
@@ -147,7 +147,7 @@ impl Picture<'_> {
         self.flowed(self.attach.iter().map(piece), "   ")
     }
 
-    /// Returns pieces (words, and the same with their colours) on as many lines as they need.
+    /// Wraps pieces (plain text, and the same with colours) to as many lines as they need.
     fn flowed(&self, pieces: impl Iterator<Item = (String, String)>, between: &str) -> Vec<String> {
         let (mut lines, mut width): (Vec<String>, usize) = (Vec::new(), 0);
         for (plain, drawn) in pieces {
@@ -167,7 +167,7 @@ impl Picture<'_> {
         lines
     }
 
-    /// Returns words broken at blanks, beside a margin of three.
+    /// Wraps words at spaces, with a margin of three columns.
     fn wrapped(&self, words: &str) -> Vec<String> {
         let (width, mut lines) = (self.style.columns.saturating_sub(3), vec![String::new()]);
         for word in printable_line(words).split(' ') {
@@ -184,17 +184,17 @@ impl Picture<'_> {
         lines
     }
 
-    /// Returns what fits on a line of the terminal beside a margin of three; a venue's file may
-    /// hold anything.
+    /// Truncates a text to a line of the terminal, with a margin of three columns, and escapes
+    /// control characters, which a venue file may contain.
     fn cut(&self, line: &str) -> String {
         printable_line(line).chars().take(self.style.columns.saturating_sub(3)).collect()
     }
 
-    /// Draws the display as `bramblegate panel` does on so much room, or on more where that cannot
-    /// be.
+    /// Draws the display as `bramblegate panel` does on this many columns and rows, or on more if
+    /// it does not fit.
     fn display(&self, columns: usize, rows: usize) -> Vec<String> {
         let view = self.status.map(View::of).unwrap_or_default();
-        // What stands beside or below is reckoned here.
+        // The caller accounts for what is beside or below.
         let style = Style { columns, rows: rows + 2, ..self.style };
         glass(&view.lines, view.geometry(), view.charset(), self.elapsed, style)
     }

@@ -1,5 +1,5 @@
-//! Which demos run: a file for each, named by the process that watches over it and locked for as
-//! long as that one lives.
+//! Records of running demos: a file for each, named by the PID of its supervisor, which holds a
+//! lock on it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -11,10 +11,10 @@ use rustix::process::geteuid;
 
 use crate::{Error, Result, while_doing};
 
-/// Where root's demos are; an ordinary user's are in `$XDG_RUNTIME_DIR`, or in `/tmp`.
+/// Folder of root's records; those of ordinary users are in `$XDG_RUNTIME_DIR`, or in `/tmp`.
 const ROOTS: &str = "/run/bramblegate-demo";
 
-/// The file of one demo; removed when dropped.
+/// The record of one demo; removed when dropped.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
@@ -22,10 +22,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Records that this process watches over a demo.
+    /// Records that this process supervises a demo.
     ///
     /// # Errors
-    /// The folder cannot be made, or belongs to another user.
+    /// The folder cannot be created, or belongs to another user.
     pub fn write() -> Result<Self> {
         Self::write_in(&own_folder())
     }
@@ -51,14 +51,13 @@ impl Drop for Record {
     }
 }
 
-/// Returns the processes that watch over this user's demos. Files of those that were killed are
-/// removed.
+/// Returns the supervisors of this user's demos. Removes records of killed ones.
 pub fn own() -> Vec<u32> {
     let folder = own_folder();
     if is_ours(&folder) { in_folder(&folder) } else { Vec::new() }
 }
 
-/// Returns the processes that watch over root's demos, for other users to know of.
+/// Returns the supervisors of root's demos.
 pub fn of_root() -> Vec<u32> {
     in_folder(Path::new(ROOTS))
 }
@@ -73,7 +72,7 @@ fn in_folder(folder: &Path) -> Vec<u32> {
     running
 }
 
-/// Returns whether the demo of a file still runs; removes the file of one that does not.
+/// Returns whether the demo of a record still runs; removes the record of one that does not.
 fn is_locked(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
@@ -96,15 +95,15 @@ fn own_folder() -> PathBuf {
     }
 }
 
-/// Returns whether it is a folder of this user, and not a link that another user made in `/tmp`.
+/// Returns whether it is a folder of this user, rather than a link of another user in `/tmp`.
 fn is_ours(folder: &Path) -> bool {
     fs::symlink_metadata(folder)
         .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
 }
 
-/// Returns the first process of a demo's namespaces: the one that is number 1 in a PID namespace of
-/// its own, started by the process `watcher` or by one that this has started (`NSpid` of proc(5)).
-pub fn first_process(watcher: u32) -> Option<u32> {
+/// Returns the first process of a demo's namespaces: a descendant of the supervisor that is PID 1
+/// in its own PID namespace (`NSpid` of proc(5)).
+pub fn first_process(supervisor: u32) -> Option<u32> {
     let processes: Vec<Process> = fs::read_dir("/proc")
         .ok()?
         .flatten()
@@ -113,7 +112,7 @@ pub fn first_process(watcher: u32) -> Option<u32> {
     let parent = |id: u32| processes.iter().find(|process| process.id == id).map(|p| p.parent);
     let descends = |id: u32| {
         let ancestors = std::iter::successors(parent(id), |id| parent(*id));
-        ancestors.take(processes.len()).any(|ancestor| ancestor == watcher)
+        ancestors.take(processes.len()).any(|ancestor| ancestor == supervisor)
     };
     processes.iter().find(|process| process.is_first && descends(process.id)).map(|p| p.id)
 }
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_demo_is_known_while_it_runs_and_one_that_was_killed_is_forgotten() {
+    fn a_record_exists_while_its_demo_runs_and_stale_ones_are_removed() {
         let folder = std::env::temp_dir().join(format!("demo-record-{}", std::process::id()));
         let record = Record::write_in(&folder).unwrap();
         let killed = folder.join("4194305");

@@ -1,4 +1,4 @@
-//! Inside the namespaces: the world, the story, and what a person's keys do to it.
+//! Inside the namespaces: plays the story, and performs the actions of keys.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -29,9 +29,9 @@ const STORY: [(&str, &str); 4] = [
     ("hall", include_str!("hall.toml")),
 ];
 
-/// What comes next, on the terminal that the demo leaves.
+/// Printed when the demo has left the terminal.
 const TRY_IT: &str = "Try it on your own head node: sudo bramblegate setup (see man bramblegate)\n";
-/// The same where the program was built and is not installed.
+/// Printed instead if the program is not installed.
 const INSTALL_IT: &str = "Try it on your own head node: see \"Install\" in README.md\n";
 
 /// Plays the story, or the venue of `--venue`.
@@ -62,40 +62,41 @@ pub fn perform(args: &Args) -> ExitCode {
     }
 }
 
+/// The state of the demo.
 struct Show {
-    /// of the demo
+    /// Start of the demo.
     start: Instant,
-    /// of the story that is played now
+    /// Start of the current run of the story.
     began: Instant,
     end: Option<Duration>,
-    /// `--loop`: the story starts again after so long without a key
+    /// `--loop`: the story restarts after this time without a key.
     again: Option<Duration>,
-    /// when the last key was pressed, or the story ended
+    /// When the last key was pressed, or the story ended.
     last_key: Instant,
     screen: Option<Screen>,
     big: bool,
     colour: bool,
-    /// the line to type to look inside, behind the status page's address
+    /// The status page's URL and the command for `attach`.
     attach: Vec<String>,
-    /// where the status page is for the machine's browser, and the socket that waits for it
+    /// Listening socket and URL of the status page for the machine's browser.
     page: Option<(OwnedFd, String)>,
     keys: Receiver<char>,
-    /// a key that has not been acted on yet
+    /// A pending key.
     pressed: Option<Deed>,
     captions: Captions,
     printed: BTreeMap<String, String>,
     missing: Option<String>,
-    /// what was expected and has been seen
+    /// Number of expectations that were met.
     seen: usize,
-    /// what was expected after the end that `--seconds` made
+    /// Number of expectations that were not reached because of `--seconds`.
     unreached: usize,
-    /// the exit code, where standard output could not be written
+    /// Exit code if standard output could not be written.
     unwritten: u8,
     over: bool,
     pulled: bool,
     node_down: bool,
     portal: bool,
-    /// those acts of the story that can be played here
+    /// The acts of the story that can be played on this machine.
     story: Vec<(&'static str, Venue)>,
     place: usize,
 }
@@ -159,7 +160,7 @@ impl Show {
         }
     }
 
-    /// Leaves out what cannot be played on this machine, and says so.
+    /// Leaves out the acts that cannot be played on this machine, with a caption.
     fn leave_out(&mut self, program: &Path) {
         let Err(absent) = is_possible(program) else { return };
         let story = std::mem::take(&mut self.story);
@@ -171,7 +172,7 @@ impl Show {
         }
     }
 
-    /// Plays the acts, until a key is pressed.
+    /// Plays the acts until a key is pressed.
     fn play_acts(
         &mut self,
         world: &mut Option<World>,
@@ -222,18 +223,17 @@ impl Show {
         Ok(())
     }
 
-    /// Returns whether the time that `--seconds` gave is over.
+    /// Returns whether the time of `--seconds` has passed.
     fn is_late(&self) -> bool {
         self.end.is_some_and(|end| self.start.elapsed() >= end)
     }
 
-    /// Returns whether no key was pressed for as long as `--loop` waits.
+    /// Returns whether no key was pressed for the time of `--loop`.
     fn is_idle(&self) -> bool {
         self.again.is_some_and(|again| self.last_key.elapsed() >= again)
     }
 
-    /// Goes on by keys when the story is over, or a key was pressed. Returns when the demo is over,
-    /// or no key comes any more.
+    /// Performs the actions of keys after the story, until the demo is over or idle.
     fn improvise(&mut self, world: &mut World, acts: &[Venue]) -> Result<()> {
         if let Ok(status) = world.status() {
             self.take_over(&status);
@@ -249,7 +249,7 @@ impl Show {
         while !self.over && !self.is_idle() {
             if let Some(deed) = self.pressed.take() {
                 self.last_key = Instant::now();
-                // What cannot be done in this venue is reported, and ends nothing.
+                // An action that is impossible in this venue does not end the demo.
                 if let Err(error) = self.act(world, deed, acts) {
                     self.answer(format!("✗ That cannot be done here: {error}"));
                 }
@@ -261,7 +261,7 @@ impl Show {
         Ok(())
     }
 
-    /// Sets everything back to the start, for the next visitor.
+    /// Resets the demo for the next visitor.
     fn begin_again(&mut self, world: &mut World) -> Result<()> {
         world.node_up("rpi2")?;
         self.began = Instant::now();
@@ -271,7 +271,7 @@ impl Show {
         Ok(())
     }
 
-    /// Takes over where the story was left: the next key of a pair undoes what it did.
+    /// Adopts the state at the end of the story, so that a toggling key undoes what it did.
     fn take_over(&mut self, status: &Snapshot) {
         let state = &status.uplink.state;
         (self.pulled, self.portal) =
@@ -280,7 +280,7 @@ impl Show {
             status.nodes.iter().any(|node| node.name == "rpi2" && node.health == NodeHealth::Down);
     }
 
-    /// Does what a key stands for, and waits until the answer is seen.
+    /// Performs the action of a key, and waits for its effect.
     fn act(&mut self, world: &mut World, deed: Deed, acts: &[Venue]) -> Result<()> {
         let port = acts
             .first()
@@ -320,8 +320,8 @@ impl Show {
         Ok(())
     }
 
-    /// Travels to a venue of the story, by the port that the settings have as uplink: those of a
-    /// venue file may know no other. Returns the address that it leases.
+    /// Moves to a venue of the story, with its networks on the uplink `port` of the current
+    /// settings. Returns the address that the head gets there.
     fn travel(&mut self, world: &mut World, overlap: bool, port: &str) -> Result<Option<String>> {
         let hall = self.story.iter().position(|(name, _)| *name == "hall").unwrap_or_default();
         self.place = if overlap { hall } else { (self.place + 1) % self.story.len().max(1) };
@@ -338,7 +338,7 @@ impl Show {
         Ok(venue.networks.first().and_then(Network::head).map(|address| address.to_string()))
     }
 
-    /// Shows a caption at once: a person waits for it.
+    /// Shows a caption at once, as a reply to a key.
     fn answer(&mut self, text: String) {
         self.captions.interrupt(text, Instant::now());
     }
@@ -349,7 +349,7 @@ impl Show {
                 format!("{:7.2}  {subject:<9} {words}\n", self.start.elapsed().as_secs_f32());
             self.unwritten = output::deliver(&line);
         }
-        // The reader is gone, or nothing more can be written: the end.
+        // Ends if the reader is gone or writing fails.
         self.over |= self.unwritten != 0 || !output::is_open();
     }
 
@@ -397,7 +397,7 @@ fn story() -> Result<Vec<(&'static str, Venue)>> {
     STORY.into_iter().map(|(name, text)| Ok((name, Venue::parse(name, text)?))).collect()
 }
 
-/// Builds the world in a place where nothing of the machine can be written, and starts the gateway.
+/// Builds the world with a private `/run` and `/etc`, and starts the gateway.
 fn build(act: &Venue, program: &Path) -> Result<World> {
     inside::furnish()?;
     inside::cover_etc()?;
@@ -407,7 +407,7 @@ fn build(act: &Venue, program: &Path) -> Result<World> {
     Ok(world)
 }
 
-/// Verbs know by this that they are inside, and find the sockets where they usually are.
+/// Marks the namespaces as a demo for the commands, and links the sockets to their usual paths.
 fn mark(world: &World) -> Result<()> {
     let mark = Path::new(demo::MARK);
     if let Some(folder) = mark.parent() {
@@ -418,7 +418,7 @@ fn mark(world: &World) -> Result<()> {
     std::os::unix::fs::symlink(world.socket(), usual).map_err(while_doing(usual.display()))
 }
 
-/// Returns what leads inside, to be typed in a second terminal, and the number of this demo.
+/// Returns the number of this demo, and the command for `attach` in a second terminal.
 fn attach_lines() -> Vec<String> {
     let sudo = if inside::is_of_root() { "sudo " } else { "" };
     let program = inside::shown_program();
@@ -429,7 +429,7 @@ fn attach_lines() -> Vec<String> {
     ]
 }
 
-/// Makes the event that a key stands for.
+/// Performs the event of a key.
 fn change(world: &mut World, deed: Deed, on: bool, port: &str) -> Result<()> {
     match (deed, on) {
         (Deed::Cable, true) => world.pull_cable(port),
@@ -449,7 +449,7 @@ fn change(world: &mut World, deed: Deed, on: bool, port: &str) -> Result<()> {
     }
 }
 
-/// Returns what a key does, for the person who pressed it.
+/// Returns the caption of a key's event.
 fn announced(deed: Deed, on: bool) -> &'static str {
     match (deed, on) {
         (Deed::Cable, true) => "You pull the cable",
@@ -467,8 +467,7 @@ fn announced(deed: Deed, on: bool) -> &'static str {
     }
 }
 
-/// Returns how many expectations were not reached, for those who ended the story early: it was not
-/// the whole.
+/// Describes the number of expectations that were not reached, if any.
 fn unreached_in_words(count: usize) -> Option<String> {
     match count {
         0 => None,
@@ -477,14 +476,14 @@ fn unreached_in_words(count: usize) -> Option<String> {
     }
 }
 
-/// Returns what was expected and what was there, for a log.
+/// Describes a met expectation with the actual values, for a log.
 fn sentences(sight: &Sight<'_>) -> String {
     let Sight { say, expected, found, after } = sight;
     let say = say.map(|say| format!("{say}. ")).unwrap_or_default();
     format!("{say}Expected: {expected}. Seen after {:.1} s: {found}.", after.as_secs_f32())
 }
 
-/// Returns the state after the change.
+/// Inverts a state. Returns the new one.
 fn toggle(state: &mut bool) -> bool {
     *state = !*state;
     *state

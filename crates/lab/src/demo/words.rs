@@ -1,4 +1,4 @@
-//! The status in a few words: with a mark each for the screen, as sentences for the plain demo.
+//! The status in a few words: with marks for the screen, as sentences for the plain demo.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use bramblegate_api::status::{DhcpStatus, Overlap, Severity, Snapshot, UplinkSta
 
 use crate::watch;
 
-/// Returns what works (true) and what does not, the way of a packet from the cable to the nodes.
+/// Returns what works (true) and what does not, in the order from the cable to the nodes.
 pub fn marks(status: &Snapshot) -> Vec<(bool, String)> {
     let Snapshot { uplink, gateway, cluster, .. } = status;
     let state = uplink.state.known().unwrap_or(UplinkState::Absent);
@@ -54,7 +54,7 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// Returns how it is as a whole.
+/// Describes the overall severity.
 pub fn severity(status: &Snapshot) -> String {
     match status.severity.known() {
         Some(Severity::Ok) => "all is well".to_owned(),
@@ -62,7 +62,7 @@ pub fn severity(status: &Snapshot) -> String {
     }
 }
 
-/// Returns what a plain demo prints when it changes, as (subject, words): one line each.
+/// Returns the facts whose changes a plain demo prints, as (subject, words).
 pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
     let Snapshot { uplink, gateway, .. } = status;
     let row = watch::lcd(status).first().map(|row| row.trim_end().to_owned()).unwrap_or_default();
@@ -87,7 +87,7 @@ pub fn facts(status: &Snapshot) -> Vec<(String, String)> {
         ("severity".to_owned(), severity(status)),
     ];
     for alert in &status.alerts {
-        // Several of one kind are one fact: apart they would take turns in being the news.
+        // Alerts with the same code are one fact, as the code is the key.
         match facts.iter_mut().find(|(known, _)| alert.code == **known) {
             Some((_, text)) => *text += &format!("; {}", alert.text),
             None => facts.push((alert.code.to_string(), alert.text.to_string())),

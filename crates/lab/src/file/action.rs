@@ -1,4 +1,4 @@
-//! What can happen in a venue: the words of `[[step]] do = "…"`.
+//! The actions in a venue: the words of `[[step]] do = "…"`.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,53 +9,53 @@ use ipnet::Ipv4Net;
 use super::super::router::Advertised;
 use super::{Client, DhcpServer, Internet};
 
-/// Something that happens. A port that is left out in the file is the first network's.
+/// Describes an event. Without a port in the file, it is the first network's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// the DHCP client asks for its lease again, as it does at half time
+    /// The DHCP client renews its lease.
     Renew { port: Option<String> },
-    /// from now on the DHCP server answers with this address
+    /// The DHCP server leases this address from now on.
     Lease { address: Ipv4Addr, port: Option<String> },
-    /// the venue's router takes another address and its DHCP server leases from there
+    /// The venue's router and its leases move to another subnet.
     Subnet { router: Ipv4Net, lease: Ipv4Addr, port: Option<String> },
-    /// the DHCP server is started or stopped
+    /// The DHCP server is started or stopped.
     Dhcp { on: bool, port: Option<String> },
-    /// what is behind the router changes
+    /// The internet behind the router changes.
     Internet { kind: Internet, port: Option<String> },
-    /// the router advertises this from now on, beside the network's prefix; NAT64 prefixes that it
-    /// leaves out are withdrawn
+    /// The router advertises this from now on, beside the network's prefix; other NAT64 prefixes
+    /// are withdrawn.
     Advertise { ra: Advertised },
-    /// another router comes to the first network's wire, advertises this and leads nowhere
+    /// A second router, which forwards nothing, appears in the first network and advertises this.
     SecondRouter { ra: Advertised },
-    /// the program that translated on the head (see [`super::Network::translator`]) is killed: what it
-    /// had given the port stays, but for the address that its socket held
+    /// The translator on the head (see [`super::Network::translator`]) is killed: only the anycast
+    /// address of its socket is removed from the port.
     TranslatorDies,
-    /// the cable is pulled out of the head's port
+    /// The cable is pulled out of the head's port.
     Pull { port: Option<String> },
-    /// the cable is plugged in again
+    /// The cable is plugged in again.
     Plug { port: Option<String> },
-    /// the cable is pulled and plugged this many times, a fifth of a second each
+    /// The cable is pulled and plugged this many times, a fifth of a second each.
     Flap { times: u32, port: Option<String> },
-    /// the port appears in the head (a USB adapter plugged in)
+    /// The port appears in the head (a USB adapter plugged in).
     Insert { port: Option<String> },
-    /// the port vanishes from the head
+    /// The port vanishes from the head.
     Remove { port: Option<String> },
-    /// a DHCP client that drops the address and takes it again at once
+    /// The DHCP client removes the address and adds it again at once.
     Readdress { port: Option<String> },
-    /// a node loses its cable or gets it back
+    /// A node is disconnected or reconnected.
     Node { name: String, up: bool },
-    /// another tool runs `nft flush ruleset` on the head
+    /// Another tool runs `nft flush ruleset` on the head.
     Flush,
-    /// another tool switches forwarding off on the head
+    /// Another tool switches forwarding off on the head.
     ForwardingOff,
 }
 
-/// All forms, for faults and for the manual.
+/// The syntax of all actions, for faults.
 pub const FORMS: &str = "renew · lease ADDRESS · subnet ROUTER/BITS LEASE · dhcp on|off · \
     internet open|portal|dead|dead-ipv4 · advertise WORDS · second-router WORDS · translator dies · pull · plug · flap TIMES · insert · remove · readdress (each with \
     the port last, if it is not the first) · node NAME up|down · flush · forwarding off";
 
-/// Words of a scenario that mean nothing.
+/// Describes an invalid word of a venue file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
     #[error("\"{0}\" is nothing that can happen; there are: {FORMS}")]
@@ -132,7 +132,7 @@ impl FromStr for Action {
 }
 
 impl fmt::Display for Action {
-    /// Writes a caption, for users.
+    /// Formats a caption for users.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |port: &Option<String>| {
             port.as_ref().map(|port| format!(" of {port}")).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What must be seen: on the LCD, in the status, and from the places of the world.
+//! Expectations: of the LCD, the status, and checks from the places of the world.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,42 +7,41 @@ use glob::Pattern;
 
 use super::WordError;
 
-/// One `[[expect]]`: everything named in it must be true at the same time.
+/// One `[[expect]]`, all parts of which must be met at the same time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Expect {
-    /// what has been seen, for users
+    /// A caption for users.
     pub say: Option<String>,
-    /// the LCD's first row, without the blanks at its end; a glob
+    /// The LCD's first row, without the blanks at its end; a glob.
     pub row1: Option<String>,
-    /// any row of the LCD; a glob
+    /// Any row of the LCD; a glob.
     pub panel: Option<String>,
-    /// dotted paths in the status and the values there; a string is a glob, "null" is null
+    /// Dotted paths in the status with their values; a string is a glob, "null" is null.
     pub status: Vec<(String, String)>,
-    /// codes of alerts that stand; globs
+    /// Codes of alerts that must be raised; globs.
     pub alerts: Vec<String>,
-    /// codes of alerts that do not; globs
+    /// Codes of alerts that must not be raised; globs.
     pub no_alerts: Vec<String>,
-    /// what works, and what does not, from which place: (namespace, works, what)
+    /// Checks that must succeed or fail: (namespace, succeeds, check).
     pub checks: Vec<(String, bool, Check)>,
-    /// must come true within this time
+    /// Must be met within this time.
     pub within: Duration,
-    /// and stay so for this long
+    /// Must then remain met for this time.
     pub hold: Duration,
 }
 
-/// Something to try in one of the namespaces. `HEAD` in a target stands for the head's address in
-/// the venue.
+/// A check in one of the namespaces. `HEAD` in a target stands for the head's address in the venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// an ICMP echo is answered
+    /// An ICMP echo request is answered.
     Ping(String),
-    /// a TCP connection opens: `HOST:PORT`, a name as the place's own resolver has it
+    /// A TCP connection to `HOST:PORT` opens; names are resolved by the place's own resolver.
     Tcp(String),
-    /// this status comes back
+    /// An HTTP request returns this status.
     Http(String, u16),
-    /// the head answers ARP for this address (others on the wire may)
+    /// The head replies to ARP requests for this address (and others may).
     Arp(String),
-    /// the name has an address, says the place's own resolver
+    /// The place's own resolver resolves the name.
     Name(String),
 }
 
@@ -79,7 +78,7 @@ impl std::fmt::Display for Check {
 }
 
 impl std::fmt::Display for Expect {
-    /// Writes what must be so as a list, for users.
+    /// Formats all parts as a list for users.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut words = Vec::new();
         words.extend(self.row1.iter().map(|row| format!("\"{row}\" on the LCD")));
@@ -92,13 +91,13 @@ impl std::fmt::Display for Expect {
     }
 }
 
-/// Returns what works or fails, and from which place.
+/// Describes a check with its place and its expected result.
 pub fn attempt_in_words((place, works, check): &(String, bool, Check)) -> String {
     format!("{check} {} from {place}", if *works { "works" } else { "fails" })
 }
 
-/// Returns whether `text` matches `pattern`, where `*` stands for any run of characters, `?` for
-/// one, `|` between alternatives. A bracket is just that.
+/// Returns whether `text` matches `pattern`, in which `*` stands for any run of characters, `?` for
+/// one, `|` separates alternatives, and brackets are literal.
 pub fn glob(pattern: &str, text: &str) -> bool {
     let literal = pattern.replace('[', "[[]");
     literal.split('|').any(|glob| Pattern::new(glob).is_ok_and(|glob| glob.matches(text)))

@@ -1,4 +1,4 @@
-//! A venue as data: one kind of network, what happens in it over time, and what must be seen.
+//! A venue as data: one kind of network, its events over time, and expectations.
 
 mod action;
 mod expect;
@@ -19,66 +19,67 @@ use super::{Error, Result, while_doing};
 /// One venue file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Venue {
-    /// one sentence: what kind of network this is
+    /// The kind of network, in one sentence.
     pub purpose: String,
-    /// TOML text added to the gateway's settings as a drop-in
+    /// TOML text added to the gateway's settings as a drop-in.
     pub settings: String,
-    /// the nodes ask the head for their addresses; else they have them of their own
+    /// The nodes get addresses from the head by DHCP; otherwise they have static ones.
     pub nodes_by_dhcp: bool,
-    /// the translator's program runs beside the gateway
+    /// The translator's program runs beside the gateway.
     pub clat: bool,
-    /// one for each uplink of the head; the first is the preferred one
+    /// One for each uplink of the head, the preferred one first.
     pub networks: Vec<Network>,
-    /// what happens and what must be seen, in order of time; never empty
+    /// Events and expectations, sorted by time; never empty.
     pub moments: Vec<Moment>,
 }
 
 /// One network of the venue, into which one port of the head is plugged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// the head's port: `eth1`
+    /// The head's port: `eth1`.
     pub port: String,
-    /// the port of an earlier network whose switch this port is plugged into as well; then only
-    /// `lease` counts here
+    /// The port of an earlier network into whose switch this port is plugged too; then only the
+    /// DHCP address counts here.
     pub shares: Option<String>,
-    /// false: the head has no such port until a step inserts it
+    /// False: the head has no such port until a step inserts it.
     pub present: bool,
-    /// false: no cable until a step plugs it in
+    /// False: no cable until a step plugs it in.
     pub plugged: bool,
-    /// the router's addresses on the wire; the first also is the default for router and resolver
+    /// The router's addresses; the first is also the default for router and resolver.
     pub address: Vec<Ipv4Net>,
-    /// the prefix that the router advertises
+    /// The prefix that the router advertises.
     pub ipv6: Option<Ipv6Net>,
-    /// the end of the address that the head makes itself of the prefix; `None`: of its port's
+    /// The interface identifier of the head's SLAAC address; `None`: derived from its hardware
+    /// address.
     pub token: Option<Ipv6Addr>,
-    /// what it advertises beyond that; `None`: dnsmasq advertises the prefix alone
+    /// Further contents of the advertisements; `None`: dnsmasq advertises the prefix alone.
     pub ra: Option<Advertised>,
-    /// what a second router on the same wire advertises, which leads nowhere
+    /// Advertisements of a second router on the same wire, which forwards nothing.
     pub second_ra: Option<Advertised>,
-    /// the single address that the head gets by DHCPv6
+    /// The address that DHCPv6 assigns to the head.
     pub dhcpv6: Option<Ipv6Addr>,
-    /// who asks for addresses on the head's port
+    /// The DHCP client on the head's port.
     pub client: Client,
-    /// the prefix behind which the internet's IPv4 hosts are by IPv6
+    /// The NAT64 prefix of the internet's IPv4 hosts.
     pub nat64: Option<Ipv6Net>,
-    /// the prefix with which the venue's resolver answers for `ipv4only.arpa`
+    /// The prefix with which the venue's resolver answers for `ipv4only.arpa`.
     pub dns64: Option<Ipv6Net>,
-    /// the address of a translator from IPv4 to IPv6 on the head's port, with the way out by the
-    /// IPv6 router (RFC 6877); the router takes its packets as if they had been translated
+    /// The address of a translator from IPv4 to IPv6 on the head's port, with a default route by
+    /// the IPv6 router (RFC 6877). The router accepts its packets untranslated.
     pub translator: Option<Ipv4Net>,
-    /// a computer of the venue; without one its checks are made from the router
+    /// Address of a computer of the venue; without one, its checks run on the router.
     pub laptop: Option<Ipv4Net>,
-    /// bytes on the wire of the venue; given by DHCP if it is not 1500. "Fragmentation needed"
-    /// never arrives.
+    /// MTU of the venue, in bytes; announced by DHCP if it is not 1500. "Fragmentation needed" is
+    /// never sent.
     pub mtu: u16,
     pub internet: Internet,
-    /// the DHCP client gives itself an address of 169.254/16 when no server answers
+    /// The DHCP client falls back to an address of 169.254/16 if no server replies.
     pub fallback: bool,
     pub dhcp: Option<Dhcp>,
 }
 
 impl Network {
-    /// Returns the address that the head gets there, where the file gives it.
+    /// Returns the head's address in this network, if the file determines it.
     pub fn head(&self) -> Option<IpAddr> {
         let made = self.ipv6.zip(self.token).map(|(prefix, token)| {
             Ipv6Addr::from_bits(prefix.network().to_bits() | token.to_bits())
@@ -88,83 +89,84 @@ impl Network {
     }
 }
 
-/// `[network.dhcp]`: what the server answers.
+/// `[network.dhcp]`: configuration of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dhcp {
     pub server: DhcpServer,
-    /// the address it gives the head
+    /// The head's lease.
     pub address: Ipv4Addr,
     pub lease: Duration,
-    /// default: that of the router's first address
+    /// Default: that of the router's first address.
     pub netmask: Option<Ipv4Addr>,
-    /// option 3; `Some(None)`: no such option
+    /// Option 3; `Some(None)`: no such option.
     pub router: Option<Option<Ipv4Addr>>,
-    /// option 6; `Some(None)`: no such option
+    /// Option 6; `Some(None)`: no such option.
     pub resolver: Option<Option<Ipv4Addr>>,
-    /// options 121 and 249: destination and gateway; a client that takes them ignores option 3 (RFC
-    /// 3442)
+    /// Options 121 and 249: destination and gateway; a client that supports them ignores option 3
+    /// (RFC 3442).
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
-    /// option 114: where the venue's log-in page is (RFC 8910)
+    /// Option 114: URL of the captive portal (RFC 8910).
     pub portal: Option<String>,
-    /// option 108: for how long a client that asks for it is to do without IPv4 (RFC 8925)
+    /// Option 108: how long a client that requests it should disable IPv4 (RFC 8925).
     pub ipv6_only: Option<Duration>,
 }
 
-/// Which real client asks. busybox's is there wherever the lab is; dhcpcd is that of Raspberry Pi
-/// OS, reads router advertisements itself, and is set to honour option 108.
+/// Selects the DHCP client. busybox's is always available; dhcpcd is a client of Raspberry Pi OS,
+/// processes router advertisements itself, and is configured to support option 108.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     Udhcpc,
     Dhcpcd,
 }
 
-/// Which real server answers. dnsmasq never leases for less than two minutes; busybox's udhcpd
-/// does.
+/// Selects the DHCP server. dnsmasq never leases for less than two minutes; busybox's udhcpd does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DhcpServer {
     Dnsmasq,
     Udhcpd,
 }
 
-/// What is behind the venue's router.
+/// Describes what is reachable behind the venue's router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Internet {
     Open,
-    /// HTTP is answered by the venue with a redirect, everything else but DNS is dropped
+    /// HTTP is redirected to the venue's portal, all else but DNS is dropped.
     Portal,
-    /// the router is there, nothing behind it is
+    /// Nothing.
     Dead,
-    /// IPv6 goes through, IPv4 does not
+    /// IPv6 only.
     DeadIpv4,
 }
 
-/// Steps that happen together, then what must be seen before the next moment.
+/// Steps at the same time, then expectations that must be met before the next moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moment {
-    /// after the start; a test goes on earlier if everything expected was seen, a demo does not
+    /// Time after the start. A test continues earlier if all expectations are met, a demo does not.
     pub at: Duration,
     pub steps: Vec<Step>,
     pub expects: Vec<Expect>,
 }
 
-/// Something that happens.
+/// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     pub action: Action,
-    /// a caption for users; without one the action says itself
+    /// A caption for users; without one, the action is described.
     pub say: Option<String>,
 }
 
 impl Venue {
-    /// Reads a file; on faults, all of them as `file:line:column: what is wrong, what would be
-    /// right`.
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// All faults, as `file:line:column: what is wrong, what would be right`.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(while_doing(format!("cannot read {}", path.display())))?;
         Self::parse(&path.display().to_string(), &text)
     }
 
-    /// Reads a text as [`Venue::read`] does a file; `name` stands in the faults.
+    /// Parses a text as [`Venue::read`] does a file; `name` is the file name in the faults.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         read::venue(text).map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(|fault| format!("{name}:{fault}")).collect();

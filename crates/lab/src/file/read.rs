@@ -1,4 +1,4 @@
-//! Reading a venue file: every fault is kept, with its line and column.
+//! Reads a venue file and collects all faults, with line and column.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -34,7 +34,7 @@ struct Reader<'t> {
     faults: Vec<Fault>,
 }
 
-/// One table on its way through the reader; what is left at the end is unknown.
+/// A table from which known keys are taken; keys that are left at the end are unknown.
 struct Keys<'de> {
     table: Table<'de>,
     span: Span,
@@ -69,7 +69,7 @@ pub fn venue(text: &str) -> Result<Venue, Vec<Fault>> {
     }
 }
 
-/// Returns the prefixes that a router advertises: the network's first.
+/// Returns the prefixes that a router advertises, the network's first.
 fn ipv6_of(ipv6: Option<Ipv6Net>, ra: &Advertised) -> Vec<Ipv6Net> {
     ipv6.into_iter().chain(ra.prefixes.iter().copied()).collect()
 }
@@ -102,7 +102,7 @@ impl Reader<'_> {
         self.string(keys, name).map(|(text, _)| text)
     }
 
-    /// Reads a text as what it stands for; its own error says what else it could be.
+    /// Parses a word whose own error lists the alternatives.
     fn word<T: FromStr<Err = WordError>>(
         &mut self,
         keys: &mut Keys<'_>,
@@ -155,7 +155,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Returns a string or an array of strings.
+    /// Reads a string or an array of strings.
     fn strings(&mut self, keys: &mut Keys<'_>, name: &'static str) -> Vec<(String, Span)> {
         let Some((value, span)) = self.take(keys, name) else { return Vec::new() };
         let values = match value {
@@ -418,7 +418,7 @@ impl Reader<'_> {
     }
 }
 
-/// Keys of `[[expect]]` that try something: key, namespace, whether it should work.
+/// Keys of `[[expect]]` with checks: key, namespace, whether they must succeed.
 const PLACES: [(&str, &str, bool); 8] = [
     ("from_node", "rpi1", true),
     ("not_from_node", "rpi1", false),
@@ -440,7 +440,7 @@ fn moment(moments: &mut Vec<Moment>, at: Duration, add: impl FnOnce(&mut Moment)
     }
 }
 
-/// Makes one form of `uplink.state = "x"`, `"uplink.state" = "x"` and `[expect.status.uplink]`.
+/// Normalises `uplink.state = "x"`, `"uplink.state" = "x"` and `[expect.status.uplink]`.
 fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     for (key, mut value) in table {
         let path =
@@ -456,7 +456,7 @@ fn flatten(prefix: &str, table: Table<'_>, wanted: &mut Vec<(String, String)>) {
     }
 }
 
-/// Returns an integer and one of ms s m h d.
+/// Parses a duration: an integer and one of ms, s, m, h, d.
 pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|scalar: char| !scalar.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);

@@ -10,13 +10,13 @@ use super::super::shell::{Running, spawn, within};
 use super::super::{Error, Result, while_doing};
 use super::World;
 
-/// The device by which a program gets packets of the kernel.
+/// The kernel's TUN device.
 const TUN: &str = "/dev/net/tun";
 
-/// Looks for what a translator needs beside this gateway's program.
+/// Returns the translator's program, which is beside the gateway's.
 ///
 /// # Errors
-/// What is absent, for users.
+/// The program or the TUN device is missing, in words for users.
 pub fn is_possible(gateway: &Path) -> Result<PathBuf> {
     let program = gateway.with_file_name("bramblegate-clat");
     if !program.is_file() {
@@ -27,18 +27,18 @@ pub fn is_possible(gateway: &Path) -> Result<PathBuf> {
 }
 
 impl World {
-    /// Starts the translator's program in the head: it follows the gateway's orders.
+    /// Starts the translator's program in the head, which follows the gateway's orders.
     ///
     /// # Errors
-    /// What it needs is absent.
+    /// See [`is_possible`].
     pub fn start_clat(&mut self) -> Result<()> {
         self.start_clat_with(&[])
     }
 
-    /// As [`World::start_clat`], with more arguments.
+    /// Starts the translator as [`World::start_clat`] does, with more arguments.
     ///
     /// # Errors
-    /// What it needs is absent.
+    /// See [`is_possible`].
     pub fn start_clat_with(&mut self, arguments: &[&str]) -> Result<()> {
         let program = is_possible(&self.program)?;
         let folder = Path::new(clat::STATE).parent().unwrap_or(Path::new(HOME));
@@ -56,7 +56,7 @@ impl World {
     }
 }
 
-/// Returns where the program logs.
+/// Returns the program's log file.
 pub fn log() -> PathBuf {
     Path::new(HOME).join("clat.log")
 }

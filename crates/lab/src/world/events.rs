@@ -1,4 +1,4 @@
-//! What happens to the world: cables, nodes, leases, other tools.
+//! Events in the world: cables, nodes, leases, other programs.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -8,31 +8,29 @@ use ipnet::Ipv4Net;
 use super::super::client;
 use super::super::file::{Action, Dhcp, Internet};
 use super::super::router::Advertised;
-use super::super::server;
 use super::super::shell::{ip, must};
 use super::super::{Error, Result, wiring};
 use super::{Port, World};
 
 impl World {
-    /// Pulls the cable out of a port of the head. The DHCP client does not notice; the address
-    /// stays.
+    /// Pulls the cable out of a port of the head. The DHCP client and the address are unaffected.
     pub fn pull_cable(&mut self, port: &str) -> Result<()> {
         self.pull_index(self.index(Some(port))?)
     }
 
-    /// Plugs it in again; a new DHCP client asks for a lease.
+    /// Plugs the cable in again, and starts a new DHCP client.
     pub fn plug_cable(&mut self, port: &str) -> Result<()> {
         self.plug_index(self.index(Some(port))?)
     }
 
-    /// Makes a port of the head appear, its cable plugged in.
+    /// Adds a port to the head, with its cable plugged in.
     pub fn insert_port(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         self.insert_index(index)?;
         self.plug_index(index)
     }
 
-    /// Makes a port of the head vanish.
+    /// Removes a port from the head.
     pub fn remove_port(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         wiring::remove_port(port)?;
@@ -42,29 +40,29 @@ impl World {
         Ok(())
     }
 
-    /// Takes a node's cable away.
+    /// Disconnects a node.
     pub fn node_down(&mut self, name: &str) -> Result<()> {
         ip("switch", &format!("link set {name} down\n"))
     }
 
-    /// Gives a node its cable back.
+    /// Reconnects a node.
     pub fn node_up(&mut self, name: &str) -> Result<()> {
         ip("switch", &format!("link set {name} up\n"))
     }
 
-    /// Throws all rules away, as another tool on the head might.
+    /// Flushes the rule set, as another program on the head might.
     pub fn foreign_flush(&self) -> Result<()> {
         must("head", "nft flush ruleset").map(drop)
     }
 
-    /// Has the DHCP client ask for its lease again.
+    /// Lets the DHCP client renew its lease.
     pub fn renew(&self, port: &str) -> Result<()> {
         let client = self.ports.get(self.index(Some(port))?).and_then(|port| port.client.as_ref());
         client.ok_or_else(|| Error(format!("no DHCP client runs on {port}")))?.signal("USR1")
     }
 
-    /// Takes the way out by a port away and gives it back, as when a venue disconnects its guests:
-    /// the daemon looks at once what is behind it.
+    /// Removes and restores the default route of a port, as when a venue disconnects its guests, so
+    /// that the daemon probes at once.
     pub fn reconnect(&self, port: &str) -> Result<()> {
         let script = format!(
             "r=$(ip -4 route show default dev {port}); [ -z \"$r\" ] && exit; ip -4 route del $r dev \
@@ -73,7 +71,7 @@ impl World {
         must("head", &script).map(drop)
     }
 
-    /// Returns how often the DHCP client on a port has been given a lease.
+    /// Counts the leases and renewals of the DHCP client on a port.
     pub fn leases(&self, port: &str) -> usize {
         let log = std::fs::read_to_string(client::log(port)).unwrap_or_default();
         log.lines().filter(|line| line.starts_with("bound ") || line.starts_with("renew ")).count()
@@ -88,35 +86,27 @@ impl World {
         Ok(())
     }
 
-    /// Changes what the DHCP server of a port's network answers from now on.
+    /// Changes the configuration of the DHCP server of a port's network.
     pub fn change_dhcp(&mut self, port: &str, change: impl FnOnce(&mut Dhcp)) -> Result<()> {
         let index = self.index(Some(port))?;
         if let Some(dhcp) = self.networks.get_mut(index).and_then(|network| network.dhcp.as_mut()) {
             change(dhcp);
         }
-        self.start_servers(self.wire(index))
+        self.start_servers(self.wire(index), true)
     }
 
-    /// Starts or stops the DHCP server of a port's network; the resolver stays.
+    /// Starts or stops the DHCP server of a port's network; DNS keeps running.
     pub fn dhcp_server(&mut self, port: &str, on: bool) -> Result<()> {
-        let wire = self.wire(self.index(Some(port))?);
-        if on {
-            return self.start_servers(wire);
-        }
-        if let (Some(slot), Some(network)) = (self.servers.get_mut(wire), self.networks.get(wire)) {
-            *slot = None;
-            *slot = Some(server::start(wire, network, None, &[])?);
-        }
-        Ok(())
+        self.start_servers(self.wire(self.index(Some(port))?), on)
     }
 
-    /// Changes what is behind the router of a port's network.
+    /// Sets whether the internet is reachable behind the router of a port's network.
     pub fn internet(&mut self, port: &str, kind: Internet) -> Result<()> {
         wiring::set_internet(self.wire(self.index(Some(port))?), kind)
     }
 
-    /// Moves the router of a port's network to another subnet, from which it leases; the old
-    /// address still answers, so that a renewal reaches the server and is refused.
+    /// Moves the router of a port's network and its leases to another subnet. The old address is
+    /// kept, so that a renewal reaches the server and is refused.
     pub fn change_subnet(
         &mut self,
         port: &str,
@@ -136,10 +126,10 @@ impl World {
             (dhcp.router, dhcp.resolver, dhcp.netmask) = (None, None, None);
         }
         ip(&wiring::venue_name(wire), &format!("{lines}addr add {router} dev lan0\n"))?;
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
-    /// Makes something happen.
+    /// Performs an action.
     pub fn act(&mut self, action: &Action) -> Result<()> {
         let first = self.networks.first().map(|network| network.port.clone()).unwrap_or_default();
         let on = |port: &Option<String>| port.clone().unwrap_or_else(|| first.clone());
@@ -174,7 +164,8 @@ impl World {
         }
     }
 
-    /// Has the router of a port's network advertise something else from now on.
+    /// Changes the advertisements of the router of a port's network; NAT64 prefixes that are
+    /// missing in `ra` are withdrawn.
     fn advertise(&mut self, port: &str, ra: &Advertised) -> Result<()> {
         let wire = self.wire(self.index(Some(port))?);
         let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };
@@ -193,19 +184,19 @@ impl World {
             ip("internet", &route)?;
         }
         network.ra = Some(ra);
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
-    /// Another router comes to the wire of a port's network.
+    /// Adds a second router to a port's network.
     fn second_router(&mut self, port: &str, ra: &Advertised) -> Result<()> {
         let wire = self.wire(self.index(Some(port))?);
         if let Some(network) = self.networks.get_mut(wire) {
             network.second_ra = Some(ra.clone());
         }
-        self.start_servers(wire)
+        self.start_servers(wire, true)
     }
 
-    /// The program that translated on a port is killed: nothing takes its IPv4 packets any more.
+    /// Kills the translator of a port, so that its IPv4 packets are lost.
     fn translator_dies(&mut self, port: &str) -> Result<()> {
         let index = self.index(Some(port))?;
         let network = self.networks.get(self.wire(index));

@@ -1,4 +1,4 @@
-//! The gateway under test: its settings, its life, and what can be seen of it.
+//! The gateway under test: its settings, its process, and its observable state.
 
 use std::fs;
 use std::io::Write;
@@ -16,10 +16,10 @@ use super::super::shell::{self, Running, must, spawn, within};
 use super::super::{Error, Result, client, glass, watch, while_doing, wiring};
 use super::World;
 
-/// A touch of a button takes this long.
+/// Duration of a short button press.
 const TOUCH: Duration = Duration::from_millis(100);
 
-/// The buttons of the played world, by their lines.
+/// The buttons of the world, by their GPIO lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     Next = 17,
@@ -33,15 +33,15 @@ impl World {
         self.start_gateway_by(&[], &[])
     }
 
-    /// Starts the gateway as [`World::start_gateway`] does, by another program (`setpriv …`) and
-    /// with more in its environment.
+    /// Starts the gateway as [`World::start_gateway`] does, by a wrapper (`setpriv …`) and with
+    /// additional environment variables.
     pub fn start_gateway_by(
         &mut self,
         wrapper: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<()> {
         self.write_settings()?;
-        // Any user that the gateway runs as may read it.
+        // The gateway may run as any user.
         let fifo = format!("{HOME}/buttons");
         let _ = mknodat(CWD, &fifo, FileType::Fifo, Mode::empty(), 0);
         fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666))
@@ -53,7 +53,7 @@ impl World {
         Ok(())
     }
 
-    /// Returns this program with `verb` and the world's settings, to be run in the head.
+    /// Returns the command that runs the gateway's `verb` in the head, with the world's settings.
     pub fn gateway_command(&self, verb: &str) -> std::process::Command {
         self.command_by(&[], verb)
     }
@@ -75,8 +75,7 @@ impl World {
         command
     }
 
-    /// Replaces the text that the venue adds to the gateway's settings; takes effect with
-    /// [`World::write_settings`].
+    /// Replaces the venue's drop-in of the settings; takes effect with [`World::write_settings`].
     pub fn set_settings(&mut self, text: &str) {
         text.clone_into(&mut self.settings);
     }
@@ -91,8 +90,8 @@ impl World {
         fs::write(&drop_in, &self.settings).map_err(while_doing(&drop_in))
     }
 
-    /// Returns the settings of the world. The vitals are those of the machine that this is played
-    /// on, however busy: no part of the world.
+    /// Returns the world's settings. Limits of vitals are off, as these are those of the machine on
+    /// which the world runs.
     fn settings_text(&self) -> String {
         let ports: Vec<String> =
             self.networks.iter().map(|network| format!("\"{}\"", network.port)).collect();
@@ -127,17 +126,17 @@ impl World {
         text
     }
 
-    /// Presses a button for so long; returns at once where that is no time.
+    /// Presses a button for the time `hold`; if that is zero, returns at once.
     pub fn press(&self, input: Input, hold: Duration) -> Result<()> {
         let file = format!("{HOME}/buttons");
-        // For reading too: so it does not wait for a gateway that is gone.
+        // Opened for reading too, so that it does not block if no gateway reads.
         let mut fifo = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .open(&file)
             .map_err(while_doing(&file))?;
         let line = input as u32;
-        // Ground is pressed. A touch is reported at once with the times that it would have had.
+        // Active low. A short press is written at once, with the timestamps that it would have had.
         let mut edge = |at: Duration, level: u8| {
             fifo.write_all(format!("{} {line} {level}\n", at.as_nanos()).as_bytes())
                 .map_err(while_doing(&file))
@@ -153,7 +152,7 @@ impl World {
         self.gateway.as_mut()
     }
 
-    /// Sends the gateway a signal and waits for its end, at most `patience`; its exit code.
+    /// Sends the gateway a signal and waits for its end, at most `patience`. Returns its exit code.
     pub fn stop_gateway(&mut self, signal: &str, patience: Duration) -> Result<i32> {
         let gateway =
             self.gateway.as_mut().ok_or_else(|| Error("the gateway does not run".into()))?;
@@ -174,23 +173,23 @@ impl World {
         watch::snapshot(&self.socket())
     }
 
-    /// Returns where the status socket is.
+    /// Returns the path of the status socket.
     pub fn socket(&self) -> PathBuf {
         PathBuf::from(format!("{HOME}/status.sock"))
     }
 
-    /// Returns the LCD's rows, by the status.
+    /// Returns the LCD's rows from the status.
     pub fn lcd(&self) -> Result<Vec<String>> {
         self.status().map(|status| watch::lcd(&status))
     }
 
-    /// Returns the LCD's rows, worked out from the bytes that the emulated bus carried.
+    /// Returns the LCD's rows, decoded from the bytes on the emulated bus.
     pub fn glass(&self) -> Vec<String> {
         let log = fs::read_to_string(format!("{HOME}/lcd.log")).unwrap_or_default();
         glass::decode(&log, 16, 2)
     }
 
-    /// Returns the lines that the daemon would have written to the journal.
+    /// Returns the daemon's log.
     pub fn journal(&self) -> String {
         fs::read_to_string(self.journal_file()).unwrap_or_default()
     }
@@ -199,8 +198,8 @@ impl World {
         PathBuf::from(format!("{HOME}/journal.log"))
     }
 
-    /// Returns the head's IPv4 address on the first uplink that has one, as the kernel reports it; else
-    /// its IPv6 address.
+    /// Returns the head's IPv4 address on the first uplink that has one in the kernel, or else its
+    /// IPv6 address.
     pub fn head_address(&self) -> Option<String> {
         let held = |family: &str, network: &Network| {
             let line =
@@ -219,7 +218,7 @@ impl World {
         self.networks.first().is_some_and(|network| network.laptop.is_some())
     }
 
-    /// Returns the resolver that a place asks; empty for the head: its own file.
+    /// Returns the resolver of a place; empty for the head, which uses its resolver file.
     pub fn resolver_of(&self, place: &str) -> String {
         if place == "head" {
             return String::new();
@@ -232,7 +231,7 @@ impl World {
         }
     }
 
-    /// Returns everything one wants to know when something expected was not seen.
+    /// Returns a report for the analysis of an unmet expectation: status, LCD, network state, logs.
     pub fn story(&self) -> String {
         let mut story = String::new();
         let status = self.status().map_or_else(

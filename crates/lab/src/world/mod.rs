@@ -1,4 +1,4 @@
-//! The world: a venue, the head in it, the cluster behind it, and what one can do to them.
+//! The world: a venue, the head in it, the cluster behind it, and operations on them.
 
 mod clat;
 mod events;
@@ -17,11 +17,11 @@ use super::server::{self, Servers};
 use super::shell::{self, Running, must, spawn, within};
 use super::{Error, Result, client, while_doing, wiring};
 
-/// One machine's worth of networks. When it is dropped, all its processes end; when the process
-/// that made it ends, its namespaces go too.
+/// The networks and processes of one world. All its processes end when it is dropped, and its
+/// namespaces with the process that built it.
 #[derive(Debug)]
 pub struct World {
-    /// the program under test: started as `run`
+    /// The gateway under test.
     program: PathBuf,
     networks: Vec<Network>,
     settings: String,
@@ -32,26 +32,26 @@ pub struct World {
     names: Option<Servers>,
     services: Vec<Running>,
     gateway: Option<Running>,
-    /// the status page
+    /// The status page.
     web: Option<Running>,
-    /// the translator's program
+    /// The translator's program.
     clat: Option<Running>,
-    /// DHCP clients of the nodes, where they ask for their addresses
+    /// DHCP clients of the nodes, unless they have static addresses.
     clients: Vec<Running>,
 }
 
-/// One uplink port of the head; its place is that of its network.
+/// One uplink port of the head, with the same index as its network.
 #[derive(Debug, Default)]
 struct Port {
     present: bool,
-    /// the far end of its cable lies in this network
+    /// Index of the network with the far end of its cable.
     wire: Option<usize>,
     client: Option<Running>,
-    /// holds the IPv6 address of another program's translator, as NetworkManager's socket does
+    /// Holds the anycast address of another program's translator, as NetworkManager does.
     anycast: Option<Running>,
 }
 
-/// Starts a program that answers for an address of this network at a port of the head.
+/// Starts a process that holds an anycast address of this network on a port of the head.
 fn hold_anycast(port: &str, network: ipnet::Ipv6Net) -> Result<Running> {
     let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
     let address = std::net::Ipv6Addr::from_bits(network.network().to_bits() | 0x464);
@@ -61,8 +61,8 @@ fn hold_anycast(port: &str, network: ipnet::Ipv6Net) -> Result<Running> {
 }
 
 impl World {
-    /// Builds everything up to the head's DHCP client; the gateway is not started yet. Only inside
-    /// [`inside::enter`].
+    /// Builds everything including the head's DHCP client, but does not start the gateway. Must run
+    /// inside the namespaces of [`inside::enter`].
     pub fn build(venue: &Venue, program: &Path) -> Result<Self> {
         inside::furnish()?;
         Self::build_furnished(venue, program)
@@ -91,15 +91,15 @@ impl World {
         world.internet.push(web);
         let ssh = world.serve("head", "banner", "[::]:22")?;
         world.services.push(ssh);
-        // something that the venue must not reach
+        // A service that the venue must not reach.
         let private = world.serve("head", "banner", "[::]:9100")?;
         world.services.push(private);
         world.arrive(venue)?;
         Ok(world)
     }
 
-    /// Carries head and cluster into another venue: cables pulled, the old networks gone, new ones
-    /// there, cables plugged.
+    /// Moves head and cluster to another venue: pulls the cables, replaces the networks, and plugs
+    /// the cables in.
     pub fn move_to(&mut self, venue: &Venue) -> Result<()> {
         for index in 0..self.ports.len() {
             self.pull_index(index)?;
@@ -164,7 +164,7 @@ impl World {
             if let Some(slot) = self.portals.get_mut(index) {
                 *slot = Some(portal);
             }
-            self.start_servers(index)?;
+            self.start_servers(index, true)?;
         }
         for index in 0..self.networks.len() {
             let Some(network) = self.networks.get(index) else { continue };
@@ -179,7 +179,7 @@ impl World {
         Ok(())
     }
 
-    /// Returns the network into which the `index`th port is plugged.
+    /// Returns the index of the network into which the `index`th port is plugged.
     fn wire(&self, index: usize) -> usize {
         let shared = self.networks.get(index).and_then(|network| network.shares.as_deref());
         shared
@@ -187,20 +187,21 @@ impl World {
             .unwrap_or(index)
     }
 
-    fn start_servers(&mut self, wire: usize) -> Result<()> {
-        if let Some(slot) = self.servers.get_mut(wire) {
-            *slot = None;
-        }
-        let Some(network) = self.networks.get(wire) else { return Ok(()) };
+    /// Restarts the servers of the `wire`th network; without `dhcp`, only the others.
+    fn start_servers(&mut self, wire: usize, dhcp: bool) -> Result<()> {
+        let (Some(slot), Some(network)) = (self.servers.get_mut(wire), self.networks.get(wire))
+        else {
+            return Ok(());
+        };
+        // Stopped first, so that their ports are free.
+        *slot = None;
         let hosts = server::hosts(&self.networks, wire);
-        let started = server::start(wire, network, network.dhcp.as_ref(), &hosts)?;
-        if let Some(slot) = self.servers.get_mut(wire) {
-            *slot = Some(started);
-        }
+        let dhcp = network.dhcp.as_ref().filter(|_| dhcp);
+        *slot = Some(server::start(wire, network, dhcp, &hosts)?);
         Ok(())
     }
 
-    /// Returns the place of a port among the networks; `None` means the first.
+    /// Returns the index of a port's network; `None` stands for the first.
     fn index(&self, port: Option<&str>) -> Result<usize> {
         let Some(port) = port else { return Ok(0) };
         let place = self.networks.iter().position(|network| network.port == port);
@@ -241,12 +242,12 @@ impl World {
         if let Some(ra) = wired.and_then(|network| network.ra.as_ref()) {
             client::resolve_by(&network.port, &ra.resolvers)?;
         }
-        // A client notices the new cable and begins again, as NetworkManager and dhcpcd do.
+        // Restarted on carrier-up, as NetworkManager and dhcpcd do.
         port.client = None;
         if ipv4 || network.fallback || network.client == Client::Dhcpcd {
             port.client = Some(client::start(network, index)?);
         } else {
-            // What one would have done first of all: no lease of another venue is kept.
+            // A client would remove the lease of the previous venue first.
             must("head", &format!("ip -4 addr flush dev {} dynamic", network.port))?;
         }
         Ok(())
@@ -263,8 +264,8 @@ impl World {
         Ok(())
     }
 
-    /// Starts one of our small servers in a namespace and waits until it listens; see
-    /// [`super::serve`].
+    /// Starts one of the small servers of [`super::serve`] in a namespace, and waits until it
+    /// listens.
     pub fn serve(&self, namespace: &str, kind: &str, listen: &str) -> Result<Running> {
         let own = std::env::current_exe().map_err(while_doing("this program's file"))?;
         let log = PathBuf::from(format!(
@@ -278,7 +279,7 @@ impl World {
         Ok(running)
     }
 
-    /// Runs a line of shell in a namespace: exit code and output.
+    /// Runs a shell command in a namespace. Returns its exit code and output.
     pub fn exec(&self, namespace: &str, line: &str) -> Result<(i32, String)> {
         shell::exec(namespace, line)
     }

@@ -1,4 +1,4 @@
-//! The status page of the gateway under test: a program of its own.
+//! The status page of the gateway under test, a separate program.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -10,12 +10,13 @@ use super::super::shell::{Running, spawn_reading, within};
 use super::super::{Result, while_doing};
 use super::World;
 
-/// Runs its arguments with standard input as the first socket of sd_listen_fds(3).
+/// A shell command that passes standard input to a program as the first socket of
+/// sd_listen_fds(3).
 const HAND_OVER: &str = "export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
 
 impl World {
-    /// Starts the status page in the head, at the ports of the settings, and at a listening socket
-    /// of another namespace where one is given. Returns whether its program is there: beside the
+    /// Starts the status page in the head, on the ports of the settings and, if given, on a
+    /// listening socket of another namespace. Returns whether its program exists beside the
     /// gateway's.
     pub fn start_web(&mut self, socket: Option<OwnedFd>) -> Result<bool> {
         let program = self.program.with_file_name("bramblegate-web");

@@ -1,4 +1,4 @@
-//! Requests as snmpd sends them, and what it would never send.
+//! Requests of snmpd, and invalid ones.
 
 use super::*;
 use crate::mib::ROOT;
@@ -27,7 +27,7 @@ fn ranges(starts: &[&[u32]]) -> SearchRangeList {
     SearchRangeList(ranges.collect())
 }
 
-/// Sends a whole message through both steps.
+/// Passes a message through `take` and `answer`.
 fn ask(mut bytes: Vec<u8>, tree: &Tree) -> Result<Option<Response>, Broken> {
     let (header, payload) = take(&mut bytes)?.expect("a whole message");
     assert!(bytes.is_empty());
@@ -62,9 +62,9 @@ fn both_byte_orders_are_read() {
     }
 }
 
-/// The flag belongs to ranges; in an answer it is 0 (section 5.4).
+/// The include flag is for ranges; in an answer it is 0 (section 5.4).
 #[test]
-fn include_is_obeyed_and_not_echoed() {
+fn include_is_respected_and_not_echoed() {
     let mut start = of(&[1, 1, 8, 0]);
     start.include = 1;
     let mut null = of(&[9]);
@@ -78,7 +78,7 @@ fn include_is_obeyed_and_not_echoed() {
 }
 
 #[test]
-fn a_walk_by_bulks_sees_what_a_walk_by_steps_sees() {
+fn a_walk_by_get_bulk_returns_the_same_as_by_get_next() {
     let tree = tree(40);
     let mut steps = Vec::new();
     let mut at = of(&[1]);
@@ -125,7 +125,7 @@ fn nothing_can_be_written() {
 }
 
 #[test]
-fn sessions_and_contexts_that_are_not_ours_are_refused() {
+fn unknown_sessions_and_contexts_are_refused() {
     let error = |bytes| ask(bytes, &tree(0)).unwrap().unwrap().res_error;
     let mut get = Get::new(ranges(&[&[1]]));
     get.header.session_id = SESSION + 1;
@@ -137,7 +137,7 @@ fn sessions_and_contexts_that_are_not_ours_are_refused() {
 }
 
 #[test]
-fn a_session_that_is_over_ends() {
+fn a_closed_or_unknown_session_ends() {
     let mut close = agentx::pdu::Close::default();
     assert_eq!(ask(close.to_bytes().unwrap(), &tree(0)), Err(Broken::Closed));
     let mut unknown = Response::new();
@@ -146,7 +146,7 @@ fn a_session_that_is_over_ends() {
     assert_eq!(ask(with_session!(Response::new()), &tree(0)), Ok(None));
 }
 
-/// The crate would panic when it writes such an identifier back.
+/// The crate would panic when it writes such an identifier.
 #[test]
 fn an_identifier_that_is_too_long_is_refused() {
     let identifier = |count: u8| {
@@ -168,7 +168,8 @@ fn an_identifier_that_is_too_long_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever comes: it is taken, waited for, or refused; nothing panics, nothing grows.
+    /// Any bytes are a message, an incomplete one, or refused: without a panic or growth of the
+    /// inbox.
     #[test]
     fn any_bytes_do(mut bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         while let Ok(Some((header, payload))) = take(&mut bytes) {
@@ -176,7 +177,7 @@ proptest! {
         }
     }
 
-    /// The same with a right header, so that the payload is looked at.
+    /// The same with a valid header, so that the payload is parsed.
     #[test]
     fn any_payload_does(
         kind in 1_u8..=18,

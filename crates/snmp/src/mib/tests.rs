@@ -23,7 +23,7 @@ fn without_a_daemon_the_severity_is_unknown() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn a_missing_object_or_instance_is_reported() {
     let tree = tree(&["rpi1"]);
     let missing = |below: &[u32]| tree.get(of(below)).data;
     assert_eq!(missing(&[1, 3, 1, 4, 1, 7]), Value::NoSuchInstance, "a node that is not there");
@@ -35,7 +35,7 @@ fn what_is_missing_is_named() {
     assert_eq!(missing(&[2, 1]), Value::NoSuchObject);
 }
 
-/// Names as others may give them; shorter ones come first (RFC 2578, section 7.7).
+/// Unusual names; shorter ones sort first (RFC 2578, section 7.7).
 #[test]
 fn strange_names_have_rows() {
     let long = "x".repeat(LONGEST_NAME);
@@ -62,7 +62,7 @@ fn strange_names_have_rows() {
 }
 
 #[test]
-fn a_long_text_is_cut_between_characters() {
+fn a_long_text_is_truncated_between_characters() {
     let Value::OctetString(OctetString(text)) = string(&"ü".repeat(600)) else { panic!() };
     assert!(text.len() <= LONGEST_TEXT && text.ends_with("ü…"), "{text}");
     assert_eq!(string("short"), Value::OctetString(OctetString("short".to_owned())));

@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 use super::*;
 
-/// One line of the answer that is no comment.
+/// One line of the answer, without comments.
 #[derive(Debug, PartialEq)]
 struct Series {
     name: String,
@@ -17,11 +17,11 @@ struct Series {
     value: f64,
 }
 
-/// An answer, read by the rules of its format, apart from what writes it: text 0.0.4 (Prometheus'
-/// "Exposition formats") or OpenMetrics 1.0.
+/// An answer, parsed by the rules of its format, independently of the encoder: text 0.0.4
+/// (Prometheus' "Exposition formats") or OpenMetrics 1.0.
 #[derive(Debug, Default)]
 struct Read {
-    /// family → its type
+    /// The type of each family.
     types: BTreeMap<String, String>,
     series: Vec<Series>,
 }
@@ -74,7 +74,7 @@ impl Read {
     }
 }
 
-/// `name{label="text",…} value`; in a text `\\`, `\"` and `\n` are escapes, and nothing else is.
+/// Parses `name{label="text",…} value`; only `\\`, `\"` and `\n` are escapes in a text.
 fn series(line: &str) -> Series {
     let place = line.find(['{', ' ']).unwrap();
     let (name, mut rest) = line.split_at(place);
@@ -117,7 +117,7 @@ fn read(snapshot: &Snapshot, nodes_max: usize, openmetrics: bool) -> Read {
     Read::of(&text, openmetrics)
 }
 
-/// Few, so that some are alike; and what would break a line.
+/// Generates few texts, so that some are equal, with characters that would break a line.
 fn text() -> BoxedStrategy<bramblegate_api::Text> {
     prop_oneof![
         select(&["rpi1", "a\"b", "a\\b", "a\\", "\"", "{a=\"1\"} 2", "", "Küche ♥", "a\nb"][..])
@@ -194,8 +194,7 @@ fn snapshot() -> BoxedStrategy<Snapshot> {
 }
 
 proptest! {
-    /// Prometheus drops a series that comes twice without a word, and a whole scrape for a blank
-    /// line.
+    /// Prometheus silently drops a duplicate series, and refuses a whole scrape for a blank line.
     #[test]
     fn whatever_the_daemon_sends_is_read_whole(
         snapshot in snapshot(),
@@ -235,7 +234,7 @@ proptest! {
     }
 }
 
-/// The names and labels that are promised.
+/// The documented names and labels.
 #[test]
 fn the_promised_names_are_there() {
     let mut snapshot = Snapshot { version: "0.1.0".into(), ..Snapshot::default() };
@@ -309,7 +308,7 @@ fn the_promised_names_are_there() {
     }
 }
 
-/// A rule must see the daemon's end, not its last words for ever.
+/// Rules must detect the daemon's end, not see its last values for ever.
 #[test]
 fn of_a_daemon_that_is_lost_only_that_is_reported() {
     let mut known = known(Snapshot { nodes: vec![Node::default()], ..Snapshot::default() });
@@ -327,7 +326,7 @@ fn of_a_daemon_that_is_lost_only_that_is_reported() {
 
 #[test]
 fn the_format_is_the_one_asked_for() {
-    // As Prometheus 2.42 asks, then a browser, curl, and somebody who prefers text.
+    // As Prometheus 2.42 asks, then a browser, curl, and a client that prefers text.
     let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;\
                       version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     assert!(wants_openmetrics(prometheus));

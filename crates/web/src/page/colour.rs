@@ -1,6 +1,6 @@
-//! Names of colours: a word is heard by a screen reader and known to the colour-blind.
+//! Names of colours, for screen readers and colour-blind users.
 
-/// A colour that has a name.
+/// A named colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
     Red,
@@ -16,8 +16,7 @@ pub(super) enum Colour {
     Dark,
 }
 
-/// Where on the colour wheel (degrees) a name begins. Between two names there is a gap where
-/// neither fits.
+/// The ranges of hues with a name, in degrees. Hues in the gaps between have none.
 const WHEEL: [(f32, f32, Colour); 10] = [
     (0.0, 15.0, Colour::Red),
     (18.0, 32.0, Colour::Orange),
@@ -30,14 +29,14 @@ const WHEEL: [(f32, f32, Colour); 10] = [
     (295.0, 340.0, Colour::Pink),
     (345.0, 360.0, Colour::Red),
 ];
-/// What is darker than this does not shine.
+/// The HSV value (0 to 255) below which an LED is dark.
 const DARK: f32 = 8.0;
-/// Colours are less mixed with white than white, and more than pale ones without a name.
+/// The HSV saturation below which a colour is white, and below which it is too pale for a name.
 const WHITE: f32 = 0.12;
 const PALE: f32 = 0.4;
 
 impl Colour {
-    /// Returns the name of `#rrggbb`; `None` where none fits.
+    /// Returns the name of `#rrggbb`; `None` without a fitting one.
     pub(super) fn of(text: &str) -> Option<Self> {
         let number = u32::from_str_radix(text.strip_prefix('#')?, 16).ok()?;
         let [0, red, green, blue] = number.to_be_bytes() else { return None };

@@ -1,4 +1,4 @@
-//! Log-in and orders.
+//! The forms for log-in and orders.
 
 use maud::{Markup, html};
 
@@ -7,15 +7,13 @@ use super::words::Words;
 /// What the viewer of a page may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// look
     View,
-    /// log in
     LogIn,
-    /// give orders, with this token
+    /// Give orders, with this CSRF token.
     Order(String),
 }
 
-/// Draws what the viewer may do.
+/// Draws the forms that the viewer may use.
 pub(super) fn draw(access: &Access, words: &Words) -> Markup {
     match access {
         Access::View => html! {},
@@ -31,7 +29,7 @@ pub(super) fn draw(access: &Access, words: &Words) -> Markup {
                 button type="submit" name="order" value="acknowledge" { (words.acknowledge) }
                 " " button type="submit" name="order" value="next-page" { (words.next_page) }
                 " " label { (words.node) " " input name="node" size="12" list="names" autocapitalize="none" autocomplete="off" spellcheck="false"; }
-                // The script lists the names that are on the page.
+                // The script fills in the names on the page.
                 datalist #names {}
                 " " button type="submit" name="order" value="drain" { (words.drain) }
                 " " button type="submit" name="order" value="resume" { (words.resume) }

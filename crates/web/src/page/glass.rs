@@ -1,4 +1,4 @@
-//! The display dot by dot, and the LEDs with their rhythm.
+//! The display dot by dot, and the LEDs with their patterns.
 
 use bramblegate_api::Word;
 use bramblegate_api::status::{DeviceState, Lcd, Led, Pattern, Signal};
@@ -8,10 +8,10 @@ use maud::{Markup, html};
 use super::colour::Colour;
 use super::words::{Words, text};
 
-/// A character is 5 × 8 dots; one column and one row of none stand between two.
+/// The pitch of characters in dots: 5 × 8 and a gap of one.
 const PITCH: (usize, usize) = (6, 9);
 
-/// Draws the display as it is, and its rows as text for those who do not see it.
+/// Draws the display, with its rows as text for screen readers.
 pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     let Some(lines) = lcd.lines.as_ref().filter(|lines| !lines.is_empty()) else {
         return html! {
@@ -23,7 +23,7 @@ pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     let unlit = lcd.backlight == Some(false);
     let mut label = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
     if label.trim().is_empty() {
-        // A picture needs words for those who do not see it.
+        // An image needs a label for screen readers.
         words.blank.clone_into(&mut label);
     }
     html! {
@@ -34,8 +34,8 @@ pub(super) fn display(lcd: &Lcd, words: &Words) -> Markup {
     }
 }
 
-/// Returns every lit dot as a short stroke of an SVG path, as wide as it is long. The character ROM is A00's; the status does
-/// not name another.
+/// Returns every lit dot as a short stroke of an SVG path, as wide as it is long. Assumes the
+/// character ROM A00, since the status does not name another.
 fn dots<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut path = String::new();
     for (row, line) in lines.enumerate() {
@@ -51,7 +51,7 @@ fn dots<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     path
 }
 
-/// Returns what each LED shows; nothing where that is not known.
+/// Returns the signal of each LED; `None` where it is unknown.
 fn signals(led: &Led) -> Option<Vec<Signal>> {
     match &led.leds {
         Some(leds) if leds.len() > 1 => Some(leds.clone()),
@@ -62,7 +62,7 @@ fn signals(led: &Led) -> Option<Vec<Signal>> {
     }
 }
 
-/// Returns colour and rhythm of the LED in words; of a strip those of the first.
+/// Describes colour and pattern of the LED, or of a strip's first LED.
 pub fn spoken_led(led: &Led, words: &Words) -> Option<String> {
     let signals = signals(led)?;
     let first = signals.first()?;
@@ -70,7 +70,7 @@ pub fn spoken_led(led: &Led, words: &Words) -> Option<String> {
     Some(format!("LED: {colour}, {pattern}"))
 }
 
-/// Draws the LED, or the LEDs of a strip, with colour, rhythm, and the rhythm in words.
+/// Draws the LED, or the LEDs of a strip, with their colours and patterns, and a description.
 pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
     let signals = match signals(led) {
         Some(signals) => signals,
@@ -82,7 +82,7 @@ pub(super) fn lamps(led: &Led, words: &Words) -> Markup {
     html! {
         div #led.lamps data-colour=(first.colour) data-pattern=(first.pattern) {
             @for signal in &signals {
-                // Colour and rhythm are attributes: the page allows no styles within its elements.
+                // Attributes, since the page's policy forbids inline styles.
                 svg class={ "lamp " (rhythm(&signal.pattern)) } viewBox="0 0 10 10" aria-hidden="true" {
                     circle cx="5" cy="5" r="4" fill=(signal.colour) {}
                 }
@@ -96,7 +96,7 @@ fn rhythm(pattern: &Word<Pattern>) -> &'static str {
     pattern.known().map_or("steady", Pattern::name)
 }
 
-/// Returns a colour in words, as it came where no word fits.
+/// Returns a colour's name; the colour itself without a fitting one.
 fn name<'a>(colour: &'a str, words: &Words) -> &'a str {
     Colour::of(colour).map_or(colour, words.colour)
 }

@@ -1,4 +1,4 @@
-//! What the page shows of the head: address, alerts, uplinks, gateway, vitals.
+//! The parts about the head: address, alerts, uplinks, gateway, vitals.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use maud::{Markup, html};
 
 use super::words::{Words, text};
 
-/// The language of what the daemon reports, for screen readers.
+/// The language of the daemon's texts, for screen readers.
 pub(super) const DAEMON: &str = "en";
 
-/// Draws the one word for everything, and whether it is still true.
+/// Draws the overall severity, and whether the state is stale.
 pub(super) fn state(known: &Known, words: &Words) -> Markup {
     let severity = known.snapshot.as_deref().map(|snapshot| &snapshot.severity);
     html! {
@@ -33,7 +33,7 @@ pub(super) fn state(known: &Known, words: &Words) -> Markup {
     }
 }
 
-/// Draws that the nodes shut down, and which of them are still up.
+/// Draws the progress of a shutdown.
 fn shutting_down(shutdown: &Shutdown, words: &Words) -> Markup {
     let Shutdown { waiting, waiting_total, .. } = shutdown;
     html! {
@@ -47,7 +47,7 @@ fn shutting_down(shutdown: &Shutdown, words: &Words) -> Markup {
     }
 }
 
-/// Returns the cluster in one line, for who has never seen one.
+/// Summarizes the cluster in one line.
 fn glance(snapshot: &Snapshot, words: &Words) -> String {
     let (up, total) = (snapshot.cluster.up, snapshot.cluster.total);
     let uplink = &snapshot.uplink;
@@ -61,7 +61,7 @@ fn glance(snapshot: &Snapshot, words: &Words) -> String {
     format!("{up} {} {total} {} · {way}", words.of, words.nodes_up)
 }
 
-/// Returns the class of a severity; one that a newer daemon has added counts as a warning.
+/// Returns the CSS class of a severity; an unknown one counts as a warning.
 pub(super) fn class(severity: &Word<Severity>) -> &'static str {
     severity.known().map_or("warning", Severity::name)
 }
@@ -83,7 +83,7 @@ pub(super) fn address(snapshot: &Snapshot, words: &Words) -> Markup {
     }
 }
 
-/// Draws a line to be typed, which can be copied.
+/// Draws a command line with a button to copy it.
 fn line(line: &str, words: &Words) -> Markup {
     html! {
         code { (line) }
@@ -92,14 +92,14 @@ fn line(line: &str, words: &Words) -> Markup {
     }
 }
 
-/// Returns the address of a node as an example: of one that is up, if one is.
+/// Returns the address of a node as an example, preferably of one that is up.
 fn node_address(snapshot: &Snapshot) -> Option<IpAddr> {
     let mut up = snapshot.nodes.iter().filter(|node| node.health == NodeHealth::Up);
     let address = up.find_map(|node| node.address);
     address.or_else(|| snapshot.nodes.iter().find_map(|node| node.address))
 }
 
-/// Returns a jump host as ssh(1) takes it: an address of IPv6 in brackets.
+/// Returns a jump host for ssh(1), an IPv6 address in brackets.
 fn jump(address: &str) -> String {
     if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
@@ -157,7 +157,7 @@ fn one_uplink(uplink: &Uplink, at: Option<SystemTime>, words: &Words) -> Markup 
     }
 }
 
-/// Draws what the kernel was seen to hold of the gateway.
+/// Draws the gateway's state, as read back from the kernel.
 pub(super) fn gateway(snapshot: &Snapshot, words: &Words) -> Markup {
     let gateway = &snapshot.gateway;
     let nat = match gateway.masquerade {
@@ -212,12 +212,12 @@ fn after(at: Option<SystemTime>, seconds: Option<u64>) -> Option<SystemTime> {
     at?.checked_add(Duration::from_secs(seconds?))
 }
 
-/// Returns the moment at which an age was zero, to whole seconds.
+/// Returns the moment that is `age` seconds before `at`.
 pub(super) fn before(at: Option<SystemTime>, age: u64) -> Option<SystemTime> {
     at?.checked_sub(Duration::from_secs(age))
 }
 
-/// Draws how long ago a moment was; the script lets it go on.
+/// Draws how long ago a moment was; the script keeps it up to date.
 pub(super) fn moment(moment: SystemTime) -> Markup {
     html! { time data-since=(unix(moment)) {} }
 }

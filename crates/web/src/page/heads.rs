@@ -6,7 +6,7 @@ use super::head::{class, moment};
 use super::words::{Words, text};
 use crate::heads::Head;
 
-/// Draws the heads; nothing where there are none.
+/// Draws the heads; nothing without other heads.
 pub(super) fn draw(heads: &[Head], words: &Words) -> Markup {
     if heads.is_empty() {
         return html! {};

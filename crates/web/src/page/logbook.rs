@@ -6,10 +6,10 @@ use super::head::{DAEMON, moment};
 use super::words::Words;
 use crate::logbook::Entry;
 
-/// syslog's priority of a warning: what is less is more urgent.
+/// The syslog priority of a warning; lower ones are more urgent.
 const WARNING: u8 = 4;
 
-/// Draws the lines, newest first; nothing where there are none.
+/// Draws the lines, newest first; nothing without lines.
 pub(super) fn draw(entries: &[Entry], words: &Words) -> Markup {
     if entries.is_empty() {
         return html! {};

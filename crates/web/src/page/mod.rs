@@ -1,5 +1,4 @@
-//! The page: the state as HTML. Pure functions; texts of others are escaped by the macro that
-//! makes the HTML.
+//! The page: the state as HTML. Pure functions; the macro that makes the HTML escapes all text.
 
 mod colour;
 mod forms;
@@ -26,21 +25,21 @@ pub use parts::{NODES, Parts};
 pub use plots::draw as draw_plots;
 pub use words::{Language, Words};
 
-/// Files that every page needs; embedded, so that no other server is asked.
+/// The files of every page, embedded so that no other server is needed.
 pub const STYLE: &str = include_str!("../assets/page.css");
 pub const SCRIPT: &str = include_str!("../assets/page.js");
 
-/// What the page is drawn of.
+/// What the page shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
     pub known: &'a Known,
-    /// other heads
+    /// Other heads.
     pub heads: &'a [Head],
-    /// the journal's latest lines, oldest first
+    /// The journal's latest lines, oldest first.
     pub entries: &'a [Entry],
 }
 
-/// Draws all parts; what has not changed since `old` is taken from there.
+/// Draws all parts; reuses elements of nodes from `old` that have not changed.
 pub fn draw(language: Language, scene: &Scene<'_>, old: &Parts) -> Parts {
     let (words, known) = (language.words(), scene.known);
     let mut parts = Parts::default();
@@ -65,7 +64,7 @@ pub fn draw(language: Language, scene: &Scene<'_>, old: &Parts) -> Parts {
     parts
 }
 
-/// Returns the page as a file: every part in its place, and the number of the last event in it.
+/// Returns the whole page, with all parts and the id of the last event that it includes.
 pub fn whole(
     language: Language,
     parts: &Parts,
@@ -82,7 +81,7 @@ pub fn whole(
         (DOCTYPE)
         html lang=(language.code()) {
             head {
-                (about())
+                (metadata())
                 script src="/page.js" defer {}
             }
             body data-event=(event) data-stale=(words.stale) data-copied=(words.copied) {
@@ -115,7 +114,7 @@ pub fn whole(
                         (section("uplinks", words.uplinks))
                         (section("gateway", words.gateway))
                         (section("host", words.host))
-                        // These hide where there is nothing in them.
+                        // The style hides these while they are empty.
                         div #shares { (part("shares")) }
                     }
                     div.facts #heads { (part("heads")) }
@@ -132,8 +131,8 @@ pub fn whole(
     .into_string()
 }
 
-/// Returns what stands in the head of every page.
-fn about() -> Markup {
+/// Returns the content of every page's `head` element.
+fn metadata() -> Markup {
     html! {
         meta charset="utf-8";
         meta name="viewport" content="width=device-width, initial-scale=1";
@@ -144,31 +143,31 @@ fn about() -> Markup {
     }
 }
 
-/// Returns the page for those who see nothing before they log in.
+/// Returns the page for viewers that have to log in first.
 pub fn closed(language: Language, access: &Access) -> String {
     let words = language.words();
     small(language, &html! { p { (words.closed) } (forms::draw(access, words)) })
 }
 
-/// Returns the page that shows why nothing was done, with the way back; `why` is in English unless
-/// it is one of the page's words.
+/// Returns the page that shows why a form was refused, with a link back. `why` is in English unless
+/// it is one of the language's texts.
 pub fn refused(language: Language, why: &str, access: &Access) -> String {
     let words = language.words();
-    let own = words.refusals().contains(&why);
+    let translated = words.refusals().contains(&why);
     let content = html! {
-        p.lost role="alert" lang=[(!own).then_some(head::DAEMON)] { (why) }
+        p.lost role="alert" lang=[(!translated).then_some(head::DAEMON)] { (why) }
         (forms::draw(access, words))
         p { a href="/" { (words.back) } }
     };
     small(language, &content)
 }
 
-/// Returns a page that has little in it.
+/// Returns a page with a title and `content` only.
 fn small(language: Language, content: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang=(language.code()) {
-            head { (about()) }
+            head { (metadata()) }
             body {
                 header { h1 { "Bramblegate" } }
                 main { section { (content) } }

@@ -1,5 +1,5 @@
-//! The nodes: one by one where they are few, as tiles where they are more. Where they are many, those
-//! that are not up, and groups that open; a large group opens in blocks.
+//! The nodes: few as cards, more as tiles; of many, those that are not up, and groups to open. A
+//! large group opens in blocks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,16 +13,16 @@ use super::head::{before, moment};
 use super::parts::{NODES, Parts};
 use super::words::{Words, text};
 
-/// Up to so many each node is a card with its round trip.
+/// The limit of nodes as cards with their round trip.
 const CARDS: usize = 60;
-/// Up to so many each node is a tile; above, groups that open.
+/// The limit of nodes as tiles; above, groups to open.
 const TILES: usize = 1000;
-/// Where there are groups to open, a group of more than twice as many opens in blocks of so many.
+/// The size of blocks, for groups of more than twice as many nodes.
 const BLOCK: usize = 250;
-/// Of the nodes that are not up so many are shown above the groups: each change sends all of them.
+/// The limit of nodes that are shown as not up above the groups: each change sends all of them.
 const NOT_UP: usize = 40;
 
-/// In this order a group counts those that are not up, what is worst first.
+/// The health of nodes that are not up, in the order of a group's counts, worst first.
 const NOT_UP_HEALTHS: [NodeHealth; 5] = [
     NodeHealth::Down,
     NodeHealth::Degraded,
@@ -51,7 +51,7 @@ impl Detail {
     }
 }
 
-/// Draws how many are up.
+/// Draws the number of nodes that are up.
 pub(super) fn count(snapshot: &Snapshot, words: &Words) -> Markup {
     html! { (snapshot.cluster.up) "/" (snapshot.cluster.total) " " (words.up_of) }
 }
@@ -59,13 +59,13 @@ pub(super) fn count(snapshot: &Snapshot, words: &Words) -> Markup {
 /// Nodes under one heading.
 struct Block<'a> {
     group: Option<&'a Text>,
-    /// its place in the group; `None` where the group is one block
+    /// The index in the group; `None` where the group is one block.
     number: Option<usize>,
     nodes: Vec<&'a Node>,
 }
 
 impl Block<'_> {
-    /// Returns the heading: the group, and of a block its first and last node.
+    /// Returns the heading: the group, and for one of several blocks its first and last node.
     fn title(&self, words: &Words) -> String {
         let group = self.group.map(|group| &**group);
         match (self.number, self.nodes.as_slice()) {
@@ -78,12 +78,12 @@ impl Block<'_> {
     }
 }
 
-/// Returns how many nodes of a group of `total` open together.
-fn together(detail: Detail, total: usize) -> usize {
+/// Returns the block size for a group of `total` nodes.
+fn block_size(detail: Detail, total: usize) -> usize {
     if detail == Detail::Groups && total > 2 * BLOCK { BLOCK } else { total.max(1) }
 }
 
-/// Returns the nodes by group, and those of large groups by block.
+/// Returns the nodes by group, and large groups by block.
 fn blocks(nodes: &[Node], detail: Detail) -> Vec<Block<'_>> {
     let mut groups: BTreeMap<Option<&Text>, Vec<&Node>> = BTreeMap::new();
     for node in nodes {
@@ -91,7 +91,7 @@ fn blocks(nodes: &[Node], detail: Detail) -> Vec<Block<'_>> {
     }
     let mut blocks = Vec::new();
     for (group, members) in groups {
-        let size = together(detail, members.len());
+        let size = block_size(detail, members.len());
         let split = members.len() > size;
         for (place, nodes) in members.chunks(size).enumerate() {
             blocks.push(Block { group, number: split.then_some(place), nodes: nodes.to_vec() });
@@ -119,7 +119,7 @@ pub(super) fn draw(
         }
     }
     parts.put("not-up", not_up(snapshot, detail, at, words));
-    // Where there is but one heading it says nothing; closed ones are needed to open them.
+    // A single heading would be useless, unless it is needed to open its group.
     let headed = detail == Detail::Groups || blocks.iter().any(|block| block.group.is_some());
     let mut html = String::new();
     for (place, block) in blocks.iter().enumerate() {
@@ -144,7 +144,7 @@ pub(super) fn draw(
     parts.put(NODES, PreEscaped(html));
 }
 
-/// Draws nodes that are not up, where groups hide them.
+/// Draws nodes that are not up, where closed groups hide them.
 fn not_up(snapshot: &Snapshot, detail: Detail, at: Option<SystemTime>, words: &Words) -> Markup {
     let mut nodes = snapshot.nodes.iter().filter(|node| node.health != NodeHealth::Up).peekable();
     if detail != Detail::Groups || nodes.peek().is_none() {
@@ -181,14 +181,14 @@ fn headed_block(
     }
 }
 
-/// Returns where the nodes of a block are, which the script asks for as well.
+/// Returns the address of a block's nodes, the same that the script uses.
 fn address(group: &str, block: Option<usize>) -> String {
     let block = block.map(|block| format!("&block={block}")).unwrap_or_default();
     format!("/nodes?group={}{block}", escape(group))
 }
 
-/// Returns the elements of one group's nodes, or of one block of them, as tiles; empty if there is
-/// no such group or block.
+/// Returns the elements of the nodes of a group, or of one of its blocks, as tiles; empty without
+/// such a group or block.
 pub fn group(
     snapshot: &Snapshot,
     name: &str,
@@ -201,7 +201,7 @@ pub fn group(
         .collect()
 }
 
-/// Returns the nodes of a group, or of one block of them.
+/// Returns the nodes of a group, or of one of its blocks.
 pub fn members<'a>(
     snapshot: &'a Snapshot,
     name: &'a str,
@@ -210,12 +210,12 @@ pub fn members<'a>(
     let all = move || {
         snapshot.nodes.iter().filter(move |node| node.group.as_deref().unwrap_or("") == name)
     };
-    let size = together(Detail::of(snapshot.nodes.len()), all().count());
+    let size = block_size(Detail::of(snapshot.nodes.len()), all().count());
     let (first, size) = block.map_or((0, usize::MAX), |block| (block.saturating_mul(size), size));
     all().skip(first).take(size)
 }
 
-/// Draws a group in one line: how many are up, and a bar.
+/// Draws a group in one line: the number of nodes that are up, and a bar.
 fn summary(nodes: &[&Node], words: &Words) -> Markup {
     let up = nodes.iter().filter(|node| node.health == NodeHealth::Up).count();
     html! {
@@ -228,9 +228,9 @@ fn summary(nodes: &[&Node], words: &Words) -> Markup {
     }
 }
 
-/// Returns what of a node its element shows.
+/// Returns the key of a node's element.
 fn key(node: &Node, detail: Detail) -> Node {
-    // The age goes on by itself; a round trip that differs a little is no news of a tile.
+    // The script updates the age; only cards show the round trip, in steps of 0.1 ms.
     let rtt_us = node.rtt_us.filter(|_| detail == Detail::Cards).map(|rtt| rtt / 100 * 100);
     Node { since_s: 0, rtt_us, loss_percent: None, ..node.clone() }
 }
@@ -271,7 +271,7 @@ fn milliseconds(microseconds: u64) -> String {
     format!("{}.{}\u{a0}ms", microseconds / 1000, microseconds % 1000 / 100)
 }
 
-/// Returns a text as it stands in a query (RFC 3986, section 2.1).
+/// Percent-encodes a text for a query (RFC 3986, section 2.1).
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -308,12 +308,12 @@ mod tests {
         parts
     }
 
-    /// Returns the names of the elements of nodes in a text.
+    /// Returns the names of the nodes' elements in a text.
     fn names(html: &str) -> Vec<&str> {
         html.split("data-node=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
     }
 
-    /// However many there are, and whether or not they have groups: each is shown, or can be opened.
+    /// Every node is shown, or can be opened, whatever the number of nodes and groups.
     #[test]
     fn every_node_is_reached_once() {
         let racks = |place: usize| Some(Text::from(format!("rack{}", place % 7).as_str()));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_there_is_not_is_empty() {
+    fn a_block_that_does_not_exist_is_empty() {
         let snapshot = cluster(1001, |_| None);
         let words = Language::English.words();
         for (name, block) in [("", Some(5)), ("", Some(usize::MAX)), ("no", None), ("no", Some(0))]

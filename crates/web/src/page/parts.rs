@@ -1,4 +1,4 @@
-//! The parts of a page, which are compared and sent one by one.
+//! The parts of a page, which are compared and sent separately.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,17 +10,18 @@ use maud::Markup;
 /// The part that holds the elements of all nodes.
 pub const NODES: &str = "nodes";
 
-/// What a node's element shows; two nodes of the same key look alike.
+/// What a node's element shows: elements with equal keys are equal.
 pub(super) type Key = Node;
 
 /// The parts of one page.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    /// id of an element → what is in it, in the order of the page
+    /// The content of elements by id, in the order of the page.
     fixed: Vec<(Arc<str>, Arc<str>)>,
     nodes: Vec<Element>,
+    /// The index in `nodes` by name.
     places: HashMap<Text, usize>,
-    /// which nodes are where, in words that are equal for equal layouts
+    /// Describes the arrangement of the nodes; equal for equal layouts.
     pub layout: Arc<str>,
 }
 
@@ -35,10 +36,10 @@ impl Parts {
         self.fixed.push((id.into(), html.into_string().into()));
     }
 
-    /// Adds a node's element; `draw` makes it unless `old` has one that looks alike.
+    /// Adds a node's element, from `old` if its key is equal, or else from `draw`.
     pub(super) fn put_node(&mut self, key: Key, old: &Self, draw: impl FnOnce(&Key) -> Markup) {
-        let alike = old.element(&key.name).filter(|element| element.key == key);
-        let html = alike
+        let same = old.element(&key.name).filter(|element| element.key == key);
+        let html = same
             .map_or_else(|| draw(&key).into_string().into(), |element| Arc::clone(&element.html));
         self.places.insert(key.name.clone(), self.nodes.len());
         self.nodes.push(Element { key, html });
@@ -48,17 +49,17 @@ impl Parts {
         self.nodes.get(*self.places.get(name)?)
     }
 
-    /// Returns what is in the element `id`.
+    /// Returns the content of the element `id`.
     pub fn get(&self, id: &str) -> Option<&str> {
         self.fixed.iter().find(|(known, _)| **known == *id).map(|(_, html)| &**html)
     }
 
-    /// Returns (id, what is in the element) of all but single nodes.
+    /// Returns (id, content) of all elements but those of single nodes.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fixed.iter().map(|(id, html)| (&**id, &**html))
     }
 
-    /// Returns (name, element) of the nodes that have one.
+    /// Returns (name, element) of the nodes that have an element of their own.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.nodes.iter().map(|element| (&*element.key.name, &*element.html))
     }

@@ -8,13 +8,12 @@ use super::words::Words;
 use crate::history::{History, Span, Subject};
 use crate::sight::Sight;
 
-/// Of the drawing, in its own units.
+/// The size of a drawing, in its own units.
 const SIZE: (f32, f32) = (600.0, 120.0);
-/// Lines that one plot draws; the round trips of more nodes are a band.
+/// The limit of lines in one plot; more are drawn as a band.
 const LINES: usize = 8;
 
-/// Draws every plot that has something to show; to those who may not see the nodes' names none that
-/// has them.
+/// Draws every plot that has values; series of nodes only for the full sight.
 pub fn draw(history: &History, span: Span, sight: Sight, words: &Words) -> Markup {
     let traffic = |subject: &Subject| matches!(subject, Subject::Received(_) | Subject::Sent(_));
     let trips = |subject: &Subject| match subject {
@@ -41,7 +40,7 @@ pub fn draw(history: &History, span: Span, sight: Sight, words: &Words) -> Marku
     }
 }
 
-/// Returns few series as they are; of many the lowest, mean and highest value of each moment.
+/// Returns few series unchanged; reduces many to minimum, mean and maximum at each time.
 fn band(series: Vec<(Subject, Vec<f32>)>, words: &Words) -> Vec<(Subject, Vec<f32>)> {
     if series.len() <= LINES {
         return series;
@@ -119,7 +118,7 @@ fn plot(
     }
 }
 
-/// Returns the line of a series, the newest value at the right edge; a gap is a gap.
+/// Returns the SVG path of a series, with the newest value at the right edge and its gaps.
 fn line(values: &[f32], span: Span, top: f32) -> String {
     let (samples, _) = span.samples();
     let step = SIZE.0 / (samples as f32 - 1.0);
@@ -136,7 +135,7 @@ fn line(values: &[f32], span: Span, top: f32) -> String {
         let command = if open { 'L' } else { 'M' };
         let _ = write!(path, "{command}{x:.0} {y:.0}");
         if !open {
-            // A single value is a dot.
+            // A stroke makes a single value visible.
             let _ = write!(path, "h1");
         }
         open = true;

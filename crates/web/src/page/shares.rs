@@ -1,11 +1,11 @@
-//! The disks of the head that the nodes use.
+//! The shares: disks of the head that the nodes use.
 
 use bramblegate_api::status::{Share, Snapshot};
 use maud::{Markup, html};
 
 use super::words::Words;
 
-/// What of a share matters most to its users, worst first.
+/// The state of a share, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Missing,
@@ -16,7 +16,7 @@ pub(super) enum State {
 
 impl State {
     fn of(share: &Share) -> Self {
-        // What the settings share to be read only may be read-only.
+        // A share with access "ro" may well be read-only.
         let writable = &*share.access != "ro";
         match share {
             Share { mounted: false, .. } => Self::Missing,
@@ -27,7 +27,7 @@ impl State {
     }
 }
 
-/// Draws the shares as a section; nothing where there are none.
+/// Draws the shares as a section; nothing without shares.
 pub(super) fn draw(snapshot: &Snapshot, words: &Words) -> Markup {
     if snapshot.shares.is_empty() {
         return html! {};

@@ -1,4 +1,4 @@
-//! The languages of the page; a file for each.
+//! The languages of the page, one file each.
 
 mod de;
 mod en;
@@ -11,7 +11,7 @@ use bramblegate_api::status::{
 use super::colour::Colour;
 use super::shares::State;
 
-/// A language that the page speaks.
+/// A language of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Language {
     English,
@@ -36,8 +36,7 @@ impl Language {
         }
     }
 
-    /// Returns the language that suits `Accept-Language` best (RFC 9110, section 12.5.4); English
-    /// where none does.
+    /// Returns the best language for `Accept-Language` (RFC 9110, section 12.5.4), or else English.
     pub fn accepted(header: &str) -> Self {
         let mut best = (Self::English, 0.0);
         for range in header.split(',') {
@@ -133,7 +132,7 @@ pub struct Words {
     pub what: &'static str,
     pub blank: &'static str,
     pub no_plots: &'static str,
-    /// between whole and parts of a number
+    /// The decimal separator.
     pub(super) point: &'static str,
     pub errors: &'static str,
     pub free: &'static str,
@@ -163,7 +162,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Returns a number of this program's as the language writes it.
+    /// Returns a number with the language's decimal separator.
     pub(super) fn number(&self, text: &str) -> String {
         text.replace('.', self.point)
     }
@@ -174,7 +173,7 @@ impl Words {
     }
 }
 
-/// Returns the text of a word; one that a newer daemon has added stands as it came.
+/// Returns the text of a word; the word itself if it is unknown.
 pub(super) fn text<T: Copy>(word: &Word<T>, texts: fn(T) -> &'static str) -> &str {
     match word {
         Word::Known(word) => texts(*word),

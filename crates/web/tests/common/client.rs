@@ -1,10 +1,10 @@
-//! A plain client: requests byte by byte as a test wants them.
+//! A plain client that sends requests byte by byte.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer that came.
+/// A received answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -17,22 +17,22 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the value of a header of the answer.
+    /// Returns the value of a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 }
 
-/// How long a test waits for an answer.
+/// The deadline of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks for a path as anybody would.
+/// Requests a path like an ordinary client.
 pub fn get(at: SocketAddr, path: &str) -> io::Result<Answer> {
     get_with(at, path, "")
 }
 
-/// The same with further header lines.
+/// Requests a path with further header lines.
 pub fn get_with(at: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
     ask(at, format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{headers}\r\n"))
 }
@@ -50,11 +50,11 @@ pub fn post(at: SocketAddr, path: &str, headers: &str, form: &str) -> io::Result
     )
 }
 
-/// Sends bytes and reads what is answered, up to the end of the connection.
+/// Sends bytes and reads the answer, up to the end of the connection.
 pub fn ask(at: SocketAddr, request: impl AsRef<[u8]>) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(at)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    // A server that refuses need not read it all.
+    // A server that refuses need not read all of it.
     let _ = stream.write_all(request.as_ref());
     read(&mut stream)
 }
@@ -63,7 +63,7 @@ pub fn ask(at: SocketAddr, request: impl AsRef<[u8]>) -> io::Result<Answer> {
 pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
-        // What came before a reset counts.
+        // Bytes received before a reset count.
         Err(error) if bytes.is_empty() => return Err(error),
         _ => {}
     }
@@ -76,7 +76,7 @@ pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     Ok(Answer { status, head, body: if chunked { unchunk(&body) } else { body } })
 }
 
-/// Takes the lengths of chunks away (RFC 9112, section 7.1).
+/// Removes the chunked coding (RFC 9112, section 7.1).
 fn unchunk(mut left: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = left.windows(2).position(|two| two == b"\r\n") {

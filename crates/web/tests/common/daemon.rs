@@ -1,4 +1,4 @@
-//! A status socket and a control socket that speak as the daemon's do, for clusters of any size.
+//! An emulated status socket and control socket, for clusters of any size.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,7 @@ use bramblegate_api::status::{
     Change, DeviceState, Line, Node, NodeHealth, Pattern, Severity, Snapshot, UplinkState,
 };
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug, Default)]
 struct Shared {
     view: Mutex<View>,
@@ -19,13 +19,13 @@ struct Shared {
     seq: Mutex<u64>,
 }
 
-/// The two sockets; they are gone with it, and so is every connection.
+/// The two sockets; dropping this closes them and every connection.
 #[derive(Debug)]
 pub struct Daemon {
     pub status: PathBuf,
     pub control: PathBuf,
     shared: Arc<Shared>,
-    /// orders that came
+    /// Received orders.
     pub orders: Receiver<String>,
 }
 
@@ -62,7 +62,7 @@ impl Daemon {
         Self { status, control, shared, orders }
     }
 
-    /// Sends a change to all who are connected.
+    /// Sends a change to every client.
     pub fn change(&self, change: Change) {
         let mut seq = self.shared.seq.lock().unwrap();
         *seq += 1;
@@ -92,7 +92,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A head that is online, with so many nodes, all up.
+/// Returns the state of a head that is online, with so many nodes, all up.
 pub fn cluster(nodes: usize) -> Snapshot {
     let mut snapshot = Snapshot { version: "0.1.0".into(), ..Snapshot::default() };
     snapshot.severity = Severity::Ok.into();

@@ -1,4 +1,4 @@
-//! What the tests of the page share: a status socket, the program, a client.
+//! Helpers of the page's tests: emulated sockets, the program, a client.
 #![allow(
     dead_code,
     missing_debug_implementations,

@@ -1,4 +1,4 @@
-//! The program `bramblegate-web`, run by hand as anybody may.
+//! The program `bramblegate-web`, without settings.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,22 +8,23 @@ use std::time::{Duration, Instant};
 
 use super::client::get;
 
-/// It runs until this is dropped.
+/// The running program; dropping this ends it.
 pub struct Program {
     child: Child,
     pub at: SocketAddr,
 }
 
-/// What opens the page's log-in.
+/// The password of the page.
 pub const PASSWORD: &str = "bramble berry";
 
 impl Program {
-    /// Starts it at a free port of `address`, for the sockets in `folder`, with more arguments.
+    /// Starts the program at a free port of `address`, for the sockets in `folder`, with more
+    /// arguments.
     pub fn start(folder: &Path, address: &str, arguments: &[&str]) -> Self {
         Self::start_at(folder, &format!("{address}:0"), arguments)
     }
 
-    /// The same at a port.
+    /// Starts the program at an address and port.
     pub fn start_at(folder: &Path, at: &str, arguments: &[&str]) -> Self {
         let password = folder.join("password");
         std::fs::write(&password, bramblegate_web::login::hash(PASSWORD).unwrap()).unwrap();
@@ -56,13 +57,13 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends it a signal by name.
+    /// Sends the program a signal by name.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Returns the memory that is its own, kB (proc(5), smaps_rollup).
+    /// Returns the program's proportional set size, in kB (proc(5), smaps_rollup).
     pub fn pss(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.id());
         let text = std::fs::read_to_string(path).unwrap();
@@ -77,13 +78,13 @@ impl Drop for Program {
     }
 }
 
-/// Returns a program of this build: tests lie in a folder of their own beside them.
+/// Returns the path of a program of this build, relative to that of the test.
 pub fn beside(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.parent().and_then(Path::parent).unwrap().join(name)
 }
 
-/// Waits for something, 10 s at most; returns how long it took.
+/// Waits for a condition, 10 s at most; returns how long it took.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
     let begin = Instant::now();
     while !is() {

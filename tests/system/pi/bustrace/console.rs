@@ -1,5 +1,5 @@
-//! What the guest printed: `=== WORD WHAT`, and at the end its kernel's trace, whose lines are
-//! `=== trace TASK-PID [CPU] FLAGS SECONDS: EVENT: TEXT`. The script's own moments are in there too.
+//! The guest's output: `=== WORD WHAT`, and at the end its kernel's trace, whose lines are `===
+//! trace TASK-PID [CPU] FLAGS SECONDS: EVENT: TEXT`. The script's own marks are included.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use serde_json::Value;
 
 use crate::trace::{Transfer, seconds, take};
 
-/// A moment of the script.
+/// A mark of the script.
 #[derive(Debug, Clone)]
 pub struct Mark {
-    /// of the guest's clock, since its kernel began
+    /// The guest's clock, since its kernel started.
     pub at: Duration,
     pub word: String,
-    /// what follows the word
+    /// The text after the word.
     pub rest: String,
 }
 
 #[derive(Debug)]
 pub struct Console {
     marks: Vec<Mark>,
-    /// words without a time, and what follows them
+    /// Words without a time, and the text after them.
     facts: Vec<(String, String)>,
     pub transfers: Vec<Transfer>,
-    /// kernel modules that the kernel had user space load because the gateway used something
+    /// Kernel modules that the kernel requested from user space because the gateway used something.
     requests: Vec<(Duration, String)>,
 }
 
 /// What the gateway claimed to show.
 #[derive(Debug)]
 pub struct Claim {
-    /// when it was asked, and when the answer was there
+    /// The times of the request and the answer.
     pub asked: Duration,
     pub answered: Duration,
     pub lines: Vec<String>,
-    /// the uplink's address, without its prefix length
+    /// The uplink's address, without its prefix length.
     pub address: Option<String>,
 }
 
 impl Console {
-    /// Other lines, as of the kernel, are left out.
+    /// Parses the output; ignores other lines, such as the kernel's.
     ///
     /// # Errors
-    /// A line of the trace is not understood.
+    /// A line of the trace is malformed.
     pub fn read(text: &str) -> Result<Self, String> {
         let (mut marks, mut facts) = (Vec::new(), Vec::new());
         let (mut transfers, mut requests) = (Vec::new(), Vec::new());
@@ -67,12 +67,12 @@ impl Console {
         Ok(Self { marks, facts, transfers, requests })
     }
 
-    /// All moments of this word.
+    /// Returns all marks with this word.
     pub fn all<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a Mark> {
         self.marks.iter().filter(move |mark| mark.word == word)
     }
 
-    /// The first one.
+    /// Returns the first one.
     ///
     /// # Errors
     /// There is none.
@@ -81,19 +81,19 @@ impl Console {
         found.ok_or_else(|| format!("the guest has no moment \"{word}\""))
     }
 
-    /// What was printed behind this word, line by line.
+    /// Returns what was printed after this word, line by line.
     pub fn facts<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.facts.iter().filter(move |(name, _)| name == word).map(|(_, rest)| rest.as_str())
     }
 
-    /// Kernel modules that were asked for between two moments.
+    /// Returns the kernel modules requested between two times.
     pub fn requests(&self, from: Duration, to: Duration) -> impl Iterator<Item = &str> {
         let within = self.requests.iter().filter(move |(at, _)| (from..=to).contains(at));
         within.map(|(_, name)| name.as_str())
     }
 
     /// # Errors
-    /// An answer is not the status, or was not asked for.
+    /// An answer is not a status, or has no request.
     pub fn claims(&self) -> Result<Vec<Claim>, String> {
         let (asked, answered) = (self.all("ask"), self.all("answered"));
         let claims = self.facts("claim").zip(asked.zip(answered));

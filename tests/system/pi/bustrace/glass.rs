@@ -1,4 +1,4 @@
-//! What the display's glass showed and when, by the octets that reached the expander.
+//! What the display showed and when, from the octets that reached the expander.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use bramblegate::panel::{Charset, Geometry, Wiring};
 use crate::trace::Message;
 
 const GEOMETRY: Geometry = Geometry { columns: 16, rows: 2 };
-/// Nine bits an octet at 100 kHz.
+/// Nine bits per octet at 100 kHz.
 const OCTET: Duration = Duration::from_micros(90);
 
-/// What was seen from a moment on.
+/// The picture from a time on.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub since: Duration,
@@ -21,22 +21,23 @@ pub struct Picture {
 #[derive(Debug)]
 pub struct Glass {
     pub pictures: Vec<Picture>,
-    /// what was done that the datasheet of the controller forbids
+    /// Violations of the controller's datasheet.
     pub violations: Vec<String>,
     pub bytes: usize,
-    /// octets read back, and how many of them were not what had been written last
+    /// Octets read back, and how many of them were not those last written.
     pub read: usize,
     pub read_wrong: usize,
 }
 
 impl Glass {
-    /// Plays what was written to `address`. At each of `powered` the display has just got its power, so that a
-    /// start draws on an empty one.
+    /// Replays the writes to `address`. At each time of `powered` the display was powered on, so
+    /// that a start draws on an empty one.
     pub fn play(messages: &[Message], address: u8, powered: &[Duration]) -> Self {
         let mut glass =
             Self { pictures: Vec::new(), violations: Vec::new(), bytes: 0, read: 0, read_wrong: 0 };
         let mut powered = powered.iter().peekable();
-        // On a real bus each octet takes its nine clocks; between messages the driver's own pauses pass.
+        // On a real bus each octet takes nine clocks; between messages the driver's own delays
+        // pass.
         let mut now = Duration::ZERO;
         let mut chip = Chip::powered(now);
         let (mut latch, mut ended) = (None, Duration::ZERO);
@@ -71,20 +72,20 @@ impl Glass {
         }
     }
 
-    /// All that was seen between two moments.
+    /// Returns the pictures between two times.
     pub fn between(&self, from: Duration, to: Duration) -> impl Iterator<Item = &Picture> {
         let begin = self.pictures.iter().rposition(|picture| picture.since <= from).unwrap_or(0);
         self.pictures.iter().skip(begin).take_while(move |picture| picture.since <= to)
     }
 
-    /// The first picture from a moment on that is as wanted.
+    /// Returns the first matching picture from a time on.
     pub fn first(&self, from: Duration, is: impl Fn(&[String]) -> bool) -> Option<&Picture> {
         self.pictures.iter().find(|picture| picture.since >= from && is(&picture.rows))
     }
 }
 
-/// How much longer a bus of 100 kHz would have taken for what passed between two moments: the emulated one takes
-/// its own time.
+/// Returns how much longer a bus of 100 kHz would have taken for the traffic between two times: the
+/// emulated one has its own timing.
 pub fn bus_time(messages: &[Message], from: Duration, to: Duration) -> Duration {
     let passed = messages.iter().filter(|message| message.began >= from && message.ended <= to);
     let (mut real, mut emulated) = (Duration::ZERO, Duration::ZERO);

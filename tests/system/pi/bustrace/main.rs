@@ -1,6 +1,7 @@
-//! The host's side of `make pi-test`: what the bus of the emulated Raspberry Pi carried, against what the gateway claimed.
+//! The host's side of `make pi-test`: compares the traffic on the bus of the emulated Raspberry Pi
+//! with what the gateway claimed.
 //!
-//!     bustrace TRACE CONSOLE     prints the way from power to the address, and verdicts
+//!     bustrace TRACE CONSOLE     prints the times from power-on to the address, and verdicts
 //!
 //! Exits with 1 if a verdict is bad, with 2 if trace or console are not those of a whole run.
 
@@ -16,7 +17,7 @@ use std::{env, fs};
 use console::Console;
 use glass::Glass;
 
-/// Where the expander is, as the board's file has it.
+/// The expander's address, as in the board's file.
 const EXPANDER: u8 = 0x27;
 
 fn main() -> ExitCode {

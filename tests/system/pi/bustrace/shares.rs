@@ -1,4 +1,4 @@
-//! Who took how much of the time from power to the address on the glass.
+//! The shares of the time from power-on to the address on the display.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::glass::{Glass, bus_time};
 use crate::trace::{Message, seconds};
 
-/// Of the time from power to the address on the glass, ours may be at most this.
+/// The limit of the gateway's share, of the time from power-on to the address on the display.
 pub const MOST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -14,7 +14,7 @@ struct Share {
     what: &'static str,
     begins: Duration,
     took: Duration,
-    /// what a real bus would have taken longer
+    /// What a real bus would have taken longer.
     bus: Duration,
     ours: bool,
 }
@@ -23,15 +23,15 @@ struct Share {
 pub struct Shares {
     shares: Vec<Share>,
     whole: Duration,
-    /// kernel modules that the first text waited for
+    /// Kernel modules that the first text waited for.
     modules: Vec<String>,
-    /// name of the program, and from its start to its first text, for each further start
+    /// The program's name, and the time from its start to its first text, for each further start.
     again: Vec<(String, Duration)>,
 }
 
 impl Shares {
     /// # Errors
-    /// Names what did not happen.
+    /// Names the missing event.
     pub fn measure(console: &Console, messages: &[Message], glass: &Glass) -> Result<Self, String> {
         let mut shares = Vec::new();
         let mut share = |what, from: Duration, to: Duration, ours| {
@@ -54,7 +54,7 @@ impl Shares {
         share("USB: the uplink's port", at("loaded")?, at("appeared")?, false);
         share("its cable", at("appeared")?, at("carrier")?, false);
         share("DHCP", at("carrier")?, lease.at, false);
-        // A lease that comes before the first text waits for that.
+        // A lease that comes before the first text waits for it.
         share("bramblegate: address", lease.at.max(first), drawn, true);
 
         let again = console.all("start").skip(1).map(|mark| {
@@ -71,7 +71,7 @@ impl Shares {
         })
     }
 
-    /// Our share, with what a real bus would have taken.
+    /// Returns the gateway's share, including what a real bus would have taken.
     pub fn ours(&self) -> Duration {
         self.shares.iter().filter(|share| share.ours).map(|share| share.took + share.bus).sum()
     }

@@ -1,5 +1,5 @@
-//! What passed the emulated machine's I²C bus, by QEMU's trace (`-trace i2c_*`; QEMU
-//! `hw/i2c/trace-events`), and when, by the guest kernel's (`events/i2c`; Linux
+//! The traffic on the emulated machine's I²C bus, from QEMU's trace (`-trace i2c_*`; QEMU
+//! `hw/i2c/trace-events`), and its times, from the guest kernel's (`events/i2c`; Linux
 //! `include/trace/events/i2c.h`).
 
 use std::time::Duration;
@@ -10,15 +10,15 @@ pub struct Message {
     pub address: u8,
     pub written: Vec<u8>,
     pub read: Vec<u8>,
-    /// of the guest's clock, since its kernel began
+    /// The guest's clock, since its kernel started.
     pub began: Duration,
     pub ended: Duration,
 }
 
-/// Reads all messages that a device acknowledged, in QEMU's words and without times.
+/// Parses all messages that a device acknowledged, in QEMU's format and without times.
 ///
 /// # Errors
-/// Names the first line that is none of this kind.
+/// Names the first malformed line.
 pub fn messages(text: &str) -> Result<Vec<Message>, String> {
     let mut messages: Vec<Message> = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -56,7 +56,7 @@ enum Kind {
     Start,
     Sent(u8),
     Received(u8),
-    /// a stop, or an octet that was not acknowledged
+    /// A stop, or an octet that was not acknowledged.
     Other,
 }
 
@@ -81,20 +81,20 @@ fn hexadecimal(text: &str, label: &str) -> Option<u8> {
     u8::from_str_radix(digits.get(..end)?, 16).ok()
 }
 
-/// A transfer as the guest's kernel has it: what it was about to write to an address of the
-/// board's display bus, or that it read, and when it was over.
+/// A transfer in the guest's kernel: the octets to write to an address of the board's display bus,
+/// or a read, and the time of its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
     pub began: Duration,
     pub ended: Duration,
     pub address: u8,
     pub reads: bool,
-    /// the first octets at least
+    /// At least the first octets.
     pub octets: Vec<u8>,
     pub is_good: bool,
 }
 
-/// Takes the next event of the kernel's trace in.
+/// Processes the next event of the kernel's trace.
 pub fn take(transfers: &mut Vec<Transfer>, at: Duration, event: &str, text: &str) {
     if !text.starts_with("i2c-1 ") {
         return;
@@ -124,10 +124,11 @@ pub fn take(transfers: &mut Vec<Transfer>, at: Duration, event: &str, text: &str
     }
 }
 
-/// Gives each message its times: that of the good transfer of the same kind, in their order.
+/// Assigns each message its times: those of the successful transfer of the same kind, in their
+/// order.
 ///
 /// # Errors
-/// The bus carried something else than the kernel says.
+/// The bus traffic differs from the kernel's trace.
 pub fn time(messages: &mut [Message], transfers: &[Transfer]) -> Result<(), String> {
     let good: Vec<&Transfer> = transfers.iter().filter(|transfer| transfer.is_good).collect();
     if good.len() != messages.len() || good.is_empty() {

@@ -1,4 +1,4 @@
-//! What has to be so.
+//! The verdicts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::glass::Glass;
 use crate::shares::{MOST, Shares};
 use crate::trace::Message;
 
-/// A picture that is on its way when the status is asked comes within this.
+/// A picture in progress when the status is requested is complete within this time.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// The driver of this board's I²C controllers.
 const ADAPTER: &str = "i2c-bcm2835";
@@ -27,7 +27,7 @@ impl Verdicts {
     }
 }
 
-/// Prints all, and returns whether all are good.
+/// Prints all verdicts, and returns whether all are good.
 ///
 /// # Errors
 /// Trace or console are not those of a whole run.
@@ -55,7 +55,7 @@ pub fn all(
     Ok(verdicts.failed == 0)
 }
 
-/// The board by the device tree, its own I²C controller, and the one display on it.
+/// The board by the device tree, its own I²C controller, and the single display on it.
 fn board(verdicts: &mut Verdicts, console: &Console, messages: &[Message]) -> Result<(), String> {
     let fact = |word| console.facts(word).next().unwrap_or("not known");
     let model = fact("board");
@@ -81,7 +81,7 @@ fn board(verdicts: &mut Verdicts, console: &Console, messages: &[Message]) -> Re
     Ok(())
 }
 
-/// Each claim is on the glass, and so is the address that the status has.
+/// Each claim is on the display, and so is the address in the status.
 fn claims(verdicts: &mut Verdicts, console: &Console, glass: &Glass) -> Result<(), String> {
     let claims = console.claims()?;
     let (mut wrong, mut addresses) = (Vec::new(), BTreeSet::new());
@@ -108,12 +108,12 @@ fn claims(verdicts: &mut Verdicts, console: &Console, glass: &Glass) -> Result<(
     Ok(())
 }
 
-/// The heart in the corner beats on the glass; the status has it always.
+/// The heart in the corner beats on the display; the status always includes it.
 fn without_heart(row: &str) -> String {
     row.trim_end().trim_end_matches('♥').trim_end().to_owned()
 }
 
-/// A gateway that is stopped exits well and leaves a word on the glass.
+/// A stopped gateway exits successfully and leaves a text on the display.
 fn ends(verdicts: &mut Verdicts, console: &Console, glass: &Glass) -> Result<(), String> {
     let mark = console.first("stopped")?;
     verdicts.expect("it stops when asked", mark.rest == "0", &format!("exit {}", mark.rest));

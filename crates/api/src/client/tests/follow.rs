@@ -1,4 +1,4 @@
-//! The follower, against daemons that answer, end, return or hang.
+//! The follower, against daemons that answer, end, restart or hang.
 
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,7 +10,7 @@ use super::{Place, SNAPSHOT};
 use crate::client::{Follower, Step};
 use crate::status::NodeHealth;
 
-/// Nothing that is waited for in these tests takes longer.
+/// The deadline of every wait in these tests.
 const SOON: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -33,7 +33,7 @@ fn follow(place: &Place, refresh: Duration) -> (Follower, Receiver<Step>) {
     (follower.unwrap(), steps)
 }
 
-/// Returns when this step has come; those before are passed over.
+/// Waits for a step; skips others before it.
 fn until(steps: &Receiver<Step>, wanted: impl Fn(&Step) -> bool) -> Step {
     let end = Instant::now() + SOON;
     loop {
@@ -63,7 +63,7 @@ fn lines_are_known_before_they_are_reported_by_their_numbers() {
     assert_eq!(nodes[1].health.known(), Some(NodeHealth::Up));
 }
 
-/// Its last state stays known, as what it is: stale.
+/// Its last state stays available, marked as stale.
 #[test]
 fn a_daemon_that_ends_is_lost_until_it_is_back() {
     let place = Place::new("follow-back");
@@ -74,7 +74,7 @@ fn a_daemon_that_ends_is_lost_until_it_is_back() {
     let known = follower.known();
     assert!(known.live().is_none() && known.snapshot.is_some(), "{known:?}");
     let since = known.lost.unwrap().1;
-    // The file of its socket is still there, and then it is not: two reasons of one absence.
+    // Its socket file still exists, then it is removed: two reasons of one absence.
     std::fs::remove_file(&place.0).unwrap();
     let end = Instant::now() + SOON;
     while !follower.known().lost.is_some_and(|(why, _)| why.contains("No such file")) {
@@ -110,7 +110,7 @@ fn a_daemon_that_hangs_is_lost_soon() {
     let (follower, steps) = follow(&place, Duration::from_millis(50));
     let _daemon = accept(&listener);
     until(&steps, |step| *step == Step::Begun);
-    // It accepts the next connection, and sends nothing by either.
+    // It accepts the next connection, and sends nothing on either.
     until(&steps, |step| *step == Step::Lost);
     assert!(follower.known().live().is_none());
 }

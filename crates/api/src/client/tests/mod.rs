@@ -1,4 +1,4 @@
-//! Real sockets, and peers that hang, drip, babble or leave.
+//! Real sockets, with peers that hang, send slowly, send garbage or close.
 
 mod follow;
 
@@ -14,7 +14,7 @@ use crate::Word;
 use crate::control::Order;
 use crate::status::{Line, NodeHealth, Severity};
 
-/// A socket of its own, whose file goes at the end.
+/// A socket whose file is removed on drop.
 struct Place(PathBuf);
 
 impl Place {
@@ -25,7 +25,7 @@ impl Place {
         Self(path)
     }
 
-    /// Serves the first who comes.
+    /// Serves the first client.
     fn serve(name: &str, serve: impl FnOnce(UnixStream) + Send + 'static) -> Self {
         let place = Self::new(name);
         let listener = UnixListener::bind(&place.0).unwrap();
@@ -40,7 +40,7 @@ impl Drop for Place {
     }
 }
 
-/// Runs something that must end within this time.
+/// Runs `part`, which must end within `time`.
 fn within<T: Send + 'static>(time: Duration, part: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(part()));
@@ -48,7 +48,7 @@ fn within<T: Send + 'static>(time: Duration, part: impl FnOnce() -> T + Send + '
 }
 
 #[test]
-fn who_refuses_or_babbles_or_leaves_is_an_error_of_its_own() {
+fn a_refusal_garbage_and_a_closed_connection_are_distinct_errors() {
     let ask = |name: &str, text: &'static str| {
         let place =
             Place::serve(name, move |mut stream| stream.write_all(text.as_bytes()).unwrap());
@@ -68,7 +68,7 @@ fn who_refuses_or_babbles_or_leaves_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_line_may_come_in_pieces() {
+fn a_line_may_arrive_in_parts() {
     let place = Place::new("pieces");
     let listener = UnixListener::bind(&place.0).unwrap();
     let mut client = StatusClient::connect(&place.0).unwrap();
@@ -88,10 +88,10 @@ fn a_line_may_come_in_pieces() {
     assert_eq!(change.severity, Some(Word::Other("gr\u{fc}n".into())));
 }
 
-/// A daemon that hangs does not accept, and the queue is full; one that does accept says nothing,
+/// A daemon that hangs does not accept, and its backlog is full; or it accepts and sends nothing,
 /// or a byte now and then.
 #[test]
-fn who_hangs_is_not_waited_for_for_ever() {
+fn every_wait_for_a_hanging_daemon_ends() {
     let place = Place::new("hangs");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&socket2::SockAddr::unix(&place.0).unwrap()).unwrap();
@@ -165,7 +165,7 @@ fn changes_are_merged_into_the_snapshot() {
 }
 
 #[test]
-fn ages_go_on_from_the_line_that_brought_them() {
+fn ages_advance_from_the_line_that_brought_them() {
     let later = view(&[SNAPSHOT]).at(Instant::now() + Duration::from_millis(60_500)).unwrap();
     assert_eq!(later.uptime_s, 4060);
     assert_eq!((later.uplink.since_s, later.uplink.lease_left_s), (Some(72), Some(58)));

@@ -1,4 +1,4 @@
-//! Any line.
+//! Strategies for arbitrary lines.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use proptest::sample::select;
 
 use super::super::*;
 
-/// Texts as others make them up: quotation marks, escapes, what looks like JSON.
+/// Untrusted texts: quotation marks, escapes, fragments of JSON.
 fn text() -> BoxedStrategy<Text> {
     let tricky = r#","nodes":[]"#;
     prop_oneof![any::<String>(), Just(tricky.to_owned()), "[a-z0-9-]{1,12}"]
@@ -17,7 +17,7 @@ fn text() -> BoxedStrategy<Text> {
         .boxed()
 }
 
-/// Mostly listed words.
+/// Mostly known words.
 fn word<T: Copy + std::fmt::Debug + Send + Sync + 'static>(
     all: &'static [T],
 ) -> BoxedStrategy<Word<T>> {

@@ -1,4 +1,4 @@
-//! `docs/status.schema.json` is what the types say.
+//! `docs/status.schema.json` matches the types.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,9 +12,9 @@ use super::super::Line;
 use crate::{SCHEMA, Schema, Text, Word};
 
 const TITLE: &str = "A line of bramblegate's status socket";
-const ABOUT: &str = "One JSON object a line: first a snapshot, then a change for each change, at most ten a second. Unknown or \
-                     inapplicable is null; in a snapshot no key is left out. New keys and new values may be added without a new \
-                     number of the schema: readers pass over what they do not know.";
+const ABOUT: &str = "One JSON object per line: first a snapshot, then changes, at most ten a second. Unknown or inapplicable \
+                     values are null; in a snapshot no key is missing. New keys and values may be added without a new schema \
+                     number: readers ignore what they do not know.";
 
 impl JsonSchema for Schema {
     fn inline_schema() -> bool {
@@ -44,7 +44,7 @@ impl JsonSchema for Text {
     }
 }
 
-/// What is written is a listed word; others are for readers to tolerate.
+/// The daemon writes only listed values; unknown ones are for readers to tolerate.
 impl<T: JsonSchema> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
         T::schema_name()
@@ -75,8 +75,7 @@ fn generated() -> String {
     format!("{:#}\n", schema.as_value())
 }
 
-/// Takes away what is Rust's and no matter of the line's: sizes of integers, defaults of the
-/// reader, names of types.
+/// Removes what is specific to Rust: sizes of integers, defaults of the reader, names of types.
 fn tidy(schema: &mut JsonSchemaOf) {
     schema.remove("format");
     schema.remove("default");

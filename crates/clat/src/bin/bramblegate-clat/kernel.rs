@@ -1,4 +1,4 @@
-//! The BPF programs of `crates/clat/bpf`: loaded, given their settings, attached.
+//! Loads, configures and attaches the BPF programs of `crates/clat/bpf`.
 
 use std::fmt;
 use std::io;
@@ -13,10 +13,10 @@ use bramblegate_clat::Prefix;
 
 use crate::refusal::{Refusal, chain};
 
-/// Made of clat.bpf.c by build.sh beside it.
+/// Built from clat.bpf.c by build.sh beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/clat.bpf.o");
 
-/// Octets of `struct settings`.
+/// The size of `struct settings`, in octets, and its flags.
 const SETTINGS: usize = 80;
 const SHARED: u32 = 1;
 const ONLY_GLOBAL: u32 = 2;
@@ -24,19 +24,19 @@ const LED: u32 = 4;
 /// `AF_INET6`
 const INET6: u32 = 10;
 
-/// Holds what the programs go by: `struct settings` of clat.bpf.c.
+/// The programs' configuration: `struct settings` of clat.bpf.c.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub prefix: Prefix,
     pub clat4: Ipv4Addr,
     pub clat6: Ipv6Addr,
-    /// The address is the head's own as well.
+    /// The head itself uses the address too.
     pub shared: bool,
     pub only_global: bool,
     pub uplink: u32,
     pub device: u32,
     pub mtu: u16,
-    /// The router behind which the whole prefix lies; `None`: the kernel looks at its routes.
+    /// The router for the whole prefix; `None`: the kernel looks up its routes for each packet.
     pub next_hop: Option<Ipv6Addr>,
 }
 
@@ -47,7 +47,7 @@ impl Settings {
         let only_global = self.only_global && self.prefix == Prefix::WELL_KNOWN;
         let all =
             [(self.shared, SHARED), (only_global, ONLY_GLOBAL), (self.next_hop.is_some(), LED)];
-        let flags = all.iter().filter(|(is_so, _)| *is_so).fold(0, |flags, (_, flag)| flags | flag);
+        let flags = all.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
         let next_hop = self.next_hop.unwrap_or(Ipv6Addr::UNSPECIFIED).octets();
         let numbers = [
             u32::from_ne_bytes(self.clat4.octets()),
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// Names how programs are attached to an interface.
+/// How programs are attached to an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Attach {
     /// Links of the kernel, which end with their process (since 6.6)
@@ -82,7 +82,7 @@ impl fmt::Display for Attach {
     }
 }
 
-/// The programs at work; they are detached when this is dropped.
+/// The attached programs; dropping this detaches them.
 #[derive(Debug)]
 pub struct Programs {
     loaded: Ebpf,
@@ -91,11 +91,11 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Loads and attaches: by tcx, or where the kernel does not know that by clsact. `object` is
-    /// tried instead of the one that is built in.
+    /// Loads and attaches the programs, by tcx, or by clsact where the kernel lacks tcx, unless
+    /// `attach` fixes it. `object` replaces the built-in BPF object.
     ///
     /// # Errors
-    /// What the kernel refused and why.
+    /// The kernel refused a program, with the reason.
     pub fn start(
         settings: Settings,
         device: &str,
@@ -104,11 +104,11 @@ impl Programs {
         object: Option<&Path>,
     ) -> Result<Self, Refusal> {
         let read = object.map(std::fs::read).transpose().map_err(|error| error.to_string())?;
-        // The object needs none of the kernel's types, of which there are some megabytes to read.
+        // The object needs no kernel types, so spare parsing some megabytes of BTF.
         let mut loader = EbpfLoader::new();
         let mut loaded = loader.btf(None).load(read.as_deref().unwrap_or(OBJECT)).map_err(chain)?;
         write(&mut loaded, &settings)?;
-        // The uplink last: nothing is sent to a device that does not translate yet.
+        // The uplink last, so that no packet goes to a device that does not translate yet.
         let places = [
             ("clat_returned", device, TcAttachType::Ingress),
             ("clat_outward", device, TcAttachType::Egress),
@@ -125,15 +125,16 @@ impl Programs {
         Ok(Self { loaded, settings, attach: used.unwrap_or(Attach::Tcx) })
     }
 
-    /// Leads packets to a router; `None`: as the kernel's routes have it.
+    /// Sets the router to send packets to; `None`: the kernel looks up its routes for each packet.
     ///
     /// # Errors
-    /// The kernel does not take the settings; then those of before may hold.
-    pub fn lead(&mut self, next_hop: Option<Ipv6Addr>) -> Result<(), String> {
+    /// The kernel refuses the settings; the previous ones may still apply.
+    pub fn set_next_hop(&mut self, next_hop: Option<Ipv6Addr>) -> Result<(), String> {
         if self.settings.next_hop == next_hop {
             return Ok(());
         }
-        // Programs read while this writes: none is to meet a half of either router's address.
+        // Programs read concurrently: clear the flag first, so that none sees a half-written
+        // address.
         for next_hop in [None, next_hop] {
             write(&mut self.loaded, &Settings { next_hop, ..self.settings.clone() })?;
         }
@@ -142,19 +143,20 @@ impl Programs {
     }
 }
 
-/// Gives the programs their settings.
+/// Writes the programs' settings map.
 fn write(loaded: &mut Ebpf, settings: &Settings) -> Result<(), String> {
     let map = loaded.map_mut("SETTINGS").ok_or_else(|| lacks("SETTINGS"))?;
     let mut map: Array<_, [u8; SETTINGS]> = Array::try_from(map).map_err(chain)?;
     map.set(0, settings.to_bytes(), 0).map_err(chain)
 }
 
-/// Takes away filters of a process that was killed: unlike links they outlive it.
+/// Removes filters of a killed process: unlike links, they outlive it.
 fn remove_left_over(uplink: &str) {
-    // That there are none is the rule.
+    // Usually there are none.
     let _ = qdisc_detach_program(uplink, TcAttachType::Ingress, "clat_inward");
 }
 
+/// Attaches a program to one side of an interface; `attach` fixes how.
 fn attach_at(
     program: &mut SchedClassifier,
     interface: &str,
@@ -166,7 +168,7 @@ fn attach_at(
         match program.attach_with_options(interface, side, options) {
             Ok(_) => return Ok(Attach::Tcx),
             Err(error) if attach.is_some() => return Err(format!("{interface}: {}", chain(error))),
-            // A kernel before 6.6, or without CONFIG_NET_XGRESS.
+            // Fall back: the kernel is older than 6.6, or lacks CONFIG_NET_XGRESS.
             Err(_) => {}
         }
     }
@@ -187,7 +189,7 @@ fn lacks(name: &str) -> String {
     format!("the object lacks {name}")
 }
 
-/// Returns why the kernel did not load a program, with what its verifier found.
+/// Returns why the kernel did not load a program, with the verifier's log.
 fn refused(name: &str, error: ProgramError) -> Refusal {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {

@@ -1,5 +1,5 @@
-//! The program `bramblegate-clat`: IPv4 over an uplink that has only IPv6 (464XLAT, RFC 6877), by
-//! BPF in the kernel, and by a TUN device for what takes more than a new header.
+//! The program `bramblegate-clat`: IPv4 over an uplink that has only IPv6 (464XLAT, RFC 6877). BPF
+//! in the kernel rewrites headers; a TUN device handles packets that need more than that.
 
 mod kernel;
 mod network;
@@ -33,13 +33,14 @@ use network::Network;
 use orders::Orders;
 use plan::{Order, Plan, TRIES};
 use refusal::Refusal;
-use session::{Session, Ways};
+use session::{Options, Session};
 
-/// Of sysexits.h: wrong options, the system gives no thread or socket.
+/// EX_USAGE and EX_OSERR of sysexits.h: wrong options, the system refuses a thread or socket.
 const USAGE: u8 = 64;
 const SYSTEM: u8 = 71;
-/// How long after a failure it is tried again, and after news of the kernel that may come in crowds.
+/// The pause before a retry after a failure.
 const RETRY: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// The delay after kernel events, which may come in bursts.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Carry IPv4 over an uplink that has only IPv6 (464XLAT)
@@ -103,9 +104,9 @@ fn main() -> ExitCode {
         fixed.map_or_else(|| Orders::follow(args.orders), |order| Ok(Orders::Fixed(order)));
     // Beside the state, in the service's own folder.
     let record = args.state.as_ref().map(|state| state.with_file_name(SYSCTLS_FILE));
-    record.as_deref().into_iter().for_each(sysctl::set_back);
-    let ways = Ways { device: args.device, attach: args.attach, object: args.object, record };
-    let ended = orders.and_then(|orders| Keeper::new(orders, ways, args.state)?.run());
+    record.as_deref().into_iter().for_each(sysctl::restore);
+    let options = Options { device: args.device, attach: args.attach, object: args.object, record };
+    let ended = orders.and_then(|orders| Supervisor::new(orders, options, args.state)?.run());
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -115,44 +116,45 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps a session that fits the order and the uplink.
+/// Keeps a session that matches the order and the uplink.
 #[derive(Debug)]
-struct Keeper {
+struct Supervisor {
     orders: Orders,
-    ways: Ways,
+    options: Options,
     state: Option<PathBuf>,
     session: Option<Session>,
     /// Addresses that other hosts of the venue have.
     taken: Vec<Ipv6Addr>,
-    /// When the kernel's news were read last.
-    looked: Instant,
+    /// The time of the last kernel events.
+    last_read: Instant,
+    /// The last reported state.
     reported: Option<State>,
     network: Network,
-    /// Links, addresses and routes that come and go.
-    news: Socket,
-    /// Readable once the process is to end.
-    end: UnixStream,
+    /// Kernel events about links, addresses and routes.
+    events: Socket,
+    /// Readable after a signal to end.
+    signals: UnixStream,
 }
 
-impl Keeper {
-    fn new(orders: Orders, ways: Ways, state: Option<PathBuf>) -> io::Result<Self> {
-        let news =
+impl Supervisor {
+    fn new(orders: Orders, options: Options, state: Option<PathBuf>) -> io::Result<Self> {
+        let events =
             Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS, group::IPV6_ROUTE]);
-        let (end, signal) = UnixStream::pair()?;
+        let (signals, sender) = UnixStream::pair()?;
         for number in [SIGTERM, SIGINT, SIGHUP] {
-            signal_hook::low_level::pipe::register(number, signal.try_clone()?)?;
+            signal_hook::low_level::pipe::register(number, sender.try_clone()?)?;
         }
         Ok(Self {
             orders,
-            ways,
+            options,
             state,
             session: None,
             taken: Vec::new(),
-            looked: Instant::now(),
+            last_read: Instant::now(),
             reported: None,
             network: Network::open().map_err(io::Error::other)?,
-            news: news.map_err(io::Error::other)?,
-            end,
+            events: events.map_err(io::Error::other)?,
+            signals,
         })
     }
 
@@ -160,7 +162,7 @@ impl Keeper {
     fn run(mut self) -> io::Result<()> {
         let mut is_first = true;
         loop {
-            let outcome = self.settle();
+            let outcome = self.reconcile();
             if std::mem::take(&mut is_first) {
                 self.remove_left_over();
             }
@@ -174,19 +176,20 @@ impl Keeper {
         }
     }
 
-    /// Takes away what the service left when it was killed, but for what the first session took
-    /// over. One that is started by hand may stand beside the service, and leaves its address alone.
+    /// Removes what a killed service left behind, except what the first session took over. A
+    /// process that a user started may run beside the service, and leaves the service's address
+    /// alone.
     fn remove_left_over(&mut self) {
-        let device = |network: &mut Network| network.link(&self.ways.device);
-        let is_alone = self.session.is_some() || matches!(device(&mut self.network), Ok(None));
+        let is_alone =
+            self.session.is_some() || matches!(self.network.link(&self.options.device), Ok(None));
         if is_alone && matches!(self.orders, Orders::File(_)) {
             let held = self.session.as_ref().map(|session| session.address);
             session::remove_left_over(&mut self.network, held);
         }
     }
 
-    /// Brings the session to what is to be.
-    fn settle(&mut self) -> Result<(), Refusal> {
+    /// Starts, replaces or ends the session as the plan requires.
+    fn reconcile(&mut self) -> Result<(), Refusal> {
         let plan = match self.plan() {
             Ok(Some(plan)) => plan,
             other => {
@@ -197,22 +200,22 @@ impl Keeper {
         if self.session.as_ref().is_none_or(|session| session.plan != plan) {
             self.start(&plan)?;
         }
-        self.lead();
+        self.set_next_hop();
         Ok(())
     }
 
-    /// Starts to translate, with an address that no other host has.
+    /// Starts a session, with an address that no other host has.
     fn start(&mut self, plan: &Plan) -> Result<(), Refusal> {
         self.session = None;
-        self.taken.retain(|address| plan.makes(*address));
+        self.taken.retain(|address| plan.generates(*address));
         loop {
             let known = self.taken.len();
-            match Session::start(plan.clone(), &self.ways, &mut self.taken) {
+            match Session::start(plan.clone(), &self.options, &mut self.taken) {
                 Ok(session) => {
                     self.session = Some(session);
                     return Ok(());
                 }
-                // Then another one is tried.
+                // The address was a duplicate: try the next one.
                 Err(_) if known < self.taken.len() && self.taken.len() < TRIES as usize => {}
                 Err(refusal) => {
                     self.taken.clear();
@@ -222,17 +225,18 @@ impl Keeper {
         }
     }
 
-    /// Spares packets the kernel's look at its routes, where these leave no choice.
-    fn lead(&mut self) {
+    /// Spares a route lookup for each packet, where the routes leave only one next hop.
+    fn set_next_hop(&mut self) {
         let Some(session) = &mut self.session else { return };
-        if let Err(error) = session.lead(&mut self.network) {
+        if let Err(error) = session.set_next_hop(&mut self.network) {
             eprintln!(
                 "bramblegate-clat: the way to the NAT64 is looked up for each packet: {error}"
             );
         }
     }
 
-    /// Works out what is to be.
+    /// Returns the plan for the current order and uplink; `None` without an order. Ends a session
+    /// that has lost its address.
     fn plan(&mut self) -> Result<Option<Plan>, String> {
         let order = self.orders.read().map_err(|error| error.to_string())?;
         let Some(order) = order else { return Ok(None) };
@@ -255,13 +259,13 @@ impl Keeper {
         Plan::new(order, uplink, &addresses, mtu).map(Some)
     }
 
-    /// Logs and writes what has changed.
+    /// Logs the state and writes the state file, if the state has changed.
     fn report(&mut self, outcome: Result<(), Refusal>) {
         let mut state = State::default();
         let mut refusal = outcome.err();
         if let Some(session) = &self.session {
             let order = &session.plan.order;
-            state.device = Some(Text::from(&self.ways.device));
+            state.device = Some(Text::from(&self.options.device));
             state.uplink = Some(Text::from(&order.uplink));
             state.prefix = Ipv6Net::new(order.prefix.address(), order.prefix.length()).ok();
             state.mode = Some(session.mode.into());
@@ -274,7 +278,7 @@ impl Keeper {
             return;
         }
         match (&self.session, &state.reason) {
-            (Some(session), _) => log_session(session, &self.ways.device),
+            (Some(session), _) => log_session(session, &self.options.device),
             (None, Some(reason)) => eprintln!("bramblegate-clat: nothing is translated: {reason}"),
             (None, None) => eprintln!("bramblegate-clat: nothing is to be translated"),
         }
@@ -287,32 +291,33 @@ impl Keeper {
         self.reported = Some(state);
     }
 
-    /// Waits for news; returns whether the process is to end.
-    fn wait(&mut self, longest: Option<&Timespec>) -> bool {
+    /// Waits for events, for `timeout` at most; returns whether the process is to end.
+    fn wait(&mut self, timeout: Option<&Timespec>) -> bool {
         let broken = self.session.as_ref().map(Session::ended);
-        let mut fds = vec![PollFd::new(&self.end, PollFlags::IN)];
-        fds.push(PollFd::new(&self.news, PollFlags::IN));
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.push(PollFd::new(&self.events, PollFlags::IN));
         fds.extend(self.orders.changed().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let known = fds.len();
+        let broken_index = fds.len();
         fds.extend(broken.as_ref().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
-        let _ = poll(&mut fds, longest);
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let is = |place: usize| ready.get(place).copied().unwrap_or(false);
-        let (end, news, lost) = (is(0), is(1), is(known));
+        let _ = poll(&mut fds, timeout);
+        let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        let (end, events, lost) = (is_ready(0), is_ready(1), is_ready(broken_index));
         drop(fds);
         drop(broken);
         if lost {
             self.session = None;
         }
-        if news && !end {
-            // Packets do not wait for the rest.
-            self.lead();
-            // What is renewed is gone for a moment. Without a session there is nothing to lose.
-            let since = if self.session.is_some() { Duration::ZERO } else { self.looked.elapsed() };
+        if events && !end {
+            // Packets follow a new router without the delay below.
+            self.set_next_hop();
+            // A renewal removes an address or route for a moment: let it pass, so as not to end the
+            // session for it.
+            let since =
+                if self.session.is_some() { Duration::ZERO } else { self.last_read.elapsed() };
             std::thread::sleep(SETTLE.saturating_sub(since));
-            self.looked = Instant::now();
+            self.last_read = Instant::now();
         }
-        self.news.drain();
+        self.events.drain();
         end
     }
 }

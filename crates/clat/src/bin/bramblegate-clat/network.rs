@@ -1,5 +1,5 @@
-//! Addresses and routes, by rtnetlink. What is read goes by the types of `netlink-packet-route`;
-//! what is written is a fixed header and two or three attributes each.
+//! Addresses and routes, by rtnetlink. Parses with the types of `netlink-packet-route`; requests
+//! are a fixed header and two or three attributes each.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,21 +40,21 @@ const RTN_UNICAST: u8 = 1;
 const NDA_DST: u16 = 1;
 const NTF_PROXY: u8 = 8;
 
-/// Loses to every default route that a DHCP client or a user makes: their metrics are below some
-/// thousands.
+/// The metric of the IPv4 default route, above those of DHCP clients and users (a few thousand at
+/// most), so that their default routes win.
 pub const METRIC: u32 = 4_000_000;
 
-/// Holds what is known of the uplink.
+/// The uplink's interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uplink {
     pub index: u32,
     /// In octets.
     pub mtu: u32,
-    /// Whether it has Ethernet's headers.
+    /// Whether packets have an Ethernet header.
     pub ethernet: bool,
 }
 
-/// Holds an IPv6 address of an interface, of global scope.
+/// An IPv6 address of global scope, as an interface has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     pub address: Ipv6Addr,
@@ -63,78 +63,66 @@ pub struct Address {
 }
 
 impl Address {
-    /// Returns whether another host has it, as the kernel found.
+    /// Returns whether duplicate address detection failed: another host has the address.
     pub fn is_duplicate(&self) -> bool {
         self.flags.contains(AddressFlags::Dadfailed)
     }
 }
 
-/// Holds an IPv6 route of whatever table, and where it leads.
+/// An IPv6 route of any table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     pub to: Ipv6Net,
     pub metric: u32,
-    pub way: Way,
+    pub next_hop: NextHop,
 }
 
-/// Names where a route leads.
+/// The next hop of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// By this interface, to this router.
+pub enum NextHop {
+    /// A router, through the interface with this index.
     Router(u32, Ipv6Addr),
-    /// By this interface, without a router.
+    /// The link of the interface with this index.
     Link(u32),
-    /// By one of several, nowhere, or by what is not known here.
+    /// One of several, a route that drops or encapsulates, or an unsupported kind.
     Other,
 }
 
-/// Asks the kernel, and orders changes.
+/// A socket for rtnetlink requests. All fail where the kernel refuses or does not answer.
 #[derive(Debug)]
 pub struct Network(Socket);
 
 impl Network {
-    /// Opens a socket.
-    ///
-    /// # Errors
-    /// The system gives none.
+    /// Opens the socket.
     pub fn open() -> Result<Self, NetlinkError> {
         Ok(Self(Socket::open(Protocol::Route, &[])?))
     }
 
-    /// Returns an interface by its name; `None`: it is not there.
-    ///
-    /// # Errors
-    /// The kernel gives no answer.
+    /// Returns an interface by its name; `None`: it does not exist.
     pub fn link(&mut self, name: &str) -> Result<Option<Uplink>, NetlinkError> {
         let links = self.0.dump(&Listing::Links.request(), |message| {
             let link = rtnetlink::link(message)?;
-            let (mut mtu, mut right) = (0, false);
+            let (mut mtu, mut matches) = (0, false);
             for attribute in link.attributes() {
                 match attribute {
-                    LinkAttribute::IfName(text) => right = text == name,
+                    LinkAttribute::IfName(text) => matches = text == name,
                     LinkAttribute::Mtu(octets) => mtu = octets,
                     _ => {}
                 }
             }
             let ethernet = link.header.link_layer_type == LinkLayerType::Ether;
-            right.then_some(Uplink { index: link.header.index, mtu, ethernet })
+            matches.then_some(Uplink { index: link.header.index, mtu, ethernet })
         })?;
         Ok(links.items.into_iter().next())
     }
 
-    /// Lists the IPv6 addresses of an interface that are of global scope.
-    ///
-    /// # Errors
-    /// The kernel gives no answer.
+    /// Lists the IPv6 addresses of global scope of an interface.
     pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>, NetlinkError> {
         let all = self.all_addresses()?.into_iter();
         Ok(all.filter(|(port, _)| *port == index).map(|(_, address)| address).collect())
     }
 
-    /// Lists the IPv6 addresses of all interfaces that are of global scope, with their interfaces.
-    ///
-    /// # Errors
-    /// The kernel gives no answer.
+    /// Lists the IPv6 addresses of global scope of all interfaces, with the interface's index.
     pub fn all_addresses(&mut self) -> Result<Vec<(u32, Address)>, NetlinkError> {
         let addresses = self.0.dump(&Listing::Addresses.request(), |message| {
             let read = rtnetlink::address(message)?;
@@ -157,62 +145,53 @@ impl Network {
     }
 
     /// Lists the IPv6 routes of all tables.
-    ///
-    /// # Errors
-    /// The kernel gives no answer.
     pub fn routes(&mut self) -> Result<Vec<Route>, NetlinkError> {
         Ok(self.0.dump(&Listing::Ipv6Routes.request(), route)?.items)
     }
 
-    /// Prepares the TUN device and switches it on. It gets no IPv6 address of its own: nothing but
-    /// what is translated is to come out of it.
-    ///
-    /// # Errors
-    /// The kernel refuses.
+    /// Configures the TUN device and sets it up. It gets no IPv6 address of its own, so that only
+    /// packets to translate are read from it.
     pub fn prepare(&mut self, index: u32, mtu: u32) -> Result<(), NetlinkError> {
         let (mut mode, mut family) = (Vec::new(), Vec::new());
         push(&mut mode, IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])?;
         push(&mut family, u16::from(AF_INET6) | NESTED, &mode)?;
         let header = [&[0; 4][..], &index.to_ne_bytes(), &[0; 8]].concat();
-        // A kernel without IPv6 at this device has nothing to switch off.
+        // Fails, harmlessly, where the device has no IPv6.
         let quiet = Request::raw(kind::SET_LINK, header.clone());
-        let _ = self.carry_out(&quiet.attribute(IFLA_AF_SPEC | NESTED, &family));
+        let _ = self.request(&quiet.attribute(IFLA_AF_SPEC | NESTED, &family));
         let size = Request::raw(kind::SET_LINK, header);
-        self.carry_out(&size.attribute(IFLA_MTU, &mtu.to_ne_bytes()))?;
-        self.carry_out(&rtnetlink::set_up(index))
+        self.request(&size.attribute(IFLA_MTU, &mtu.to_ne_bytes()))?;
+        self.request(&rtnetlink::set_up(index))
     }
 
-    /// Gives an interface a single IPv4 address.
-    ///
-    /// # Errors
-    /// The kernel refuses.
+    /// Adds an IPv4 address to an interface, as a /32.
     pub fn add_v4(&mut self, index: u32, address: Ipv4Addr) -> Result<(), NetlinkError> {
         let request = address_request(kind::NEW_ADDRESS, AF_INET, 32, index).flags(REPLACE);
-        self.carry_out(
+        self.request(
             &request
                 .attribute(IFA_LOCAL, &address.octets())
                 .attribute(IFA_ADDRESS, &address.octets()),
         )
     }
 
-    /// Gives an interface a single IPv6 address, which the kernel looks for duplicates of, answers
-    /// for, and prefers for nothing. It answers also while it looks for them, where that is to be
-    /// `optimistic` and the interface's settings allow it (RFC 4429).
+    /// Adds an IPv6 address to an interface, as a deprecated /128: the kernel answers for it, after
+    /// duplicate address detection (DAD), but does not select it as a source. With `optimistic`, it
+    /// also answers during DAD where the interface's sysctl allows it (RFC 4429).
     ///
     /// # Errors
-    /// The kernel refuses; `EEXIST` where the address is there.
+    /// The kernel refuses; `EEXIST` where the address exists.
     pub fn add_v6(
         &mut self,
         index: u32,
         address: Ipv6Addr,
         optimistic: bool,
     ) -> Result<(), NetlinkError> {
-        // struct ifa_cacheinfo: preferred for no second, valid for ever.
+        // struct ifa_cacheinfo: preferred for 0 s, valid for ever.
         let lifetimes = [0, u32::MAX, 0, 0].map(u32::to_ne_bytes);
         let optimistic = if optimistic { AddressFlags::Optimistic } else { AddressFlags::empty() };
         let flags = (AddressFlags::Noprefixroute | optimistic).bits().to_ne_bytes();
         let request = address_request(kind::NEW_ADDRESS, AF_INET6, 128, index).flags(ADD);
-        self.carry_out(
+        self.request(
             &request
                 .attribute(IFA_ADDRESS, &address.octets())
                 .attribute(IFA_CACHEINFO, lifetimes.as_flattened())
@@ -220,19 +199,13 @@ impl Network {
         )
     }
 
-    /// Takes a single IPv6 address away.
-    ///
-    /// # Errors
-    /// The kernel refuses; it is not there.
+    /// Removes an IPv6 address that [`Self::add_v6`] added.
     pub fn delete_v6(&mut self, index: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
         let request = address_request(kind::DEL_ADDRESS, AF_INET6, 128, index);
-        self.carry_out(&request.attribute(IFA_ADDRESS, &address.octets()))
+        self.request(&request.attribute(IFA_ADDRESS, &address.octets()))
     }
 
-    /// Makes the IPv4 default route by the device.
-    ///
-    /// # Errors
-    /// The kernel refuses.
+    /// Adds the IPv4 default route through the device.
     pub fn add_default(
         &mut self,
         index: u32,
@@ -241,7 +214,7 @@ impl Network {
     ) -> Result<(), NetlinkError> {
         let mut metrics = Vec::new();
         push(&mut metrics, RTAX_MTU, &mtu.to_ne_bytes())?;
-        self.carry_out(
+        self.request(
             &route_request(AF_INET, 0)
                 .attribute(RTA_OIF, &index.to_ne_bytes())
                 .attribute(RTA_PRIORITY, &METRIC.to_ne_bytes())
@@ -250,22 +223,16 @@ impl Network {
         )
     }
 
-    /// Leads packets for an IPv6 address to an interface; the route ends with the interface.
-    ///
-    /// # Errors
-    /// The kernel refuses.
+    /// Routes packets for an IPv6 address to an interface; the route ends with the interface.
     pub fn add_route(&mut self, index: u32, address: Ipv6Addr) -> Result<(), NetlinkError> {
-        self.carry_out(
+        self.request(
             &route_request(AF_INET6, 128)
                 .attribute(RTA_DST, &address.octets())
                 .attribute(RTA_OIF, &index.to_ne_bytes()),
         )
     }
 
-    /// Answers for an IPv6 address at an interface, or does so no longer.
-    ///
-    /// # Errors
-    /// The kernel refuses.
+    /// Switches the NDP proxy for an IPv6 address on an interface on or off.
     pub fn set_proxy(
         &mut self,
         index: u32,
@@ -277,14 +244,15 @@ impl Network {
         let header =
             [&[AF_INET6, 0, 0, 0][..], &index.to_ne_bytes(), &[0, 0, NTF_PROXY, 0]].concat();
         let request = Request::raw(kind, header).flags(flags);
-        self.carry_out(&request.attribute(NDA_DST, &address.octets()))
+        self.request(&request.attribute(NDA_DST, &address.octets()))
     }
 
-    fn carry_out(&mut self, request: &Request) -> Result<(), NetlinkError> {
+    fn request(&mut self, request: &Request) -> Result<(), NetlinkError> {
         self.0.request(request, |_| {})
     }
 }
 
+/// Parses a route; `None` for cached clones.
 fn route(message: &Message<'_>) -> Option<Route> {
     let read = rtnetlink::route(message)?;
     if read.header.flags.contains(RouteFlags::Cloned) {
@@ -295,7 +263,7 @@ fn route(message: &Message<'_>) -> Option<Route> {
     for attribute in read.attributes() {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = address,
-            RouteAttribute::Priority(least) => metric = least,
+            RouteAttribute::Priority(priority) => metric = priority,
             RouteAttribute::Oif(index) => interface = index,
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) => router = Some(address),
             RouteAttribute::MultiPath(_)
@@ -304,21 +272,21 @@ fn route(message: &Message<'_>) -> Option<Route> {
             _ => {}
         }
     }
-    let way = match router {
-        _ if other || interface == 0 || read.header.kind != RouteType::Unicast => Way::Other,
-        Some(router) => Way::Router(interface, router),
-        None => Way::Link(interface),
+    let next_hop = match router {
+        _ if other || interface == 0 || read.header.kind != RouteType::Unicast => NextHop::Other,
+        Some(router) => NextHop::Router(interface, router),
+        None => NextHop::Link(interface),
     };
     let to = Ipv6Net::new(to, read.header.destination_prefix_length).ok()?;
-    Some(Route { to, metric, way })
+    Some(Route { to, metric, next_hop })
 }
 
-/// `struct ifaddrmsg`.
+/// Returns a request with a `struct ifaddrmsg`.
 fn address_request(kind: u16, family: u8, length: u8, index: u32) -> Request {
     Request::raw(kind, [&[family, length, 0, 0][..], &index.to_ne_bytes()].concat())
 }
 
-/// `struct rtmsg`.
+/// Returns a request to replace a route, with a `struct rtmsg`.
 fn route_request(family: u8, length: u8) -> Request {
     let scope = if family == AF_INET { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
     let header = [family, length, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST];

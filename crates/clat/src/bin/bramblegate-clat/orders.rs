@@ -1,4 +1,4 @@
-//! Where orders come from: the command line, or a file that the daemon writes.
+//! Orders: from the command line, or from a file that the daemon writes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,19 +15,20 @@ use thiserror::Error;
 
 use crate::plan::Order;
 
-/// The file's size at most, in octets.
-const LONGEST: u64 = 4096;
-/// Octets of an interface's name (`IFNAMSIZ` of linux/if.h, without its end).
+/// The maximum size of the file, in octets.
+const MAX_SIZE: u64 = 4096;
+/// The maximum length of an interface's name, in octets (`IFNAMSIZ` of linux/if.h, without the
+/// NUL).
 const NAME: usize = 15;
 
-/// Says what is wrong with an order.
+/// What is wrong with an order.
 #[derive(Debug, Error)]
 pub enum OrderError {
     #[error(transparent)]
     Unreadable(#[from] io::Error),
     #[error("not an ordinary file")]
     NotAFile,
-    /// It is not a line of this kind.
+    /// The file does not hold an order.
     #[error("{0}")]
     Line(String),
     #[error("mode {0} is not known here")]
@@ -40,7 +41,7 @@ pub enum OrderError {
     Unroutable(Prefix),
 }
 
-/// Says which file holds an order that is wrong.
+/// An order's error, with the file that holds it.
 #[derive(Debug, Error)]
 #[error("{}: {source}", path.display())]
 pub struct FileError {
@@ -48,14 +49,14 @@ pub struct FileError {
     source: OrderError,
 }
 
-/// Names where orders come from.
+/// The source of orders.
 #[derive(Debug)]
 pub enum Orders {
     Fixed(Order),
     File(FileOrders),
 }
 
-/// A file, and a watch of its folder: it is replaced as a whole.
+/// A file, and an inotify watch of its folder: the daemon replaces the file by renaming.
 #[derive(Debug)]
 pub struct FileOrders {
     path: PathBuf,
@@ -63,10 +64,10 @@ pub struct FileOrders {
 }
 
 impl Orders {
-    /// Watches a file, whose folder may come later.
+    /// Watches a file, whose folder may be created later.
     ///
     /// # Errors
-    /// The kernel watches nothing.
+    /// The system refuses an inotify instance.
     pub fn follow(path: PathBuf) -> io::Result<Self> {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let orders = FileOrders { path, watch };
@@ -74,10 +75,10 @@ impl Orders {
         Ok(Self::File(orders))
     }
 
-    /// Returns the order; `None`: there is none.
+    /// Returns the current order; `None` without one.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The file cannot be read, or its order is invalid.
     pub fn read(&self) -> Result<Option<Order>, FileError> {
         match self {
             Self::Fixed(order) => Ok(Some(order.clone())),
@@ -88,7 +89,7 @@ impl Orders {
         }
     }
 
-    /// Returns what becomes readable when the order may have changed.
+    /// Returns a file descriptor that is readable when the order may have changed.
     pub fn changed(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Fixed(_) => None,
@@ -98,7 +99,7 @@ impl Orders {
 }
 
 impl FileOrders {
-    /// Watches the folder, and the one above for the case that the folder is made anew.
+    /// Watches the folder, and its parent in case the folder is created again.
     fn attach(&self) {
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
@@ -112,7 +113,7 @@ impl FileOrders {
         }
     }
 
-    /// Takes what the watch has to report, and watches a folder that is new.
+    /// Discards pending events, and watches a folder that was created since.
     fn drain(&self) {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.watch, &mut buffer);
@@ -121,8 +122,8 @@ impl FileOrders {
     }
 }
 
-/// Reads an order of the file. The folder is the daemon's, whose rights are less than ours: a link
-/// is not followed, and what is no ordinary file is not opened for long.
+/// Reads the order from a file. The daemon, which owns the folder, has fewer rights than this
+/// program: so symbolic links are not followed, and anything but an ordinary file is refused.
 fn read(path: &Path) -> Result<Option<Order>, OrderError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -130,29 +131,29 @@ fn read(path: &Path) -> Result<Option<Order>, OrderError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    if !file.metadata().is_ok_and(|about| about.is_file()) {
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err(OrderError::NotAFile);
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST).read_to_end(&mut bytes)?;
+    file.take(MAX_SIZE).read_to_end(&mut bytes)?;
     order(Wire::parse(&bytes).map_err(OrderError::Line)?).map(Some)
 }
 
-/// Takes an order from the wire.
+/// Converts an order from its JSON form.
 fn order(wire: Wire) -> Result<Order, OrderError> {
     let mode = wire.mode.known().ok_or_else(|| OrderError::Mode(wire.mode.to_string()))?;
     let prefix = Prefix::new(wire.prefix.addr(), wire.prefix.prefix_len())?;
     checked(Order { uplink: wire.uplink, prefix, mode, address: wire.address, mtu: wire.mtu })
 }
 
-/// Checks what no type holds.
+/// Validates an order beyond its types.
 ///
 /// # Errors
-/// The interface's name is one that none can have, or the prefix leads nowhere.
+/// The interface's name is invalid, or the prefix is not routable.
 pub fn checked(order: Order) -> Result<Order, OrderError> {
     let name = &order.uplink;
-    let bad = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'/' || byte == b':';
-    if name.is_empty() || name.len() > NAME || name.starts_with('.') || name.bytes().any(bad) {
+    let invalid = |byte: u8| byte <= b' ' || byte >= 0x7f || byte == b'/' || byte == b':';
+    if name.is_empty() || name.len() > NAME || name.starts_with('.') || name.bytes().any(invalid) {
         return Err(OrderError::Name(name.clone()));
     }
     if !order.prefix.is_routable() {
@@ -161,7 +162,7 @@ pub fn checked(order: Order) -> Result<Order, OrderError> {
     Ok(order)
 }
 
-/// Writes what is translated now, beside the file and then over it.
+/// Writes the state file, atomically: to a new file, which is then renamed.
 pub fn report(path: &Path, state: &State) {
     let new = path.with_extension("new");
     let written = File::create(&new)
@@ -172,7 +173,7 @@ pub fn report(path: &Path, state: &State) {
     }
 }
 
-/// Returns a mode of the command line.
+/// Parses a mode from the command line.
 pub fn mode(word: &str) -> Result<Mode, String> {
     let all = Mode::ALL.map(Mode::name);
     let found = Mode::ALL.into_iter().find(|mode| mode.name() == word);

@@ -1,4 +1,4 @@
-//! What is to be translated, worked out from the order and from what the uplink has.
+//! The plan of a session, derived from the order and the uplink's state.
 
 use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,15 +9,15 @@ use bramblegate_clat::Prefix;
 use bramblegate_netlink::packet::address::AddressFlags;
 use ipnet::Ipv6Net;
 
-use crate::network::{Address, Route, Uplink, Way};
+use crate::network::{Address, NextHop, Route, Uplink};
 
-/// The least MTU of IPv6, in octets (RFC 8200, section 5).
+/// The minimum MTU of IPv6, in octets (RFC 8200, section 5).
 const LEAST_MTU: u32 = 1280;
-/// How many addresses are tried where one after the other is a duplicate (RFC 7217, section 6:
+/// How many addresses are tried where duplicate address detection fails (RFC 7217, section 6:
 /// IDGEN_RETRIES).
 pub const TRIES: u32 = 3;
 
-/// Holds an order as it is carried out.
+/// A validated order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     pub uplink: String,
@@ -27,18 +27,18 @@ pub struct Order {
     pub mtu: Option<u16>,
 }
 
-/// Names where the address comes from to translate with.
+/// The origin of the CLAT's IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
-    /// One is made of the venue's /64, which this address begins with.
+    /// Generated in the venue's /64 with this prefix.
     Network(Ipv6Addr),
-    /// This one, which is added to the uplink.
+    /// Given by the order, and added to the uplink.
     Given(Ipv6Addr),
-    /// This one, which the head itself uses too.
+    /// An address that the head itself uses too.
     Shared(Ipv6Addr),
 }
 
-/// Holds all that a session depends on: when it changes the session begins anew.
+/// Everything that a session depends on: a change restarts the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub order: Order,
@@ -49,10 +49,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Works it out. `mtu` is the uplink's for IPv6, where the kernel has one.
+    /// Makes a plan. `mtu` is the uplink's IPv6 MTU, where the kernel reports one.
     ///
     /// # Errors
-    /// What the uplink lacks.
+    /// The uplink has no suitable address.
     pub fn new(
         order: Order,
         uplink: Uplink,
@@ -71,19 +71,18 @@ impl Plan {
         Ok(Self { order, uplink, base, mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
     }
 
-    /// Returns whether an address is of the network of which addresses are made.
-    pub fn makes(&self, address: Ipv6Addr) -> bool {
+    /// Returns whether an address is in the /64 in which the plan generates addresses.
+    pub fn generates(&self, address: Ipv6Addr) -> bool {
         let Base::Network(network) = self.base else { return false };
         address.to_bits() >> 64 == network.to_bits() >> 64
     }
 }
 
-/// Returns where an address comes from: a /64 that hosts make their own addresses of, else the one
-/// that the venue gave. Global ones go before unique local ones. The /64 is the venue's as soon as
-/// the head has an address of it, also while duplicates of that are looked for.
+/// Returns where the address comes from: a /64 of which the head has an address, even a tentative
+/// one, else an address to share. Prefers global addresses to unique local ones.
 fn base(addresses: &[Address]) -> Option<Base> {
-    let without = |unfit: AddressFlags| {
-        addresses.iter().filter(move |address| !address.flags.intersects(unfit))
+    let without = |flags: AddressFlags| {
+        addresses.iter().filter(move |address| !address.flags.intersects(flags))
     };
     let local = |address: &&Address| address.address.is_unique_local();
     let networks = without(AddressFlags::Deprecated).filter(|address| address.prefix_length == 64);
@@ -96,51 +95,52 @@ fn base(addresses: &[Address]) -> Option<Base> {
     network.or_else(shared)
 }
 
-/// Returns the router of the uplink behind which all of a NAT64's addresses lie; `None` where the
-/// kernel is to choose for each packet: it knows which of several routers answers. It goes by metrics
-/// before ports, though, and would ask for another port's router at the uplink: then it is not asked.
+/// Returns the uplink's router for all addresses of a NAT64 prefix; `None` where the kernel has to
+/// choose for each packet, since it knows which of several routers is reachable. But where another
+/// interface has a route too, the kernel could choose that interface's router by its metric, and
+/// resolve it on the uplink: then the best of the uplink's routers is returned.
 pub fn next_hop(routes: &[Route], uplink: u32, prefix: &Prefix) -> Option<Ipv6Addr> {
     let prefix = Ipv6Net::new(prefix.address(), prefix.length()).ok()?;
-    let touches = |route: &&Route| route.to.contains(&prefix) || prefix.contains(&route.to);
-    let (mut ways, mut has_choice, mut by_others) = (Vec::new(), false, false);
-    for route in routes.iter().filter(touches) {
+    let overlaps = |route: &&Route| route.to.contains(&prefix) || prefix.contains(&route.to);
+    let (mut routers, mut has_choice, mut has_others) = (Vec::new(), false, false);
+    for route in routes.iter().filter(overlaps) {
         let length = route.to.prefix_len();
-        match route.way {
-            Way::Router(port, _) | Way::Link(port) if port != uplink => by_others = true,
-            Way::Router(_, router) if length <= prefix.prefix_len() => {
-                ways.push((Reverse(length), route.metric, router));
+        match route.next_hop {
+            NextHop::Router(port, _) | NextHop::Link(port) if port != uplink => has_others = true,
+            NextHop::Router(_, router) if length <= prefix.prefix_len() => {
+                routers.push((Reverse(length), route.metric, router));
             }
-            Way::Router(..) => has_choice = true,
-            // Behind all others, as many a table ends.
-            Way::Other if length == 0 => {}
-            Way::Link(_) | Way::Other => return None,
+            NextHop::Router(..) => has_choice = true,
+            // A catch-all such as `unreachable default`, which loses to every other route.
+            NextHop::Other if length == 0 => {}
+            NextHop::Link(_) | NextHop::Other => return None,
         }
     }
-    let (.., best) = ways.iter().min()?;
-    has_choice |= ways.iter().any(|(.., router)| router != best);
-    (by_others || !has_choice).then_some(*best)
+    let (.., best) = routers.iter().min()?;
+    has_choice |= routers.iter().any(|(.., router)| router != best);
+    (has_others || !has_choice).then_some(*best)
 }
 
-/// Returns whether an address is one that this program added, also in an earlier life.
+/// Returns whether this program, or an earlier process of it, added an address.
 pub fn is_ours(address: &Address) -> bool {
     let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
     address.prefix_length == 128 && address.flags.contains(ours)
 }
 
-/// Returns whether an address is one that this program makes of its /64: none of another program's.
-pub fn is_own(address: &Address, secret: &str) -> bool {
+/// Returns whether this program generated and added an address, as no other program does.
+pub fn is_generated(address: &Address, secret: &str) -> bool {
     let network = Ipv6Addr::from_bits(address.address.to_bits() & u128::MAX << 64);
     is_ours(address)
-        && (0..TRIES).any(|attempt| own_address(network, secret, attempt) == address.address)
+        && (0..TRIES).any(|attempt| stable_address(network, secret, attempt) == address.address)
 }
 
-/// Returns an address of a /64: the same one on the same machine each time, another one in each
-/// network, so that it reveals as little as a random one (RFC 7217). `secret` is the machine's.
-pub fn own_address(network: Ipv6Addr, secret: &str, attempt: u32) -> Ipv6Addr {
+/// Generates an address in a /64: stable on one machine, different in each network, and so as
+/// opaque as a random one (RFC 7217). `secret` is the machine's.
+pub fn stable_address(network: Ipv6Addr, secret: &str, attempt: u32) -> Ipv6Addr {
     let mut hasher = DefaultHasher::new();
     ("bramblegate-clat", network, secret, attempt).hash(&mut hasher);
-    // No reserved identifier (RFC 5453): those of anycast end in ffxx, and of ISATAP-like kinds none
-    // is met by chance. The lowest bit keeps off the all-zero one, the subnet-router's.
+    // Avoids reserved identifiers (RFC 5453): bit 15 is set in those of subnet anycast, and the
+    // lowest bit clear in that of the subnet router. Others are too unlikely.
     let identifier = (hasher.finish() & !0x8000) | 1;
     Ipv6Addr::from_bits(network.to_bits() | u128::from(identifier))
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_network_before_a_shared_address_and_global_before_local() {
+    fn prefers_a_network_to_a_shared_address_and_global_to_local() {
         let none = AddressFlags::empty();
         let local = address("fd00:1::5", 64, none);
         let host = address("2001:db8:7::5", 128, none);
@@ -168,10 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn leads_to_the_only_router_of_the_uplink() {
+    fn the_next_hop_is_the_only_router_of_the_uplink() {
         let prefix: Prefix = "64:ff9b::/96".parse().unwrap();
-        let route = |to: &str, metric, way| Route { to: to.parse().unwrap(), metric, way };
-        let router = |port, text: &str| Way::Router(port, text.parse().unwrap());
+        let route =
+            |to: &str, metric, next_hop| Route { to: to.parse().unwrap(), metric, next_hop };
+        let router = |port, text: &str| NextHop::Router(port, text.parse().unwrap());
         let first = route("::/0", 1024, router(2, "fe80::1"));
         let second = route("::/0", 2048, router(2, "fe80::2"));
         let elsewhere = route("::/0", 100, router(3, "fe80::99"));
@@ -180,8 +181,8 @@ mod tests {
         assert_eq!(lead(&[first]), is_first);
         let others = [
             route("2001:db8::/32", 1, router(2, "fe80::3")),
-            route("fe80::/64", 256, Way::Link(2)),
-            route("::/0", u32::MAX, Way::Other),
+            route("fe80::/64", 256, NextHop::Link(2)),
+            route("::/0", u32::MAX, NextHop::Other),
         ];
         assert_eq!(lead(&[&others[..], &[first]].concat()), is_first);
         // Of two routers the kernel takes one that answers, unless it would take another port's.
@@ -190,7 +191,7 @@ mod tests {
         let narrow = route("64:ff9b::/96", 4096, router(2, "fe80::2"));
         assert_eq!(lead(&[first, narrow, elsewhere]), Some("fe80::2".into()));
         assert_eq!(lead(&[first, route("64:ff9b::808:0/112", 1, router(2, "fe80::2"))]), None);
-        for other in [Way::Link(2), Way::Other] {
+        for other in [NextHop::Link(2), NextHop::Other] {
             assert_eq!(lead(&[first, elsewhere, route("64:ff9b::/64", 1, other)]), None);
         }
         assert_eq!(lead(&[elsewhere]), None);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_address_that_goes_or_is_not_there_yet_but_the_network_of_one() {
+    fn ignores_unusable_addresses_but_uses_the_network_of_a_tentative_one() {
         let of = |text: &str, length, flags| base(&[address(text, length, flags)]);
         let network = Some(Base::Network("2001:db8:64:1::".parse().unwrap()));
         for flags in [AddressFlags::Tentative, AddressFlags::Dadfailed] {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_own_address_again_and_shares_none_with_it() {
+    fn recognizes_its_own_address_and_does_not_share_it() {
         let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
         let left_over = address("2001:db8:64:1::464", 128, ours);
         assert!(is_ours(&left_over));
@@ -231,21 +232,22 @@ mod tests {
     }
 
     #[test]
-    fn an_own_address_stays_and_differs_by_network_machine_and_attempt() {
+    fn a_generated_address_is_stable_and_differs_by_network_machine_and_attempt() {
         let network: Ipv6Addr = "2001:db8:64:1::".parse().unwrap();
-        let first = own_address(network, "machine", 0);
-        assert_eq!(own_address(network, "machine", 0), first);
+        let first = stable_address(network, "machine", 0);
+        assert_eq!(stable_address(network, "machine", 0), first);
         assert_eq!(first.to_bits() >> 64, network.to_bits() >> 64);
         let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
         let left = |flags| Address { address: first, prefix_length: 128, flags };
-        assert!(is_own(&left(ours), "machine"));
+        assert!(is_generated(&left(ours), "machine"));
         assert!(
-            !is_own(&left(ours), "another") && !is_own(&left(AddressFlags::Permanent), "machine")
+            !is_generated(&left(ours), "another")
+                && !is_generated(&left(AddressFlags::Permanent), "machine")
         );
         let others = [
-            own_address(network, "machine", 1),
-            own_address(network, "another", 0),
-            own_address("2001:db8:64:2::".parse().unwrap(), "machine", 0),
+            stable_address(network, "machine", 1),
+            stable_address(network, "another", 0),
+            stable_address("2001:db8:64:2::".parse().unwrap(), "machine", 0),
         ];
         assert!(others.iter().all(|other| other.to_bits() as u64 != first.to_bits() as u64));
     }

@@ -1,12 +1,12 @@
-//! Why something was refused: a line for status and journal, and what the kernel's BPF verifier
-//! found, for the journal alone.
+//! The reason for a refusal: one line for status and journal, and the log of the kernel's BPF
+//! verifier, for the journal only.
 
 use std::io;
 
-/// Lines of the verifier's log that are kept: the last instructions before the one it refuses.
+/// How many lines of the verifier's log are kept: the last instructions before the refused one.
 const LINES: usize = 12;
 
-/// Holds why nothing is translated, or why without BPF.
+/// Why nothing is translated, or why without BPF.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusal {
     /// One line.
@@ -22,8 +22,8 @@ impl From<String> for Refusal {
 }
 
 impl Refusal {
-    /// Makes one of the log of a program's verification (`log_buf` of bpf(2)). Its last line but the
-    /// statistics is the complaint; without a log the kernel refused before it verified anything.
+    /// Makes a refusal from the verifier's log (`log_buf` of bpf(2)). The last line before the
+    /// statistics is the error; without a log the kernel refused before verification.
     pub fn by_verifier(program: &str, error: &io::Error, log: &str) -> Self {
         let is_statistics = |line: &&str| {
             ["processed ", "verification time ", "stack depth "]
@@ -40,13 +40,13 @@ impl Refusal {
         }
     }
 
-    /// Puts words before the reason.
-    pub fn preceded_by(self, words: &str) -> Self {
-        Self { reason: format!("{words}{}", self.reason), ..self }
+    /// Puts a prefix before the reason.
+    pub fn prefixed(self, prefix: &str) -> Self {
+        Self { reason: format!("{prefix}{}", self.reason), ..self }
     }
 }
 
-/// Returns an error with its causes, in one line. Some print their cause themselves.
+/// Returns an error with its sources, in one line. Skips a source that the error already prints.
 pub fn chain(error: impl std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

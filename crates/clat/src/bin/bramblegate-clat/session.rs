@@ -1,5 +1,5 @@
-//! Translation at work: a device, an address, programs, a route. All of it ends when the session is
-//! dropped.
+//! A translation session: device, address, BPF programs and route. Dropping the session removes all
+//! of it.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,56 +14,60 @@ use rustix::io::Errno;
 
 use crate::kernel::{Attach, Programs, Settings};
 use crate::network::{Address, METRIC, Network};
-use crate::plan::{Base, Plan, TRIES, is_own, next_hop, own_address};
+use crate::plan::{Base, Plan, TRIES, is_generated, next_hop, stable_address};
 use crate::refusal::Refusal;
 use crate::sysctl::Sysctls;
 use crate::tun::Tun;
 use crate::worker::Worker;
 
-/// The IPv4 address of the head behind the translator (RFC 7335).
+/// The head's IPv4 address on the IPv4 side (RFC 7335).
 pub const CLAT4: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
-/// How much longer a header of IPv6 is, in octets.
-const LONGER: u32 = 20;
-/// How long the kernel may take to look for a duplicate: a second at most before, one to wait
-/// (RFC 4862, sections 5.4.2 and 5.4.5), and some more.
+/// How much longer an IPv6 header is than an IPv4 header, in octets.
+const GROWTH: u32 = 20;
+/// The deadline of duplicate address detection (DAD): a random delay of up to 1 s, 1 s of waiting
+/// (RFC 4862, sections 5.4.2 and 5.4.5), and reserve.
 const DAD: Duration = Duration::from_secs(5);
 
-/// Holds what is the same for all sessions of a process.
+/// What is the same for all sessions of a process.
 #[derive(Debug, Clone)]
-pub struct Ways {
+pub struct Options {
     pub device: String,
     pub attach: Option<Attach>,
     pub object: Option<PathBuf>,
-    /// Where settings of the kernel that are changed are written down.
+    /// The file that records changed sysctls.
     pub record: Option<PathBuf>,
 }
 
-/// Translation at work.
+/// A running translation.
 #[derive(Debug)]
 pub struct Session {
     pub plan: Plan,
     pub address: Ipv6Addr,
     pub mode: Mode,
-    /// Why without BPF, where it was to be tried.
+    /// Why BPF is not used, where the mode allows it.
     pub refusal: Option<Refusal>,
     pub attach: Option<Attach>,
-    // In the order in which they end: no program without its settings, no address without a program.
+    // The order is that of dropping: the programs before the device, the address after both.
     programs: Option<Programs>,
-    _worker: Worker,
+    worker: Worker,
     claim: Claim,
     _sysctls: Option<Sysctls>,
 }
 
 impl Session {
-    /// Begins. Addresses of `taken` are not tried: other hosts have them.
+    /// Starts a session. Skips the addresses in `taken`, which other hosts have.
     ///
     /// # Errors
-    /// What is in the way; nothing is left behind then.
-    pub fn start(plan: Plan, ways: &Ways, taken: &mut Vec<Ipv6Addr>) -> Result<Self, Refusal> {
+    /// A step failed; everything before it is undone.
+    pub fn start(
+        plan: Plan,
+        options: &Options,
+        taken: &mut Vec<Ipv6Addr>,
+    ) -> Result<Self, Refusal> {
         let mut network = Network::open().map_err(|error| error.to_string())?;
-        // First of all: the kernel looks for duplicates of it while everything else is made ready.
-        let mut claim = Claim::new(&mut network, &plan, ways.record.as_deref(), taken)?;
-        let device = &ways.device;
+        // First, so that DAD runs while the rest is prepared.
+        let mut claim = Claim::new(&mut network, &plan, options.record.as_deref(), taken)?;
+        let device = &options.device;
         let tun = Tun::open(device).map_err(|error| format!("{device}: {error}"))?;
         let link = network.link(device).map_err(|error| format!("{device}: {error}"))?;
         let index = link.ok_or_else(|| format!("{device} is not there"))?.index;
@@ -76,17 +80,17 @@ impl Session {
             mtu: plan.mtu,
             ..Translator::default()
         };
-        let (programs, refusal) = load(&plan, ways, &translator, index)?;
+        let (programs, refusal) = load(&plan, options, &translator, index)?;
         claim.wait(&mut network, programs.is_some(), taken)?;
         let mut sysctls = None;
         if programs.is_none() {
-            let led = claim.lead_to(&mut network, &plan, index, ways.record.as_deref());
-            sysctls = Some(led.map_err(|reason| besides(reason, refusal.clone()))?);
+            let changed = claim.forward_to(&mut network, &plan, index, options.record.as_deref());
+            sysctls = Some(changed.map_err(|reason| with_refusal(reason, refusal.clone()))?);
         }
         let worker = Worker::start(tun, translator).map_err(|error| error.to_string())?;
         network.add_v4(index, CLAT4).map_err(refused)?;
         network
-            .add_default(index, CLAT4, u32::from(plan.mtu) - LONGER)
+            .add_default(index, CLAT4, u32::from(plan.mtu) - GROWTH)
             .map_err(|error| format!("{device}: no default route of metric {METRIC}: {error}"))?;
         Ok(Self {
             plan,
@@ -95,14 +99,14 @@ impl Session {
             refusal,
             attach: programs.as_ref().map(|programs| programs.attach),
             programs,
-            _worker: worker,
+            worker,
             claim,
             _sysctls: sysctls,
         })
     }
 
-    /// Returns whether the uplink has lost the address, as which it has `held`: another host has it,
-    /// as the kernel found, or another program took it away.
+    /// Returns whether the session has lost its address: DAD failed, or another program removed it.
+    /// `held` is the address as the uplink has it.
     pub fn has_lost(&self, held: Option<Address>) -> bool {
         self.claim.added && held.is_none_or(|held| held.is_duplicate())
     }
@@ -112,27 +116,29 @@ impl Session {
         matches!(self.plan.base, Base::Shared(_))
     }
 
-    /// Leads what BPF translates to the router behind which the NAT64 lies.
+    /// Sets the router for packets that BPF translates, from the current routes.
     ///
     /// # Errors
-    /// The kernel does not list its routes, or takes no settings.
-    pub fn lead(&mut self, network: &mut Network) -> Result<(), String> {
+    /// The kernel does not list its routes, or refuses the settings.
+    pub fn set_next_hop(&mut self, network: &mut Network) -> Result<(), String> {
         let Some(programs) = &mut self.programs else { return Ok(()) };
         let routes = network.routes().map_err(|error| error.to_string())?;
         let prefix = &self.plan.order.prefix;
-        programs.lead(next_hop(&routes, self.plan.uplink.index, prefix))
+        programs.set_next_hop(next_hop(&routes, self.plan.uplink.index, prefix))
     }
 
-    /// Returns what becomes readable when the session has broken, for example with its device.
+    /// Returns a file descriptor that is readable when the session has failed, for example because
+    /// its device was removed.
     pub fn ended(&self) -> impl AsFd + '_ {
-        self._worker.ended()
+        self.worker.ended()
     }
 }
 
-/// Loads the programs, unless the mode rules that out; returns why not, where that is no error.
+/// Loads the BPF programs, unless the mode excludes that; returns the refusal where a TUN device
+/// alone will do.
 fn load(
     plan: &Plan,
-    ways: &Ways,
+    options: &Options,
     translator: &Translator,
     device: u32,
 ) -> Result<(Option<Programs>, Option<Refusal>), Refusal> {
@@ -153,41 +159,42 @@ fn load(
     };
     let uplink = &plan.order.uplink;
     let started = if plan.uplink.ethernet {
-        let object = ways.object.as_deref();
-        Programs::start(settings, &ways.device, uplink, ways.attach, object)
+        let object = options.object.as_deref();
+        Programs::start(settings, &options.device, uplink, options.attach, object)
     } else {
         Err(format!("{uplink} is not Ethernet or Wi-Fi").into())
     };
     match started {
         Ok(programs) => Ok((Some(programs), None)),
         Err(refusal) if mode == Mode::Auto => Ok((None, Some(refusal))),
-        Err(refusal) => Err(refusal.preceded_by("BPF: ")),
+        Err(refusal) => Err(refusal.prefixed("BPF: ")),
     }
 }
 
-/// Returns why it does not go without BPF, and why not with it, where that was tried.
-fn besides(reason: String, refusal: Option<Refusal>) -> Refusal {
+/// Returns why the session fails without BPF, and why BPF failed, where it was tried.
+fn with_refusal(reason: String, refusal: Option<Refusal>) -> Refusal {
     match refusal {
-        Some(refusal) => refusal.preceded_by(&format!("{reason}; BPF: ")),
+        Some(refusal) => refusal.prefixed(&format!("{reason}; BPF: ")),
         None => reason.into(),
     }
 }
 
-/// The IPv6 address, as long as it is held.
+/// The claimed IPv6 address; dropping this gives it up.
 #[derive(Debug)]
 struct Claim {
     address: Ipv6Addr,
+    /// The index of the uplink.
     uplink: u32,
-    /// It was made of the venue's /64.
-    made: bool,
-    /// It was added to the uplink.
+    /// Generated in the venue's /64.
+    generated: bool,
+    /// Added to the uplink.
     added: bool,
-    /// It is answered for at the uplink.
+    /// Answered by the NDP proxy on the uplink.
     proxied: bool,
 }
 
 impl Claim {
-    /// Takes an address, of which the kernel begins to look for duplicates.
+    /// Claims an address, for which the kernel begins DAD.
     fn new(
         network: &mut Network,
         plan: &Plan,
@@ -195,58 +202,63 @@ impl Claim {
         taken: &[Ipv6Addr],
     ) -> Result<Self, String> {
         let uplink = plan.uplink.index;
-        let (address, made) = match plan.base {
+        let (address, generated) = match plan.base {
             Base::Shared(address) => {
-                return Ok(Self { address, uplink, made: false, added: false, proxied: false });
+                return Ok(Self {
+                    address,
+                    uplink,
+                    generated: false,
+                    added: false,
+                    proxied: false,
+                });
             }
             Base::Given(address) => (address, false),
             Base::Network(prefix) => {
                 let secret = secret();
-                let mut all = (0..TRIES).map(|attempt| own_address(prefix, &secret, attempt));
+                let mut all = (0..TRIES).map(|attempt| stable_address(prefix, &secret, attempt));
                 let free = all.find(|address| !taken.contains(address));
                 (free.ok_or("other hosts of the venue have all addresses that were tried")?, true)
             }
         };
-        // One that was made is a duplicate so seldom that packets need not wait for the answer
-        // (RFC 4429, section 3.1).
-        let optimistic = made.then(|| Sysctls::optimistic(&plan.order.uplink, record));
+        // A generated address is so rarely a duplicate that packets need not wait for DAD (RFC
+        // 4429, section 3.1).
+        let optimistic = generated.then(|| Sysctls::optimistic(&plan.order.uplink, record));
         match network.add_v6(uplink, address, optimistic.is_some()) {
-            // Left by a process that was killed.
+            // Left over from a killed process.
             Err(error) if error.errno() == Some(Errno::EXIST) => {}
             other => other.map_err(|error| format!("{address}: {error}"))?,
         }
-        Ok(Self { address, uplink, made, added: true, proxied: false })
+        Ok(Self { address, uplink, generated, added: true, proxied: false })
     }
 
-    /// Waits until the address may be used: at once where the kernel answers for it before it knows
-    /// that no other host has it, and `optimistic` use is enough.
+    /// Waits for the end of DAD; with `optimistic`, only until the kernel answers for the address.
     ///
     /// # Errors
-    /// Another host has it, which then stands in `taken` too.
+    /// Another host has the address, which is then added to `taken`; or DAD did not end.
     fn wait(
         &self,
         network: &mut Network,
         optimistic: bool,
         taken: &mut Vec<Ipv6Addr>,
     ) -> Result<(), String> {
-        let patience = Instant::now() + DAD;
+        let deadline = Instant::now() + DAD;
         if !self.added {
             return Ok(());
         }
         loop {
             let all = network.addresses(self.uplink).map_err(|error| error.to_string())?;
-            let Some(held) = all.iter().find(|one| one.address == self.address) else {
+            let Some(held) = all.iter().find(|held| held.address == self.address) else {
                 return Err(format!("{} is gone again", self.address));
             };
             if held.is_duplicate() {
-                taken.extend(self.made.then_some(self.address));
+                taken.extend(self.generated.then_some(self.address));
                 return Err(format!("another host of the venue has {}", self.address));
             }
             let enough = optimistic && held.flags.contains(AddressFlags::Optimistic);
             if enough || !held.flags.contains(AddressFlags::Tentative) {
                 return Ok(());
             }
-            if Instant::now() > patience {
+            if Instant::now() > deadline {
                 let seconds = DAD.as_secs();
                 return Err(format!("{} did not become usable in {seconds} s", self.address));
             }
@@ -254,9 +266,9 @@ impl Claim {
         }
     }
 
-    /// Leads what comes for the address to the TUN device, without BPF: the kernel forwards it there
-    /// and answers for it, as it would for a node.
-    fn lead_to(
+    /// Makes the kernel forward packets for the address to the TUN device and answer neighbour
+    /// solicitations for it, without BPF.
+    fn forward_to(
         &mut self,
         network: &mut Network,
         plan: &Plan,
@@ -283,7 +295,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let Ok(mut network) = Network::open() else { return };
-        // The uplink may be gone, and all of it with it.
+        // Fails, harmlessly, where the uplink is gone.
         if self.added {
             let _ = network.delete_v6(self.uplink, self.address);
         }
@@ -293,11 +305,12 @@ impl Drop for Claim {
     }
 }
 
-/// Takes away addresses that a process left which was killed, but for the one that is `held`. Where
-/// the order or the venue has changed since, no session would.
+/// Removes generated addresses of a killed process, except the one that is `held`. Sessions replace
+/// them only while order and venue stay the same.
 pub fn remove_left_over(network: &mut Network, held: Option<Ipv6Addr>) {
     let (secret, all) = (secret(), network.all_addresses().unwrap_or_default());
-    let is_left = |address: &Address| Some(address.address) != held && is_own(address, &secret);
+    let is_left =
+        |address: &Address| Some(address.address) != held && is_generated(address, &secret);
     for (index, left) in all.iter().filter(|(_, address)| is_left(address)) {
         if network.delete_v6(*index, left.address).is_ok() {
             eprintln!("bramblegate-clat: {} was left over, and is removed", left.address);
@@ -305,7 +318,7 @@ pub fn remove_left_over(network: &mut Network, held: Option<Ipv6Addr>) {
     }
 }
 
-/// Returns what is known on this machine alone (machine-id(5)).
+/// Returns the machine's secret (machine-id(5)).
 fn secret() -> String {
     fs::read_to_string("/etc/machine-id").unwrap_or_default()
 }

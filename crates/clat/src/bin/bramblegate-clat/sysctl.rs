@@ -1,5 +1,5 @@
-//! Settings of the kernel that forwarding IPv6 to a TUN device takes, without BPF only, and one that
-//! it takes to use an address while duplicates of it are looked for.
+//! Sysctls: those for forwarding IPv6 to a TUN device, without BPF only, and the one for optimistic
+//! duplicate address detection.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Says which setting cannot be read or changed.
+/// A sysctl cannot be read or changed.
 #[derive(Debug, Error)]
 #[error("{path}: {source}")]
 pub struct SysctlError {
@@ -21,39 +21,38 @@ impl SysctlError {
     }
 }
 
-/// Settings that were changed; they are set back when this is dropped.
+/// Changed sysctls; dropping this restores them.
 #[derive(Debug, Default)]
 pub struct Sysctls {
-    /// names with the values before
+    /// Names with their previous values.
     changed: Vec<(String, String)>,
-    /// where they are written down for the case that the process is killed
+    /// The file that records them, in case the process is killed.
     record: Option<PathBuf>,
 }
 
 impl Sysctls {
-    /// Lets an interface forward IPv6 and answer for other addresses.
+    /// Enables forwarding of IPv6, and the NDP proxy on an interface.
     ///
     /// # Errors
-    /// The kernel's, with the setting.
+    /// A sysctl cannot be read or changed.
     pub fn forward(uplink: &str, record: Option<&Path>) -> Result<Self, SysctlError> {
         let record = record.map(Path::to_owned);
         let mut changed = Self { changed: Vec::new(), record };
         let accept = format!("conf/{uplink}/accept_ra");
-        // A forwarding kernel heeds router advertisements only with 2, and forgets its default route
-        // at the change with 1. 0: a DHCP client reads them itself.
+        // With 1, a forwarding kernel ignores router advertisements and drops its default route. 0
+        // means that a DHCP client processes them.
         if read(&accept)?.trim() == "1" {
             changed.set(&accept, "2")?;
         }
         changed.set(&format!("conf/{uplink}/proxy_ndp"), "1")?;
-        // Else the first answer comes up to 0.8 s late.
+        // The default delays the first answer by up to 0.8 s.
         changed.set(&format!("neigh/{uplink}/proxy_delay"), "0")?;
         changed.set("conf/all/forwarding", "1")?;
         Ok(changed)
     }
 
-    /// Lets addresses be added to an interface that are used while duplicates of them are looked
-    /// for. A kernel without that (`CONFIG_IPV6_OPTIMISTIC_DAD`) lacks the setting, and the address
-    /// waits.
+    /// Enables optimistic duplicate address detection on an interface. A kernel without
+    /// `CONFIG_IPV6_OPTIMISTIC_DAD` lacks the sysctl, and the address has to wait.
     pub fn optimistic(uplink: &str, record: Option<&Path>) -> Self {
         let mut changed = Self { changed: Vec::new(), record: record.map(Path::to_owned) };
         let _ = changed.set(&format!("conf/{uplink}/optimistic_dad"), "1");
@@ -64,14 +63,14 @@ impl Sysctls {
         let before = read(name)?;
         if before.trim() != value {
             self.changed.push((name.to_owned(), before.trim().to_owned()));
-            self.keep();
+            self.save();
             fs::write(path(name), value).map_err(|source| SysctlError::of(name, source))?;
         }
         Ok(())
     }
 
-    /// Writes down what is to be set back.
-    fn keep(&self) {
+    /// Records the previous values.
+    fn save(&self) {
         let line = |(name, before): &(String, String)| format!("{name} {before}\n");
         let text: String = self.changed.iter().map(line).collect();
         if let Some(Err(error)) = self.record.as_ref().map(|record| fs::write(record, text)) {
@@ -80,8 +79,8 @@ impl Sysctls {
     }
 }
 
-/// Sets back what a process that was killed wrote down.
-pub fn set_back(record: &Path) {
+/// Restores the sysctls that a killed process recorded.
+pub fn restore(record: &Path) {
     let Ok(text) = fs::read_to_string(record) else { return };
     let changed = text.lines().filter_map(|line| line.split_once(' '));
     let changed = changed.map(|(name, before)| (name.to_owned(), before.to_owned())).collect();

@@ -1,4 +1,4 @@
-//! A TUN device that leaves checksums and segments to be done later (`IFF_VNET_HDR`;
+//! A TUN device with checksum and segmentation offload (`IFF_VNET_HDR`;
 //! Documentation/networking/tuntap.rst).
 
 use std::fs::{File, OpenOptions};
@@ -10,10 +10,10 @@ use bramblegate_clat::Offload;
 use rustix::fs::OFlags;
 use rustix::ioctl::{self, IntegerSetter, Setter, opcode};
 
-/// Octets of an interface's name with its end, and of `struct ifreq` (linux/if.h).
+/// The sizes of an interface's name with its NUL and of `struct ifreq`, in octets (linux/if.h).
 const IFNAMSIZ: usize = 16;
 const IFREQ: usize = 40;
-/// Of linux/if_tun.h.
+/// linux/if_tun.h
 const IFF_TUN: u16 = 0x0001;
 const IFF_NO_PI: u16 = 0x1000;
 const IFF_VNET_HDR: u16 = 0x4000;
@@ -24,17 +24,17 @@ const TUN_F_TSO_ECN: usize = 0x08;
 const TUNSETIFF: ioctl::Opcode = opcode::write::<i32>(b'T', 202);
 const TUNSETOFFLOAD: ioctl::Opcode = opcode::write::<u32>(b'T', 208);
 
-/// The device. It is there as long as it is held, unless it was made to stay before.
+/// The device. Dropping this removes it, unless it existed before as a persistent one.
 #[derive(Debug)]
 pub struct Tun {
     file: File,
 }
 
 impl Tun {
-    /// Opens a device, which is made where there is none.
+    /// Opens a device, or creates it.
     ///
     /// # Errors
-    /// The kernel's; a name that no interface can have is invalid input.
+    /// The kernel refuses, or the name is too long ([`io::ErrorKind::InvalidInput`]).
     pub fn open(name: &str) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
@@ -48,8 +48,8 @@ impl Tun {
         let flags = (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR).to_ne_bytes();
         rest.iter_mut().zip(flags).for_each(|(to, from)| *to = from);
         let offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-        // SAFETY: TUNSETIFF reads and writes a `struct ifreq`, whose size the request has, and which
-        // may hold any bytes; TUNSETOFFLOAD takes a number.
+        // SAFETY: TUNSETIFF reads and writes a `struct ifreq`; the request has its size, and any
+        // bytes are valid for it. TUNSETOFFLOAD takes a number.
         unsafe {
             ioctl::ioctl(&file, Setter::<TUNSETIFF, [u8; IFREQ]>::new(request))?;
             ioctl::ioctl(&file, IntegerSetter::<TUNSETOFFLOAD>::new_usize(offloads))?;
@@ -57,7 +57,8 @@ impl Tun {
         Ok(Self { file })
     }
 
-    /// Reads a packet, behind its [`Offload`], and returns the length of both; `None`: none waits.
+    /// Reads an [`Offload`] and its packet, and returns the length of both in octets; `None`
+    /// without a pending packet.
     ///
     /// # Errors
     /// The device is gone.
@@ -71,10 +72,10 @@ impl Tun {
         }
     }
 
-    /// Sends a packet. One that the kernel refuses is lost, as on any wire.
-    pub fn write(&self, offload: &Offload, head: &[u8], body: &[u8]) {
+    /// Sends a packet; one that the kernel refuses is lost.
+    pub fn write(&self, offload: &Offload, headers: &[u8], body: &[u8]) {
         let offload = offload.to_bytes();
-        let parts = [IoSlice::new(&offload), IoSlice::new(head), IoSlice::new(body)];
+        let parts = [IoSlice::new(&offload), IoSlice::new(headers), IoSlice::new(body)];
         let _ = (&self.file).write_vectored(&parts);
     }
 }

@@ -1,12 +1,12 @@
-//! Acknowledgements as versions up to 0.1.0-dev of November 2026 kept them: code and words on the
-//! panel.
+//! Acknowledgements in the format of versions up to 0.1.0-dev of November 2026: code and words on
+//! the panel.
 
 use super::{AlertCode, AlertId, Part, Subject, SubjectKind};
 
 impl AlertId {
-    /// Returns the alerts that a line of code and panel words ("node-down rpi1 down") meant; none
-    /// where the words do not say which one. A forwarded port was kept without its protocol, so
-    /// both are meant.
+    /// Returns the alerts that a line of code and panel words ("node-down rpi1 down") stands for;
+    /// none if the words are ambiguous. A forwarded port was saved without its protocol, so both
+    /// are returned.
     pub fn from_panel_words(line: &str) -> Vec<Self> {
         let Some((code, words)) = line.split_once(' ') else { return Vec::new() };
         let Ok(code) = code.parse::<AlertCode>() else { return Vec::new() };
@@ -15,7 +15,7 @@ impl AlertId {
     }
 }
 
-/// Returns what these words of a code's alert were about.
+/// Returns the possible subjects of an alert with these panel words.
 fn subjects(code: AlertCode, words: &str) -> Vec<Subject> {
     let kind = code.subject();
     if kind == SubjectKind::Whole {
@@ -23,7 +23,7 @@ fn subjects(code: AlertCode, words: &str) -> Vec<Subject> {
     }
     let named = match code.row().panel {
         Some(template) => inserted(template, words),
-        // Port or node stood first: "eth1 IN br0", "rpi1 lossy".
+        // The port or node comes first: "eth1 IN br0", "rpi1 lossy".
         None => words.split(' ').next(),
     };
     let Some(named) = named.filter(|named| !named.is_empty()) else { return Vec::new() };
@@ -31,7 +31,7 @@ fn subjects(code: AlertCode, words: &str) -> Vec<Subject> {
     let one = |subject: Option<Subject>| subject.into_iter().collect();
     match kind {
         SubjectKind::Port => one(is_one_word.then(|| Subject::Port(named.to_owned()))),
-        // The count of those beyond the first few was kept as well: "3 down".
+        // "3 down" stands for nodes beyond the first few.
         SubjectKind::Node | SubjectKind::Nodes if code != AlertCode::NodeGroupDown => {
             one(is_one_word.then(|| Subject::Node(named.to_owned())))
         }
@@ -48,7 +48,7 @@ fn subjects(code: AlertCode, words: &str) -> Vec<Subject> {
     }
 }
 
-/// Returns what stands at the `{}` of a template.
+/// Returns the text at the `{}` of a template.
 fn inserted<'w>(template: &str, words: &'w str) -> Option<&'w str> {
     let (before, after) = template.split_once("{}")?;
     words.strip_prefix(before)?.strip_suffix(after)

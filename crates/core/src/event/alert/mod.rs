@@ -1,4 +1,4 @@
-//! Alert codes and what an alert is about: plain data that facts, decisions, pages and verbs share.
+//! Alert codes and subjects: plain data that facts, decisions, pages and commands share.
 
 mod legacy;
 #[cfg(test)]
@@ -12,24 +12,23 @@ use std::str::FromStr;
 pub use crate::api::status::Severity;
 use crate::config::Mac;
 
-/// Which record the journal has of an alert that comes or goes.
+/// Selects the journal record of an alert that is raised or cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journal {
-    /// one of the alert itself
+    /// A record of the alert itself.
     Alert,
-    /// none: its cause (an output that fails, a node's health, the internet) has a record of its
-    /// own
+    /// None: its cause (a failed output, a node's health, the internet) is recorded already.
     Cause,
 }
 
-/// What a code's alerts are about.
+/// Classifies the subjects of a code's alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubjectKind {
-    /// the gateway, display or head as a whole: one alert at a time
+    /// The gateway, display or head as a whole: one alert at a time.
     Whole,
     Port,
     Node,
-    /// several nodes: acknowledged for each of them, so that one that returns is no news
+    /// Several nodes: acknowledged per node, so that one that recovers raises no new alert.
     Nodes,
     Group,
     Address,
@@ -42,12 +41,12 @@ pub enum SubjectKind {
 
 macro_rules! alert_codes {
     ($($code:ident $name:literal $severity:ident $subject:ident $panel:expr, $journal:ident, $remedy:expr;)*) => {
-        /// What is wrong. The table below has one row for each.
+        /// Identifies a kind of alert; the table below has one row for each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum AlertCode { $($code),* }
 
         impl AlertCode {
-            /// All of them, in the order of their names.
+            /// All codes, sorted by name.
             pub const ALL: &'static [Self] = &[$(Self::$code),*];
 
             const fn row(self) -> &'static Row {
@@ -76,10 +75,10 @@ struct Row {
     remedy: Option<&'static str>,
 }
 
-// Sorted by name: a list of alerts is sorted by severity and then so. The columns: wire name;
-// severity, where the facts do not give another; subject; words on the panel (`{}` is the subject,
-// `None`: they depend on more than that); the journal's record; remedy, where it is always the same
-// (`None`: the text has it, or there is nothing to do).
+// Sorted by name, as alerts are listed by severity and then by code. The columns: wire name;
+// default severity; subject; words on the panel (`{}` is the subject, `None`: they depend on
+// more); journal record; remedy, if it is always the same (`None`: the text contains it, or there
+// is none).
 alert_codes! {
     GatewayAddressTaken "gateway-address-taken" Fault Whole Some("ADDRESS TAKEN"), Alert,
         Some("give that board another address, or unplug it");
@@ -177,39 +176,39 @@ alert_codes! {
 }
 
 impl AlertCode {
-    /// Returns the stable name in status, journal and manual; begins with its subject, as
+    /// Returns the stable name in status, journal and manual; begins with its area, as in
     /// "node-down".
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Returns how bad it is, where the facts do not make it better or worse.
+    /// Returns the default severity, which the facts may raise or lower.
     pub const fn severity(self) -> Severity {
         self.row().severity
     }
 
-    /// Returns what its alerts are about.
+    /// Returns the kind of subject of its alerts.
     pub const fn subject(self) -> SubjectKind {
         self.row().subject
     }
 
-    /// Returns which record the journal has of it.
+    /// Returns the journal record of its alerts.
     pub const fn journal(self) -> Journal {
         self.row().journal
     }
 
-    /// Returns what helps, where it is the same each time; the text of an alert ends with it.
+    /// Returns the remedy that ends the text of each alert, if it is always the same.
     pub const fn remedy(self) -> Option<&'static str> {
         self.row().remedy
     }
 
-    /// Returns the few words for the display, empty where they depend on more than the subject.
+    /// Returns the few words for the display; empty if they depend on more than the subject.
     pub fn panel(self, subject: &Subject) -> String {
         let words = self.row().panel.unwrap_or_default();
         words.replace("{}", &subject.words())
     }
 
-    /// Returns whether it is about nodes: it may be waited for as long as they may be starting.
+    /// Returns whether it is about nodes, so that it may take as long as they need to start.
     pub fn is_of_nodes(self) -> bool {
         self.name().starts_with("node-")
     }
@@ -221,7 +220,7 @@ impl fmt::Display for AlertCode {
     }
 }
 
-/// No alert has this code.
+/// Reports that no alert has this code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCode;
 
@@ -235,7 +234,7 @@ impl FromStr for AlertCode {
 
 macro_rules! parts {
     ($($part:ident $name:literal $panel:literal;)*) => {
-        /// One of several things that a code may be about at the same time.
+        /// Distinguishes alerts of one code that may be raised at the same time.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Part { $($part),* }
 
@@ -253,7 +252,7 @@ macro_rules! parts {
     };
 }
 
-// Name, and words on the panel.
+// Name and words on the panel.
 parts! {
     BootFile "boot-file" "BOOT FILE CLOSED";
     BootFolder "boot-folder" "NO BOOT FILES";
@@ -269,31 +268,31 @@ parts! {
     Transit "transit" "TRANSIT";
 }
 
-/// Which one an alert is about.
+/// Identifies the subject of an alert.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// the only one of its kind, or several that are not distinguished
+    /// The only one of its kind, or several that are not distinguished.
     Whole,
     Port(String),
     Node(String),
-    /// a group of nodes
+    /// A group of nodes.
     Group(String),
     Address(IpAddr),
-    /// a board that no node is known for
+    /// A board that belongs to no node.
     Board(Mac),
-    /// a chain of another program: "ip filter FORWARD"
+    /// A chain of another program: "ip filter FORWARD".
     Chain(String),
-    /// a routing rule of another program, by its preference
+    /// A routing rule of another program, by its preference.
     Rule(u32),
-    /// a forwarded port: "tcp:2201"
+    /// A forwarded port: "tcp:2201".
     Forward(String),
-    /// a shared disk, by its name
+    /// A shared disk, by its name.
     Share(String),
     Part(Part),
 }
 
 impl Subject {
-    /// Returns how it is called on the display.
+    /// Returns its name on the display.
     fn words(&self) -> String {
         match self {
             Self::Whole => String::new(),
@@ -311,7 +310,7 @@ impl Subject {
     }
 }
 
-/// As it is kept: "port=eth1", "node=rpi1"; empty for the whole.
+/// Formats it as it is saved: "port=eth1", "node=rpi1"; empty for [`Subject::Whole`].
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -335,7 +334,7 @@ fn named(f: &mut fmt::Formatter<'_>, kind: &str, name: &str) -> fmt::Result {
     f.write_str(name)
 }
 
-/// This is no alert's code and subject as they are kept.
+/// Reports that a text is no saved code and subject of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownSubject;
 
@@ -367,15 +366,14 @@ impl FromStr for Subject {
     }
 }
 
-/// What makes an alert the same later on: its text may hold figures that move, its words on the
-/// panel may be others.
+/// Identifies an alert over time, while the figures in its text and its words on the panel change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId {
     pub code: AlertCode,
     pub subject: Subject,
 }
 
-/// As it is kept: "node-down node=rpi1", "uplink-none".
+/// Formats it as it is saved: "node-down node=rpi1", "uplink-none".
 impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.subject {
@@ -395,13 +393,13 @@ impl FromStr for AlertId {
     }
 }
 
-/// Changes of what users know of.
+/// Reports changes of the acknowledged alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// kept from before the start
+    /// Saved by an earlier run.
     Restored(BTreeSet<AlertId>),
-    /// a user knows of these from now on; with the words on the panel, for the journal
+    /// A user acknowledged these; with the words on the panel, for the journal.
     Made(BTreeMap<AlertId, String>),
-    /// after a decision: of all that users know of, these alerts are raised
+    /// After a decision: the acknowledged alerts that are still raised.
     Standing(BTreeSet<AlertId>),
 }

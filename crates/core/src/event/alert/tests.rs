@@ -21,7 +21,7 @@ fn the_table_is_sorted_and_every_name_begins_with_its_subject() {
 }
 
 #[test]
-fn what_is_kept_is_read_back() {
+fn saved_ids_are_read_back() {
     let name = || "rpi1".to_owned();
     let subjects = [
         Subject::Whole,
@@ -47,7 +47,7 @@ fn what_is_kept_is_read_back() {
 }
 
 #[test]
-fn words_of_the_panel_that_were_kept_are_read_where_they_report_which_alert_it_was() {
+fn saved_panel_words_are_read_if_they_are_unambiguous() {
     let port = |name: &str| Subject::Port(name.to_owned());
     let node = |name: &str| Subject::Node(name.to_owned());
     for (line, meant) in [
@@ -81,7 +81,7 @@ fn words_of_the_panel_that_were_kept_are_read_where_they_report_which_alert_it_w
         both.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["node-forward-lost forward=tcp:2201", "node-forward-lost forward=udp:2201"]
     );
-    // Which uplink, which table, or how many nodes: the words do not say.
+    // These words do not name the uplink, the table or the nodes.
     for line in [
         "uplink-portal PORTAL",
         "gateway-blocked BLOCKED FORWARD",

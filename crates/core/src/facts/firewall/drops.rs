@@ -1,5 +1,5 @@
-//! What our own rules drop of late: by each rule of interest a rate limiter (GCRA), so that a few
-//! packets are no news and a notice that stands does not come and go.
+//! Recent drops by our own rules. A rate limiter (GCRA) per rule ignores a few packets, and keeps a
+//! raised notice from flapping.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,39 +7,38 @@ use std::time::Duration;
 
 use crate::event::{COMMENT_ROUTER, Dropped, Instant};
 
-/// One packet in this time is below notice, for ever …
+/// The tolerated rate is one packet per interval …
 const INTERVAL: Duration = Duration::from_secs(20);
-/// … and this many more at once.
+/// … with this burst.
 const BURST: u32 = 5;
-/// A notice is taken back when the rate was below that for so long at most.
+/// A notice is cleared at the latest when the rate has been lower for this long.
 const MEMORY: Duration = Duration::from_secs(180);
-/// A router announces itself every ten minutes by default (RFC 4861 6.2.1), and once is news: what
-/// is noted of it outlives three of these.
+/// A single router advertisement raises the notice, which outlives three default intervals of ten
+/// minutes (RFC 4861 6.2.1).
 const ANNOUNCED: Duration = Duration::from_secs(1800);
 
-/// The drops of each rule of interest, by its comment.
+/// Holds the drops of each reported rule, by its comment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Drops(BTreeMap<String, Drop>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Drop {
-    /// packets, as last counted; a new rule set begins at zero
+    /// Last reading of the packet counter; a new rule set begins at zero.
     counted: u64,
-    /// when the packets so far would have come at one in each [`INTERVAL`] (the theoretical arrival
-    /// time of GCRA)
+    /// The theoretical arrival time of GCRA.
     due: Instant,
-    /// it is worth a notice, with this example for as long as it stands
-    stands: Option<Option<IpAddr>>,
+    /// A notice is raised, with the source address of a packet as its example.
+    raised: Option<Option<IpAddr>>,
 }
 
 impl Drops {
-    /// Takes counters in, read at `now`.
+    /// Processes counters read at `now`.
     pub(crate) fn count(&mut self, dropped: &[Dropped], now: Instant) {
         for rule in dropped {
             let known = self.0.entry(rule.purpose.clone()).or_insert(Drop {
                 counted: 0,
                 due: now,
-                stands: None,
+                raised: None,
             });
             let fresh = rule.packets.checked_sub(known.counted).unwrap_or(rule.packets);
             known.counted = rule.packets;
@@ -50,29 +49,29 @@ impl Drops {
                 (INTERVAL, MEMORY)
             };
             known.due = (known.due.max(now) + interval.saturating_mul(arrived)).min(now + memory);
-            if known.due.saturating_since(now) >= INTERVAL * BURST && known.stands.is_none() {
-                known.stands = Some(rule.example);
+            if known.due.saturating_since(now) >= INTERVAL * BURST && known.raised.is_none() {
+                known.raised = Some(rule.example);
             }
         }
         self.refresh(now);
     }
 
-    /// Takes back what has been quiet for long enough.
+    /// Clears notices whose rate has been low for long enough.
     pub(crate) fn refresh(&mut self, now: Instant) {
         for (_, known) in self.0.iter_mut().filter(|(_, known)| known.due <= now) {
-            known.stands = None;
+            known.raised = None;
         }
     }
 
-    /// Returns when time alone changes something.
+    /// Returns the next time at which a notice is cleared.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.0.values().filter(|known| known.stands.is_some()).map(|known| known.due).min()
+        self.0.values().filter(|known| known.raised.is_some()).map(|known| known.due).min()
     }
 
-    /// Returns the comments of the rules that drop more than a few packets a minute, each with the
-    /// source of one of them.
+    /// Returns the comments of the rules with a raised notice, each with an example of a source
+    /// address.
     pub fn standing(&self) -> impl Iterator<Item = (&str, Option<IpAddr>)> {
-        self.0.iter().filter_map(|(purpose, known)| Some((purpose.as_str(), known.stands?)))
+        self.0.iter().filter_map(|(purpose, known)| Some((purpose.as_str(), known.raised?)))
     }
 }
 
@@ -82,7 +81,7 @@ mod tests {
 
     const RULE: &str = "some rule";
 
-    /// Reads the counter each minute; at which minutes the notice stands.
+    /// Reads the counter once a minute. Returns for each minute whether the notice is raised.
     fn standing(packets: &[u64]) -> Vec<bool> {
         let mut drops = Drops::default();
         let at = |minute: usize| Instant::from_boot(Duration::from_secs(100 + 60 * minute as u64));
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_packets_a_minute_are_no_news_and_more_are() {
+    fn the_notice_is_raised_above_the_tolerated_rate() {
         assert_eq!(standing(&[3, 6, 9, 12, 15, 18]), [false; 6]);
         assert_eq!(standing(&[4, 7]), [false; 2]);
         assert_eq!(standing(&[4, 8]), [false, true]);
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_advertisement_of_a_router_is_news_until_three_more_would_have_come() {
+    fn one_router_advertisement_raises_the_notice_for_three_intervals() {
         let mut drops = Drops::default();
         let at = |minute: u64| Instant::from_boot(Duration::from_secs(100 + 60 * minute));
         let example = Some("fe80::1".parse().unwrap());
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rule_set_begins_at_zero_and_the_example_stays() {
+    fn a_new_rule_set_begins_at_zero_and_the_example_is_kept() {
         let mut drops = Drops::default();
         let now = Instant::from_boot(Duration::from_secs(100));
         let mut count = |packets, last| {

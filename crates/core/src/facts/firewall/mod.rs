@@ -1,6 +1,9 @@
-//! What is seen of the firewall: who disturbs our rules, who blocks what they accept.
+//! Observations of the firewall: programs that change our rules, or block what they accept.
 
 pub(crate) mod drops;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,54 +13,52 @@ use super::transition::Transition;
 use crate::event::{Blocker, Event, Firewall, Instant, Output, RuleCount, Traffic};
 use drops::Drops;
 
-/// How many disturbances of our rules, each within [`FIGHT_GAP`] of the one before, are a fight:
-/// from then on they are put back once in [`FIGHT_PACE`], until there was none for [`FIGHT_END`].
+/// Number of disturbances of our rules, each within [`FIGHT_GAP`] of the previous one, that are a
+/// fight: from then on the rules are restored once per [`FIGHT_PACE`], until there was no
+/// disturbance for [`FIGHT_END`].
 const FIGHT_ROUNDS: u32 = 40;
 const FIGHT_GAP: Duration = Duration::from_millis(250);
 const FIGHT_PACE: Duration = Duration::from_secs(1);
 const FIGHT_END: Duration = Duration::from_secs(30);
 
-/// Holds what was seen of the firewall.
+/// Holds the observations of the firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallFacts {
-    /// another tool's chain that drops our traffic, as its rules read
+    /// Another program's chain that drops the forwarded traffic, according to its rules.
     blocker: Option<Blocker>,
-    /// new connections that got through in spite of it, none of them lost
+    /// Consecutive new connections that passed despite `blocker`.
     passed: u64,
-    /// uplinks that carry none of it now, and what would drop it there
+    /// Uplinks that carry no traffic of the nodes now, with the chain that would drop it there.
     pub spare: Vec<(String, Blocker)>,
-    /// of what is promised beside that: what would drop it
+    /// Other required traffic, with the chain that would drop it.
     pub traffic: Vec<(Traffic, Blocker)>,
-    /// what nodes ask for on the cluster port does not reach our server, though nothing is seen to
-    /// drop it
+    /// DHCP requests on the cluster port do not reach our server.
     pub unheard: bool,
-    /// what our forward chain accepts does not arrive at postrouting
+    /// Packets that our forward chain accepts do not reach postrouting.
     pub swallowed: bool,
-    /// new connections in a row of which none arrived there
+    /// Consecutive new connections that did not reach postrouting.
     lost: u64,
-    /// times the rules were put back
+    /// Number of times the rules were restored.
     pub repaired: u64,
-    /// another program takes our rules away as often as we put them back: its name, if known
+    /// Another program removes our rules as often as they are restored: its name, if known.
     pub fight: Option<Option<String>>,
-    /// what our own rules drop
+    /// Drops by our own rules.
     pub drops: Drops,
-    /// what each of our rules has counted, as last read
+    /// Counters of our rules, as last read.
     pub rules: Arc<[RuleCount]>,
     counters: Option<(u64, u64)>,
-    /// disturbances in a row, and the last of them
+    /// Consecutive disturbances, each within [`FIGHT_GAP`].
     streak: u32,
     disturbed_at: Option<Instant>,
     repair_at: Option<Instant>,
-    /// our rules are to be put back
     resyncs: Resyncs,
 }
 
-/// How many new connections that get through, one after the other, are believed more than what the
-/// rules read like.
+/// Number of consecutive connections whose fate overrides what the rules suggest.
 const PROOF: u64 = 3;
 
 impl FirewallFacts {
-    /// Takes in what is seen of the firewall.
+    /// Processes an observation of the firewall.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>) -> Option<Transition> {
         let Event::Firewall(firewall) = event else { return None };
         match firewall {
@@ -78,7 +79,7 @@ impl FirewallFacts {
         None
     }
 
-    /// Lets time pass.
+    /// Processes the deadlines that have passed.
     pub(super) fn refresh(&mut self, now: Instant) {
         if self.repair_is_due(now) {
             self.resyncs.note(Output::Firewall);
@@ -86,7 +87,7 @@ impl FirewallFacts {
         self.drops.refresh(now);
     }
 
-    /// Returns the next moment after `now` at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let end = self.disturbed_at.filter(|_| self.fight.is_some()).map(|at| at + FIGHT_END);
         let repair = self.repair_at.into_iter().chain(end);
@@ -94,11 +95,11 @@ impl FirewallFacts {
     }
 
     fn handle_disturbance(&mut self, by: Option<&str>, context: Context<'_>) -> Option<Transition> {
-        if !context.puts_back() {
+        if !context.repairs_drift() {
             return None;
         }
         self.repaired += 1;
-        if self.fights(by, context.now) {
+        if self.is_fight(by, context.now) {
             return None;
         }
         self.resyncs.note(Output::Firewall);
@@ -106,17 +107,16 @@ impl FirewallFacts {
         Some(Transition::Disturbed { output: Output::Firewall, what, by: by.map(str::to_owned) })
     }
 
-    /// Returns once whether our rules are to be put back.
     pub(super) fn take_resyncs(&mut self) -> Resyncs {
         std::mem::take(&mut self.resyncs)
     }
 
-    /// Returns another tool's chain that drops our traffic, unless packets do get through.
+    /// Returns another program's chain that drops the forwarded traffic, unless packets still pass.
     pub fn blocker(&self) -> Option<&Blocker> {
         self.blocker.as_ref().filter(|_| self.passed < PROOF)
     }
 
-    /// Counters, read back. A new rule set begins at zero.
+    /// Compares counters with the previous reading. A new rule set begins at zero.
     fn count(&mut self, forwarded: u64, postrouted: u64) {
         let Some((forwarded_before, postrouted_before)) =
             self.counters.replace((forwarded, postrouted))
@@ -127,8 +127,7 @@ impl FirewallFacts {
             forwarded.saturating_sub(forwarded_before),
             postrouted.saturating_sub(postrouted_before),
         );
-        // Readings may follow one another closely: few of them hold as many attempts as prove
-        // anything.
+        // Accumulated, as a single reading rarely contains enough connections to be a proof.
         self.lost = if through > 0 { 0 } else { self.lost.saturating_add(tried) };
         if through > 0 || self.lost >= PROOF {
             self.swallowed = through == 0;
@@ -136,15 +135,15 @@ impl FirewallFacts {
         self.passed = if through < tried { 0 } else { self.passed.saturating_add(through) };
     }
 
-    /// Takes one disturbance in. True while it is a fight, in which our next move waits.
-    pub(super) fn fights(&mut self, by: Option<&str>, now: Instant) -> bool {
+    /// Counts a disturbance. Returns whether it is part of a fight, so that the repair is delayed.
+    pub(super) fn is_fight(&mut self, by: Option<&str>, now: Instant) -> bool {
         let quick = self.disturbed_at.is_some_and(|at| now.saturating_since(at) < FIGHT_GAP);
         self.streak = if quick { self.streak.saturating_add(1) } else { 0 };
         self.disturbed_at = Some(now);
         if self.fight.is_none() && self.streak < FIGHT_ROUNDS {
             return false;
         }
-        // Without the number of the process, which may be another one each time.
+        // Without the PID, which may differ each time.
         let name = by.and_then(|by| by.split(' ').next()).map(str::to_owned);
         self.fight = Some(name.or(self.fight.take().flatten()));
         self.repair_at.get_or_insert(now + FIGHT_PACE);
@@ -158,6 +157,3 @@ impl FirewallFacts {
         self.repair_at.take_if(|at| *at <= now).is_some()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ fn a_fight_is_slowed_down_and_ends() {
     let mut facts = FirewallFacts::default();
     let mut now = 1_000;
     let mut at_once = 0;
-    while !facts.fights(Some("meddler (4711)"), at(now)) {
+    while !facts.is_fight(Some("meddler (4711)"), at(now)) {
         at_once += 1;
         now += 20;
     }
@@ -19,12 +19,12 @@ fn a_fight_is_slowed_down_and_ends() {
     assert_eq!(
         facts.fight,
         Some(Some("meddler".into())),
-        "its name without the process, which changes"
+        "the name without the PID, which changes"
     );
     assert!(!facts.repair_is_due(at(now + 999)));
     assert!(facts.repair_is_due(at(now + 1_000)));
     assert!(!facts.repair_is_due(at(now + 1_001)), "once");
-    assert!(facts.fights(None, at(now + 1_020)), "it goes on, however slowly");
+    assert!(facts.is_fight(None, at(now + 1_020)), "it goes on, however slowly");
     assert_eq!(facts.fight, Some(Some("meddler".into())));
     assert!(facts.next_deadline(at(now + 1_020)) == Some(at(now + 2_020)));
     assert!(facts.repair_is_due(at(now + 31_020)));
@@ -33,17 +33,17 @@ fn a_fight_is_slowed_down_and_ends() {
 }
 
 #[test]
-fn who_flushes_now_and_then_does_not_fight() {
+fn occasional_flushes_are_no_fight() {
     let mut facts = FirewallFacts::default();
-    assert!((0..500).all(|round| !facts.fights(Some("nft (1)"), at(1_000 + round * 300))));
+    assert!((0..500).all(|round| !facts.is_fight(Some("nft (1)"), at(1_000 + round * 300))));
 }
 
 #[test]
-fn packets_that_get_through_are_believed_more_than_what_rules_read_like() {
+fn packets_that_pass_override_the_blocking_rules() {
     let blocker = Blocker { table: None, chain: None, remedy: String::new() };
     let mut facts = FirewallFacts { blocker: Some(blocker), ..FirewallFacts::default() };
     facts.count(10, 7);
-    assert!(facts.blocker().is_some(), "what was before is no proof");
+    assert!(facts.blocker().is_some(), "the first reading is no proof");
     facts.count(12, 9);
     assert!(facts.blocker().is_some(), "two may have been the last before the rules");
     facts.count(13, 10);
@@ -55,7 +55,7 @@ fn packets_that_get_through_are_believed_more_than_what_rules_read_like() {
 }
 
 #[test]
-fn what_does_not_leave_is_noticed_however_often_the_counters_are_read() {
+fn swallowed_packets_are_detected_however_often_the_counters_are_read() {
     let mut facts = FirewallFacts::default();
     for (forwarded, postrouted, swallowed) in [
         (5, 5, false),

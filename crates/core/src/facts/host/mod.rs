@@ -1,7 +1,8 @@
-//! What was reported of the machine and how well it is.
+//! Vitals of the head, judged against their limits.
 
 pub mod power;
 pub mod shutdown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,58 +11,58 @@ use super::context::Context;
 use crate::config::VitalLimits;
 use crate::event::{Conflict, Event, Head, Instant, LinkIndex, Probe, Vital};
 
-/// A supply that sags does so again and again: it is reported for at least this long after it was
-/// last seen.
+/// How long under-voltage and throttling are reported after they were last observed, as they recur.
 pub const SAG_TIME: Duration = Duration::from_secs(60);
-/// How much better than its limit a vital must be until it counts as well again: degrees, …
-const COOLER: i32 = 5;
-/// … and percent.
-const BETTER: u8 = 3;
+/// Hysteresis of the temperature, in degrees Celsius.
+const TEMPERATURE_HYSTERESIS: i32 = 5;
+/// Hysteresis of all other vitals, in percent.
+const PERCENT_HYSTERESIS: u8 = 3;
 
-/// Holds what the vitals reported last.
+/// Holds the last reported vitals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vitals {
-    /// connection tracking: (entries, size)
+    /// Number of entries in the connection tracking table, and its limit.
     pub conntrack: Option<(u32, u32)>,
-    /// IPv4 neighbours: (entries, size), where there is hardly any room left
+    /// Number of entries in the IPv4 neighbour table, and its limit; `None` unless nearly full.
     pub neighbours: Option<(u32, u32)>,
-    /// by interface, of those that have any; 0 = the machine's
+    /// By interface; 0 is the machine.
     pub resolvers: BTreeMap<LinkIndex, Vec<IpAddr>>,
-    /// kinds of probes that we have no right to send
+    /// Kinds of probes for which a capability is missing.
     pub denied_probes: BTreeSet<String>,
     pub host_name: String,
-    /// the name is announced by multicast DNS
+    /// Multicast DNS announces the name.
     pub announced: bool,
     pub ssh_ports: Vec<u16>,
     pub time: TimeFacts,
-    /// addresses of the head that other boards have too
+    /// Addresses of the head that other boards use too.
     pub conflicts: Vec<Conflict>,
-    /// transfers to the display that failed while it was there, since the start
+    /// Failed transfers to a present display, since the start.
     pub display_errors: u64,
-    /// `None`: not looked at yet
+    /// The last sensor readings; `None` before the first.
     pub head: Option<Head>,
     pub trouble: Trouble,
-    /// what of the machine cannot be looked at, for a look has not come back
+    /// Names of the sensors whose read has not returned.
     pub hanging: Vec<&'static str>,
-    /// why the folder of the files that nodes boot from cannot be used
+    /// Why the boot file folder cannot be used.
     pub boot_folder: Option<String>,
-    /// files in it that their server may not read, in words
+    /// Boot files that the TFTP server may not read, in words.
     pub boot_files: Option<String>,
-    /// when the supply was last seen to sag, the processor to be slowed down
+    /// When under-voltage was last observed.
     pub(super) sagged: Option<Instant>,
+    /// When throttling was last observed.
     pub(super) slowed: Option<Instant>,
 }
 
-/// The source of the time.
+/// Holds the head's role in time synchronisation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TimeFacts {
-    /// a time server of the head listens where the nodes reach it
+    /// A synchronised NTP server of the head answers the nodes.
     pub served: bool,
-    /// whom the head asks itself
+    /// The head's own time sources.
     pub servers: Vec<Ipv4Addr>,
 }
 
-/// What is not well with the head; each with hysteresis, so that it does not come and go.
+/// Lists the vitals beyond their limits, each with hysteresis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Trouble {
     pub hot: bool,
@@ -70,19 +71,17 @@ pub struct Trouble {
     pub memory: bool,
     pub disk: bool,
     pub inodes: bool,
-    /// for a processor, for memory, for the disk
+    /// Of processor, memory and disk.
     pub pressure: [bool; 3],
     pub read_only: bool,
     pub clock_unset: bool,
 }
 
 impl Vitals {
-    /// Knows of the head what is so by default.
     pub(super) fn new() -> Self {
         Self { ssh_ports: vec![22], ..Self::default() }
     }
 
-    /// Takes in what is reported of the head.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>) {
         match event {
             Event::Vital(vital) => self.handle_vital(vital, context),
@@ -115,7 +114,7 @@ impl Vitals {
             Vital::BootFolder(why) => self.boot_folder.clone_from(why),
             Vital::BootFiles(closed) => self.boot_files.clone_from(closed),
             Vital::Head(head) => self.judge(head, &context.settings.vitals, context.now),
-            // The ports' and the ways' own.
+            // Processed by `Links`, `Routing` and `Cluster`.
             Vital::Egress { .. }
             | Vital::Astray(_)
             | Vital::Added(_)
@@ -124,7 +123,6 @@ impl Vitals {
         }
     }
 
-    /// Takes in whether probes of this kind may be sent.
     fn probe_denied(&mut self, probe: &str, denied: bool) {
         if denied {
             self.denied_probes.insert(probe.to_owned());
@@ -133,10 +131,10 @@ impl Vitals {
         }
     }
 
-    /// Takes a look at the head in.
+    /// Compares sensor readings with their limits.
     fn judge(&mut self, head: &Head, limits: &VitalLimits, now: Instant) {
         let known = self.head.replace(*head).unwrap_or_default();
-        // One that has just recovered was ill until now.
+        // A condition that has just ended lasted until now.
         let seen = |flag: fn(&Head) -> Option<bool>, before: Option<Instant>| {
             if flag(head) == Some(true) || flag(&known) == Some(true) { Some(now) } else { before }
         };
@@ -150,7 +148,8 @@ impl Vitals {
         }
         self.trouble = Trouble {
             hot: head.temperature.is_some_and(|now| {
-                now >= limits.temperature_above - if was.hot { COOLER - 1 } else { 0 }
+                now >= limits.temperature_above
+                    - if was.hot { TEMPERATURE_HYSTERESIS - 1 } else { 0 }
             }),
             memory: below(was.memory, head.memory, limits.memory_free_below),
             disk: below(was.disk, head.disk, limits.disk_free_below),
@@ -163,15 +162,15 @@ impl Vitals {
         self.refresh(now);
     }
 
-    /// Counts the neighbours against the kernel's limit. From nine tenths on there is hardly any
-    /// room, until there is clearly more: the kernel tidies up in jumps.
+    /// Compares the number of neighbours with the kernel's limit: nearly full from 90 % on until
+    /// below 80 %, as garbage collection frees entries in batches.
     fn count_neighbours(&mut self, count: u32, max: u32) {
         let limit = if self.neighbours.is_some() { 80 } else { 90 };
         let full = max > 0 && u64::from(count) * 100 >= u64::from(max) * limit;
         self.neighbours = full.then_some((count, max));
     }
 
-    /// Lets time pass.
+    /// Processes the deadlines that have passed.
     pub(super) fn refresh(&mut self, now: Instant) {
         let lately = |seen: Option<Instant>| seen.filter(|at| now.saturating_since(*at) < SAG_TIME);
         let still =
@@ -182,22 +181,22 @@ impl Vitals {
         self.trouble.throttled = slow || self.slowed.is_some();
     }
 
-    /// Returns when a supply that has recovered counts as well again.
+    /// Returns when under-voltage or throttling is no longer reported.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.sagged.into_iter().chain(self.slowed).map(|at| at + SAG_TIME).min()
     }
 }
 
-/// Less than the limit; once so, until there is clearly more.
+/// Returns whether a value is below its limit, with hysteresis. `was`: the previous result.
 pub(super) fn below(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     let (Some(value), Some(limit)) = (value, limit) else { return false };
-    value < limit.saturating_add(if was { BETTER } else { 0 })
+    value < limit.saturating_add(if was { PERCENT_HYSTERESIS } else { 0 })
 }
 
-/// Returns whether it is more than the limit; once so, until there is clearly less.
+/// Returns whether a value is above its limit, with hysteresis. `was`: the previous result.
 fn above(was: bool, value: Option<u8>, limit: Option<u8>) -> bool {
     let (Some(value), Some(limit)) = (value, limit) else { return false };
-    value > limit.saturating_sub(if was { BETTER } else { 0 })
+    value > limit.saturating_sub(if was { PERCENT_HYSTERESIS } else { 0 })
 }
 
 #[cfg(test)]
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn heat_is_over_only_when_it_is_clearly_cooler() {
+    fn heat_has_hysteresis() {
         let warm = |temperature| Head { temperature: Some(temperature), ..Head::default() };
         assert!(!after(&[warm(79)]).hot);
         assert!(after(&[warm(80)]).hot);
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_switched_off_is_none() {
+    fn a_limit_can_be_switched_off() {
         let head = Head { memory: Some(0), ..Head::default() };
         let mut vitals = Vitals::default();
         vitals.judge(&head, &VitalLimits { memory_free_below: None, ..LIMITS }, at(0));
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sagging_supply_is_reported_for_a_minute_after_it_has_recovered() {
+    fn under_voltage_is_reported_for_a_minute_after_it_has_ended() {
         let mut vitals = Vitals::default();
         vitals.judge(&Head { under_voltage: Some(true), ..Head::default() }, &LIMITS, at(0));
         vitals.refresh(at(500));
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_interface_that_went_nothing_is_kept() {
+    fn resolvers_of_a_vanished_interface_are_removed() {
         let settings = crate::facts::tests::settings();
         let context = Context { settings: &settings, now: at(0), stopping: false };
         let mut vitals = Vitals::new();
@@ -276,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn between_limit_and_hysteresis_nothing_comes_or_goes(values in proptest::collection::vec(10_u8..13, 0..20), first in 0_u8..30) {
+        fn within_the_hysteresis_nothing_changes(values in proptest::collection::vec(10_u8..13, 0..20), first in 0_u8..30) {
             let look = |free: u8| Head {
                 memory: Some(free),
                 // From 80 down to 78.

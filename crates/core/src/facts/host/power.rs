@@ -1,34 +1,34 @@
-//! The power button: held for five seconds it powers the head off.
+//! The power button: holding it for five seconds powers the head off.
 
 use std::time::Duration;
 
 use crate::event::{Button, Event, Instant, Order};
 use crate::facts::transition::Transition;
 
-/// The button must be held this long.
+/// How long the button must be held.
 pub const HOLD_TIME: Duration = Duration::from_secs(5);
-/// The service manager stops us within this time, or the order was not received.
+/// Timeout of the order to power off, within which the service manager should stop the daemon.
 pub const HEARD_TIME: Duration = Duration::from_secs(15);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Where the button's story is.
+/// Holds the state of the power button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Power {
+    /// Released.
     #[default]
     Idle,
-    /// held since
+    /// Held since `since`, with `left` seconds to go.
     Held { since: Instant, left: u8 },
-    /// the machine is to power off; letting go changes nothing any more
+    /// Power off was ordered; releasing the button no longer matters.
     Ordered { at: Instant },
 }
 
 impl Power {
-    /// Takes in that the button is pressed or let go.
     pub(crate) fn handle(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Button(button) => self.apply(*button, now),
-            // It is being carried out: the nodes first.
+            // The order is being carried out, beginning with the nodes.
             Event::Order(Order::Shutdown(_)) if matches!(self, Self::Ordered { .. }) => {
                 *self = Self::Idle;
             }
@@ -44,7 +44,7 @@ impl Power {
         }
     }
 
-    /// Lets time pass.
+    /// Processes the deadlines that have passed.
     pub(crate) fn refresh(&mut self, now: Instant) -> Option<Transition> {
         match *self {
             Self::Held { since, .. } if now.saturating_since(since) >= HOLD_TIME => {
@@ -63,7 +63,7 @@ impl Power {
         }
     }
 
-    /// Returns when the next second is to be counted, or the order is given up.
+    /// Returns the time of the next second of the countdown, or the timeout of the order.
     pub(crate) fn next_deadline(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Idle => None,
@@ -76,8 +76,9 @@ impl Power {
 }
 
 fn held(since: Instant, now: Instant) -> Power {
-    let gone = seconds(now.saturating_since(since));
-    Power::Held { since, left: u8::try_from(seconds(HOLD_TIME).saturating_sub(gone)).unwrap_or(0) }
+    let elapsed = seconds(now.saturating_since(since));
+    let left = seconds(HOLD_TIME).saturating_sub(elapsed);
+    Power::Held { since, left: u8::try_from(left).unwrap_or(0) }
 }
 
 /// Returns whole seconds.
@@ -97,7 +98,7 @@ mod tests {
     const RELEASE: Button = Button::Power { held: false };
 
     #[test]
-    fn five_seconds_are_counted_down_and_then_it_is_ordered() {
+    fn after_a_countdown_of_five_seconds_power_off_is_ordered() {
         let mut power = Power::default();
         let mut now = at(700);
         power.apply(PRESS, now);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lets_go_early_changes_nothing() {
+    fn an_early_release_changes_nothing() {
         let mut power = Power::default();
         power.apply(PRESS, at(0));
         assert_eq!(power.refresh(at(4999)), None);

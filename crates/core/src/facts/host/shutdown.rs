@@ -1,11 +1,11 @@
-//! How far the shutdown of the nodes has come, as `bramblegate shutdown` reports it.
+//! Progress of the nodes' shutdown, as `bramblegate shutdown` reports it.
 
 use std::time::Duration;
 
 use crate::event::{Event, Instant, Order, Report};
 use crate::facts::transition::Transition;
 
-/// A shutdown of which nothing is reported for this long has been broken off.
+/// Without a report for this long, a shutdown counts as aborted.
 pub const REPORT_TIME: Duration = Duration::from_secs(15);
 
 /// Holds the last report, until the shutdown has ended.
@@ -15,12 +15,11 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Returns the last report of a shutdown that runs.
+    /// Returns the last report of a running shutdown.
     pub fn report(&self) -> Option<&Report> {
         self.last.as_ref().map(|(report, _)| report)
     }
 
-    /// Takes a report in.
     pub(crate) fn handle(&mut self, event: &Event, now: Instant) -> Vec<Transition> {
         let Event::Order(Order::Shutdown(report)) = event else { return Vec::new() };
         let mut transitions = Vec::new();
@@ -33,13 +32,13 @@ impl Shutdown {
             let (up, total) = (report.waiting.clone(), report.waiting_total);
             transitions.push(Transition::ShutdownEnded { up, total, head: report.head });
         }
-        // Before its own end the head has something to show.
+        // If the head follows, the report is shown until it powers off.
         let is_over = report.ended && !report.head;
         self.last = (!is_over).then(|| (report.clone(), now));
         transitions
     }
 
-    /// Lets time pass.
+    /// Processes the timeout.
     pub(crate) fn refresh(&mut self, now: Instant) -> Option<Transition> {
         let (report, at) = self.last.as_ref()?;
         if now.saturating_since(*at) < REPORT_TIME {
@@ -50,7 +49,7 @@ impl Shutdown {
         Some(if ended { Transition::PowerOffUnheard } else { Transition::ShutdownBrokenOff })
     }
 
-    /// Returns when a report is missed.
+    /// Returns when the shutdown counts as aborted.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.last.as_ref().map(|(_, at)| *at + REPORT_TIME)
     }
@@ -70,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn beginning_and_end_are_reported_once() {
+    fn start_and_end_are_reported_once() {
         let mut shutdown = Shutdown::default();
         assert_eq!([0, 1, 2].map(|second| send(&mut shutdown, false, false, second)), [1, 0, 0]);
         assert_eq!(send(&mut shutdown, true, false, 3), 1);
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_broken_off_leaves_nothing_on_the_display() {
+    fn an_aborted_shutdown_leaves_nothing_on_the_display() {
         let mut shutdown = Shutdown::default();
         send(&mut shutdown, false, true, 0);
         assert_eq!(shutdown.refresh(at(14)), None);

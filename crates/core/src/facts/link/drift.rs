@@ -1,5 +1,5 @@
-//! External changes to our ports that await repair, and what could not be written down of how they
-//! were before.
+//! Changes to our ports by other programs that await repair, and retries of saving the ports'
+//! previous state.
 
 use std::time::Duration;
 
@@ -8,49 +8,49 @@ use crate::event::{Applied, Instant, LinkIndex, Output};
 use crate::facts::context::Context;
 use crate::facts::transition::Transition;
 
-/// What could not be written down is tried again after this long, and with each change before.
-const RECORD_AGAIN: Duration = Duration::from_secs(60);
+/// Retry interval for saving the ports' previous state; each change retries earlier.
+const SAVE_RETRY: Duration = Duration::from_secs(60);
 
-/// Holds what others undid of the ports.
+/// Holds the changes to our ports by other programs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drift {
-    /// reported when it has been put back, or never: an interface that goes is switched off first
-    undone: Vec<(LinkIndex, String)>,
-    /// when to try again to write down how the ports were
-    record_at: Option<Instant>,
+    /// Reported once repaired. Not before, as a vanishing interface is set down first.
+    pending: Vec<(LinkIndex, String)>,
+    /// When to retry saving the ports' previous state.
+    save_at: Option<Instant>,
 }
 
 impl Drift {
-    /// Returns once that it is time to try again to write down how the ports were.
-    pub fn record_is_due(&mut self, now: Instant) -> bool {
-        self.record_at.take_if(|at| *at <= now).is_some()
+    /// Returns whether a retry of saving is due, and clears it.
+    pub fn take_due_save(&mut self, now: Instant) -> bool {
+        self.save_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns when saving is to be retried.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.record_at
+        self.save_at
     }
 
-    /// Notes that another program undid our work on a port.
+    /// Notes that another program changed our configuration of a port.
     pub fn note(&mut self, context: Context<'_>, index: LinkIndex, what: String) {
-        if context.puts_back() {
-            self.undone.push((index, what));
+        if context.repairs_drift() {
+            self.pending.push((index, what));
         }
     }
 
-    /// Forgets what was undone on ports that are none any more: it is not put back.
+    /// Forgets changes to former ports, which are not repaired.
     pub fn retain_ports(&mut self, roles: &Roles) {
-        self.undone.retain(|(index, _)| roles.is_port(*index));
+        self.pending.retain(|(index, _)| roles.is_port(*index));
     }
 
-    /// Takes in that an output holds what it should; returns what has been put back with it.
+    /// Processes a success of the ports' reconciler; returns what it has repaired.
     pub fn applied(&mut self, output: Output, applied: &Applied, now: Instant) -> Vec<Transition> {
         if output != Output::Link {
             return Vec::new();
         }
-        let unkept = matches!(applied, Applied::Link { unkept: Some(_) });
-        self.record_at = unkept.then(|| now + RECORD_AGAIN);
-        let undone = std::mem::take(&mut self.undone).into_iter();
-        undone.map(|(_, what)| Transition::Disturbed { output, what, by: None }).collect()
+        let unsaved = matches!(applied, Applied::Link { unkept: Some(_) });
+        self.save_at = unsaved.then(|| now + SAVE_RETRY);
+        let repaired = std::mem::take(&mut self.pending).into_iter();
+        repaired.map(|(_, what)| Transition::Disturbed { output, what, by: None }).collect()
     }
 }

@@ -1,5 +1,4 @@
-//! What the kernel reported of interfaces, addresses, routes, rules and per-interface settings: a
-//! mirror, nothing more.
+//! A mirror of the kernel's interfaces, addresses, routes, rules and per-interface settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,52 +16,51 @@ pub const TABLE_MAIN: u32 = 254;
 /// Addresses of translators from IPv4 to IPv6 on this machine (RFC 7335, RFC 6877).
 pub const TRANSLATORS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 29);
 
-/// An address with the moment its lease ends.
+/// An address of an interface, with the end of its lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldAddress {
     pub address: IpNet,
     pub tentative: bool,
-    /// when the kernel first called it deprecated: its preferred lifetime has passed, and it works
-    /// until `valid_until`
+    /// When it was first reported as deprecated: its preferred lifetime has passed, but it remains
+    /// valid until `valid_until`.
     pub deprecated_since: Option<Instant>,
     pub temporary: bool,
     pub link_local: bool,
-    /// `None` = for ever
+    /// `None`: for ever.
     pub valid_until: Option<Instant>,
-    /// put there by us, in this run or an earlier one: no lease
+    /// Added by Bramblegate, in this run or an earlier one.
     pub ours: bool,
-    /// an IPv6 address with a lifetime, from before the cable was put in last, and not renewed
-    /// since: the network that it belongs to may be another venue's
+    /// An IPv6 address with a lifetime that was not renewed since the carrier was last lost: it may
+    /// belong to another venue.
     pub unconfirmed: bool,
 }
 
-/// Returns whether an address is of `fec0::/10`, which RFC 3879 abolished and no network leads out
-/// of. QEMU's user network advertises such addresses with a default route.
+/// Returns whether an address is site-local (`fec0::/10`), which RFC 3879 deprecated and no network
+/// routes. QEMU's user network advertises such addresses with a default route.
 pub fn is_site_local(address: &IpNet) -> bool {
     matches!(address, IpNet::V6(net) if net.addr().segments()[0] & 0xffc0 == 0xfec0)
 }
 
 impl HeldAddress {
-    /// Returns whether it is good beyond the wire. A deprecated one is (RFC 4862, 5.5.4): only new
-    /// connections of ours prefer another.
+    /// Returns whether it can be used beyond the link. A deprecated one can (RFC 4862, 5.5.4), but
+    /// new connections of the head prefer another.
     pub fn is_usable(&self) -> bool {
         !self.tentative && !self.link_local && !is_site_local(&self.address)
     }
 
-    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): traffic leaves by it,
-    /// and it answers no one.
+    /// Returns whether it is a translator's own (`192.0.0.0/29`, RFC 7335): a source of outgoing
+    /// traffic that is not reachable from outside.
     pub fn is_translators(&self) -> bool {
         matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
     }
 
-    /// Returns whether the network on the wire gave it, and can take it away: by a router's
-    /// advertisement or DHCPv6.
+    /// Returns whether the network assigned it, by a router advertisement or DHCPv6.
     fn is_ipv6_of_the_network(&self) -> bool {
         matches!(self.address, IpNet::V6(_)) && self.valid_until.is_some() && !self.ours
     }
 
-    /// Returns since when its lease, or the prefix that a router advertises, is not renewed; `None`
-    /// for one without an end.
+    /// Returns since when its lease or advertised prefix has not been renewed; `None` for an
+    /// unlimited lifetime.
     pub fn not_renewed_since(&self) -> Option<Instant> {
         self.deprecated_since.filter(|_| self.valid_until.is_some())
     }
@@ -72,7 +70,7 @@ fn is_bridge(link: &Link) -> bool {
     link.kind.as_deref() == Some("bridge")
 }
 
-/// Everything the kernel holds that matters to us, by interface index.
+/// The mirrored state of the kernel.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFacts {
     links: BTreeMap<LinkIndex, Link>,
@@ -82,12 +80,12 @@ pub struct KernelFacts {
     routes: BTreeSet<Route>,
     rules: BTreeSet<Rule>,
     netconf: BTreeMap<LinkIndex, Netconf>,
-    /// bridges of which the kernel says that they have a carrier
+    /// Bridges that the kernel reports to have a carrier.
     carrying_bridges: BTreeSet<LinkIndex>,
     listing: Option<Listing>,
 }
 
-/// What a running dump has listed so far; the rest is forgotten at its end.
+/// The objects that a running dump has listed; all others are removed at its end.
 #[derive(Debug, Clone, Default)]
 struct Listing {
     links: BTreeSet<LinkIndex>,
@@ -112,12 +110,12 @@ impl KernelFacts {
         self.addresses.get(&index).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns whether a program answers for an IPv6 address on an interface that does not have it.
+    /// Returns whether the interface has an anycast address.
     pub fn has_anycast(&self, index: LinkIndex) -> bool {
         self.anycast.iter().any(|held| held.index == index)
     }
 
-    /// Returns the IPv6 prefixes that were delegated to this machine.
+    /// Returns the IPv6 prefixes delegated to this machine.
     pub fn delegated(&self) -> impl Iterator<Item = Ipv6Net> {
         self.delegated.iter().map(|Delegated(prefix)| *prefix)
     }
@@ -134,7 +132,7 @@ impl KernelFacts {
         self.netconf.get(&index)
     }
 
-    /// Returns whether the kernel is known to forward IPv4 packets that come in here.
+    /// Returns whether IPv4 forwarding is reported to be on for this interface.
     pub fn is_forwarding(&self, index: LinkIndex) -> bool {
         self.netconf(index).is_some_and(|conf| conf.forwarding == Some(true))
     }
@@ -146,8 +144,7 @@ impl KernelFacts {
         of_it.min_by_key(|r| (matches!(r.destination, IpNet::V6(_)), r.metric))
     }
 
-    /// Returns what [`Self::default_route`] does, of the family of this address: an IPv6 router
-    /// leads an IPv4 address nowhere.
+    /// Returns the default route like [`Self::default_route`], but only of this address's family.
     pub fn default_route_of(&self, index: LinkIndex, address: Option<IpNet>) -> Option<&Route> {
         let Some(address) = address else { return self.default_route(index) };
         let alike = |route: &&Route| {
@@ -156,9 +153,8 @@ impl KernelFacts {
         self.default_routes().filter(alike).min_by_key(|route| route.metric)
     }
 
-    /// Returns all default routes of the main table. They stand together in the set and are looked
-    /// up: a venue that speaks a routing protocol may bring thousands of others, and this is asked
-    /// with each event.
+    /// Returns all default routes of the main table. They are adjacent in the set and found by a
+    /// range query, as a routing protocol may add thousands of others and every event needs them.
     pub fn default_routes(&self) -> impl Iterator<Item = &Route> {
         [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().flat_map(
             |everything| {
@@ -180,17 +176,28 @@ impl KernelFacts {
         )
     }
 
+    /// Returns whether an interface has a default route of this family in the main table.
+    pub fn has_default_route(&self, index: LinkIndex, ipv4: bool) -> bool {
+        let mut routes = self.default_routes();
+        routes.any(|r| r.index == index && r.destination.addr().is_ipv4() == ipv4)
+    }
+
+    /// Returns whether an interface is up and has a carrier.
+    pub fn is_running(&self, index: LinkIndex) -> bool {
+        self.link(index).is_some_and(|link| link.up && link.carrier)
+    }
+
     /// Returns whether a dump is running.
     pub fn is_listing(&self) -> bool {
         self.listing.is_some()
     }
 
-    /// Begins a dump: what it lists is remembered.
+    /// Begins a dump.
     pub fn begin_listing(&mut self) {
         self.listing = Some(Listing::default());
     }
 
-    /// Ends a dump: what it did not list is forgotten. Returns whether anything was.
+    /// Ends a dump and removes what it did not list. Returns whether anything was removed.
     pub fn end_listing(&mut self) -> bool {
         let Some(listed) = self.listing.take() else { return false };
         let before = self.counts();
@@ -206,13 +213,12 @@ impl KernelFacts {
         self.netconf.retain(|index, _| *index == Netconf::ALL || listed.links.contains(index));
         self.carrying_bridges.retain(|index| listed.links.contains(index));
         for bridge in self.carrying_bridges.clone() {
-            self.judge_bridge(Some(bridge));
+            self.correct_carrier(Some(bridge));
         }
         before != self.counts()
     }
 
-    /// Returns how many links, addresses, anycast addresses, delegated prefixes, routes and rules
-    /// there are.
+    /// Counts links, addresses, anycast addresses, delegated prefixes, routes and rules.
     fn counts(&self) -> [usize; 6] {
         let addresses = self.addresses.values().map(Vec::len).sum();
         let (anycast, delegated) = (self.anycast.len(), self.delegated.len());
@@ -220,7 +226,7 @@ impl KernelFacts {
         [self.links.len(), addresses, anycast, delegated, routes, rules]
     }
 
-    /// Takes a link in. Returns whether it changed anything.
+    /// Applies a change of a link. Returns whether it changed anything.
     pub fn apply_link(&mut self, change: &Change<Link>) -> bool {
         match change {
             Change::Present(link) => {
@@ -242,34 +248,34 @@ impl KernelFacts {
                 };
                 let known = self.links.insert(link.index, judged);
                 if known.as_ref().is_some_and(|known| known.carrier) {
-                    self.doubt_without_carrier(link.index);
+                    self.unconfirm_without_carrier(link.index);
                 }
                 let changed = known.as_ref() != self.links.get(&link.index);
                 let left = known
                     .and_then(|known| known.master)
                     .filter(|master| Some(*master) != link.master);
-                self.judge_bridge(left);
-                self.judge_bridge(link.master);
+                self.correct_carrier(left);
+                self.correct_carrier(link.master);
                 changed
             }
             Change::Gone(link) => {
-                // The kernel reports the routes' and addresses' end only partly when an interface
-                // vanishes.
+                // When an interface vanishes, the kernel reports the removal of its routes and
+                // addresses only partly.
                 self.addresses.remove(&link.index);
                 self.anycast.retain(|held| held.index != link.index);
                 self.routes.retain(|r| r.index != link.index);
                 self.netconf.remove(&link.index);
                 self.carrying_bridges.remove(&link.index);
                 let known = self.links.remove(&link.index);
-                self.judge_bridge(known.as_ref().and_then(|known| known.master));
+                self.correct_carrier(known.as_ref().and_then(|known| known.master));
                 known.is_some()
             }
         }
     }
 
-    /// Gives a bridge the carrier that it has by its ports: a new one without ports claims to have
-    /// one (`operstate` unknown), until its first port has come and gone.
-    fn judge_bridge(&mut self, bridge: Option<LinkIndex>) {
+    /// Corrects the carrier of a bridge by its ports: a new bridge without ports reports a carrier
+    /// (`operstate` unknown) until its first port was added and removed.
+    fn correct_carrier(&mut self, bridge: Option<LinkIndex>) {
         let Some(bridge) = bridge.filter(|index| self.carrying_bridges.contains(index)) else {
             return;
         };
@@ -277,13 +283,13 @@ impl KernelFacts {
         if let Some(link) = self.links.get_mut(&bridge) {
             link.carrier = live;
         }
-        self.doubt_without_carrier(bridge);
+        self.unconfirm_without_carrier(bridge);
     }
 
-    /// Where the cable was pulled it may be put into another network next. The kernel keeps the
-    /// addresses.
-    fn doubt_without_carrier(&mut self, index: LinkIndex) {
-        if self.carries(index) {
+    /// Marks the addresses of an interface without a carrier as unconfirmed: the kernel keeps them,
+    /// but the cable may be plugged into another network next.
+    fn unconfirm_without_carrier(&mut self, index: LinkIndex) {
+        if self.has_carrier(index) {
             return;
         }
         for held in self.addresses.get_mut(&index).into_iter().flatten() {
@@ -291,7 +297,8 @@ impl KernelFacts {
         }
     }
 
-    fn carries(&self, index: LinkIndex) -> bool {
+    /// Returns whether an interface has a carrier, or is not known yet.
+    fn has_carrier(&self, index: LinkIndex) -> bool {
         self.links.get(&index).is_none_or(|link| link.carrier)
     }
 
@@ -304,17 +311,18 @@ impl KernelFacts {
         is_bridge(link) && self.links.values().all(|port| port.master != Some(link.index))
     }
 
-    /// Takes an address in. Returns whether it changed anything beyond the remaining lease time.
+    /// Applies a change of an address. Returns whether it changed anything beyond the remaining
+    /// lifetime.
     pub fn apply_address(&mut self, change: &Change<Address>, now: Instant) -> bool {
         match change {
             Change::Present(address) => {
                 if let Some(listing) = &mut self.listing {
                     listing.addresses.insert((address.index, address.address));
                 }
-                let carries = self.carries(address.index);
-                // The kernel reports it by itself when a router or a DHCP client has renewed it.
-                let renewed = carries && self.listing.is_none() && !address.deprecated;
-                let fresh = HeldAddress {
+                let carrier = self.has_carrier(address.index);
+                // Outside a dump, the kernel reports an address when it was renewed.
+                let renewed = carrier && self.listing.is_none() && !address.deprecated;
+                let mut fresh = HeldAddress {
                     address: address.address,
                     tentative: address.tentative,
                     deprecated_since: address.deprecated.then_some(now),
@@ -324,28 +332,19 @@ impl KernelFacts {
                     ours: address.protocol == ROUTE_PROTOCOL,
                     unconfirmed: false,
                 };
-                let unconfirmed = !carries && fresh.is_ipv6_of_the_network();
-                let fresh = HeldAddress { unconfirmed, ..fresh };
+                fresh.unconfirmed = !carrier && fresh.is_ipv6_of_the_network();
                 let held = self.addresses.entry(address.index).or_default();
-                match held.iter_mut().find(|h| h.address == address.address) {
-                    Some(known) => {
-                        let since = known.deprecated_since.or(fresh.deprecated_since);
-                        let fresh = HeldAddress {
-                            deprecated_since: fresh.deprecated_since.and(since),
-                            unconfirmed: fresh.unconfirmed || known.unconfirmed && !renewed,
-                            ..fresh
-                        };
-                        let changed =
-                            HeldAddress { valid_until: fresh.valid_until, ..known.clone() }
-                                != fresh;
-                        *known = fresh;
-                        changed
-                    }
-                    None => {
-                        held.push(fresh);
-                        true
-                    }
-                }
+                let Some(known) = held.iter_mut().find(|h| h.address == address.address) else {
+                    held.push(fresh);
+                    return true;
+                };
+                let since = known.deprecated_since.or(fresh.deprecated_since);
+                fresh.deprecated_since = fresh.deprecated_since.and(since);
+                fresh.unconfirmed |= known.unconfirmed && !renewed;
+                let changed =
+                    HeldAddress { valid_until: fresh.valid_until, ..known.clone() } != fresh;
+                *known = fresh;
+                changed
             }
             Change::Gone(address) => {
                 let Some(held) = self.addresses.get_mut(&address.index) else { return false };
@@ -363,73 +362,44 @@ impl KernelFacts {
         }
     }
 
-    /// Forgets the IPv4 routes of an interface. With its last IPv4 address, or when it is switched
-    /// off, the kernel drops them without a message. A listing follows in any case and has the last
-    /// word.
+    /// Removes the IPv4 routes of an interface, as the kernel does without a message when the last
+    /// IPv4 address is removed or the interface goes down. A later dump corrects any error.
     fn forget_ipv4_routes(&mut self, index: LinkIndex) {
         self.routes
             .retain(|route| route.index != index || matches!(route.destination, IpNet::V6(_)));
     }
 
-    /// Returns how many routes and rules carry this protocol number.
+    /// Counts the routes and rules with this protocol number.
     pub fn count_of_protocol(&self, protocol: u8) -> usize {
         let routes = self.routes.iter().filter(|route| route.protocol == protocol).count();
         routes + self.rules.iter().filter(|rule| rule.protocol == protocol).count()
     }
 
-    /// Takes an anycast address in. Returns whether it changed anything.
+    /// Applies a change of an anycast address. Returns whether it changed anything.
     pub fn apply_anycast(&mut self, change: &Change<Anycast>) -> bool {
-        match change {
-            Change::Present(held) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.anycast.insert(*held);
-                }
-                self.anycast.insert(*held)
-            }
-            Change::Gone(held) => self.anycast.remove(held),
-        }
+        let listed = self.listing.as_mut().map(|listing| &mut listing.anycast);
+        apply(change, &mut self.anycast, listed)
     }
 
-    /// Takes a delegated prefix in. Returns whether it changed anything.
+    /// Applies a change of a delegated prefix. Returns whether it changed anything.
     pub fn apply_delegated(&mut self, change: &Change<Delegated>) -> bool {
-        match change {
-            Change::Present(prefix) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.delegated.insert(*prefix);
-                }
-                self.delegated.insert(*prefix)
-            }
-            Change::Gone(prefix) => self.delegated.remove(prefix),
-        }
+        let listed = self.listing.as_mut().map(|listing| &mut listing.delegated);
+        apply(change, &mut self.delegated, listed)
     }
 
-    /// Takes a route in. Returns whether it changed anything.
+    /// Applies a change of a route. Returns whether it changed anything.
     pub fn apply_route(&mut self, change: &Change<Route>) -> bool {
-        match change {
-            Change::Present(route) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.routes.insert(route.clone());
-                }
-                self.routes.insert(route.clone())
-            }
-            Change::Gone(route) => self.routes.remove(route),
-        }
+        let listed = self.listing.as_mut().map(|listing| &mut listing.routes);
+        apply(change, &mut self.routes, listed)
     }
 
-    /// Takes a policy routing rule in. Returns whether it changed anything.
+    /// Applies a change of a policy routing rule. Returns whether it changed anything.
     pub fn apply_rule(&mut self, change: &Change<Rule>) -> bool {
-        match change {
-            Change::Present(rule) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.rules.insert(rule.clone());
-                }
-                self.rules.insert(rule.clone())
-            }
-            Change::Gone(rule) => self.rules.remove(rule),
-        }
+        let listed = self.listing.as_mut().map(|listing| &mut listing.rules);
+        apply(change, &mut self.rules, listed)
     }
 
-    /// Takes per-interface settings in; a message holds only what changed. Returns whether it
+    /// Applies per-interface settings; a message contains only what changed. Returns whether it
     /// changed anything.
     pub fn apply_netconf(&mut self, change: &Netconf) -> bool {
         let known = self
@@ -447,22 +417,38 @@ impl KernelFacts {
         before != *known
     }
 
-    /// Notes that an address is ours, where the kernel keeps no mark of it (before 5.18). False: it
-    /// is not there.
+    /// Marks an address as ours, since the kernel stores no protocol before 5.18. Returns whether
+    /// the address exists.
     pub fn claim(&mut self, index: LinkIndex, address: IpNet) -> bool {
         let mut held = self.addresses.get_mut(&index).into_iter().flatten();
         held.find(|held| held.address == address).map(|held| held.ours = true).is_some()
     }
 
-    /// Returns whether a route came along with an address of ours.
+    /// Returns whether the kernel added a route for an address of ours.
     pub fn is_of_ours(&self, route: &Route) -> bool {
         let of_ours =
             |held: &HeldAddress| held.ours && route.preferred_source == Some(held.address.addr());
         self.addresses(route.index).iter().any(of_ours)
     }
 
-    /// Returns whether `address` is held by any interface.
+    /// Returns whether any interface has this address.
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.addresses.values().flatten().any(|h| h.address.addr() == address)
+    }
+}
+
+/// Applies a change to a set, and notes a present object as `listed`. Returns whether the set
+/// changed.
+fn apply<T: Clone + Ord>(
+    change: &Change<T>,
+    set: &mut BTreeSet<T>,
+    listed: Option<&mut BTreeSet<T>>,
+) -> bool {
+    match change {
+        Change::Present(object) => {
+            listed.map(|listed| listed.insert(object.clone()));
+            set.insert(object.clone())
+        }
+        Change::Gone(object) => set.remove(object),
     }
 }

@@ -1,4 +1,4 @@
-//! The head's ports: what the kernel has of them, who plays which role, and what others changed.
+//! The head's ports: their state in the kernel, their roles, and drift caused by other programs.
 
 mod drift;
 pub mod mirror;
@@ -25,36 +25,34 @@ use netconf::{Forwarding, NAMES};
 use port::Roles;
 use roleless::Others;
 
-/// Holds the kernel's side of the head's ports, and their roles.
+/// Holds the kernel's state of the network, the roles of the ports, and drift.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     kernel: KernelFacts,
     synced: bool,
     roles: Roles,
-    /// ports without a role
+    /// Ports without a role.
     others: Others,
     forwarding: Forwarding,
-    /// what the last plan sets on ports
+    /// Settings that the last plan applies to ports.
     ordered: Vec<Netconf>,
-    /// addresses that we gave to ports and have not taken away: (port, address)
+    /// Addresses that Bramblegate added to ports: (port, address).
     added: Vec<(String, IpNet)>,
     drift: Drift,
     generation: u64,
-    /// of ports and routing: what others undid
     resyncs: Resyncs,
 }
 
 impl Links {
-    /// Takes new settings in.
+    /// Applies new settings.
     pub(super) fn reload(&mut self, settings: &Settings) {
         self.roles = Roles::of(settings, &self.kernel);
         self.others = Others::of(settings, &self.kernel, &self.roles);
         self.resyncs.note(Output::Link);
     }
 
-    /// Takes an event in: what the kernel says of ports, addresses, routes, rules and their
-    /// settings, the record of what we changed, and reports of the ports' reconciler. `clashing`:
-    /// an uplink holds an address of the cluster.
+    /// Processes kernel events, the saved state of ports, and reports of their reconciler.
+    /// `clashing`: an uplink holds an address of the cluster.
     pub(super) fn handle(
         &mut self,
         event: &Event,
@@ -78,7 +76,7 @@ impl Links {
                 self.added.clone_from(added);
                 self.claim_added();
             }
-            Event::Vital(Vital::Opened(ports)) => self.forwarding.record(ports),
+            Event::Vital(Vital::Opened(ports)) => self.forwarding.restore(ports),
             Event::Applied(ApplyReport { output, result: Ok(applied) }) => {
                 return self.drift.applied(*output, applied, context.now);
             }
@@ -87,15 +85,15 @@ impl Links {
         Vec::new()
     }
 
-    /// Brings up to date what follows from the kernel's facts and time.
+    /// Recomputes what depends on the kernel's state and on time.
     pub(super) fn refresh(&mut self, context: Context<'_>) {
         self.forwarding.refresh(context, &self.kernel, &self.roles);
-        if self.drift.record_is_due(context.now) {
+        if self.drift.take_due_save(context.now) {
             self.resyncs.note(Output::Link);
         }
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns the next time at which the state changes without an event.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.drift.next_deadline()
     }
@@ -135,7 +133,7 @@ impl Links {
         };
         self.claim_added();
         if ours.is_some_and(|before| self.kernel.count_of_protocol(ROUTE_PROTOCOL) < before) {
-            // The kernel dropped routes of ours along with an address or a port.
+            // The kernel removed routes of ours along with an address or a port.
             self.resyncs.note(Output::Routing);
         }
         transitions
@@ -145,7 +143,7 @@ impl Links {
         let before = self.count_of_cluster_addresses();
         let forgot = self.kernel.end_listing();
         if self.count_of_cluster_addresses() < before {
-            // The kernel's messages about it were lost.
+            // The removal message was lost in an overrun.
             self.resyncs.note(Output::Link);
         }
         let first = !std::mem::replace(&mut self.synced, true);
@@ -168,14 +166,13 @@ impl Links {
             return Vec::new();
         }
         if matches!(change, Change::Gone(_)) {
-            // It may come back under its old number before anybody looks, with nothing of ours on
-            // it.
+            // It may reappear with the same index before the reconciler runs, without our settings.
             if self.roles.is_port(reported.index) {
                 self.resyncs.note(Output::Link);
             }
         }
         if let Change::Present(link) = change {
-            // Somebody switched the cluster port off: the reconciler switches it on again.
+            // The reconciler sets the cluster port up again.
             if Some(link.index) == self.roles.cluster && !link.up {
                 self.resyncs.note(Output::Link);
                 if known.as_ref().is_some_and(|link| link.up) {
@@ -184,7 +181,7 @@ impl Links {
                 }
             }
         }
-        // Of all others, of which there may be hundreds, no role depends.
+        // Only named ports affect the roles; there may be hundreds of others.
         let named = known.iter().chain([reported]).any(|l| port::is_named(context.settings, l));
         let transition =
             if named { self.assign_roles(context.settings, known.as_ref()) } else { None };
@@ -194,8 +191,8 @@ impl Links {
         transition.into_iter().collect()
     }
 
-    /// Works the roles out anew. `known`: the interface that changed, as it was before; it may be
-    /// gone by now, or have another name.
+    /// Recomputes the roles. `known`: the previous state of the interface that changed, which may
+    /// have vanished or been renamed.
     fn assign_roles(&mut self, settings: &Settings, known: Option<&Link>) -> Option<Transition> {
         let roles = Roles::of(settings, &self.kernel);
         let before = std::mem::replace(&mut self.roles, roles);
@@ -225,8 +222,8 @@ impl Links {
         }
     }
 
-    /// Knows the addresses that we gave to ports as ours. One that has gone is forgotten: who adds
-    /// it again is another program.
+    /// Marks the addresses that Bramblegate added as ours. A removed one is forgotten: if it is
+    /// added again, another program did it.
     fn claim_added(&mut self) {
         let (kernel, synced) = (&mut self.kernel, self.synced);
         self.added.retain(|(name, address)| {
@@ -254,7 +251,7 @@ impl Links {
     fn handle_netconf(&mut self, reported: &Netconf, context: Context<'_>) {
         let index = reported.index;
         let known = self.kernel.netconf(index).map(netconf::values).unwrap_or_default();
-        // Those of our ports are read again and again, and mostly only confirmed.
+        // The settings of ports are polled, and mostly unchanged.
         self.generation += u64::from(self.kernel.apply_netconf(reported));
         if context.stopping || !self.is_gateway_port(context.settings, index) {
             return;
@@ -267,8 +264,8 @@ impl Links {
             if reported == ordered {
                 continue;
             }
-            // Known to be right before or not: of a port that is down the kernel does not report
-            // what we wrote.
+            // Even if the ordered value was never reported: the kernel reports nothing about a port
+            // that is down.
             self.resyncs.note(Output::Link);
             if known == Some(ordered) {
                 self.drift.note(context, index, netconf::undone(name, reported, &port));
@@ -276,29 +273,27 @@ impl Links {
         }
     }
 
-    /// Takes in what the plan sets on ports, each with all that it sets there: what is reported
-    /// otherwise later was changed by others.
+    /// Notes the complete settings that the plan applies to ports; a different value reported later
+    /// is drift.
     pub(super) fn note_ordered(&mut self, ordered: Vec<Netconf>) {
         self.ordered = ordered;
     }
 
-    /// Returns whether the gateway has its settings on this port.
+    /// Returns whether the gateway configures this port.
     fn is_gateway_port(&self, settings: &Settings, index: LinkIndex) -> bool {
         settings.gateway.enabled && self.roles.is_port(index) && !self.roles.is_enslaved(index)
     }
 
-    /// Returns the ports on which the gateway has its settings: the uplinks first.
+    /// Returns the ports that the gateway configures, uplinks first.
     pub(super) fn gateway_ports(&self, settings: &Settings) -> impl Iterator<Item = LinkIndex> {
         let ports = self.roles.uplinks.iter().chain(&self.roles.cluster).copied();
         ports.filter(|index| self.is_gateway_port(settings, *index))
     }
 
-    /// Returns what the kernel holds.
     pub fn kernel(&self) -> &KernelFacts {
         &self.kernel
     }
 
-    /// Returns who plays which role.
     pub fn roles(&self) -> &Roles {
         &self.roles
     }
@@ -308,18 +303,16 @@ impl Links {
         &self.others
     }
 
-    /// Returns whether the first dump has ended: what is not known does not exist.
+    /// Returns whether the first dump has ended, so that the mirror is complete.
     pub fn is_synced(&self) -> bool {
         self.synced
     }
 
-    /// Returns a number that counts up with all news of the kernel: what was asked of it
-    /// before may have another answer now.
+    /// Returns a count of the kernel's changes, each of which may invalidate earlier lookups.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Returns once what others undid.
     pub(super) fn take_resyncs(&mut self) -> Resyncs {
         std::mem::take(&mut self.resyncs)
     }
@@ -329,8 +322,8 @@ impl Links {
         self.kernel.link(self.roles.cluster?)
     }
 
-    /// Returns the ports that have an address and no role, with that address. A port whose bridge
-    /// or VLAN is missing in the settings has an alert of its own.
+    /// Returns the ports with an address and without a role. A port whose bridge or VLAN is missing
+    /// in the settings is left out, as it has an alert of its own.
     pub fn ports_without_role(&self) -> impl Iterator<Item = (&Link, &HeldAddress)> {
         self.others.addressed(&self.kernel, &self.roles)
     }
@@ -346,16 +339,15 @@ impl Links {
         self.kernel.is_forwarding(Netconf::ALL)
     }
 
-    /// Returns whether this uplink's packets are forwarded for the cluster's sake only: before us
-    /// the kernel forwarded nothing that came in by it. Somebody who sets `net.ipv4.ip_forward`
-    /// (Docker does) wants more.
+    /// Returns whether this uplink's packets are forwarded only for the cluster: the kernel did not
+    /// forward them before Bramblegate, and no program set `net.ipv4.ip_forward` (as Docker does).
     pub fn is_forwarded_for_us(&self, link: &Link) -> bool {
         !self.is_forwarding_everywhere()
-            && (self.forwarding.was_opened(link) || !self.kernel.is_forwarding(link.index))
+            && (self.forwarding.was_enabled(link) || !self.kernel.is_forwarding(link.index))
     }
 
-    /// Returns whether the kernel is reported to forward wherever it has to. Of a port that is down
-    /// it reports nothing, and one without IPv4 has no forwarding.
+    /// Returns whether forwarding is on at all these ports. Ports that are down or have no IPv4 are
+    /// ignored, as the kernel reports nothing about them.
     pub(super) fn forwards_by(&self, mut ports: impl Iterator<Item = LinkIndex>) -> bool {
         ports.all(|index| {
             let down = !self.kernel.link(index).is_some_and(|link| link.up);
@@ -363,11 +355,10 @@ impl Links {
         })
     }
 
-    /// Returns who is heard on the cluster port by this change: address, hardware address of one
-    /// board, and whether it answers.
+    /// Returns address, hardware address and reachability of a neighbour on the cluster port whose
+    /// hardware address is a valid unicast one.
     pub(super) fn heard_board(&self, heard: &Neighbour) -> Option<(IpAddr, Mac, bool)> {
         let mac = heard.mac?;
-        // Neither the address of many nor the unspecified one.
         let unicast = mac.0.first().is_some_and(|first| first & 1 == 0) && mac.0 != [0; 6];
         let here = unicast && self.roles.cluster == Some(heard.index);
         here.then_some((heard.address, mac, heard.reachable))

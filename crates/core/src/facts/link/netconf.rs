@@ -1,4 +1,4 @@
-//! The IPv4 settings of our ports, and what others make of them.
+//! The IPv4 settings of our ports, and drift of them.
 
 use std::collections::BTreeSet;
 
@@ -7,40 +7,39 @@ use super::port::Roles;
 use crate::event::{Link, LinkIndex, Netconf};
 use crate::facts::context::Context;
 
-/// Holds on which uplinks the kernel forwards for the cluster's sake only.
+/// Tracks the uplinks on which Bramblegate enabled forwarding.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forwarding {
-    /// uplinks on which it was off when we first saw them in that role
-    opened: BTreeSet<LinkIndex>,
-    /// names of ports on which it was off before an earlier run switched it on
-    recorded: Vec<String>,
+    /// Uplinks on which it was still off when they got that role.
+    enabled: BTreeSet<LinkIndex>,
+    /// Names of ports on which an earlier run enabled it, from the saved state.
+    saved: Vec<String>,
 }
 
 impl Forwarding {
-    /// Takes in on which ports it was off before an earlier run.
-    pub fn record(&mut self, ports: &[String]) {
-        ports.clone_into(&mut self.recorded);
+    /// Restores the ports on which an earlier run enabled forwarding.
+    pub fn restore(&mut self, ports: &[String]) {
+        ports.clone_into(&mut self.saved);
     }
 
-    /// Remembers the uplinks on which the kernel does not forward yet: what switches it
-    /// on there later is this daemon.
+    /// Notes the uplinks on which forwarding is still off, as the daemon is about to enable it.
     pub fn refresh(&mut self, context: Context<'_>, kernel: &KernelFacts, roles: &Roles) {
-        self.opened.retain(|index| kernel.link(*index).is_some());
-        if context.puts_back() {
+        self.enabled.retain(|index| kernel.link(*index).is_some());
+        if context.repairs_drift() {
             let off = |index: &LinkIndex| {
                 kernel.netconf(*index).is_some_and(|conf| conf.forwarding == Some(false))
             };
-            self.opened.extend(roles.uplinks.iter().copied().filter(off));
+            self.enabled.extend(roles.uplinks.iter().copied().filter(off));
         }
     }
 
-    /// Returns whether forwarding was off on this port before us.
-    pub fn was_opened(&self, link: &Link) -> bool {
-        self.opened.contains(&link.index) || self.recorded.contains(&link.name)
+    /// Returns whether Bramblegate enabled forwarding on this port.
+    pub fn was_enabled(&self, link: &Link) -> bool {
+        self.enabled.contains(&link.index) || self.saved.contains(&link.name)
     }
 }
 
-/// Returns in words that a setting was changed.
+/// Describes the drift of a setting.
 pub(super) fn undone(name: &str, value: u8, port: &str) -> String {
     match value {
         0 if name == FORWARDING => format!("forwarding was switched off on {port}"),
@@ -49,7 +48,7 @@ pub(super) fn undone(name: &str, value: u8, port: &str) -> String {
 }
 
 const FORWARDING: &str = "forwarding";
-/// As in `/proc/sys/net/ipv4/conf`, in the order of [`values`].
+/// Names in `/proc/sys/net/ipv4/conf`, in the order of [`values`].
 pub(super) const NAMES: [&str; 7] = [
     FORWARDING,
     "rp_filter",

@@ -1,4 +1,4 @@
-//! Which interface is the cluster's port, which are uplinks.
+//! Selects the interfaces for the cluster port and the uplinks.
 
 use glob::Pattern;
 
@@ -8,8 +8,8 @@ use crate::event::{Link, LinkIndex};
 
 use super::mirror::KernelFacts;
 
-/// Returns whether a pattern of the settings means this interface: by current or alternative name,
-/// or hardware address.
+/// Returns whether a pattern of the settings matches this interface by its current or alternative
+/// name, or its hardware address. Never the loopback interface.
 pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     if link.loopback {
         return false;
@@ -25,20 +25,19 @@ pub fn matches(pattern: &PortPattern, link: &Link) -> bool {
     }
 }
 
-/// Returns whether the settings give this interface's own name or hardware address among the
-/// uplinks, not just a glob.
+/// Returns whether the settings list this interface among the uplinks by its name or hardware
+/// address, rather than by a glob.
 fn is_uplink_by_name(settings: &Settings, link: &Link) -> bool {
     settings.uplink.interfaces.iter().any(|pattern| !is_glob(pattern) && matches(pattern, link))
 }
 
-/// Returns whether a pattern can mean several interfaces.
+/// Returns whether a pattern can match several interfaces.
 pub fn is_glob(pattern: &PortPattern) -> bool {
     matches!(pattern, PortPattern::Glob(text) if text.contains(['*', '?', '[']))
 }
 
-/// Returns whether the settings mean this interface at all.
+/// Returns whether this interface may have a role.
 pub fn is_named(settings: &Settings, link: &Link) -> bool {
-    // The translator's is ours.
     if link.name == clat::DEVICE {
         return true;
     }
@@ -46,32 +45,32 @@ pub fn is_named(settings: &Settings, link: &Link) -> bool {
     patterns.into_iter().any(|pattern| matches(pattern, link))
 }
 
-/// The roles of interfaces, worked out anew when an interface or the settings change.
+/// The roles of interfaces, recomputed when an interface or the settings change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// the cluster's port, also while it is enslaved
+    /// The cluster port, even while it is enslaved.
     pub cluster: Option<LinkIndex>,
-    /// uplinks in order of preference
+    /// Uplinks in order of preference.
     pub uplinks: Vec<LinkIndex>,
-    /// named in the settings but a port of a bridge or bond: (it, its master)
+    /// Interfaces named in the settings that belong to a bridge or bond: (interface, master).
     pub enslaved: Vec<(LinkIndex, LinkIndex)>,
 }
 
 impl Roles {
-    /// Returns whether it is the cluster's port or an uplink.
+    /// Returns whether it is the cluster port or an uplink.
     pub fn is_port(&self, index: LinkIndex) -> bool {
         self.cluster == Some(index) || self.uplinks.contains(&index)
     }
 
-    /// Returns whether it is a port of a bridge or bond: it has been let go.
+    /// Returns whether it belongs to a bridge or bond, so that the gateway does not configure it.
     pub fn is_enslaved(&self, index: LinkIndex) -> bool {
         self.enslaved.iter().any(|(port, _)| *port == index)
     }
 
-    /// Works the roles out.
+    /// Assigns the roles.
     pub fn of(settings: &Settings, facts: &KernelFacts) -> Self {
-        // A glob for the cluster's port never takes the port that is named as an uplink: it would
-        // be served addresses there.
+        // A glob for the cluster port never matches a named uplink: its network would be served
+        // addresses.
         let glob = is_glob(&settings.cluster.interface);
         let mut of_cluster =
             facts.links().filter(|link| matches(&settings.cluster.interface, link));
@@ -92,14 +91,15 @@ impl Roles {
                 }
             }
         }
-        // The translator's port comes and goes with the venue, and nodes leave by it as by any.
+        // Our translator's device is an uplink too, while it exists.
         let translators = facts.links().find(|link| link.name == clat::DEVICE);
         let translators = translators.filter(|link| {
             let free = Some(link.index) != cluster_index && link.master.is_none();
             free && settings.uplink.clat != Clat::Off && !roles.uplinks.contains(&link.index)
         });
         roles.uplinks.extend(translators.map(|link| link.index));
-        // Its bridge is named already; a glob may well match what is in the cluster's bridge.
+        // Expected: a port of a bridge that is an uplink, or a port of the cluster's bridge that only
+        // a glob matches.
         let (uplinks, is_named) = (&roles.uplinks, |index| {
             facts.link(index).is_some_and(|l| is_uplink_by_name(settings, l))
         });

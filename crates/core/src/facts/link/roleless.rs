@@ -1,9 +1,9 @@
 //! Ports without a role: the head's own (tunnels, containers, virtual machines), those that
 //! `gateway.trust` names, and all others, whose networks are treated as a venue.
 //!
-//! The rule set knows kinds and names of [`OWN_KINDS`] and [`OWN_CABLES`] by itself and asks the
-//! kernel, packet by packet: such a port works before its event has come, and while no daemon runs.
-//! Bridges are judged here, by what is in them.
+//! The rule set matches [`OWN_KINDS`] and [`OWN_CABLES`] itself, per packet, so that such a port
+//! works before its event arrives, and while no daemon runs. Bridges are classified here, by their
+//! ports.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use crate::event::{Link, LinkIndex};
 use super::mirror::{HeldAddress, KernelFacts};
 use super::port::{self, Roles};
 
-/// `IFLA_INFO_KIND` of what is never a network adapter: tunnels that the head's owner made, and the
-/// ends of containers. Not among them: `ppp`, `sit`, `gre` and other tunnels to a provider, and
-/// what stands on an adapter (`vlan`, `macvlan`, `bond`).
+/// `IFLA_INFO_KIND` of interfaces that are never a network adapter: private tunnels, and the ends
+/// of containers. Not in the list: `ppp`, `sit`, `gre` and other tunnels to a provider, and
+/// interfaces on top of an adapter (`vlan`, `macvlan`, `bond`).
 pub const OWN_KINDS: [&str; 13] = [
     "tun",
     "wireguard",
@@ -32,27 +32,27 @@ pub const OWN_KINDS: [&str; 13] = [
     "netkit",
 ];
 
-/// How the names of those virtual cables (kind `veth`) begin that programs for containers make. Any
-/// other may be the adapter of a head that is a container itself.
+/// Name prefixes of the `veth` interfaces that container software creates. Any other may be the
+/// adapter of a head that is a container itself.
 pub const OWN_CABLES: [&str; 11] =
     ["veth", "docker", "podman", "cni", "cali", "cilium", "lxc", "ve-", "vb-", "wg", "tailscale"];
 
-/// How the names of network adapters begin (systemd.net-naming-scheme(7), and the kernel's own).
+/// Name prefixes of network adapters (systemd.net-naming-scheme(7), and the kernel's own).
 const ADAPTERS: [&str; 7] = ["eth", "en", "wl", "ww", "usb", "lan", "wan"];
 
-/// Ports without a role, worked out anew when an interface or the settings change.
+/// Ports without a role, recomputed when an interface or the settings change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Others {
-    /// names of those that `gateway.trust` means, in ascending order
+    /// Sorted names of those that `gateway.trust` matches.
     pub trusted: Vec<String>,
-    /// names of bridges in which there is no adapter, in ascending order
+    /// Sorted names of bridges without an adapter.
     pub bridges: Vec<String>,
-    /// all that are neither, nor known to the rule set by kind or name
+    /// All others that the rule set does not match by kind or name.
     pub unknown: Vec<LinkIndex>,
 }
 
 impl Others {
-    /// Works out who is who.
+    /// Classifies the ports without a role.
     pub fn of(settings: &Settings, facts: &KernelFacts, roles: &Roles) -> Self {
         let adapters =
             facts.links().filter(|link| is_adapter_in_bridge(link)).filter_map(|link| link.master);
@@ -75,7 +75,7 @@ impl Others {
         others
     }
 
-    /// Returns those of the unknown ports that are up and have an address, with that address.
+    /// Returns the unknown ports that are up and have an address, with that address.
     pub(super) fn addressed<'a>(
         &self,
         kernel: &'a KernelFacts,
@@ -89,8 +89,8 @@ impl Others {
     }
 }
 
-/// Returns whether it is the bridge of a port of the settings, or the VLAN that such a port
-/// carries.
+/// Returns whether it is the master of a port with a role, or a VLAN on such a port that has no
+/// address itself.
 fn stands_for_a_port(link: &Link, kernel: &KernelFacts, roles: &Roles) -> bool {
     let master = roles.enslaved.iter().any(|(_, master)| *master == link.index);
     let carried = link.kind.as_deref() == Some("vlan")
@@ -100,7 +100,7 @@ fn stands_for_a_port(link: &Link, kernel: &KernelFacts, roles: &Roles) -> bool {
     master || carried
 }
 
-/// Returns whether the rule set knows it by itself.
+/// Returns whether the rule set matches it by kind or name.
 fn is_own(link: &Link) -> bool {
     match link.kind.as_deref() {
         Some("veth") => begins(&link.name, &OWN_CABLES),
@@ -109,8 +109,8 @@ fn is_own(link: &Link) -> bool {
     }
 }
 
-/// Returns whether what is in a bridge leads out of this machine: hardware, what stands on
-/// hardware, and a virtual cable only if it is named like an adapter.
+/// Returns whether a port of a bridge leads out of this machine: hardware, an interface on top of
+/// hardware, or a `veth` that is named like an adapter.
 fn is_adapter_in_bridge(link: &Link) -> bool {
     match link.kind.as_deref() {
         Some("veth") => begins(&link.name, &ADAPTERS),
@@ -119,8 +119,8 @@ fn is_adapter_in_bridge(link: &Link) -> bool {
     }
 }
 
-fn begins(name: &str, beginnings: &[&str]) -> bool {
-    beginnings.iter().any(|beginning| name.starts_with(beginning))
+fn begins(name: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -135,7 +135,7 @@ mod tests {
         Link { kind, master, ..Link::wired(index, name) }
     }
 
-    /// Names of: trusted ports, own bridges, unknown ports.
+    /// Returns the names of trusted ports, own bridges and unknown ports.
     fn judged(links: &[Link], trust: &[&str]) -> [Vec<String>; 3] {
         let mut settings = (*settings()).clone();
         settings.gateway.trust =
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_head_itself_makes_is_its_own_and_all_else_is_unknown() {
+    fn tunnels_and_containers_are_the_heads_own_and_all_others_unknown() {
         for (name, kind, unknown) in [
             ("eth5", "", true),
             ("wlan7", "", true),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bridge_is_what_is_in_it() {
+    fn a_bridge_is_classified_by_its_ports() {
         let with = |name: &str, kind: &str| {
             judged(&[link(7, "br0", "bridge", None), link(8, name, kind, Some(7))], &[])
         };

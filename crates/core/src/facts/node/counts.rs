@@ -1,4 +1,4 @@
-//! How many nodes are how.
+//! Counts of nodes by health, and the degraded nodes by reason.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ impl Counts {
         self.0.iter().sum()
     }
 
-    /// Returns those that ought to be up: not the ones in maintenance.
+    /// Returns the number of nodes that should be up: all but those in maintenance.
     pub fn expected(&self) -> usize {
         self.total() - self.of(NodeHealth::Maintenance)
     }
@@ -36,7 +36,7 @@ impl Counts {
     }
 }
 
-/// The nodes that are degraded, by what is wrong with them.
+/// The degraded nodes, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Troubled([BTreeSet<NodeId>; 3]);
 
@@ -45,7 +45,7 @@ impl Troubled {
         self.0.get(trouble as usize)
     }
 
-    /// Sets what is wrong with the node now; `None`: nothing.
+    /// Sets why a node is degraded; `None`: it is not.
     pub fn set(&mut self, id: NodeId, trouble: Option<Trouble>) {
         for (kind, nodes) in self.0.iter_mut().enumerate() {
             match trouble {

@@ -1,5 +1,5 @@
-//! What events say of the nodes: who is heard on the cluster port, who has a lease, what rounds of
-//! probes found, and what users order about nodes.
+//! Events about nodes: neighbours on the cluster port, leases, rounds of probes, and orders of
+//! users.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use ipnet::IpNet;
 use super::{HealthChange, NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{
-    Change, Dhcp, Event, Instant, Lease, Neighbour, NodeId, Order, Probe, Round, Route, Vital,
+    Change, Dhcp, Event, Instant, Lease, Neighbour, NodeId, Order, Probe, Report, Round, Route,
+    Vital,
 };
 use crate::facts::context::Context;
 use crate::facts::link::Links;
 use crate::facts::transition::Transition;
 
 impl Nodes {
-    /// Takes an event in.
     pub(crate) fn handle(
         &mut self,
         event: &Event,
@@ -39,17 +39,11 @@ impl Nodes {
                 self.lease_ended(lease, settings, now).map(forgotten)
             }
             Event::Dhcp(Dhcp::CallsItself { mac, name }) => {
-                let found = self.calls_itself(*mac, name, settings, now);
+                let found = self.advertises_name(*mac, name, settings, now);
                 found.and_then(|id| self.found(id))
             }
             Event::Dhcp(Dhcp::Boots { address, file }) => self.handle_boot(*address, file, context),
-            Event::Order(Order::Shutdown(report)) => {
-                let mut going: Vec<_> =
-                    report.going.iter().filter_map(|name| self.goes(name, now)).collect();
-                going.extend(report.staying.iter().filter_map(|name| self.stays(name, now)));
-                let changed = |(id, change)| self.health_changed(id, change);
-                return going.into_iter().filter_map(changed).collect();
-            }
+            Event::Order(Order::Shutdown(report)) => return self.handle_shutdown(report, now),
             Event::Order(order) => self.handle_order(order, now),
             Event::Vital(Vital::Host { name, .. }) => {
                 self.set_head(name, settings, now);
@@ -60,15 +54,15 @@ impl Nodes {
         transition.into_iter().collect()
     }
 
-    /// Lets time pass. `cable`: the cluster port has one.
-    pub(crate) fn refresh(&mut self, context: Context<'_>, cable: bool) -> Vec<Transition> {
+    /// Processes the deadlines that have passed. `carrier`: the cluster port has one.
+    pub(crate) fn refresh(&mut self, context: Context<'_>, carrier: bool) -> Vec<Transition> {
         let Context { settings, now, .. } = context;
-        if cable && !self.cable {
-            self.cable_comes(now);
+        if carrier && !self.carrier {
+            self.note_carrier(now);
         }
-        self.cable = cable;
+        self.carrier = carrier;
         let mut expired = self.expire(&settings.health, now);
-        let (names, missing) = self.give_up_returns(settings.health.boot_grace, now);
+        let (names, missing) = self.take_missing(settings.health.boot_grace, now);
         expired.extend(missing);
         let changed =
             expired.into_iter().filter_map(|(id, change)| self.health_changed(id, change));
@@ -78,15 +72,14 @@ impl Nodes {
         transitions
     }
 
-    /// Returns the next moment after `now` at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub(crate) fn next_deadline(&self, grace: Duration, now: Instant) -> Option<Instant> {
         let back = self.return_deadline(grace);
         let health = self.boot_deadline().into_iter().chain(back).chain(self.sweep_at());
         health.chain(self.flood_deadlines()).filter(|at| *at > now).min()
     }
 
-    /// Takes rounds of probes in. They come by the thousand and nearly all only confirm what is
-    /// known.
+    /// Processes rounds of probes, which arrive by the thousand and mostly change nothing.
     fn handle_rounds(
         &mut self,
         rounds: &[Round],
@@ -97,10 +90,10 @@ impl Nodes {
         let mut transitions = Vec::new();
         for round in rounds {
             let is_anothers = round.rtt.is_some()
-                && (self.answers_elsewhere(round.node, links)
+                && (self.is_outside_cluster(round.node, links)
                     || self.another_answers_for(round.node));
             let round = Round { rtt: round.rtt.filter(|_| !is_anothers), ..*round };
-            if round.rtt.is_none() && self.says_nothing(round.node) {
+            if round.rtt.is_none() && self.is_silence_meaningless(round.node) {
                 continue;
             }
             let change = self.round(&round, &context.settings.health, context.now);
@@ -113,16 +106,16 @@ impl Nodes {
         transitions
     }
 
-    /// Returns whether silence says nothing of a node: it has never answered, and there is no
-    /// cable, or it was never expected to. What was found may not answer a ping by its nature.
-    fn says_nothing(&self, node: NodeId) -> bool {
+    /// Returns whether a missing reply is ignored: the node has never replied, and either there is
+    /// no carrier, or it is a found one, which may be configured not to reply to pings.
+    fn is_silence_meaningless(&self, node: NodeId) -> bool {
         let never = self.get(node).filter(|node| node.health == NodeHealth::Unknown);
-        never.is_some_and(|node| !self.cable || node.origin == Origin::Found)
+        never.is_some_and(|node| !self.carrier || node.origin == Origin::Found)
     }
 
-    /// Returns whether the device with this node's address is not behind the cluster port: the head
-    /// itself, or, once the cluster has moved, a computer of the venue.
-    fn answers_elsewhere(&self, node: NodeId, links: &Links) -> bool {
+    /// Returns whether this node's address belongs to the head itself, or, once the cluster has
+    /// moved, to a computer of the venue.
+    fn is_outside_cluster(&self, node: NodeId, links: &Links) -> bool {
         let address = self.get(node).and_then(|node| node.address);
         address.is_some_and(|address| links.kernel().is_local(address) || has_left(address, links))
     }
@@ -138,7 +131,7 @@ impl Nodes {
         if let IpAddr::V6(address) = reported.address {
             let heard = links.heard_board(reported).map(|(_, mac, _)| mac);
             let mac = heard.filter(|_| matches!(change, Change::Present(_)));
-            if self.ipv6.take(address, mac) {
+            if self.ipv6.set(address, mac) {
                 self.topology_version += 1;
             }
             return Vec::new();
@@ -155,7 +148,7 @@ impl Nodes {
         found.into_iter().filter_map(|id| self.found(id)).collect()
     }
 
-    /// Takes in that a node fetches a file to boot from.
+    /// Processes a node's request for a boot file.
     fn handle_boot(
         &mut self,
         address: IpAddr,
@@ -163,7 +156,7 @@ impl Nodes {
         context: Context<'_>,
     ) -> Option<Transition> {
         let id = self.by_address(address)?.id;
-        // Every file of ours is in this folder.
+        // Shown relative to the boot file folder.
         let root = context.settings.cluster.netboot.as_ref().map(|netboot| netboot.root.as_path());
         let inside = root.and_then(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
         match self.boots(id, inside.unwrap_or(file), context.now) {
@@ -172,7 +165,7 @@ impl Nodes {
         }
     }
 
-    /// Takes in what a user orders of a node.
+    /// Processes a user's order to begin or end maintenance.
     fn handle_order(&mut self, order: &Order, now: Instant) -> Option<Transition> {
         let (name, drained) = match order {
             Order::Drain(name) => (name, true),
@@ -187,30 +180,37 @@ impl Nodes {
         self.health_changed(id, change)
     }
 
-    /// Takes in leases of an earlier run, in which the server wrote down who has which name.
+    /// Processes a progress report of a shutdown.
+    fn handle_shutdown(&mut self, report: &Report, now: Instant) -> Vec<Transition> {
+        let mut changes: Vec<_> =
+            report.going.iter().filter_map(|name| self.begin_shutdown(name, now)).collect();
+        changes.extend(report.staying.iter().filter_map(|name| self.cancel_shutdown(name, now)));
+        changes.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
+    }
+
+    /// Restores the nodes' names from the DHCP server's lease file of an earlier run.
     pub(crate) fn restore_names(&mut self, leases: &[Lease], now: Instant) {
         let mut named: Vec<&Lease> =
             leases.iter().filter(|lease| lease.host_name.is_some()).collect();
-        // In their order they go to the end of the map, and move nothing.
+        // Sorted, so that each insertion appends to the map.
         named.sort_by(|a, b| a.host_name.cmp(&b.host_name));
         named.into_iter().for_each(|lease| self.restore_name(lease, now));
     }
 
-    /// Takes in orders of an earlier run: these nodes are worked on; as [`Nodes::drained`] returned
-    /// them.
+    /// Restores the nodes in maintenance that [`Nodes::drained`] returned in an earlier run.
     pub(crate) fn restore_drained(&mut self, keys: &BTreeSet<String>, now: Instant) {
         for key in keys {
             self.handle_order(&Order::Drain(key.clone()), now);
         }
     }
 
-    /// Returns whether nodes that are silent may be starting, or cannot be heard: which of
-    /// them are down will be seen.
+    /// Returns whether silent nodes may still be booting, or cannot be probed, so that it is not
+    /// known yet which of them are down.
     pub(crate) fn are_awaited(&self, settings: &Settings, now: Instant) -> bool {
-        !self.cable || self.may_start(&settings.health, now)
+        !self.carrier || self.may_start(&settings.health, now)
     }
 
-    /// Returns the transition of a node whose health is another.
+    /// Returns the transition of a node whose health changed.
     pub(super) fn health_changed(&self, id: NodeId, change: HealthChange) -> Option<Transition> {
         let HealthChange { from, to, why } = change;
         let name = self.get(id)?.name.clone();
@@ -228,7 +228,7 @@ impl Nodes {
 }
 
 /// Returns whether the cluster port has IPv4 addresses, and neither their networks nor a route by
-/// that port hold this one.
+/// that port include this one.
 fn has_left(address: IpAddr, links: &Links) -> bool {
     let Some(port) = links.roles().cluster else { return false };
     let networks = || links.kernel().addresses(port).iter().map(|held| held.address);

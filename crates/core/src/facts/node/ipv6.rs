@@ -1,17 +1,17 @@
-//! The IPv6 addresses that boards make for themselves in the nodes' network (RFC 4862), as the
-//! kernel hears them. Who a board is does not hang on them: it is known by its hardware address.
+//! The IPv6 addresses that boards form in the nodes' network (RFC 4862), from the kernel's
+//! neighbour table. They do not affect the identity of a board, which is its hardware address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use crate::event::Mac;
 
-/// A board has one for good, and temporary ones beside (RFC 8981 3.8: seven of a week).
+/// Limit per board: one stable address, and the temporary ones of a week (RFC 8981 3.8: seven).
 const MOST_OF_A_BOARD: usize = 8;
-/// Ten thousand nodes have no more; a sender with ever other addresses stops there.
+/// Limit in total, more than ten thousand nodes need, against a flood of spoofed addresses.
 const MOST: usize = 1 << 15;
 
-/// All of them.
+/// The addresses, indexed both ways.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ipv6Addresses {
     at: BTreeMap<Ipv6Addr, Mac>,
@@ -19,8 +19,8 @@ pub(super) struct Ipv6Addresses {
 }
 
 impl Ipv6Addresses {
-    /// Takes in who answers at an address; `None`: no board does. Returns whether that is news.
-    pub fn take(&mut self, address: Ipv6Addr, mac: Option<Mac>) -> bool {
+    /// Sets the board at an address; `None` removes the entry. Returns whether anything changed.
+    pub fn set(&mut self, address: Ipv6Addr, mac: Option<Mac>) -> bool {
         let before = self.at.get(&address).copied();
         if before == mac {
             return false;
@@ -41,7 +41,7 @@ impl Ipv6Addresses {
         true
     }
 
-    /// Returns the addresses of a board, smallest first.
+    /// Returns the addresses of a board, in ascending order.
     pub fn of(&self, mac: Mac) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.of.get(&mac).into_iter().flatten().copied()
     }
@@ -53,15 +53,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What is kept of boards is what is kept of addresses, within its bounds; and news is what
-        /// changes an answer.
+        /// Both indexes agree and are bounded, and a change is returned exactly when one occurs.
         #[test]
         fn both_ways_agree(heard in prop::collection::vec((0..24_u128, prop::option::of(0..3_u8)), 0..200)) {
             let mut known = Ipv6Addresses::default();
             for (address, board) in heard {
                 let mac = board.map(|board| Mac([2, 0, 0, 0, 0, board]));
                 let before = known.at.clone();
-                let news = known.take(Ipv6Addr::from(address), mac);
+                let news = known.set(Ipv6Addr::from(address), mac);
                 prop_assert_eq!(news, known.at != before);
                 let by_board: BTreeMap<Ipv6Addr, Mac> = known
                     .of

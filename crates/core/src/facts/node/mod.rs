@@ -1,11 +1,9 @@
-//! The nodes: who they are (`inventory`), how they are (`health`), and counts of both kept
-//! beside them.
+//! The nodes: their identity (`inventory`), their health, and counts.
 //!
-//! Everything that is asked often (a count, the nodes that are down, the node of a number, name or
-//! address) costs the same with ten nodes and with ten thousand; a property test compares what is
-//! kept with a recount.
+//! Frequent queries (a count, the nodes that are down, the node of an ID, name or address) use
+//! indexes, so that they scale to ten thousand nodes; a property test compares the indexes with a
+//! recount.
 
-use std::collections::BTreeMap;
 mod counts;
 mod health;
 mod intake;
@@ -16,7 +14,7 @@ mod shut_down;
 mod tests;
 mod usual;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -37,30 +35,30 @@ use usual::Usual;
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeState {
     pub id: NodeId,
-    /// unique, upper and lower case being one
+    /// Unique, ignoring case.
     pub name: String,
     pub mac: Option<Mac>,
-    /// where it is now
+    /// The current address.
     pub address: Option<IpAddr>,
-    /// as the settings have it; one that is only in `mac` was learned
+    /// The hardware address in the settings; without it, `mac` was learned.
     pub configured_mac: Option<Mac>,
-    /// the address that the settings give it
+    /// The address in the settings.
     pub configured_address: Option<IpAddr>,
     pub origin: Origin,
-    /// place in the settings' groups
+    /// Index into the settings' groups.
     pub group: Option<usize>,
     pub health: NodeHealth,
-    /// smoothed as TCP does (RFC 6298); of one that answers
+    /// Smoothed round-trip time (RFC 6298), while it replies.
     pub rtt: Option<Duration>,
-    /// when `health` last changed
+    /// When `health` last changed.
     pub since: Instant,
-    /// when it came to be known
+    /// When it was added.
     pub heard: Instant,
     watch: Watch,
 }
 
 impl NodeState {
-    /// Returns whether the settings name it, or it is a member of a group of theirs.
+    /// Returns whether it is in the settings, or a member of one of their groups.
     pub fn is_named(&self) -> bool {
         self.origin == Origin::Settings || self.group.is_some()
     }
@@ -70,7 +68,7 @@ impl NodeState {
     }
 }
 
-/// Where a node is counted beside the count of all.
+/// Selects the counts that include a node, beside the count of all nodes.
 #[derive(Debug, Clone, Copy)]
 struct Tally {
     named: bool,
@@ -82,7 +80,7 @@ struct Tally {
 pub struct Nodes {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// of the settings first, in their order; then those that were found, in theirs
+    /// Nodes of the settings in their order, then found nodes, oldest first.
     order: Vec<NodeId>,
     names: BTreeMap<String, NodeId>,
     macs: BTreeMap<Mac, NodeId>,
@@ -92,26 +90,25 @@ pub struct Nodes {
     groups: Vec<Counts>,
     down: BTreeSet<NodeId>,
     troubled: Troubled,
-    /// nodes that have been asked in vain since the start, and may be starting
+    /// Nodes that have not replied since the start, and may still be booting.
     unanswered: BTreeSet<NodeId>,
-    /// the cluster port has a cable
-    cable: bool,
-    /// when the cluster port got the cable that it has
-    cable_since: Instant,
-    /// nodes that boot, by when they will have done so for too long
+    /// The cluster port has a carrier.
+    carrier: bool,
+    /// When the cluster port last got a carrier.
+    carrier_since: Instant,
+    /// Booting nodes, by timeout.
     booting: BTreeSet<(Instant, NodeId)>,
     inventory: Inventory,
     ipv6: Ipv6Addresses,
     shut_down: ShutDown,
     usual: Usual,
-    /// counts up when a health changed: cheap to compare
+    /// Counts changes of health.
     pub revision: u64,
-    /// counts up when a node is asked in vain, or answers again
+    /// Counts how often a node fell silent or replied again.
     silences: u64,
-    /// counts up when a node came, went, has another name or address, or wants another name
+    /// Counts nodes that were added, removed or renamed, or changed their address or wanted name.
     pub topology_version: u64,
-    /// counts up when a board is heard on the cluster port that was not known: a server of
-    /// addresses may have come
+    /// Counts unknown boards on the cluster port, one of which may be a DHCP server.
     pub unknown_boards: u64,
 }
 
@@ -122,7 +119,7 @@ struct Slot {
 }
 
 impl Nodes {
-    /// Iterates over all of them, in their order.
+    /// Iterates over the nodes of the settings in their order, then found nodes, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &NodeState> {
         self.order.iter().filter_map(|id| self.get(*id))
     }
@@ -143,18 +140,16 @@ impl Nodes {
         self.get(*self.addresses.get(&address)?)
     }
 
-    /// Returns the IPv6 addresses of a board, smallest first. It makes them itself, beside the
-    /// address by which it is known.
+    /// Returns the IPv6 addresses that a board formed itself, in ascending order.
     pub fn ipv6_of(&self, mac: Mac) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.ipv6.of(mac)
     }
 
-    /// Returns those that are down, oldest number first.
+    /// Returns the nodes that are down, in the order of their IDs.
     pub fn down(&self) -> impl Iterator<Item = &NodeState> {
         self.down.iter().filter_map(|id| self.get(*id))
     }
 
-    /// Numbers of those that are down.
     pub fn down_ids(&self) -> &BTreeSet<NodeId> {
         &self.down
     }
@@ -164,7 +159,8 @@ impl Nodes {
         self.troubled.of(trouble).is_some_and(|nodes| nodes.contains(&id))
     }
 
-    /// Returns those that are degraded for this reason, oldest number first, and how many they are.
+    /// Returns the nodes that are degraded for this reason, in the order of their IDs, and their
+    /// number.
     pub fn troubled(&self, trouble: Trouble) -> (impl Iterator<Item = &NodeState>, usize) {
         let nodes = self.troubled.of(trouble);
         let count = nodes.map_or(0, BTreeSet::len);
@@ -175,13 +171,13 @@ impl Nodes {
         self.counts.of(health)
     }
 
-    /// Counts of those that the settings speak of, by their names or as members of a group: who
-    /// ought to be up. Others may be visitors.
+    /// Returns the counts of the nodes for which [`NodeState::is_named`] holds, and which are
+    /// therefore expected to be up.
     pub fn named(&self) -> &Counts {
         &self.named
     }
 
-    /// Counts of each group, in the order of the settings.
+    /// Returns the counts of each group, in the order of the settings.
     pub fn groups(&self) -> &[Counts] {
         &self.groups
     }
@@ -190,7 +186,7 @@ impl Nodes {
         self.order.len()
     }
 
-    /// Adds a node behind the others. Name, hardware address and address must not be another's.
+    /// Appends a node. No other node may have its name, hardware address or address.
     fn insert(&mut self, fresh: Fresh, now: Instant) -> NodeId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -225,7 +221,6 @@ impl Nodes {
         id
     }
 
-    /// Forgets a node.
     fn remove(&mut self, id: NodeId) -> Option<NodeState> {
         let slot =
             self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
@@ -248,14 +243,15 @@ impl Nodes {
         Some(node)
     }
 
-    /// Lets it be found; its name in lower case.
+    /// Adds a node to the indexes; `name` in lower case.
     fn index(&mut self, name: String, mac: Option<Mac>, address: Option<IpAddr>, id: NodeId) {
         self.names.insert(name, id);
         mac.map(|mac| self.macs.insert(mac, id));
         address.map(|address| self.addresses.insert(address, id));
     }
 
-    /// Changes who a node is; whether it differs now. The indexes follow, and orders about it.
+    /// Changes the identity of a node, with the indexes and orders about it. Returns whether
+    /// anything changed.
     fn identify(&mut self, id: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
         let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut())
         else {
@@ -281,7 +277,7 @@ impl Nodes {
         true
     }
 
-    /// Gives a node another health; the counts follow.
+    /// Sets the health of a node, and updates the counts.
     fn set_health(&mut self, id: NodeId, health: NodeHealth, now: Instant) {
         let Some(node) = self.slots.get_mut(id.slot as usize).and_then(|slot| slot.node.as_mut())
         else {
@@ -305,23 +301,18 @@ impl Nodes {
     }
 
     fn count_in(&mut self, tally: Tally, health: NodeHealth) {
-        self.counts.add(health);
-        if tally.named {
-            self.named.add(health);
-        }
-        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
-            counts.add(health);
-        }
+        self.counts_with(tally).for_each(|counts| counts.add(health));
     }
 
     fn count_out(&mut self, tally: Tally, health: NodeHealth) {
-        self.counts.subtract(health);
-        if tally.named {
-            self.named.subtract(health);
-        }
-        if let Some(counts) = tally.group.and_then(|group| self.groups.get_mut(group)) {
-            counts.subtract(health);
-        }
+        self.counts_with(tally).for_each(|counts| counts.subtract(health));
+    }
+
+    /// Returns the counts that include a node.
+    fn counts_with(&mut self, tally: Tally) -> impl Iterator<Item = &mut Counts> {
+        let named = tally.named.then_some(&mut self.named);
+        let group = tally.group.and_then(|group| self.groups.get_mut(group));
+        std::iter::once(&mut self.counts).chain(named).chain(group)
     }
 }
 

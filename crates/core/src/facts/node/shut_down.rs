@@ -1,5 +1,5 @@
-//! Nodes that were shut down on purpose. They raise no alarm, as those in maintenance do not, until
-//! they are back, or others are for so long that they ought to be.
+//! Nodes that were shut down on purpose. Like nodes in maintenance they raise no alarm, until they
+//! return, or are overdue after others have returned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use super::{HealthChange, NodeState, Nodes};
 use crate::event::{Instant, NodeId};
 use crate::facts::transition::Transition;
 
-/// Holds who was shut down and is not back.
+/// Holds the nodes that were shut down and have not returned.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ShutDown {
-    /// by [`NodeState::order_key`], whether it has fallen silent: before that an answer is no return
+    /// By [`NodeState::order_key`], whether it has fallen silent: until then a reply is no return.
     keys: BTreeMap<String, bool>,
-    /// when the first of them came back
+    /// When the first of them, or the head, returned.
     returning: Option<Instant>,
 }
 
@@ -22,7 +22,6 @@ impl ShutDown {
         !self.keys.is_empty() && self.keys.contains_key(&node.order_key())
     }
 
-    /// Forgets one.
     pub fn remove(&mut self, key: &str) {
         self.keys.remove(key);
         if self.keys.is_empty() {
@@ -30,7 +29,7 @@ impl ShutDown {
         }
     }
 
-    /// Follows a node to another key.
+    /// Replaces the key of a node.
     pub fn pass(&mut self, from: &str, to: &str) {
         if let Some(silent) = self.keys.remove(from) {
             self.keys.insert(to.to_owned(), silent);
@@ -39,14 +38,18 @@ impl ShutDown {
 }
 
 impl Nodes {
-    /// Returns who was shut down and is not back: names in lower case, hardware addresses of nodes
-    /// that were found.
+    /// Returns the nodes that were shut down and have not returned: names in lower case, and
+    /// hardware addresses of found nodes.
     pub fn shut_down(&self) -> BTreeSet<String> {
         self.shut_down.keys.keys().cloned().collect()
     }
 
-    /// Takes in that a node is asked to power off.
-    pub(super) fn goes(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
+    /// Processes that a node is requested to power off.
+    pub(super) fn begin_shutdown(
+        &mut self,
+        name: &str,
+        now: Instant,
+    ) -> Option<(NodeId, HealthChange)> {
         let node = self.by_name(name)?;
         let (id, key) = (node.id, node.order_key());
         self.shut_down.keys.entry(key).or_insert(false);
@@ -54,8 +57,12 @@ impl Nodes {
         Some((id, self.set_maintenance(id, true, now)?))
     }
 
-    /// Takes in that a node does not power off; one that is silent is off from earlier.
-    pub(super) fn stays(&mut self, name: &str, now: Instant) -> Option<(NodeId, HealthChange)> {
+    /// Processes that a node does not power off. One that is silent was off already, and is kept.
+    pub(super) fn cancel_shutdown(
+        &mut self,
+        name: &str,
+        now: Instant,
+    ) -> Option<(NodeId, HealthChange)> {
         let node = self.by_name(name)?;
         let (id, key) = (node.id, node.order_key());
         if self.shut_down.keys.get(&key) != Some(&false) {
@@ -66,17 +73,18 @@ impl Nodes {
         Some((id, self.set_maintenance(id, drained, now)?))
     }
 
-    /// Takes in that the shutdown was broken off: who is not silent stays.
-    pub(crate) fn all_stay(&mut self, now: Instant) -> Vec<Transition> {
+    /// Cancels an aborted shutdown for all nodes that have not fallen silent.
+    pub(crate) fn cancel_all_shutdowns(&mut self, now: Instant) -> Vec<Transition> {
         let is_up = |node: &&NodeState| {
             self.shut_down.keys.get(&node.order_key()).is_some_and(|silent| !silent)
         };
         let up: Vec<String> = self.iter().filter(is_up).map(|node| node.name.clone()).collect();
-        let changes: Vec<_> = up.iter().filter_map(|name| self.stays(name, now)).collect();
+        let changes: Vec<_> =
+            up.iter().filter_map(|name| self.cancel_shutdown(name, now)).collect();
         changes.into_iter().filter_map(|(id, change)| self.health_changed(id, change)).collect()
     }
 
-    /// Takes in whom an earlier run had shut down. `started`: the head was off since.
+    /// Restores the nodes that an earlier run had shut down. `started`: the head was off since.
     pub(crate) fn restore_shut_down(
         &mut self,
         keys: BTreeSet<String>,
@@ -85,17 +93,17 @@ impl Nodes {
     ) {
         self.shut_down.returning = (started && !keys.is_empty()).then_some(now);
         self.shut_down.keys = keys.into_iter().map(|key| (key, true)).collect();
-        self.drain_again(now);
+        self.restore_maintenance(now);
     }
 
-    /// Returns whether an answer of this node means that it is back.
+    /// Returns whether a reply of this node means that it has returned.
     pub(super) fn is_return(&self, id: NodeId) -> bool {
         let silent = |node: &NodeState| self.shut_down.keys.get(&node.order_key()).copied();
         !self.shut_down.keys.is_empty() && self.get(id).and_then(silent) == Some(true)
     }
 
-    /// Takes in that a node is back; `None` if its health is the same.
-    pub(super) fn returns(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
+    /// Processes the return of a node. Returns its change of health, if any.
+    pub(super) fn end_shutdown(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
         let key = self.get(id)?.order_key();
         self.shut_down.returning.get_or_insert(now);
         self.shut_down.remove(&key);
@@ -103,7 +111,7 @@ impl Nodes {
         self.set_maintenance(id, drained, now)
     }
 
-    /// Notes which of those that are about to go has fallen silent.
+    /// Notes that a node which is shutting down has fallen silent.
     pub(super) fn note_silence(&mut self, id: NodeId) {
         if self.shut_down.keys.is_empty() {
             return;
@@ -113,16 +121,16 @@ impl Nodes {
         self.shut_down.keys.entry(key).and_modify(|silent| *silent = true);
     }
 
-    /// Returns when the first of those that are not back ought to be: in its usual time after the
-    /// machine was started; else `grace` after the first of them came back, and after the cluster
-    /// port has a cable.
+    /// Returns when the first missing node is overdue: by its usual time after the start of the
+    /// machine, or else `grace` after the first return and after carrier-up of the cluster port.
     pub(super) fn return_deadline(&self, grace: Duration) -> Option<Instant> {
         let returning = self.shut_down.returning?;
         self.shut_down.keys.keys().map(|key| self.return_until(key, returning, grace)).min()
     }
 
-    /// Returns who ought to be back by now; from now on they are as their probes say.
-    pub(super) fn give_up_returns(
+    /// Takes the overdue nodes, with their names and changes of health: from now on the probes
+    /// determine their health.
+    pub(super) fn take_missing(
         &mut self,
         grace: Duration,
         now: Instant,

@@ -1,4 +1,4 @@
-//! What is kept beside the nodes is what a recount gives.
+//! Indexes and counts of the nodes compared with a recount.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ pub fn recount(nodes: &Nodes) {
 }
 
 #[test]
-fn a_late_round_of_a_node_that_is_gone_counts_for_none() {
+fn a_late_round_of_a_removed_node_is_ignored() {
     let mut nodes = Nodes::default();
     nodes.reload(&named(&[1]), at(0));
     let old = nodes.by_name("rpi1").unwrap().id;
@@ -86,7 +86,7 @@ fn a_late_round_of_a_node_that_is_gone_counts_for_none() {
     assert_eq!(nodes.by_name("rpi2").unwrap().health, NodeHealth::Unknown);
 }
 
-/// What can happen to a node.
+/// An event about a node.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
     Round { rtt_ms: Option<u64>, first_lost: bool },
@@ -107,7 +107,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 proptest! {
     #[test]
-    fn what_is_kept_is_what_a_recount_gives(
+    fn indexes_and_counts_equal_a_recount(
         steps in proptest::collection::vec(
             (proptest::collection::btree_set(1_u8..9, 0..8), proptest::collection::vec((0_u32..9, happens()), 0..80)),
             1..6,

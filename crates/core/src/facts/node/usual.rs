@@ -1,5 +1,5 @@
-//! How long each node of the settings usually takes to answer after the machine was started: boards
-//! that get their power together come back about as they did before.
+//! The usual boot time of each node of the settings, from the start of the machine to the first
+//! reply: boards on the same power supply boot together, in about the same time as before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,34 +7,35 @@ use std::time::Duration;
 use super::{NodeState, Nodes, Origin};
 use crate::event::{Instant, NodeId};
 
-/// A daemon that starts later than this after the machine has not seen its nodes start.
+/// A daemon that starts later than this after the machine has missed the boot of its nodes.
 const BEGINS_WITHIN: Duration = Duration::from_secs(120);
-/// A node that answers later than this got its power later.
+/// A node that replies later than this was powered on later.
 const LONGEST: Duration = Duration::from_secs(600);
-/// A node has half as long again as usual, and this much in any case.
+/// Minimum tolerance beyond the usual time; the tolerance is half of the usual time.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Holds what was measured when the machine was started before.
+/// Holds the boot times measured at earlier starts of the machine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Usual {
-    /// from the machine's start to the first answer, by [`NodeState::order_key`], in seconds
+    /// From the machine's start to the first reply, by [`NodeState::order_key`], in seconds.
     times: BTreeMap<String, u64>,
-    /// the machine has just been started: first answers are measured, and awaited
+    /// The machine has just started, so that first replies are measured and awaited.
     starts: bool,
-    /// counts up when a time was learned
+    /// Counts changes of `times`.
     learned: u64,
 }
 
 impl Usual {
-    /// Returns until when a node is awaited that can be heard since `from`; `None` where nothing is
-    /// known, or that is much later than it usually answers.
+    /// Returns until when a node is awaited that can be probed since `from`; `None` if its usual
+    /// time is unknown, or has passed well before `from`.
     fn until(&self, key: &str, from: Instant) -> Option<Instant> {
         let usual = Duration::from_secs(*self.times.get(key).filter(|_| self.starts)?);
         let allowed = Instant::from_boot(usual + MARGIN.max(usual / 2)).max(from + MARGIN);
         (from.since_boot() <= usual + MARGIN).then_some(allowed)
     }
 
-    /// A longer time counts at once, a shorter one by a quarter: the slowest start of a few.
+    /// Records a boot time. A longer one replaces the usual time at once, a shorter one is weighted
+    /// by a quarter, so that the slowest of the last few boots counts.
     fn learn(&mut self, key: String, now: Instant) {
         let took = now.since_boot();
         if !self.starts || took > LONGEST {
@@ -49,9 +50,8 @@ impl Usual {
 }
 
 impl Nodes {
-    /// Takes in the times of earlier starts, as [`Nodes::usual_times`] returned them; those of nodes
-    /// that are in the settings no longer are forgotten. `is_first`: no daemon has run before since
-    /// the machine was started.
+    /// Restores the times that [`Nodes::usual_times`] returned in an earlier run, except those of
+    /// nodes no longer in the settings. `is_first`: the first run since the machine started.
     pub(crate) fn restore_usual(
         &mut self,
         times: BTreeMap<String, u64>,
@@ -64,33 +64,32 @@ impl Nodes {
         self.usual = Usual { times, starts, learned: 0 };
     }
 
-    /// Returns how long nodes take after the machine was started, in seconds, by their names in
-    /// lower case.
+    /// Returns the usual boot times in seconds, by names in lower case.
     pub fn usual_times(&self) -> &BTreeMap<String, u64> {
         &self.usual.times
     }
 
-    /// Returns a count that goes up when one of these times was learned.
+    /// Returns a count of the changes of [`Self::usual_times`].
     pub fn usual_learned(&self) -> u64 {
         self.usual.learned
     }
 
-    /// Returns until when a node that has not answered may be starting: `grace` after it can be
-    /// heard, or in its usual time after the machine was started.
+    /// Returns until when a node that has not replied may still be booting: by its usual time after
+    /// the start of the machine, or else `grace` after it can be probed.
     pub(super) fn awaited_until(&self, node: &NodeState, grace: Duration) -> Instant {
-        let from = node.since.max(self.cable_since);
+        let from = node.since.max(self.carrier_since);
         let usual = || self.usual.until(&node.order_key(), from);
         usual().filter(|_| is_of_settings(node)).unwrap_or(from + grace)
     }
 
-    /// Returns until when a node that was shut down is awaited, once the first came back, or the
-    /// head did, at `returning`.
+    /// Returns until when a node that was shut down is awaited, after the first one or the head
+    /// returned at `returning`.
     pub(super) fn return_until(&self, key: &str, returning: Instant, grace: Duration) -> Instant {
-        let from = returning.max(self.cable_since);
+        let from = returning.max(self.carrier_since);
         self.usual.until(key, from).unwrap_or(from + grace)
     }
 
-    /// Takes in that a node has answered for the first time in this run.
+    /// Processes the first reply of a node in this run.
     pub(super) fn first_answer(&mut self, id: NodeId, now: Instant) {
         let key = self.get(id).filter(|node| is_of_settings(node)).map(NodeState::order_key);
         if let Some(key) = key {
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_awaited_for_half_as_long_again_as_usual() {
+    fn a_node_is_awaited_for_one_and_a_half_of_its_usual_time() {
         let usual = usual(&[("fast", 12), ("slow", 80)]);
         assert_eq!(usual.until("fast", at(5)), Some(at(27)), "and 15 s in any case");
         assert_eq!(usual.until("slow", at(5)), Some(at(120)));
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_start_of_a_few_is_the_usual_one() {
+    fn the_slowest_of_a_few_boots_counts() {
         let mut usual = usual(&[]);
         let mut learn = |seconds| {
             usual.learn("rpi1".to_owned(), at(seconds));
@@ -139,7 +138,7 @@ mod tests {
         assert_eq!(learn(59), (60, 2), "at once");
         assert_eq!(learn(19), (50, 3), "by and by");
         assert_eq!(learn(49), (50, 3));
-        assert_eq!(learn(601), (50, 3), "it got its power later");
+        assert_eq!(learn(601), (50, 3), "powered on later");
         assert_eq!([learn(19), learn(19), learn(19)].map(|(time, _)| time), [43, 38, 34]);
     }
 }

@@ -1,7 +1,7 @@
-//! By which uplink the nodes go out where it is not the one of the main table's default route: that
-//! one has no internet, or the settings prefer another.
+//! Selects the egress uplink of the nodes if it is not the one of the main table's default route,
+//! because that one has no internet, or the settings prefer another.
 //!
-//! Any other program that leads the nodes' traffic, as a VPN does, is left alone.
+//! If another program routes the nodes' traffic, as a VPN does, no detour is chosen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,49 +14,49 @@ use crate::event::{Instant, LinkIndex, Reachability};
 use crate::facts::context::Context;
 use crate::facts::link::Links;
 use crate::facts::uplink::{
-    BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator, leads_ipv4,
+    BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator,
 };
 
-/// An uplink whose internet does not answer is left after this long; each of the probe's rounds
-/// tries for 1.5 s at least.
+/// How long probes must fail before an uplink is abandoned; one round of probes takes at least
+/// 1.5 s.
 const BAD_TIME: Duration = Duration::from_secs(5);
-/// One that was left is gone back to after it has answered for this long.
+/// How long probes must succeed before an abandoned uplink is used again.
 const RETURN_TIME: Duration = Duration::from_secs(30);
 
-/// Holds what is remembered of the uplinks to choose between them.
+/// Holds the quality of the uplinks, and the choice between them.
 #[derive(Debug, Clone, Default)]
 pub struct Detour {
     quality: BTreeMap<LinkIndex, Quality>,
-    /// by which uplink the nodes go out instead
+    /// The chosen uplink, if it is not the main table's.
     by: Option<LinkIndex>,
-    /// connections of the uplink that was left are to be forgotten once more when the new rules are
-    /// in the kernel: what was sent in between went by the old ones
-    cut: bool,
+    /// Connections of the abandoned uplink must be deleted again once the new rules are loaded, as
+    /// packets sent before that followed the old ones.
+    flush_pending: bool,
 }
 
 impl Detour {
-    /// Returns the uplink by which the nodes go out, where it is not the main table's.
+    /// Returns the egress uplink of the nodes, if it is not the main table's.
     pub fn by(&self) -> Option<LinkIndex> {
         self.by
     }
 
-    /// Returns whether an uplink's internet does not answer, or has not for long enough to be
-    /// believed in again.
+    /// Returns whether probes by an uplink fail, or failed and have not succeeded for long enough
+    /// since.
     pub fn has_no_internet(&self, index: LinkIndex) -> bool {
         self.quality(index).is_some_and(|quality| quality.was_bad)
     }
 
-    /// Has the connections of the uplink that was left forgotten once more.
-    pub(super) fn cut_again(&mut self) {
-        self.cut = true;
+    /// Requests that connections of the abandoned uplink are deleted once more.
+    pub(super) fn flush_again(&mut self) {
+        self.flush_pending = true;
     }
 
-    /// Returns once whether they are to be forgotten now.
-    pub(super) fn takes_the_cut(&mut self) -> bool {
-        std::mem::take(&mut self.cut)
+    /// Takes the pending request of [`Self::flush_again`].
+    pub(super) fn take_flush(&mut self) -> bool {
+        std::mem::take(&mut self.flush_pending)
     }
 
-    /// Chooses anew. `main`: the uplink that the nodes' traffic leaves by without our rules.
+    /// Selects the egress uplink. `main`: the uplink of the nodes' traffic without our rules.
     pub(super) fn refresh(
         &mut self,
         context: Context<'_>,
@@ -66,18 +66,18 @@ impl Detour {
     ) {
         self.judge_uplinks(uplinks, context.now);
         if let Some(dead) = main.filter(|main| is_dead(*main, uplinks)) {
-            self.by = self.way_around(dead, context, links, uplinks);
+            self.by = self.replacement(dead, context, links, uplinks);
             return;
         }
-        // Who has no default route there is led by other rules than main's, and on purpose.
+        // Without a default route in the main table, the traffic follows another program's rules.
         let main = main.filter(|main| leads_out(*main, links, uplinks));
-        let chosen = main.map(|main| self.exit_of_choice(main, context, links, uplinks));
+        let chosen = main.map(|main| self.preferred(main, context, links, uplinks));
         self.by = chosen.filter(|chosen| main != Some(*chosen));
     }
 
-    /// Returns by what the nodes leave where a translator's address has outlived the translator:
-    /// the first uplink with IPv4, else our own translator.
-    fn way_around(
+    /// Returns the egress in place of an uplink whose translator has died: the first uplink with
+    /// IPv4, else our own translator.
+    fn replacement(
         &self,
         dead: LinkIndex,
         context: Context<'_>,
@@ -96,7 +96,7 @@ impl Detour {
         order.clone().find(with_ipv4).or_else(|| order.find(ours))
     }
 
-    /// Returns when time alone may change the choice.
+    /// Returns the times at which the choice may change without an event.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + '_ {
         let quality = self.quality.values();
         quality.flat_map(|quality| [BAD_TIME, quality.trial()].map(|time| quality.since + time))
@@ -116,9 +116,9 @@ impl Detour {
         }
     }
 
-    /// Returns the first in the order of the settings that may; an uplink in use is left only for a
-    /// reason.
-    fn exit_of_choice(
+    /// Returns the first usable uplink in the order of the settings; the current one is kept unless
+    /// it is bad or a better one is proven.
+    fn preferred(
         &self,
         main: LinkIndex,
         context: Context<'_>,
@@ -136,7 +136,7 @@ impl Detour {
         order.find(|index| in_use(*index) || better(*index)).unwrap_or(main)
     }
 
-    /// Returns whether it has been good for so long that one that is good too gives way to it.
+    /// Returns whether an uplink has been good for long enough to replace another good one.
     fn is_proven(&self, index: LinkIndex, context: Context<'_>, uplinks: &Uplinks) -> bool {
         let (now, settled) = (context.now, uplinks.is_settled(index, context.now));
         let Some(quality) = self.quality(index) else { return false };
@@ -157,13 +157,13 @@ impl Detour {
     }
 }
 
-/// Whether the internet answers by an uplink.
+/// Holds the results of the internet probes by an uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Quality {
-    /// `None`: not known
+    /// `None`: unknown.
     online: Option<bool>,
     since: Instant,
-    /// it did not answer before, since the port is there
+    /// Probes have failed since the port exists, and not succeeded for [`RETURN_TIME`] after that.
     was_bad: bool,
 }
 
@@ -172,7 +172,7 @@ impl Quality {
         self.online == Some(false) && now.saturating_since(self.since) >= BAD_TIME
     }
 
-    /// Returns how long it has to be good before it takes over from another one that is.
+    /// Returns how long it must be good before it replaces another good uplink.
     fn trial(&self) -> Duration {
         if self.was_bad { RETURN_TIME } else { BETTER_UPLINK_TIME }
     }
@@ -184,8 +184,8 @@ fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {
 
 /// Returns whether an uplink has a carrier, an IPv4 address, and an IPv4 default route.
 fn leads_out(index: LinkIndex, links: &Links, uplinks: &Uplinks) -> bool {
-    let carries = links.kernel().link(index).is_some_and(|link| link.up && link.carrier);
+    let kernel = links.kernel();
     let shown = uplinks.get(index).and_then(|memory| memory.address);
-    let ipv4 = matches!(shown, Some(IpNet::V4(_))) || ipv4_primary(links.kernel(), index).is_some();
-    carries && ipv4 && leads_ipv4(links.kernel(), index)
+    let ipv4 = matches!(shown, Some(IpNet::V4(_))) || ipv4_primary(kernel, index).is_some();
+    kernel.is_running(index) && ipv4 && kernel.has_default_route(index, true)
 }

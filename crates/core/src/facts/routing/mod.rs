@@ -1,5 +1,4 @@
-//! Whether the nodes have a way out at all, by which uplink, and whether packets go the ways that
-//! have been promised.
+//! The egress of the nodes' traffic, and flows that the kernel would misroute.
 
 pub(crate) mod detour;
 
@@ -14,31 +13,30 @@ use super::uplink::{Uplinks, ipv4_source};
 use crate::event::{ApplyReport, Astray, Event, Instant, LinkIndex, Output, Vital};
 use detour::Detour;
 
-/// A refusal is reported after this long: in between routes, rules and forwarding come and go one
-/// after the other.
+/// Delay before a refused or misrouted flow is reported, since routes, rules and forwarding change
+/// one after the other.
 const REFUSED_TIME: Duration = Duration::from_secs(2);
 
-/// Holds by which ways packets leave.
+/// Holds the routes that packets take.
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
-    /// the port by which the kernel would send the nodes' packets without our rules; `None`: not
-    /// asked yet, `Some(None)`: by none
+    /// Egress port of the nodes' packets without our rules; `None`: not looked up yet,
+    /// `Some(None)`: unreachable.
     egress: Option<Option<LinkIndex>>,
-    /// ways that packets would not go as they have to, each with since when without a break
+    /// Misrouted flows, each with the start of the uninterrupted time.
     astray: Vec<(Astray, Instant)>,
-    /// since when the kernel refuses what the nodes send to the internet, though an uplink has a
-    /// default route and all is set
+    /// Since when the kernel rejects the nodes' traffic to the internet, although an uplink has a
+    /// default route and everything is configured.
     refused_since: Option<Instant>,
     detour: Detour,
-    /// the uplink that the nodes' new IPv4 connections leave by, and the address that they get there
+    /// Egress uplink of the nodes' new IPv4 connections, and their translated source address.
     masquerade: Option<(LinkIndex, IpAddr)>,
     stale_sources: Vec<IpAddr>,
-    /// an order that waited may be carried out now, or is new
     resyncs: Resyncs,
 }
 
 impl Routing {
-    /// Takes in what the kernel answered about ways, and reports of the reconcilers.
+    /// Processes results of route lookups, and reports of the reconcilers.
     pub(super) fn handle(&mut self, event: &Event, context: Context<'_>, outputs: &Outputs) {
         match event {
             Event::Vital(Vital::Egress { index }) => self.egress = Some(*index),
@@ -50,15 +48,15 @@ impl Routing {
                 };
                 self.astray = ways.iter().map(|astray| (*astray, since(astray))).collect();
             }
-            // The address that it waits for may be there now.
+            // The address that routing waits for may exist now.
             Event::Applied(ApplyReport { output: Output::Link, result: Ok(_) })
                 if outputs.is_waiting(Output::Routing) =>
             {
                 self.resyncs.note(Output::Routing);
             }
             Event::Applied(ApplyReport { output: Output::Routing, result: Ok(_) }) => {
-                let cut = self.detour.takes_the_cut();
-                if cut {
+                let flush = self.detour.take_flush();
+                if flush {
                     self.resyncs.note(Output::Conntrack);
                 }
             }
@@ -66,15 +64,16 @@ impl Routing {
         }
     }
 
-    /// Brings up to date what follows from links, uplinks and time.
+    /// Recomputes what depends on links, uplinks and time.
     pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
         self.detour.refresh(context, links, uplinks, self.main_egress(links));
         self.refresh_masquerade(links);
-        let refused = self.egress == Some(None) && links.is_forwarding_by_all() && may_leave(links);
+        let refused =
+            self.egress == Some(None) && links.is_forwarding_by_all() && has_exit_route(links);
         self.refused_since = refused.then(|| self.refused_since.unwrap_or(context.now));
     }
 
-    /// Returns the next moment after `now` at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let astray = self.astray.iter().map(|(_, since)| *since);
         let since = self.refused_since.into_iter().chain(astray);
@@ -82,8 +81,8 @@ impl Routing {
         settled.chain(self.detour.deadlines()).filter(|at| *at > now).min()
     }
 
-    /// Orders that connections are deleted which are stuck: the best IPv4 default route has moved
-    /// to another uplink, and the one before keeps the address that they are translated to.
+    /// Requests deletion of stale connections: the egress has moved to another uplink while the
+    /// previous one keeps the address to which they are translated.
     fn refresh_masquerade(&mut self, links: &Links) {
         let Some(index) = self.detour.by().or_else(|| best_egress(links)) else { return };
         let Some(address) = ipv4_source(links.kernel(), index).map(IpAddr::V4) else { return };
@@ -95,47 +94,42 @@ impl Routing {
         if old_index != index && kept {
             self.stale_sources = vec![old_address];
             self.resyncs.note(Output::Conntrack);
-            self.detour.cut_again();
+            self.detour.flush_again();
         }
     }
 
-    /// Returns the port by which the kernel would send the nodes' packets to the internet without
-    /// our rules; `None`: not asked yet, `Some(None)`: it would refuse them.
+    /// Returns the egress port of the nodes' packets without our rules; `None`: not looked up yet,
+    /// `Some(None)`: unreachable.
     pub fn egress(&self) -> Option<Option<LinkIndex>> {
         self.egress
     }
 
-    /// Returns the uplink that the nodes' traffic would leave by without our rules, if it leaves by
-    /// one.
+    /// Returns the uplink by which the nodes' traffic would leave without our rules, if any.
     pub(super) fn main_egress(&self, links: &Links) -> Option<LinkIndex> {
         self.egress.flatten().filter(|index| links.roles().uplinks.contains(index))
     }
 
-    /// Returns by which uplink the nodes leave where it is not the main table's.
     pub fn detour(&self) -> &Detour {
         &self.detour
     }
 
-    /// Returns translated sources whose connections are stuck, or were: their reconciler is rung
-    /// for each order to delete those.
+    /// Returns the translated source addresses whose connections are stale. A resync of conntrack
+    /// deletes them.
     pub fn stale_sources(&self) -> &[IpAddr] {
         &self.stale_sources
     }
 
-    /// Returns whether the kernel refuses what the nodes send to the internet, for longer than a
-    /// change of venue takes.
+    /// Returns whether the kernel rejects the nodes' traffic for at least [`REFUSED_TIME`].
     pub(super) fn is_without_exit(&self, now: Instant) -> bool {
         self.refused_since.is_some_and(|since| now.saturating_since(since) >= REFUSED_TIME)
     }
 
-    /// Returns the ways that packets would not go as they have to, for longer than it takes to put
-    /// our own rules there.
+    /// Returns the flows that are misrouted for at least [`REFUSED_TIME`].
     pub(super) fn astray(&self, now: Instant) -> impl Iterator<Item = &Astray> {
         let settled = move |since| now.saturating_since(since) >= REFUSED_TIME;
         self.astray.iter().filter(move |(_, since)| settled(*since)).map(|(astray, _)| astray)
     }
 
-    /// Returns once what is to be done again.
     pub(super) fn take_resyncs(&mut self) -> Resyncs {
         std::mem::take(&mut self.resyncs)
     }
@@ -152,16 +146,14 @@ fn best_egress(links: &Links) -> Option<LinkIndex> {
     exits.min_by_key(|route| route.metric).map(|route| route.index)
 }
 
-/// Returns whether there is a port that nodes are behind, with its address, and an uplink with an
-/// IPv4 default route.
-fn may_leave(links: &Links) -> bool {
+/// Returns whether the cluster port has an IPv4 address and an uplink has an IPv4 default route.
+fn has_exit_route(links: &Links) -> bool {
     let kernel = links.kernel();
     let cluster = links.cluster_port().filter(|port| port.up && port.carrier);
     let addressed = cluster.is_some_and(|port| {
         kernel.addresses(port.index).iter().any(|h| h.address.addr().is_ipv4())
     });
-    let leads =
-        |index| kernel.default_route(index).is_some_and(|route| route.destination.addr().is_ipv4());
-    let carrying = |index| kernel.link(index).is_some_and(|link| link.up && link.carrier);
-    addressed && links.roles().uplinks.iter().any(|index| carrying(*index) && leads(*index))
+    let mut uplinks = links.roles().uplinks.iter();
+    addressed
+        && uplinks.any(|index| kernel.is_running(*index) && kernel.has_default_route(*index, true))
 }

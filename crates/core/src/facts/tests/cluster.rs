@@ -1,12 +1,11 @@
-//! What is left of us on a port that was the cluster's once.
+//! Addresses that remain on a former cluster port, or after a move of the cluster.
 
 use super::*;
 use crate::decide::{Overlap, decide};
 use crate::event::{Lease, Mac, Neighbour, Vital};
 use crate::facts::ROUTE_PROTOCOL;
 
-/// The cable was the cluster's port in an earlier run: what is left of it there is no lease, and
-/// the venue is not in our way.
+/// Simulates an uplink that was the cluster port in an earlier run and still has its address.
 fn an_earlier_cluster_port(mark: u8, record: &[(&str, &str)]) -> Simulation {
     let mut sim = Simulation::new();
     let added =
@@ -35,7 +34,7 @@ fn overlap(sim: &Simulation) -> Overlap {
 }
 
 #[test]
-fn an_address_left_by_us_on_an_earlier_cluster_port_is_no_lease() {
+fn an_address_left_on_an_earlier_cluster_port_is_no_lease() {
     for (mark, record) in [(ROUTE_PROTOCOL, &[][..]), (0, &[("eth1", "192.168.50.1/24")])] {
         let mut sim = an_earlier_cluster_port(mark, record);
         assert_eq!(
@@ -56,7 +55,7 @@ fn an_address_left_by_us_on_an_earlier_cluster_port_is_no_lease() {
 
 const FORMER: &str = "10.213.50.1/24";
 
-/// The cluster has moved, and is home again a minute later; the port still has both addresses.
+/// Moves the cluster, and moves it back a minute later; the port still has both addresses.
 fn home_again(before: impl FnOnce(&mut Simulation)) -> Simulation {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.1/24"))));
@@ -84,7 +83,7 @@ fn lease(at: &str, seconds: u64) -> Lease {
     Lease { mac: Mac([2; 6]), address: at.parse().unwrap(), host_name: None, valid_for }
 }
 
-/// Whether the previous address is to stay.
+/// Returns whether the plan keeps the previous address.
 fn stays(sim: &Simulation) -> bool {
     let desired = decide(sim.facts.settings(), &sim.facts);
     let ports = desired.gateway.unwrap().links.ports.clone();
@@ -92,21 +91,21 @@ fn stays(sim: &Simulation) -> bool {
 }
 
 #[test]
-fn a_retired_address_that_is_not_used_goes_after_five_minutes_and_then_time_rests() {
+fn an_unused_retired_address_is_removed_after_five_minutes() {
     let mut sim = home_again(|_| ());
     sim.wait(200_000);
-    assert!(stays(&sim), "somebody silent may be there");
+    assert!(stays(&sim), "a silent node may use it");
     sim.wait(130_000);
     assert!(!stays(&sim));
     sim.wait(3_600_000);
-    assert_eq!(sim.facts.next_deadline(), None, "though the kernel did not obey");
+    assert_eq!(sim.facts.next_deadline(), None, "though the kernel still has it");
 }
 
 #[test]
-fn a_retired_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
+fn a_retired_address_stays_while_a_node_is_seen_in_its_subnet() {
     let mut sim = home_again(|_| ());
     for _ in 0..40 {
-        // The kernel's word on a node that is talked with now and then.
+        // As the kernel reports a node with occasional traffic.
         sim.handle(heard("10.213.50.77", true));
         sim.wait(45_000);
         sim.handle(heard("10.213.50.77", false));
@@ -114,15 +113,15 @@ fn a_retired_address_stays_for_hours_while_a_node_is_heard_in_its_subnet() {
         assert!(stays(&sim));
     }
     sim.wait(200_000);
-    assert!(!stays(&sim), "an entry that is only old is no node");
+    assert!(!stays(&sim), "a stale entry is no use");
 }
 
 #[test]
-fn a_retired_address_stays_until_the_leases_of_its_subnet_are_over() {
+fn a_retired_address_stays_until_the_leases_of_its_subnet_expire() {
     let mut sim = home_again(|sim| {
         sim.handle(Event::Lease(Change::Present(lease("10.213.50.101", 3600))));
     });
-    // The server forgets them when it serves the other subnet; the node does not.
+    // The server revokes them when it serves the other subnet; the node keeps its address.
     sim.handle(Event::Lease(Change::Gone(lease("10.213.50.101", 3600))));
     sim.wait(3_500_000);
     assert!(stays(&sim));
@@ -131,7 +130,7 @@ fn a_retired_address_stays_until_the_leases_of_its_subnet_are_over() {
 }
 
 #[test]
-fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease() {
+fn the_cluster_stays_moved_although_moving_ends_the_clashing_lease() {
     let mut sim = Simulation::at_a_venue();
     let given = lease("192.168.50.101", 3600);
     sim.handle(Event::Lease(Change::Present(given.clone())));
@@ -139,26 +138,26 @@ fn the_cluster_stays_away_from_an_address_of_a_node_though_moving_ends_its_lease
     assert_eq!(overlap(&sim), Overlap::Renumbered);
     sim.handle(Event::Lease(Change::Gone(given)));
     sim.wait(60_000);
-    assert_eq!(overlap(&sim), Overlap::Renumbered, "the venue has it still, and so may the node");
+    assert_eq!(overlap(&sim), Overlap::Renumbered, "the uplink has it, and so may the node");
     sim.handle(Event::Address(Change::Gone(address(WIRED, "192.168.50.101/24"))));
     sim.wait(3_000);
     assert!(!sim.facts.is_clashing());
     sim.handle(Event::Address(Change::Present(address(WIRED, "192.168.50.101/24"))));
-    assert!(!sim.facts.is_clashing(), "no node's by now");
+    assert!(!sim.facts.is_clashing(), "no longer a node's");
 }
 
 #[test]
-fn a_retired_address_that_clashes_does_not_stay_although_it_is_used() {
+fn a_clashing_retired_address_is_removed_although_it_is_used() {
     let mut sim = home_again(|_| ());
     sim.handle(heard("10.213.50.77", true));
     assert!(stays(&sim));
     sim.handle(Event::Address(Change::Present(address(RADIO, "10.213.50.200/24"))));
     sim.handle(Event::Link(Change::Present(link(RADIO, true))));
-    assert!(!stays(&sim), "the venue's");
+    assert!(!stays(&sim), "the venue uses it");
 }
 
 #[test]
-fn a_restart_asks_anew_who_uses_a_retired_address() {
+fn after_a_restart_a_retired_address_counts_as_used() {
     let mut sim = Simulation::new();
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
@@ -166,7 +165,7 @@ fn a_restart_asks_anew_who_uses_a_retired_address() {
         sim.handle(Event::Address(Change::Present(address(CLUSTER, net))));
     }
     sim.handle(Event::Dump(Dump::End));
-    assert!(stays(&sim), "nodes have to be heard first");
+    assert!(stays(&sim), "nodes were not probed yet");
     sim.wait(330_000);
     assert!(!stays(&sim));
 }

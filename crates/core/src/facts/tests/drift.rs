@@ -1,4 +1,4 @@
-//! What others undo, what cannot be written down, what may not be asked.
+//! Drift, and state that cannot be saved.
 
 use super::*;
 use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Firewall};
@@ -13,11 +13,11 @@ fn switched_off() -> Event {
 }
 
 #[test]
-fn what_was_undone_is_reported_when_it_has_been_put_back() {
+fn drift_is_reported_once_repaired() {
     let mut sim = Simulation::at_a_venue();
-    sim.rung();
+    sim.resynced();
     assert_eq!(sim.handle(switched_off()), []);
-    assert_eq!(sim.rung(), [Output::Link], "the reconciler looks at once");
+    assert_eq!(sim.resynced(), [Output::Link], "the reconciler looks at once");
     let transitions = sim.handle(ports(None));
     assert!(
         matches!(transitions.as_slice(), [Transition::Disturbed { what, .. }] if what.contains("eth0 was switched off"))
@@ -25,42 +25,38 @@ fn what_was_undone_is_reported_when_it_has_been_put_back() {
     assert_eq!(sim.handle(ports(None)), [], "and once");
 }
 
-/// The rules are put back at once, and no more than once a second where somebody takes them away
-/// as often.
 #[test]
-fn a_table_that_was_touched_rings_its_reconciler_and_in_a_fight_once_a_second() {
+fn a_disturbed_table_is_resynced_at_once_and_in_a_fight_once_a_second() {
     let mut sim = Simulation::at_a_venue();
     let touched = || Event::Firewall(Firewall::Disturbed { by: None });
-    sim.rung();
+    sim.resynced();
     sim.handle(touched());
-    assert_eq!(sim.rung(), [Output::Firewall]);
-    assert_eq!(sim.rung(), [], "once");
+    assert_eq!(sim.resynced(), [Output::Firewall]);
+    assert_eq!(sim.resynced(), [], "once");
     for _ in 0..50 {
         sim.handle(touched());
     }
-    sim.rung();
+    sim.resynced();
     sim.handle(touched());
-    assert_eq!(sim.rung(), [], "this is a fight");
+    assert_eq!(sim.resynced(), [], "this is a fight");
     sim.wait(1_100);
-    assert_eq!(sim.rung(), [Output::Firewall]);
+    assert_eq!(sim.resynced(), [Output::Firewall]);
 }
 
-/// Until a decision has handed it out nothing of it is lost, whatever comes between.
 #[test]
-fn what_was_undone_rings_though_many_events_come_before_the_decision() {
+fn a_resync_is_kept_until_the_next_decision() {
     let mut sim = Simulation::at_a_venue();
-    sim.rung();
+    sim.resynced();
     sim.handle(switched_off());
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
     sim.handle(Event::Probe(Probe::Nodes(Vec::new())));
     sim.wait(5_000);
-    assert_eq!(sim.rung(), [Output::Link]);
+    assert_eq!(sim.resynced(), [Output::Link]);
 }
 
-/// An interface that goes is first switched off and loses its addresses: that is no drift, and
-/// nothing is put back.
+/// A vanishing interface is set down and loses its addresses first, which is no drift.
 #[test]
-fn a_cluster_port_that_goes_is_one_change_of_fact() {
+fn a_vanishing_cluster_port_is_one_transition() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     sim.handle(switched_off());
@@ -78,7 +74,7 @@ fn a_cluster_port_that_goes_is_one_change_of_fact() {
 }
 
 #[test]
-fn a_renamed_cluster_port_is_missed_under_the_name_it_had() {
+fn a_renamed_cluster_port_is_reported_by_its_old_name() {
     let mut sim = Simulation::at_a_venue();
     let renamed = Link { name: "lan9".into(), ..link(CLUSTER, true) };
     let transitions = sim.handle(Event::Link(Change::Present(renamed)));
@@ -88,25 +84,25 @@ fn a_renamed_cluster_port_is_missed_under_the_name_it_had() {
 }
 
 #[test]
-fn a_record_that_could_not_be_written_is_tried_again_every_minute() {
+fn saving_is_retried_every_minute() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(ports(Some("/var/lib/bramblegate/previous.json cannot be written: no space")));
     for _ in 0..3 {
-        sim.rung();
+        sim.resynced();
         sim.wait(59_000);
-        assert_eq!(sim.rung(), []);
+        assert_eq!(sim.resynced(), []);
         sim.wait(1_100);
-        assert_eq!(sim.rung(), [Output::Link]);
+        assert_eq!(sim.resynced(), [Output::Link]);
         sim.handle(ports(Some("still no space")));
     }
     sim.handle(ports(None));
-    sim.rung();
+    sim.resynced();
     sim.wait(200_000);
-    assert_eq!(sim.rung(), []);
+    assert_eq!(sim.resynced(), []);
 }
 
-/// The reconciler says of each rule set that it found one of an earlier run, and only the first
-/// replaced that.
+/// The reconciler reports every rule set as adopted, but only the first one replaced that of an
+/// earlier run.
 #[test]
 fn only_the_first_rule_set_of_a_run_adopts_one() {
     let mut sim = Simulation::at_a_venue();
@@ -128,7 +124,7 @@ fn only_the_first_rule_set_of_a_run_adopts_one() {
 }
 
 #[test]
-fn a_portal_is_forgotten_when_probes_end() {
+fn a_portal_is_cleared_when_probes_are_switched_off() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Probe(Probe::Uplink { index: WIRED, reachability: Reachability::Portal }));
     assert_eq!(sim.facts.active().unwrap().state, UplinkState::Portal);
@@ -139,7 +135,7 @@ fn a_portal_is_forgotten_when_probes_end() {
 }
 
 #[test]
-fn default_routes_are_found_among_all_others() {
+fn default_routes_are_found_among_many_others() {
     let mut facts = mirror::KernelFacts::default();
     let destinations = [
         "0.0.0.0/0",
@@ -173,7 +169,7 @@ fn default_routes_are_found_among_all_others() {
 }
 
 #[test]
-fn that_the_kernel_cannot_reject_is_reported_once() {
+fn a_kernel_without_reject_is_reported_once() {
     let mut sim = Simulation::at_a_venue();
     let mut transitions = |rejects| {
         let result = Ok(Applied::Firewall {

@@ -29,7 +29,7 @@ const CLUSTER: LinkIndex = 2;
 const WIRED: LinkIndex = 3;
 const RADIO: LinkIndex = 4;
 
-/// What the simulation begins with.
+/// Settings at the start of the simulation.
 const SETTINGS: &str = r#"
         board = "emulated"
         [uplink]
@@ -50,7 +50,7 @@ pub(super) fn settings() -> Arc<Settings> {
     parsed(SETTINGS)
 }
 
-/// After an edit: another subnet, other nodes, one uplink less.
+/// Returns edited settings, with another subnet, other nodes and only one uplink.
 fn edited_settings() -> Arc<Settings> {
     parsed(
         r#"
@@ -108,7 +108,7 @@ fn default_route(index: LinkIndex, gateway: &str, metric: u32) -> Route {
     }
 }
 
-/// Facts and their clock.
+/// The facts with a simulated clock.
 struct Simulation {
     facts: Facts,
     now: Instant,
@@ -121,7 +121,7 @@ impl Simulation {
         Self { facts: Facts::new(settings(), now), now, edited: false }
     }
 
-    /// The head at a venue by wire, with a lease and the internet behind it.
+    /// Simulates the head at a venue by cable, with an address and internet.
     fn at_a_venue() -> Self {
         let mut sim = Self::new();
         sim.handle(Event::Dump(Dump::Begin));
@@ -150,8 +150,8 @@ impl Simulation {
         self.facts.apply(&event, self.now)
     }
 
-    /// Returns the outputs whose reconcilers are rung with the next decision.
-    fn rung(&mut self) -> Vec<Output> {
+    /// Takes the outputs that are resynced with the next decision.
+    fn resynced(&mut self) -> Vec<Output> {
         let resyncs = self.facts.take_resyncs();
         let outputs = [Output::Link, Output::Firewall, Output::Routing, Output::Conntrack];
         outputs.into_iter().filter(|output| resyncs.contains(*output)).collect()
@@ -182,7 +182,7 @@ impl Simulation {
 }
 
 #[test]
-fn a_renewal_that_drops_the_address_for_a_moment_is_not_seen() {
+fn a_short_renewal_changes_nothing() {
     let mut sim = Simulation::at_a_venue();
     let since = sim.facts.active().unwrap().since;
     assert_eq!(sim.gone(), []);
@@ -217,7 +217,7 @@ fn a_slow_renewal_leaves_row_1_and_is_still_one_renewal() {
 }
 
 #[test]
-fn an_address_that_stays_away_is_lost_after_two_seconds() {
+fn a_removed_address_is_lost_after_two_seconds() {
     let mut sim = Simulation::at_a_venue();
     sim.gone();
     let transitions = sim.wait(2500);
@@ -233,7 +233,7 @@ fn an_address_that_stays_away_is_lost_after_two_seconds() {
 }
 
 #[test]
-fn a_pulled_cable_takes_the_number_away_at_once() {
+fn a_pulled_cable_clears_row_1_at_once() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Link(Change::Present(link(WIRED, false))));
     assert_eq!(sim.row1(), None);
@@ -253,7 +253,7 @@ fn a_better_uplink_takes_row_1_after_five_good_seconds() {
 }
 
 #[test]
-fn a_preferred_uplink_without_a_way_out_takes_over_from_one_without_too() {
+fn a_preferred_uplink_without_a_route_replaces_another_one_without() {
     let mut sim = Simulation::new();
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Dump(Dump::End));
@@ -266,7 +266,7 @@ fn a_preferred_uplink_without_a_way_out_takes_over_from_one_without_too() {
 }
 
 #[test]
-fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
+fn a_node_is_down_after_three_lost_rounds_and_up_after_two_replies() {
     let mut sim = Simulation::at_a_venue();
     let round = |sim: &mut Simulation, answered: bool| {
         let rtt = answered.then_some(Duration::from_micros(310));
@@ -288,7 +288,7 @@ fn a_node_is_down_after_three_silent_rounds_and_up_after_two_answers() {
 }
 
 #[test]
-fn who_answers_from_elsewhere_is_no_node() {
+fn replies_from_outside_the_cluster_do_not_count() {
     let answers = |sim: &mut Simulation| {
         let node = sim.facts.nodes().by_name("rpi1").unwrap().id;
         for _ in 0..4 {
@@ -315,10 +315,9 @@ fn who_answers_from_elsewhere_is_no_node() {
     }
 }
 
-/// The board that the settings name is off, and another one has its address: it answers, and the
-/// node is down all the same.
+/// The configured board is off, and another one at its address replies: the node is down.
 #[test]
-fn another_board_at_the_address_of_a_node_is_not_that_node() {
+fn replies_of_another_board_do_not_count_for_a_node() {
     let mut sim = Simulation::at_a_venue();
     let mut settings = sim.facts.settings().clone();
     settings.nodes[0].mac = Some(Mac([0xb8, 0x27, 0xeb, 0, 0, 1]));
@@ -345,7 +344,7 @@ fn another_board_at_the_address_of_a_node_is_not_that_node() {
 }
 
 #[test]
-fn a_dump_forgets_what_it_does_not_list() {
+fn a_dump_removes_what_it_does_not_list() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Overrun);
     sim.handle(Event::Dump(Dump::Begin));
@@ -357,17 +356,16 @@ fn a_dump_forgets_what_it_does_not_list() {
     assert_eq!(sim.facts.kernel().routes().count(), 0);
 }
 
-/// The kernel does not report what is written to a port that is down, so what is known of it may
-/// be old.
+/// The kernel does not report settings of a port that is down, so that the known ones may be stale.
 #[test]
-fn forwarding_switched_off_is_put_back_even_where_it_was_not_known_to_be_on() {
+fn disabled_forwarding_is_repaired_even_if_it_was_never_reported_on() {
     let mut sim = Simulation::at_a_venue();
     let off =
         Event::Netconf(Netconf { index: WIRED, forwarding: Some(false), ..Netconf::default() });
     sim.handle(off.clone());
-    sim.rung();
+    sim.resynced();
     assert!(sim.handle(off).is_empty(), "nothing to report: it was not known to be on");
-    assert_eq!(sim.rung(), [Output::Link], "the reconciler looks again");
+    assert_eq!(sim.resynced(), [Output::Link], "the reconciler looks again");
 }
 
 fn ours(index: LinkIndex, destination: &str) -> Route {
@@ -382,7 +380,7 @@ fn ours(index: LinkIndex, destination: &str) -> Route {
 }
 
 #[test]
-fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
+fn our_routes_that_the_kernel_removes_silently_are_restored() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     let losses = [
@@ -398,22 +396,22 @@ fn routes_of_ours_that_the_kernel_drops_without_a_word_are_put_back() {
     for (what, loss) in losses {
         sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
         sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-        sim.rung();
+        sim.resynced();
         sim.handle(loss);
-        assert!(sim.rung().contains(&Output::Routing), "{what}");
+        assert!(sim.resynced().contains(&Output::Routing), "{what}");
     }
 }
 
 #[test]
-fn a_listing_that_lacks_what_is_ours_has_it_put_back() {
+fn a_dump_without_our_objects_triggers_a_resync() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(CLUSTER, "192.168.50.1/24"))));
     sim.handle(Event::Route(Change::Present(ours(CLUSTER, "192.168.50.0/24"))));
-    sim.rung();
+    sim.resynced();
     sim.handle(Event::Dump(Dump::Begin));
     sim.handle(Event::Link(Change::Present(link(CLUSTER, true))));
     sim.handle(Event::Dump(Dump::End));
-    assert_eq!(sim.rung(), [Output::Link, Output::Routing]);
+    assert_eq!(sim.resynced(), [Output::Link, Output::Routing]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which interface is what, where globs meet bridges and named uplinks.
+//! Roles of interfaces with globs, bridges and named uplinks.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn a_glob_for_the_cluster_port_leaves_named_uplinks_alone() {
 }
 
 #[test]
-fn a_glob_for_uplinks_may_match_what_is_in_a_bridge_that_is_named_already() {
+fn a_glob_for_uplinks_may_match_ports_of_a_named_bridge() {
     let links = [Link::wired(2, "br0"), in_bridge(3, "eth1", 2), Link::wired(4, "eth2")];
     assert_eq!(head(r#"["eth*"]"#, "br0", &links).roles().enslaved, []);
     assert_eq!(head(r#"["br0", "eth*"]"#, "eth2", &links).roles().enslaved, []);
@@ -41,9 +41,9 @@ fn a_glob_for_uplinks_may_match_what_is_in_a_bridge_that_is_named_already() {
     assert_eq!(head(r#"["eth1"]"#, "br0", &links).roles().enslaved, [(3, 2)], "it cannot be both");
 }
 
-/// Dual stack, and another program takes the IPv4 default route away.
+/// Another program removes the IPv4 default route of a dual-stack uplink.
 #[test]
-fn an_ipv6_router_is_no_way_out_for_an_ipv4_address() {
+fn an_ipv6_route_does_not_count_for_an_ipv4_address() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(Event::Address(Change::Present(address(WIRED, "2001:db8::7/64"))));
     sim.handle(Event::Route(Change::Present(default_route(WIRED, "fe80::1", 1024))));

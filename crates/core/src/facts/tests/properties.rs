@@ -161,7 +161,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Events, each after a pause in milliseconds.
+/// Generates events, each after a pause in milliseconds.
 fn story() -> impl Strategy<Value = Vec<(u64, Event)>> {
     let pause =
         prop::sample::select(vec![0, 0, 0, 1, 50, 150, 200, 201, 900, 2000, 5000, 11_000, 61_000]);
@@ -181,7 +181,7 @@ impl Simulation {
     }
 }
 
-/// What is left of the facts for the world when it does not matter how it came about.
+/// Returns the part of the state that does not depend on history.
 fn essence(sim: &Simulation) -> String {
     let desired = sim.decide();
     let plan = desired.gateway.map_or_else(String::new, |gateway| {
@@ -206,7 +206,7 @@ fn essence(sim: &Simulation) -> String {
 
 proptest! {
     #[test]
-    fn time_alone_comes_to_rest(story in story()) {
+    fn deadlines_come_to_an_end(story in story()) {
         let mut sim = Simulation::new();
         sim.play(&story);
         let mut ticks = 0;
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn row_1_is_held_by_its_interface_or_was_until_just_now(story in story()) {
+    fn row_1_shows_an_address_that_is_or_was_just_present(story in story()) {
         let mut sim = Simulation::new();
         let mut last_held: BTreeMap<(LinkIndex, IpNet), Instant> = BTreeMap::new();
         for (pause, event) in &story {
@@ -251,7 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_after_another_is_as_the_first_one(
+    fn a_decision_without_an_event_equals_the_previous_one(
         story in story(), forwards: bool, acknowledged in 0_usize..60,
     ) {
         let mut sim = Simulation::new();
@@ -269,7 +269,7 @@ proptest! {
                 let made = decide::alert::acknowledge::all_standing(&sim.facts, &desired);
                 sim.handle(Event::Acknowledgement(made));
             }
-            // What is not listed, as all stands, is what a list would change nothing by.
+            // If all acknowledged alerts are raised, a list of the raised ones changes nothing.
             if decide::alert::acknowledge::still_standing(&sim.facts, &desired).is_none() {
                 let standing = decide::alert::acknowledge::standing(&sim.facts, &desired);
                 prop_assert_eq!(&standing, sim.facts.acknowledged());
@@ -296,10 +296,9 @@ proptest! {
         prop_assert_eq!(format!("{:?}", one.facts), format!("{:?}", other.facts));
     }
 
-    /// Links are reported before what lives on them, as the kernel does; beyond that any order will
-    /// do.
+    /// Events are shuffled, but links are reported before their addresses, as in the kernel.
     #[test]
-    fn after_a_quiet_time_the_order_of_unrelated_facts_is_forgotten(
+    fn the_order_of_unrelated_events_does_not_matter_in_the_end(
         links in prop::collection::btree_map(index(), any_link(), 1..4),
         addresses in prop::collection::btree_map((index(), 0..7_usize), any_address(), 0..5),
         routes in prop::collection::btree_set(any_route(), 0..4),
@@ -310,8 +309,7 @@ proptest! {
             .iter()
             .map(|((index, net), held)| Address { tentative: false, deprecated: false, ..Address {
                 valid_for: held.valid_for, ..address(*index, NETS[*net]) } })
-            // Of several usable addresses on one port the first one stands on row 1: that order
-            // matters.
+            // The order of usable addresses on one port matters, as row 1 shows the first.
             .fold(BTreeMap::new(), |mut by_port, held| { by_port.insert(held.index, held); by_port })
             .into_values()
             .map(|held| Event::Address(Change::Present(held)))
@@ -341,9 +339,9 @@ proptest! {
         prop_assert_eq!(&ends[0], &ends[1]);
     }
 
-    /// Whatever was missed, a dump mends it.
+    /// A dump corrects the state after lost events.
     #[test]
-    fn a_dump_is_worth_a_fresh_start(
+    fn a_dump_equals_a_fresh_start(
         story in story(),
         links in prop::collection::btree_map(index(), any_link(), 0..4),
         routes in prop::collection::btree_set(any_route(), 0..4),

@@ -1,4 +1,4 @@
-//! An output that waits for another one's work, and users who wait for nodes.
+//! Outputs that wait for another one, and nodes that are awaited.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,10 @@ fn report(output: Output, result: Result<Applied, ApplyErrorKind>) -> Event {
 }
 
 #[test]
-fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and_nothing_is_reported()
- {
+fn waiting_routes_are_retried_silently_when_the_address_is_set() {
     let mut sim = Simulation::at_a_venue();
     sim.handle(report(Output::Routing, Ok(Applied::Done)));
-    sim.rung();
+    sim.resynced();
     assert_eq!(sim.handle(report(Output::Routing, Err(ApplyErrorKind::Waiting))), []);
     assert!(!sim.facts.outputs().is_well(Output::Routing));
     assert!(
@@ -28,17 +27,17 @@ fn routes_that_wait_for_the_address_of_a_port_are_tried_again_when_it_is_set_and
             .any(|alert| alert.code == AlertCode::GatewayRouting)
     );
     sim.handle(report(Output::Link, Err(ApplyErrorKind::Failed)));
-    assert_eq!(sim.rung(), []);
+    assert_eq!(sim.resynced(), []);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(sim.rung(), [Output::Routing], "looked at again at once");
+    assert_eq!(sim.resynced(), [Output::Routing], "looked at again at once");
     assert_eq!(sim.handle(report(Output::Routing, Ok(Applied::Done))), []);
     sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-    assert_eq!(sim.rung(), [], "nothing is waited for any more");
+    assert_eq!(sim.resynced(), [], "nothing is waited for any more");
 }
 
-/// The firewall's rules and forwarding alone are no gateway for who is answered by another uplink.
+/// Without our routes and rules, replies may leave by another uplink.
 #[test]
-fn ready_waits_for_routing_too_but_not_for_what_the_kernel_does_not_take() {
+fn ready_waits_for_routing_but_not_for_what_the_kernel_rejects() {
     let applied = Applied::Firewall {
         masquerade: true,
         owned: true,
@@ -76,7 +75,7 @@ impl Simulation {
 }
 
 #[test]
-fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nothing_waits() {
+fn nodes_are_awaited_for_a_minute_after_carrier_up() {
     let mut sim = Simulation::at_a_venue();
     assert_eq!(sim.silent(3), [Transition::NodesAwaited], "reported once, so that it is shown");
     assert_eq!(sim.codes(), [AlertCode::NodeAwaited]);
@@ -94,7 +93,7 @@ fn nodes_have_a_minute_from_when_the_cable_comes_and_without_one_nothing_waits()
 }
 
 #[test]
-fn a_node_that_was_known_to_be_down_before_a_restart_is_no_news_when_its_time_to_start_is_over() {
+fn an_acknowledged_node_that_is_still_down_after_a_restart_raises_no_alarm() {
     let mut sim = Simulation::new();
     let down: AlertId = "node-down node=rpi1".parse().unwrap();
     let known = BTreeSet::from([down.clone(), "uplink-portal port=eth1".parse().unwrap()]);

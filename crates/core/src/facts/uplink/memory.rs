@@ -1,4 +1,4 @@
-//! What is remembered of an uplink between events, and which of its addresses counts.
+//! The state of one uplink, and the choice of its primary address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -11,70 +11,67 @@ use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachabilit
 use crate::facts::link::mirror::{HeldAddress, KernelFacts};
 use crate::facts::transition::Transition;
 
-/// An address that is dropped and re-added within this time was renewed, not lost.
+/// An address that is removed and added again within this time was renewed, not lost.
 pub const RENEWAL_GRACE: Duration = Duration::from_secs(2);
-/// Row 1 may keep a number this long after the kernel took it away.
+/// How long row 1 may show an address after the kernel removed it.
 pub const ROW1_GRACE: Duration = Duration::from_millis(200);
-/// With a carrier and no address for this long, there is no DHCP server.
+/// After this long with a carrier and without an address, the state is [`UplinkState::NoDhcp`].
 pub const SEARCH_TIME: Duration = Duration::from_secs(10);
 
-/// A router that is asked for an advertisement, as it is when a cable is put in, answers within so
-/// long (RFC 4861, 6.2.6: half a second, and 3 s after its last one to all). An IPv6 address from
-/// before is not shown until a router has renewed it, or has had the time to.
+/// Time within which a router replies to the solicitation after carrier-up (RFC 4861, 6.2.6: half a
+/// second, and 3 s after its last multicast advertisement). Until then an IPv6 address from before
+/// is shown only if a router has renewed it.
 pub const ROUTER_TIME: Duration = Duration::from_secs(4);
 
-/// No server is assumed to be there when none has answered for this long: where many clients come
-/// at once, dnsmasq, which tries each address before it offers it, was seen to make its offer after
-/// 18 s.
+/// After this long without a reply, no DHCP server is assumed. dnsmasq pings each address before it
+/// offers it, and was seen to send an offer only after 18 s when many clients start at once.
 pub const ANSWER_TIME: Duration = Duration::from_secs(25);
 
-/// After an offer the IPv4 address is there within so long after the carrier: dhcpcd looks for 5 s
-/// whether another host has it (RFC 5227).
+/// Time after carrier-up within which an offered IPv4 address is configured: dhcpcd probes for
+/// conflicts for 5 s (RFC 5227).
 const OFFER_TIME: Duration = Duration::from_secs(10);
 
-/// What has to be remembered of an uplink between events.
+/// The state of an uplink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkMemory {
-    /// as last reported
     pub state: UplinkState,
-    /// when `state` became what it is; a renewal does not count
+    /// When `state` was entered; a renewal does not count.
     pub since: Instant,
-    /// the address on row 1; kept through the grace of a renewal
+    /// The address on row 1; kept during [`RENEWAL_GRACE`].
     pub address: Option<IpNet>,
-    /// when that address vanished while the carrier stayed
+    /// When that address was removed, while the carrier is present.
     pub lost_at: Option<Instant>,
-    /// when a vanished address came back last
+    /// When a removed address was last added again.
     renewed_at: Option<Instant>,
-    /// `state` before the address vanished
+    /// `state` before the address was removed.
     pub settled: UplinkState,
-    /// there is a carrier since
     carrier_since: Option<Instant>,
-    /// carrier without an address since
+    /// Since when it has a carrier but no address.
     pub searching_since: Option<Instant>,
-    /// address and default route without a break since
+    /// Since when it has had an address and a default route without interruption.
     pub good_since: Option<Instant>,
-    /// address and no default route since
+    /// Since when it has an address but no default route.
     pub routeless_since: Option<Instant>,
-    /// an address, but none of IPv4, since
+    /// Since when it has an address but no IPv4 address.
     pub ipv6_only_since: Option<Instant>,
     pub reachability: Option<Reachability>,
-    /// whether IPv4 answers by another program's translator on it
+    /// Whether IPv4 works by another program's translator.
     pub translator: Option<Reachability>,
-    /// that program answers for an IPv6 address of the translator's
+    /// The translator's program holds its anycast address.
     translator_held: bool,
-    /// … and does so no longer, while the translator's address and way out are still there
+    /// The program has released the anycast address, but the translator's address and route remain.
     pub translator_ended: bool,
-    /// how far its DHCP client has come; heard while there is no IPv4 address
+    /// Progress of its DHCP client; observed while it has no IPv4 address.
     pub acquisition: Option<Acquisition>,
-    /// where the captive portal is that answered the last probe
+    /// URL of the captive portal that replied to the last probe.
     pub portal: Option<PortalUrl>,
-    /// where it is by what the DHCP client was given (RFC 8910)
+    /// URL of the captive portal in the DHCP lease (RFC 8910).
     pub portal_leased: Option<PortalUrl>,
-    /// where it is by what a router advertises (RFC 8910)
+    /// URL of the captive portal in a router advertisement (RFC 8910).
     pub portal_advertised: Option<PortalUrl>,
-    /// what the last probe's generation depends on
+    /// Gateway at the last change of `generation`.
     route: Option<IpAddr>,
-    /// counts up when the address or the way out changed: probe at once
+    /// Counts changes of address or gateway, each of which triggers a probe at once.
     pub generation: u64,
 }
 
@@ -105,8 +102,7 @@ impl UplinkMemory {
         }
     }
 
-    /// Brings the memory up to date with the facts. `clash`: an address of this uplink is one of
-    /// the cluster's.
+    /// Updates the state from the kernel's. `clash`: the uplink holds an address of the cluster.
     pub fn refresh(
         &mut self,
         link: &Link,
@@ -117,17 +113,17 @@ impl UplinkMemory {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
         self.carrier_since = carrier.then(|| self.carrier_since.unwrap_or(now));
-        let asking =
+        let soliciting =
             self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
-        let primary = best(facts, link.index, |held| carrier && !(asking && held.unconfirmed))
+        let primary = best(facts, link.index, |held| carrier && !(soliciting && held.unconfirmed))
             .map(|held| held.address);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
             Some(address) => {
-                self.addressed(link, address, gateway.flatten(), now, &mut transitions)
+                self.set_address(link, address, gateway.flatten(), now, &mut transitions)
             }
-            None if carrier => self.unaddressed(link, now, &mut transitions),
+            None if carrier => self.miss_address(link, now, &mut transitions),
             None => self.forget_address(link, &mut transitions),
         }
         let another = primary.is_some() && primary != before;
@@ -160,13 +156,13 @@ impl UplinkMemory {
         if self.reachability != Some(Reachability::Portal) {
             self.portal = None;
         }
-        let state = self.derive(link, facts, carrier, primary.is_some(), clash, now);
-        self.enter(link, state, another, now, &mut transitions);
+        let state = self.derive_state(link, facts, carrier, primary.is_some(), clash, now);
+        self.enter_state(link, state, another, now, &mut transitions);
         transitions
     }
 
-    /// Follows another program's translator. NetworkManager's answers for its IPv6 address by a socket,
-    /// which ends with its process, while the address and the way out of IPv4 stay.
+    /// Follows another program's translator. NetworkManager's holds its IPv6 address by an anycast
+    /// socket, which closes with the process, while the IPv4 address and default route remain.
     fn follow_translator(&mut self, translated: bool, held: bool) {
         let before = std::mem::replace(&mut self.translator_held, held);
         if !translated {
@@ -178,7 +174,7 @@ impl UplinkMemory {
         }
     }
 
-    fn addressed(
+    fn set_address(
         &mut self,
         link: &Link,
         address: IpNet,
@@ -200,7 +196,7 @@ impl UplinkMemory {
         }
     }
 
-    fn unaddressed(&mut self, link: &Link, now: Instant, transitions: &mut Vec<Transition>) {
+    fn miss_address(&mut self, link: &Link, now: Instant, transitions: &mut Vec<Transition>) {
         if self.address.is_none() {
             return;
         }
@@ -218,7 +214,7 @@ impl UplinkMemory {
         }
     }
 
-    fn derive(
+    fn derive_state(
         &self,
         link: &Link,
         facts: &KernelFacts,
@@ -254,7 +250,7 @@ impl UplinkMemory {
             _ if clash => UplinkState::Clash,
             Some(Reachability::Online) => UplinkState::Online,
             Some(Reachability::Portal) => UplinkState::Portal,
-            // One that answers nothing but by its own page, which is known by DHCP or a router.
+            // A portal that drops everything but its own page, whose URL DHCP or a router gave.
             Some(Reachability::Nothing)
                 if self.portal_leased.is_some() || self.portal_advertised.is_some() =>
             {
@@ -264,9 +260,9 @@ impl UplinkMemory {
         }
     }
 
-    /// Takes a new state; a renewal leaves `since` alone and reports nothing, another address
-    /// begins anew.
-    fn enter(
+    /// Enters a new state. A renewal keeps `since` and reports nothing; another address resets
+    /// `since`.
+    fn enter_state(
         &mut self,
         link: &Link,
         state: UplinkState,
@@ -293,23 +289,21 @@ impl UplinkMemory {
         }
     }
 
-    /// Returns the address that a renewal dropped a moment ago.
+    /// Returns the removed address during [`RENEWAL_GRACE`].
     pub fn renewing_address(&self) -> Option<IpNet> {
         self.address.filter(|_| self.lost_at.is_some())
     }
 
-    /// Returns whether a translator's address and way out have outlived the translator: its program
-    /// answers for its IPv6 address no longer, or nothing answers by them, though the uplink's own
-    /// address is good.
+    /// Returns whether a translator's address and route remain although the translator is dead: its
+    /// program has ended, or probes by it fail while those by the uplink's own address succeed.
     pub fn is_translator_dead(&self) -> bool {
         self.translator_ended
             || self.translator == Some(Reachability::Nothing)
                 && self.reachability == Some(Reachability::Online)
     }
 
-    /// Returns since when it is worth row 1 without a break: an address and a way out; or an
-    /// address that has none all the time, so that of two such uplinks the preferred one is shown
-    /// in the end.
+    /// Returns since when it has been stable: with a default route, or without one all the time, so
+    /// that the preferred of two such uplinks becomes active in the end.
     pub fn settled_since(&self) -> Option<Instant> {
         self.good_since.or(self.routeless_since)
     }
@@ -318,38 +312,35 @@ impl UplinkMemory {
         self.lost_at.is_some_and(|at| now.saturating_since(at) < ROW1_GRACE)
     }
 
-    /// Returns the number for row 1: held by the interface, or taken away less than [`ROW1_GRACE`]
-    /// ago.
+    /// Returns the address for row 1: present, or removed less than [`ROW1_GRACE`] ago.
     pub fn shown_address(&self, now: Instant) -> Option<IpNet> {
         self.address.filter(|_| self.lost_at.is_none() || self.row1_grace(now))
     }
 
-    /// Returns whether there is an address and, for longer than a renewal takes, no default route.
+    /// Returns whether it has had an address but no default route for [`RENEWAL_GRACE`].
     pub fn is_routeless(&self, now: Instant) -> bool {
         self.routeless_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// Returns whether there is an address and, for longer than a renewal takes, none of IPv4, to
-    /// which the nodes could be masqueraded.
+    /// Returns whether it has had an address but no IPv4 address for [`RENEWAL_GRACE`].
     pub fn is_ipv6_only(&self, now: Instant) -> bool {
         self.ipv6_only_since.is_some_and(|since| now.saturating_since(since) >= RENEWAL_GRACE)
     }
 
-    /// Returns whether an IPv4 address is on its way: a server has made an offer, and the client may
-    /// still take it.
+    /// Returns whether the client may still accept a DHCP offer.
     pub fn is_ipv4_coming(&self, now: Instant) -> bool {
         matches!(self.acquisition, Some(Acquisition::Offered { .. }))
             && self.carrier_since.is_some_and(|since| now.saturating_since(since) < OFFER_TIME)
     }
 
-    /// Returns whether its address went, or came back, so short a while ago that its way out may be
-    /// on its way too: along with an address the kernel drops its routes.
+    /// Returns whether its address was removed, or added again so recently that its default route
+    /// may follow: the kernel removes the routes along with an address.
     pub fn is_renewing(&self, now: Instant) -> bool {
         let back = self.renewed_at.is_some_and(|at| now.saturating_since(at) < RENEWAL_GRACE);
         self.lost_at.is_some() || back && self.routeless_since.is_some()
     }
 
-    /// Returns the next moment at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let lost = self.lost_at.into_iter().flat_map(|at| [at + ROW1_GRACE, at + RENEWAL_GRACE]);
         let search =
@@ -363,21 +354,21 @@ impl UplinkMemory {
     }
 }
 
-/// Returns the address of an interface that answers ssh: IPv4 first (the one the default route
-/// prefers), then a stable global IPv6 address, then a unique local one; after all of them those
-/// that are deprecated. A privacy address rotates away, and a translator's own answers no one: they
-/// are none to show. Nor is one of ours, from when this was the cluster's port.
+/// Returns the address by which an interface is reachable (for ssh): IPv4 first (the preferred
+/// source of the default route), then a stable global IPv6 address, then a unique local one;
+/// deprecated ones last. Privacy addresses, a translator's own, and ours from an earlier role as
+/// the cluster port do not count.
 pub fn primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     best(facts, index, |_| true)
 }
 
-/// Returns the IPv4 address of an interface that answers ssh, whatever it has of IPv6: to it the
-/// nodes are masqueraded, also while its lease is not renewed.
+/// Returns the primary IPv4 address of an interface, to which the nodes are masqueraded, even while
+/// its lease is not renewed.
 pub fn ipv4_primary(facts: &KernelFacts, index: LinkIndex) -> Option<&HeldAddress> {
     best(facts, index, |held| matches!(held.address, IpNet::V4(_)))
 }
 
-/// Returns the best of those addresses that `counts` takes, as [`primary`] does.
+/// Returns the best address, by the order of [`primary`], that `counts` accepts.
 fn best(
     facts: &KernelFacts,
     index: LinkIndex,
@@ -396,7 +387,7 @@ fn best(
     })
 }
 
-/// Returns the IPv6 address of an interface that answers ssh, whatever it has of IPv4.
+/// Returns the primary IPv6 address of an interface.
 pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
     let shown = |held: &&HeldAddress| held.is_usable() && !held.temporary && !held.ours;
     let held = facts.addresses(index).iter().filter(shown);
@@ -408,20 +399,19 @@ pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
     best.map(|(_, address)| address)
 }
 
-/// Returns the IPv4 address that traffic by this interface is translated to; also a translator's
-/// own.
+/// Returns the IPv4 address to which traffic by this interface is masqueraded; may be a
+/// translator's own.
 pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
     let translators =
         || facts.addresses(index).iter().find(|held| held.is_translators()).and_then(ipv4);
     ipv4_primary(facts, index).and_then(ipv4).or_else(translators)
 }
 
-/// Returns whether IPv4 has a default route by this interface.
+/// Returns whether this interface has an IPv4 default route.
 pub fn leads_ipv4(facts: &KernelFacts, index: LinkIndex) -> bool {
-    facts.default_routes().any(|r| r.index == index && matches!(r.destination, IpNet::V4(_)))
+    facts.has_default_route(index, true)
 }
 
-/// Returns an address of IPv4.
 fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
     match held.address {
         IpNet::V4(net) => Some(net.addr()),
@@ -429,14 +419,14 @@ fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
     }
 }
 
-/// Returns whether IPv4 leaves by this interface through a translator to IPv6, whose address is the
-/// only one of IPv4.
+/// Returns whether IPv4 leaves by this interface through a translator to IPv6, which holds its only
+/// IPv4 address.
 pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
     let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
     translators && ipv4_primary(facts, index).is_none() && leads_ipv4(facts, index)
 }
 
-/// Returns whether IPv4 leaves by this interface through a translator of another program, as
+/// Returns whether IPv4 leaves by this interface through another program's translator, such as
 /// NetworkManager's.
 pub fn is_translated_by_another(facts: &KernelFacts, link: &Link) -> bool {
     link.name != clat::DEVICE && leads_by_translator(facts, link.index)

@@ -1,4 +1,4 @@
-//! Uplinks: what each is like now, which of them is the active one, and since when there is none.
+//! Uplinks: the state of each, the active one, and since when none has an address.
 
 mod memory;
 
@@ -25,12 +25,12 @@ use super::link::Links;
 use super::link::mirror::HeldAddress;
 use super::transition::Transition;
 
-/// A better uplink takes row 1 after it has been good for this long.
+/// How long a better uplink must be good before it becomes the active one.
 pub const BETTER_UPLINK_TIME: Duration = Duration::from_secs(5);
-/// Without an uplink for this long the notice becomes a warning.
+/// After this long without an uplink the notice becomes a warning.
 pub const OFFLINE_TIME: Duration = Duration::from_secs(60);
 
-/// Holds what is remembered of all uplinks.
+/// Holds the state of all uplinks.
 #[derive(Debug, Clone)]
 pub struct Uplinks {
     memories: BTreeMap<LinkIndex, UplinkMemory>,
@@ -39,20 +39,19 @@ pub struct Uplinks {
 }
 
 impl Uplinks {
-    /// Knows none yet.
     pub(super) fn new(now: Instant) -> Self {
         Self { memories: BTreeMap::new(), active: None, offline_since: Some(now) }
     }
 
-    /// Takes new settings in.
+    /// Applies new settings.
     pub(super) fn reload(&mut self, settings: &Settings) {
         if settings.uplink.probe == UplinkProbe::Off {
-            // No client asks any more: the last answer would stand for ever.
+            // Without probes the last result would remain for ever.
             self.memories.values_mut().for_each(|memory| memory.reachability = None);
         }
     }
 
-    /// Takes in what was learned of an uplink beside what the kernel says.
+    /// Processes observations of an uplink from sources other than the kernel.
     pub(super) fn handle(&mut self, event: &Event, links: &Links) -> Option<Transition> {
         match event {
             Event::Probe(Probe::Uplink { index, reachability }) => {
@@ -73,8 +72,8 @@ impl Uplinks {
         }
     }
 
-    /// Brings every uplink up to date with the links and with time. `clashing`: those that hold an
-    /// address of the cluster.
+    /// Updates every uplink from the links and time, and selects the active one. `clashing`: the
+    /// uplinks that hold an address of the cluster.
     pub(super) fn refresh(
         &mut self,
         context: Context<'_>,
@@ -97,7 +96,7 @@ impl Uplinks {
         transitions
     }
 
-    /// Returns the next moment after `now` at which time alone changes something.
+    /// Returns the next time after `now` at which the state changes without an event.
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let memories = self.memories.values();
         let own = memories.clone().filter_map(|memory| memory.next_deadline(now));
@@ -123,7 +122,7 @@ impl Uplinks {
         Some(Transition::Reachability { port, to })
     }
 
-    /// Takes in what only the alerts and the status show.
+    /// Stores observations that only alerts and status show.
     fn handle_news(&mut self, news: &UplinkNews) {
         let (UplinkNews::Acquisition { index, .. } | UplinkNews::Portal { index, .. }) = news;
         let Some(memory) = self.memories.get_mut(index) else { return };
@@ -141,8 +140,8 @@ impl Uplinks {
         }
     }
 
-    /// Chooses the uplink of row 1: another one at once when its address is lost, else after a
-    /// better uplink has been good for a while.
+    /// Selects the active uplink: another one at once if the current has lost its address, else
+    /// after a better one has been good for [`BETTER_UPLINK_TIME`].
     fn choose_active(&mut self, links: &Links, now: Instant) -> Option<Transition> {
         let shown = links.roles().uplinks.iter().copied();
         let shown = shown.filter(|index| !is_translators_port(*index, links));
@@ -157,7 +156,7 @@ impl Uplinks {
         Some(Transition::ActiveUplink { from: before.and_then(name), to: next.and_then(name) })
     }
 
-    /// Returns whether the active uplink stays the active one beside the best.
+    /// Returns whether the active uplink is kept although another one ranks best.
     fn keeps_row_1(
         &self,
         active: LinkIndex,
@@ -172,16 +171,15 @@ impl Uplinks {
         memory.is_renewing(now) || !best.is_some_and(|best| self.is_settled(best, now))
     }
 
-    /// Returns whether this one has been good for so long that it may take over.
+    /// Returns whether this uplink has been good for [`BETTER_UPLINK_TIME`].
     pub(super) fn is_settled(&self, index: LinkIndex, now: Instant) -> bool {
         let settled = self.get(index).and_then(UplinkMemory::settled_since);
         settled.is_some_and(|since| now.saturating_since(since) >= BETTER_UPLINK_TIME)
     }
 
-    /// Returns how good an uplink is; smaller is better: an address with the best default route,
-    /// then carrier, then one that is not deprecated, then the order of the settings. Metrics are compared within a family only: the
-    /// kernel never chooses between routes of two. An uplink with IPv4 comes first, for by that one
-    /// the nodes leave.
+    /// Returns the rank of an uplink, lower is better: first one with an address, a carrier, a
+    /// default route, and not deprecated; then IPv4, by which the nodes leave; then the metric,
+    /// which is comparable only within a family; then the order of the settings.
     fn rank(
         &self,
         index: LinkIndex,
@@ -208,35 +206,33 @@ impl Uplinks {
         )
     }
 
-    /// Returns what is remembered of an uplink.
     pub fn get(&self, index: LinkIndex) -> Option<&UplinkMemory> {
         self.memories.get(&index)
     }
 
-    /// Returns what is remembered of each uplink, by its index.
     pub fn iter(&self) -> impl Iterator<Item = (LinkIndex, &UplinkMemory)> {
         self.memories.iter().map(|(index, memory)| (*index, memory))
     }
 
-    /// Returns the uplink whose address stands on row 1 (or would).
+    /// Returns the uplink whose address is shown on row 1.
     pub fn active(&self) -> Option<LinkIndex> {
         self.active
     }
 
-    /// Returns since when there is no uplink with an address.
+    /// Returns since when no uplink has an address.
     pub fn offline_since(&self) -> Option<Instant> {
         self.offline_since
     }
 
-    /// Returns whether uplinks have addresses, but for longer than a renewal takes none of IPv4, to
-    /// which the nodes could be masqueraded.
+    /// Returns whether uplinks have addresses, but for longer than a renewal takes no IPv4 address
+    /// to masquerade the nodes.
     pub fn is_ipv6_only(&self, now: Instant) -> bool {
         let addressed = self.memories.values().filter(|memory| memory.address.is_some());
         let mut addressed = addressed.peekable();
         addressed.peek().is_some() && addressed.all(|memory| memory.is_ipv6_only(now))
     }
 
-    /// Returns an uplink as decisions and pages see it.
+    /// Returns the summary of an uplink for decisions and pages.
     pub(super) fn view<'a>(
         &'a self,
         index: LinkIndex,
@@ -283,8 +279,8 @@ impl Uplinks {
     }
 }
 
-/// Returns whether this is a port to an address translator (RFC 6877), ours or another program's,
-/// by which the head is not reached.
+/// Returns whether this is the port of an address translator (RFC 6877), ours or another program's:
+/// the head is not reachable by it.
 fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
     let Some(link) = links.kernel().link(index) else { return false };
     if link.name == clat::DEVICE {
@@ -295,40 +291,39 @@ fn is_translators_port(index: LinkIndex, links: &Links) -> bool {
         && leads_by_translator(links.kernel(), index)
 }
 
-/// Holds an uplink as decisions and pages see it.
+/// Summarises an uplink for decisions and pages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkView<'a> {
     pub link: &'a Link,
     pub state: UplinkState,
-    /// like `state`, but a renewal in progress is not seen: for severity and alerts
+    /// Like `state`, but unaffected by a renewal in progress; for severity and alerts.
     pub settled: UplinkState,
     pub since: Instant,
-    /// for row 1
+    /// The primary address, shown on row 1.
     pub address: Option<IpNet>,
-    /// all that are good beyond the wire, the primary one first
+    /// All usable addresses, the primary one first.
     pub addresses: Vec<IpNet>,
-    /// of the best default route
+    /// Gateway of the best default route.
     pub gateway: Option<IpAddr>,
     pub has_default_route: bool,
-    /// when the primary address's lease ends; `None`: for ever, or no address
+    /// End of the primary address's lease; `None`: for ever, or no address.
     pub valid_until: Option<Instant>,
     pub reachability: Option<Reachability>,
     pub generation: u64,
-    /// a carrier without an address since
+    /// Since when it has a carrier but no address.
     pub searching_since: Option<Instant>,
-    /// the address whose lease or prefix is not renewed, and since when: the primary one, else that
-    /// of IPv4
+    /// The primary or else the IPv4 address, if its lease or prefix is not renewed, and since when.
     pub not_renewed: Option<(IpNet, Instant)>,
-    /// it has an IPv4 address of its own, be it deprecated
+    /// It has an IPv4 address of its own, even a deprecated one.
     pub has_ipv4: bool,
-    /// how far the DHCP client has come, where that was heard
+    /// Progress of the DHCP client, if observed.
     pub acquisition: Option<Acquisition>,
-    /// a DHCP server has offered an IPv4 address a moment ago
+    /// A DHCP server has just offered an IPv4 address.
     pub is_ipv4_coming: bool,
-    /// where the venue's captive portal is, while the internet does not answer
+    /// URL of the venue's captive portal, while the internet is not reachable.
     pub portal_url: Option<&'a PortalUrl>,
-    /// the address of a translator on it leads nowhere, though IPv6 does
+    /// The translator on this uplink does not work, though IPv6 does.
     pub is_translator_dead: bool,
-    /// … and its program was seen to end: nothing takes IPv4 that leaves by it
+    /// The translator's program has ended, so that its IPv4 packets are lost.
     pub has_translator_ended: bool,
 }

@@ -1,4 +1,4 @@
-//! dnsmasq as a child of ours: found, started, listened to, ended.
+//! The dnsmasq child process and its log.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,28 +17,28 @@ use crate::pace::Pace;
 use crate::supervise::{Child, ExitCause};
 use crate::watch::dhcp::Questions;
 
-/// Folders of administrators' programs, which a `PATH` may lack.
+/// Directories of administration programs, which `PATH` may lack.
 const FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
-/// It is asked to end for so long before it is made to.
+/// Time between SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Longer lines are cut.
+/// Longer lines are truncated, bytes.
 const LONGEST: usize = 4096;
-/// Bounds the lines that are forwarded in a row, and one more in each interval; a thousand nodes
-/// that come at once cause 4,000, most of them routine.
+/// Rate limit on forwarded lines: burst and interval. A thousand nodes that boot together cause
+/// 4,000 lines, most of them routine.
 const LINES: u32 = 2000;
 const LINE_INTERVAL: Duration = Duration::from_micros(500);
-/// Bytes of the pipe, and what is read at a time: what an ordinary user may have (pipe(7)). Where
-/// it is full dnsmasq waits, and with it all nodes.
+/// Size of the pipe and of a read, bytes: the limit for unprivileged users (pipe(7)). A full pipe
+/// blocks dnsmasq, and with it all nodes.
 const PIPE: usize = 1 << 20;
-/// The pipe is read at once so many times in a row, and then once in each interval; at 10,000
-/// requests a second what gathers meanwhile fills a fifth of it.
-const READINGS: u32 = 32;
-const READING_INTERVAL: Duration = Duration::from_millis(200);
-/// Lines of routine that are forwarded in a row, and one more in each interval.
+/// Rate limit on reads of the pipe: burst and interval. At 10,000 requests a second an interval
+/// fills a fifth of the pipe.
+const READS: u32 = 32;
+const READ_INTERVAL: Duration = Duration::from_millis(200);
+/// Rate limit on forwarded lines of routine: burst and interval.
 const ROUTINE: u32 = 64;
 const ROUTINE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Returns where dnsmasq is, if it is installed.
+/// Returns the path of dnsmasq, if it is installed.
 pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> =
@@ -46,7 +46,7 @@ pub fn program() -> Option<PathBuf> {
     folders.into_iter().map(|folder| folder.join("dnsmasq")).find(|file| file.is_file())
 }
 
-/// A dnsmasq that runs.
+/// A running dnsmasq.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -54,23 +54,22 @@ pub struct Running {
     log: Unread,
 }
 
-/// What it has logged and was not read yet.
+/// The unread part of the log.
 #[derive(Debug, Clone, Default)]
 pub struct Unread(Option<Arc<OwnedFd>>);
 
 impl Unread {
-    /// Returns whether all that it has logged was read.
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().map(rustix::io::ioctl_fionread).is_none_or(|bytes| bytes == Ok(0))
     }
 }
 
 impl Running {
-    /// Starts it. It ends when we do, however that happens. `asked` learns what it heard of that.
+    /// Starts dnsmasq, which ends with the daemon. `questions` is reset whenever it logs a request.
     ///
     /// # Errors
-    /// It cannot be started.
-    pub fn start(program: &Path, config: &Path, asked: Questions) -> io::Result<Self> {
+    /// The program cannot be started.
+    pub fn start(program: &Path, config: &Path, questions: Questions) -> io::Result<Self> {
         let mut command = std::process::Command::new(program);
         command
             .arg(format!("--conf-file={}", config.display()))
@@ -89,12 +88,12 @@ impl Running {
             rustix::io::ioctl_fionbio(&stderr, true)?;
             let stderr = OneShot::new(stderr);
             log = Unread(Some(stderr.share()));
-            tokio::spawn(listen(stderr, sender, asked));
+            tokio::spawn(forward_log(stderr, sender, questions));
         }
         Ok(Self { child, lines, log })
     }
 
-    /// Returns the next line of its log, or how it ended once its log is read to the end.
+    /// Returns the next line of the log, or after the last one the exit status.
     pub async fn next(&mut self) -> Result<String, io::Result<ExitStatus>> {
         tokio::select! {
             biased;
@@ -106,45 +105,44 @@ impl Running {
         }
     }
 
-    /// Returns what of its log was not read yet, now and later.
+    /// Returns a handle to the unread part of the log.
     pub fn unread(&self) -> Unread {
         self.log.clone()
     }
 
-    /// Returns its process number.
     pub const fn id(&self) -> Option<Pid> {
         self.child.id()
     }
 
-    /// Lets it read its files again, all but the main one.
+    /// Makes dnsmasq read all its files again except the main one.
     pub fn reload(&self) {
         self.child.signal(Signal::HUP);
     }
 
-    /// Ends it, and what it has started for connections by TCP.
+    /// Ends dnsmasq and its children, which serve TCP connections.
     pub async fn end(self) {
         self.child.end(PATIENCE).await;
     }
 
-    /// Ends it without a word: one that does not answer does not hear one either.
+    /// Kills a hanging dnsmasq and its children.
     pub async fn kill(self) {
         self.child.kill().await;
     }
 
-    /// Returns who brought its end about.
+    /// Classifies its exit.
     pub fn cause(&self, status: ExitStatus) -> ExitCause {
         self.child.cause(status)
     }
 
-    /// Ends those that it started and left behind.
+    /// Kills the children that it left behind.
     pub fn sweep(&self) {
         self.child.sweep();
     }
 }
 
-/// Returns the options for the foreground and the user that we are. An ordinary user's dnsmasq
-/// keeps its user; root's would change to a user who may not read our files. Where no groups can be
-/// set (an unprivileged user namespace) only the debugging mode changes nothing.
+/// Returns the options to stay in the foreground under our own user. Run by root, dnsmasq would
+/// change to a user that cannot read our files. Where setgroups(2) is denied (an unprivileged user
+/// namespace) only the debugging mode avoids a change of user.
 fn foreground() -> &'static [&'static str] {
     if !rustix::process::geteuid().is_root() {
         return &["--keep-in-foreground"];
@@ -155,21 +153,25 @@ fn foreground() -> &'static [&'static str] {
     }
 }
 
-/// Forwards what dnsmasq writes, line by line. How many lines there are the nodes decide: of a
-/// flood only some are forwarded, of routine as signs of life. The rest is read and passed over.
-async fn listen(mut stderr: OneShot<OwnedFd>, lines: mpsc::Sender<String>, asked: Questions) {
-    // A user who has many large pipes already keeps this one as it is.
+/// Forwards dnsmasq's log line by line. Nodes can cause any number of lines, so they are
+/// rate-limited and the surplus is read and dropped. Lines of routine serve as signs of life.
+async fn forward_log(
+    mut stderr: OneShot<OwnedFd>,
+    lines: mpsc::Sender<String>,
+    questions: Questions,
+) {
+    // Fails if the user's limit on pipe buffers is reached; then the pipe keeps its default size.
     let _ = rustix::pipe::fcntl_setpipe_size(stderr.get_ref(), PIPE);
     let (mut pending, begin) = (Vec::with_capacity(PIPE), Instant::now());
     let mut limits = Limits {
         routine: Pace::new(ROUTINE, ROUTINE_INTERVAL, begin),
         all: Pace::new(LINES, LINE_INTERVAL, begin),
     };
-    let mut readings = Pace::new(READINGS, READING_INTERVAL, begin);
+    let mut reads = Pace::new(READS, READ_INTERVAL, begin);
     loop {
-        tokio::time::sleep_until(readings.next(Instant::now())).await;
+        tokio::time::sleep_until(reads.next(Instant::now())).await;
         let is_end = !matches!(read(&mut stderr, &mut pending).await, Ok(1..));
-        for line in take_lines(&mut pending, is_end, &mut limits, &asked) {
+        for line in take_lines(&mut pending, is_end, &mut limits, &questions) {
             if lines.send(line).await.is_err() {
                 return;
             }
@@ -180,19 +182,19 @@ async fn listen(mut stderr: OneShot<OwnedFd>, lines: mpsc::Sender<String>, asked
     }
 }
 
-/// How many lines are forwarded.
+/// Rate limits on forwarded lines.
 struct Limits {
     routine: Pace,
     all: Pace,
 }
 
 impl Limits {
-    fn pass(&mut self, line: &[u8], now: Instant) -> bool {
+    fn permit(&mut self, line: &[u8], now: Instant) -> bool {
         (!is_routine(line) || self.routine.try_take(now)) && self.all.try_take(now)
     }
 }
 
-/// Waits for something to read, and appends it. Returns how many bytes; 0 at the end.
+/// Waits for data and appends it. Returns the number of bytes, 0 at the end.
 async fn read(stderr: &mut OneShot<OwnedFd>, pending: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         stderr.readable().await?;
@@ -204,52 +206,52 @@ async fn read(stderr: &mut OneShot<OwnedFd>, pending: &mut Vec<u8>) -> io::Resul
     }
 }
 
-/// Takes the whole lines out of `pending`, and what is left at the end. Returns those worth
-/// forwarding.
+/// Removes the complete lines from `pending`, at the end also the rest. Returns those to forward.
 fn take_lines(
     pending: &mut Vec<u8>,
     is_end: bool,
     limits: &mut Limits,
-    asked: &Questions,
+    questions: &Questions,
 ) -> Vec<String> {
-    let whole = if is_end || pending.len() >= PIPE {
+    let complete = if is_end || pending.len() >= PIPE {
         pending.len()
     } else {
         pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
     };
-    let (mut worth, mut about_dhcp, now) = (Vec::new(), false, Instant::now());
-    for line in pending.drain(..whole).as_slice().split(|byte| *byte == b'\n') {
+    let (mut permitted, mut about_dhcp, now) = (Vec::new(), false, Instant::now());
+    for line in pending.drain(..complete).as_slice().split(|byte| *byte == b'\n') {
         let line = line.get(..LONGEST).unwrap_or(line).trim_ascii_end();
         about_dhcp = about_dhcp || is_about_dhcp(line);
-        if !line.is_empty() && limits.pass(line, now) {
-            worth.push(String::from_utf8_lossy(line).into_owned());
+        if !line.is_empty() && limits.permit(line, now) {
+            permitted.push(String::from_utf8_lossy(line).into_owned());
         }
     }
-    // Also by those lines of which too many come to be forwarded.
+    // Dropped lines count too.
     if about_dhcp {
-        asked.heard();
+        questions.heard();
     }
-    worth
+    permitted
 }
 
-/// Returns whether a line says that it heard a client: `dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) …`,
-/// `… BOOTP(eth0) …`, `… no address range available for DHCP request via eth0`.
+/// Returns whether a line shows that dnsmasq received a request: `dnsmasq-dhcp[7]:
+/// DHCPDISCOVER(eth0) …`, `… BOOTP(eth0) …`, `… no address range available for DHCP request via
+/// eth0`.
 fn is_about_dhcp(line: &[u8]) -> bool {
     without_date(line).starts_with(b"dnsmasq-dhcp")
-        && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| place_of(word, line).is_some())
+        && [b"DHCP".as_slice(), b"BOOTP("].iter().any(|word| find(word, line).is_some())
 }
 
-/// Returns a line from the program's name on. In its debugging mode dnsmasq (2.90, `log.c`) writes
-/// the date before it: `Nov 30 13:10:43 dnsmasq-dhcp[7]: …`.
+/// Strips the date that dnsmasq (2.90, `log.c`) writes in its debugging mode: `Nov 30 13:10:43
+/// dnsmasq-dhcp[7]: …`.
 fn without_date(line: &[u8]) -> &[u8] {
-    place_of(b"dnsmasq", line).and_then(|at| line.get(at..)).unwrap_or_default()
+    find(b"dnsmasq", line).and_then(|at| line.get(at..)).unwrap_or_default()
 }
 
-fn place_of(word: &[u8], line: &[u8]) -> Option<usize> {
+fn find(word: &[u8], line: &[u8]) -> Option<usize> {
     line.windows(word.len()).position(|part| part == word)
 }
 
-/// Returns whether a line only says that a client was served, and nothing of what it lacks ("no
+/// Returns whether a line logs a normal exchange with a client, and no lack of an address ("no
 /// address available").
 fn is_routine(line: &[u8]) -> bool {
     const VERBS: [&[u8]; 5] =
@@ -271,9 +273,9 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    /// A machine that boots takes a second from the start of a program to its first line.
+    /// While the head boots, a program takes a second until its first line.
     #[tokio::test]
-    async fn a_word_that_comes_before_dnsmasq_listens_does_not_end_it() {
+    async fn an_early_reload_does_not_end_dnsmasq() {
         let held = tempfile::tempdir().unwrap();
         let folder = held.path().to_owned();
         let slow = folder.join("dnsmasq");
@@ -287,9 +289,9 @@ mod tests {
         assert_eq!(logged.unwrap(), "started");
     }
 
-    /// With the date as in the debugging mode, which is used in a user namespace without rights.
+    /// With and without the date of the debugging mode, which an unprivileged user namespace needs.
     #[test]
-    fn what_it_hears_of_nodes_is_known_in_either_mode() {
+    fn requests_are_recognised_in_both_log_formats() {
         for date in ["", "Nov 30 13:10:43 "] {
             let line = |text: &str| format!("{date}{text}").into_bytes();
             for about in [
@@ -308,19 +310,19 @@ mod tests {
             assert!(is_routine(&line("dnsmasq-dhcp[90]: DHCPACK(eth0) 192.168.50.11 b8 rpi1")));
             let lacks = "dnsmasq-dhcp[90]: DHCPDISCOVER(eth0) b8 no address available";
             assert!(!is_routine(&line(lacks)));
-            let asked = Questions::default();
+            let questions = Questions::default();
             let mut pending = line("dnsmasq-dhcp[90]: DHCPOFFER(eth0) 192.168.50.11 b8\n");
             let begin = Instant::now();
             let mut limits = Limits {
                 routine: Pace::new(ROUTINE, ROUTINE_INTERVAL, begin),
                 all: Pace::new(LINES, LINE_INTERVAL, begin),
             };
-            take_lines(&mut pending, false, &mut limits, &asked);
-            assert_eq!(asked.unheard().lines, 1, "{date}");
+            take_lines(&mut pending, false, &mut limits, &questions);
+            assert_eq!(questions.unheard().lines, 1, "{date}");
         }
     }
 
-    /// A pipe into which this text is written before it is closed.
+    /// Returns a pipe that yields this text.
     fn pipe(text: String) -> OneShot<OwnedFd> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_yet_is_seen() {
+    fn unread_data_is_detected() {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let log = Unread(Some(Arc::new(reader)));
         assert!(log.is_empty());
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn routine_is_forwarded_as_a_sign_of_life_and_complaints_always() {
+    async fn routine_is_rate_limited_and_complaints_are_not() {
         let mut text = String::new();
         for number in 0..3000_u32 {
             text += &format!(
@@ -353,33 +355,34 @@ mod tests {
             }
         }
         let (sender, mut lines) = mpsc::channel(256);
-        let asked = Questions::default();
-        let count = asked.clone();
-        let listening = tokio::spawn(async move { listen(pipe(text), sender, count).await });
+        let questions = Questions::default();
+        let count = questions.clone();
+        let task = tokio::spawn(async move { forward_log(pipe(text), sender, count).await });
         let (mut routine, mut complaints) = (0, 0);
         while let Some(line) = lines.recv().await {
             *if line.contains("no address") { &mut complaints } else { &mut routine } += 1;
         }
-        listening.await.unwrap();
+        task.await.unwrap();
         assert_eq!(complaints, 30, "none is lost");
-        assert!(asked.unheard().lines > 0, "that it spoke was noted");
+        assert!(questions.unheard().lines > 0, "the requests were counted");
         assert!((1..=ROUTINE + 8).contains(&routine), "{routine} of 3000");
     }
 
-    /// One node can have it say thousands of lines a second: while its log waits to be read it
-    /// serves no node.
+    /// A node can cause thousands of lines a second, and dnsmasq serves no node while the pipe is
+    /// full.
     #[tokio::test]
-    async fn it_never_waits_until_a_flood_has_been_listened_to() {
+    async fn a_flood_of_lines_does_not_block_dnsmasq() {
         let line = "dnsmasq-dhcp[7]: DHCPDISCOVER(eth0) b8:27:eb:00:00:09 no address available\n";
         let (sender, mut lines) = mpsc::channel(256);
         let (begin, text) = (Instant::now(), line.repeat(10 * LINES as usize));
-        let listening =
-            tokio::spawn(async move { listen(pipe(text), sender, Questions::default()).await });
+        let task = tokio::spawn(async move {
+            forward_log(pipe(text), sender, Questions::default()).await;
+        });
         let mut forwarded = 0;
         while lines.recv().await.is_some() {
             forwarded += 1;
         }
-        listening.await.unwrap();
+        task.await.unwrap();
         assert!(begin.elapsed() < Duration::from_secs(2), "after {:?}", begin.elapsed());
         let most = begin.elapsed().div_duration_f64(LINE_INTERVAL) as u32 + LINES + 1;
         assert!((LINES..=most).contains(&forwarded), "{forwarded} lines");

@@ -1,4 +1,4 @@
-//! Why dnsmasq does not serve the nodes.
+//! Errors of the dnsmasq supervisor.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::event::ApplyErrorKind;
 use crate::reconcile::error::{OutputError, into_apply_error};
 
-/// An error of the server of addresses and names.
+/// Why dnsmasq does not serve the nodes.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsmasqError {
     #[error(
@@ -17,10 +17,10 @@ pub enum DnsmasqError {
     NotStarted { program: PathBuf, source: io::Error },
     #[error("dnsmasq's files cannot be written")]
     NotWritten(#[from] io::Error),
-    /// `how` its process ended
+    /// It exited before it logged its start; `how` is the exit code or signal.
     #[error("dnsmasq does not start: {why} ({how})")]
     EndsAtOnce { why: String, how: String },
-    /// who has it is hidden from the unit's sandbox, and not from root
+    /// The text names no process: the unit's sandbox hides it, but root can see it.
     #[error(
         "another program has port 67 (DHCP), so dnsmasq cannot start, and nodes get neither addresses nor names"
     )]

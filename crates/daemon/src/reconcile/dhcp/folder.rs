@@ -1,4 +1,4 @@
-//! The folder of dnsmasq's files.
+//! The directory of dnsmasq's files.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,11 @@ use std::path::Path;
 use crate::files::folder::{self, Folder};
 use crate::view::dhcp::Files;
 
-/// Writes what differs; `hosts` with what is kept for those who are away, the main file and the
-/// options as the port of DNS allows.
+/// Writes the files that differ: `hosts`, which includes the reservations of absent nodes, in place
+/// of that in `files`, and the variant with or without DNS (`names`).
 ///
 /// # Errors
-/// The disk takes nothing.
+/// A file cannot be written.
 pub fn write(folder: &Path, files: &Files, hosts: &str, names: bool) -> io::Result<()> {
     let (main, options) = if names {
         (&files.config, &files.options)
@@ -27,15 +27,15 @@ pub fn write(folder: &Path, files: &Files, hosts: &str, names: bool) -> io::Resu
         ("names", &files.nodes.names),
     ] {
         if folder.read(name, folder::LONGEST).ok().as_deref() != Some(text.as_bytes()) {
-            // In one step: dnsmasq may be reading.
+            // Atomically, since dnsmasq may be reading it.
             folder.replace(name, text.as_bytes(), folder::OWN)?;
         }
     }
     Ok(())
 }
 
-/// Removes the files, but not the leases: who has one has it also while nothing is served, be it
-/// for a cable that is out.
+/// Removes all files except the leases, which stay valid while dnsmasq is stopped, for example with
+/// the cable unplugged.
 pub fn clear(folder: &Path) {
     let Ok(opened) = Folder::open(folder) else { return };
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,4 +1,5 @@
-//! Keeps what nodes can make dnsmasq say from filling the journal. Pure: moments are arguments.
+//! Limits the log lines of dnsmasq that nodes can cause, so that they do not fill the journal.
+//! Pure: the current time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,15 +8,15 @@ use tokio::time::Instant;
 
 use crate::event::{Mac, ServerLog, ServerLogKind};
 
-/// A window of the limit. In each, identical texts are logged once, at most `MOST` of a kind, and
-/// at most `KINDS` kinds.
+/// Length of a window. In each, identical texts are logged once, and at most `MOST` texts, plus the
+/// first of each kind of at most `KINDS`.
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST: usize = 20;
 const KINDS: usize = 16;
-/// How many first words of a text make its kind.
-const TELLING: usize = 4;
+/// Number of leading words that define the kind of a text.
+const KIND_WORDS: usize = 4;
 
-/// What was logged lately, of each matter that nodes can bring about at will.
+/// The records of the current window, by category.
 #[derive(Debug, Clone, Default)]
 pub struct LogRateLimiter {
     refused: Window,
@@ -30,40 +31,40 @@ struct Window {
     kinds: BTreeMap<String, Kind>,
 }
 
-/// Texts that differ in names and numbers only.
+/// Texts that differ only in names and numbers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Kind {
-    /// one of them was logged in this window
+    /// One of them was logged in this window.
     logged: bool,
-    held_back: u64,
+    suppressed: u64,
 }
 
 impl LogRateLimiter {
-    /// Returns what is to be logged now; with how many of its kind were not.
-    pub fn pass(&mut self, mut logged: ServerLog, now: Instant) -> Option<ServerLog> {
-        let lately = match logged.what {
-            // An address that is new is a change, reported once by the part that knows the
-            // addresses.
-            ServerLogKind::Leased => return Some(logged),
+    /// Returns the record to log, with the number of suppressed ones of its kind, or `None` to
+    /// suppress it.
+    pub fn pass(&mut self, mut record: ServerLog, now: Instant) -> Option<ServerLog> {
+        let window = match record.what {
+            // The caller reports each new lease once.
+            ServerLogKind::Leased => return Some(record),
             ServerLogKind::Refused => &mut self.refused,
             ServerLogKind::Exhausted => &mut self.exhausted,
             ServerLogKind::Trouble => &mut self.trouble,
         };
-        if lately.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
-            lately.begin(now);
+        if window.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
+            window.begin(now);
         }
-        let full = lately.logged.len() >= MOST;
-        let kind = lately.kind(&logged.text);
+        let full = window.logged.len() >= MOST;
+        let kind = window.kind(&record.text);
         let first = !std::mem::replace(&mut kind.logged, true);
-        let before = std::mem::take(&mut kind.held_back);
-        if full && !first || !lately.logged.insert((logged.mac, logged.text.clone())) {
-            lately.kind(&logged.text).held_back = before + 1;
+        let suppressed = std::mem::take(&mut kind.suppressed);
+        if full && !first || !window.logged.insert((record.mac, record.text.clone())) {
+            window.kind(&record.text).suppressed = suppressed + 1;
             return None;
         }
-        if before > 0 {
-            logged.text += &format!(" (and {before} more like this before)");
+        if suppressed > 0 {
+            record.text += &format!(" (and {suppressed} more like this before)");
         }
-        Some(logged)
+        Some(record)
     }
 }
 
@@ -71,20 +72,20 @@ impl Window {
     fn begin(&mut self, now: Instant) {
         self.since = Some(now);
         self.logged.clear();
-        // What was held back waits for the next of its kind.
-        self.kinds.retain(|_, kind| kind.held_back > 0);
+        // The count of suppressed texts is kept until the next of its kind.
+        self.kinds.retain(|_, kind| kind.suppressed > 0);
         if self.kinds.len() >= KINDS {
             self.kinds.clear();
         }
         self.kinds.iter_mut().for_each(|(_, kind)| kind.logged = false);
     }
 
-    /// Returns of which kind a text is; of too many kinds the later ones are one.
+    /// Returns the kind of a text. Beyond [`KINDS`], all new kinds share one.
     fn kind(&mut self, text: &str) -> &mut Kind {
-        // Addresses, files, numbers and most names are not what they have in common.
-        let common =
+        // Skips addresses, files, numbers and most names.
+        let is_plain =
             |word: &&str| word.trim_end_matches(':').bytes().all(|byte| byte.is_ascii_alphabetic());
-        let words: Vec<&str> = text.split_whitespace().filter(common).take(TELLING).collect();
+        let words: Vec<&str> = text.split_whitespace().filter(is_plain).take(KIND_WORDS).collect();
         let mut kind = words.join(" ");
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&kind) {
             kind.clear();
@@ -107,40 +108,40 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_reported_once_a_minute_with_how_often_it_was() {
-        let (mut restraint, begin) = (LogRateLimiter::default(), Instant::now());
+    fn identical_texts_are_logged_once_a_minute_with_their_number() {
+        let (mut limiter, begin) = (LogRateLimiter::default(), Instant::now());
         let reported: Vec<ServerLog> =
-            (0..300).filter_map(|_| restraint.pass(refused("no"), begin)).collect();
+            (0..300).filter_map(|_| limiter.pass(refused("no"), begin)).collect();
         assert_eq!(reported, [refused("no")]);
-        let later = restraint.pass(refused("no"), begin + WINDOW).map(|logged| logged.text);
+        let later = limiter.pass(refused("no"), begin + WINDOW).map(|logged| logged.text);
         assert_eq!(later.as_deref(), Some("no (and 299 more like this before)"));
     }
 
     #[test]
-    fn of_things_that_always_differ_no_more_than_some_are_reported_and_other_kinds_go_on() {
-        let (mut restraint, now) = (LogRateLimiter::default(), Instant::now());
+    fn differing_texts_are_limited_and_other_categories_are_not_affected() {
+        let (mut limiter, now) = (LogRateLimiter::default(), Instant::now());
         let reported = (0..300)
-            .filter_map(|number| restraint.pass(refused(&format!("no {number}")), now))
+            .filter_map(|number| limiter.pass(refused(&format!("no {number}")), now))
             .count();
         assert_eq!(reported, MOST);
         assert!(
-            restraint
+            limiter
                 .pass(ServerLog { what: ServerLogKind::Trouble, ..refused("no") }, now)
                 .is_some()
         );
         assert!(
-            restraint
+            limiter
                 .pass(ServerLog { what: ServerLogKind::Leased, ..refused("yes") }, now)
                 .is_some()
         );
     }
 
     #[test]
-    fn what_is_held_back_is_counted_with_its_own_kind() {
-        let (mut restraint, begin) = (LogRateLimiter::default(), Instant::now());
+    fn suppressed_texts_are_counted_by_kind() {
+        let (mut limiter, begin) = (LogRateLimiter::default(), Instant::now());
         let mut report = |text: &str, now| {
             let trouble = ServerLog { what: ServerLogKind::Trouble, ..refused(text) };
-            restraint.pass(trouble, now).map(|logged| logged.text)
+            limiter.pass(trouble, now).map(|logged| logged.text)
         };
         let full = "dnsmasq: Maximum number of concurrent DNS queries reached (max: 150)";
         for _ in 0..10 {
@@ -153,26 +154,25 @@ mod tests {
         assert_eq!(
             report(other, begin).as_deref(),
             Some(other),
-            "a flood of one kind keeps no other from being said"
+            "a flood of one kind suppresses no other"
         );
         let later = begin + WINDOW;
         assert_eq!(report(full, later).unwrap(), format!("{full} (and 9 more like this before)"));
         let sent = report("dnsmasq: failed sending /srv/tftp/x to 192.168.50.7", later).unwrap();
         assert!(sent.ends_with("(and 6 more like this before)"), "{sent}");
-        assert_eq!(report(other, later).as_deref(), Some(other), "none of them was held back");
+        assert_eq!(report(other, later).as_deref(), Some(other), "none of them was suppressed");
     }
 
     #[test]
-    fn however_many_kinds_there_are_what_is_reported_in_a_window_is_bounded() {
-        let (mut restraint, now) = (LogRateLimiter::default(), Instant::now());
+    fn a_window_is_bounded_for_any_number_of_kinds() {
+        let (mut limiter, now) = (LogRateLimiter::default(), Instant::now());
         let texts = (0..300).map(|number| {
             (0..5)
                 .map(|place| [b'a' + (number >> place & 15) as u8])
                 .fold(String::new(), |text, letter| format!("{text} {}", letter[0] as char))
         });
         assert!(
-            texts.filter_map(|text| restraint.pass(refused(&text), now)).count()
-                <= MOST + KINDS + 1
+            texts.filter_map(|text| limiter.pass(refused(&text), now)).count() <= MOST + KINDS + 1
         );
     }
 }

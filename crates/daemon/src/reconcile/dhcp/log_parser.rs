@@ -1,4 +1,4 @@
-//! dnsmasq's log lines: what is worth a record, and what is a fact.
+//! Converts dnsmasq's log lines to records and facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use super::log_limit::LogRateLimiter;
 use crate::event::{Dhcp, Event, Mac, ServerLog, ServerLogKind};
 use crate::watch::dhcp::leases::file::{Entry, Leases};
 
-/// Words by which a complaint is known; dnsmasq gives no priority with its lines.
+/// Words that mark a complaint, since dnsmasq's lines have no priority.
 const COMPLAINTS: [&str; 13] = [
     "failed",
     "cannot",
@@ -25,37 +25,37 @@ const COMPLAINTS: [&str; 13] = [
     "out of",
     "reached",
 ];
-/// Complaints that are none: of what nodes do as a matter of course.
+/// Words that mark a harmless line, caused by normal behaviour of nodes.
 const COMMONPLACE: [&str; 4] = ["not found", "aborted", "Early terminate", "ignoring query"];
 
-/// Listens to one dnsmasq after the other.
+/// State of the parser across restarts of dnsmasq.
 #[derive(Debug, Default)]
-pub struct Listener {
-    /// addresses reported already, of those that have one now: a renewal is no news
-    known: BTreeMap<Mac, Ipv4Addr>,
-    /// names that were not given: logged again for each lease whenever the files are read
+pub struct LogParser {
+    /// The current leases, which were reported: a renewal is no news.
+    reported: BTreeMap<Mac, Ipv4Addr>,
+    /// Names that dnsmasq did not assign, which it logs for each lease at each reload.
     not_given: BTreeSet<String>,
-    restraint: LogRateLimiter,
+    limiter: LogRateLimiter,
 }
 
-/// Bounds those that are remembered; beyond it they are reported again.
+/// Limit on `not_given`; above it they are reported again.
 const NOT_GIVEN: usize = 1000;
 
-impl Listener {
-    /// Takes leases in that were given before.
+impl LogParser {
+    /// Adds leases that need no report.
     pub fn remember(&mut self, leases: &Leases) {
         for entry in &leases.entries {
-            self.known.insert(entry.mac, entry.address);
+            self.reported.insert(entry.mac, entry.address);
         }
     }
 
-    /// Returns what is new among the leases that are given now. dnsmasq says so too, but with a
-    /// line for each renewal as well: how many those are the nodes decide.
-    pub fn given(&mut self, leases: &Leases) -> Vec<Event> {
+    /// Returns a record for each lease that is new. Taken from the lease file, since dnsmasq also
+    /// logs each renewal, and nodes can cause any number of those.
+    pub fn new_leases(&mut self, leases: &Leases) -> Vec<Event> {
         let news = leases
             .entries
             .iter()
-            .filter(|entry| self.known.get(&entry.mac) != Some(&entry.address));
+            .filter(|entry| self.reported.get(&entry.mac) != Some(&entry.address));
         let logged = news.map(|Entry { mac, address, host_name, .. }| {
             let name = host_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
             let text = format!("{mac}{name} has the address {address}");
@@ -71,41 +71,43 @@ impl Listener {
         let mut now: Vec<(Mac, Ipv4Addr)> =
             leases.entries.iter().map(|entry| (entry.mac, entry.address)).collect();
         now.sort_by_key(|(mac, _)| *mac);
-        self.known = BTreeMap::from_iter(now);
+        self.reported = BTreeMap::from_iter(now);
         logged
     }
 
-    /// Returns what a line reports, if it is of use and was not reported too often already.
-    pub fn hear(&mut self, line: &str) -> Option<Event> {
-        match self.understand(line)? {
+    /// Returns the event of a line, if it has one and the rate limit permits it.
+    pub fn event(&mut self, line: &str) -> Option<Event> {
+        match self.parse(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => self
-                .restraint
+                .limiter
                 .pass(logged, Instant::now())
                 .map(|logged| Event::Dhcp(Dhcp::ServerLog(logged))),
             other => Some(other),
         }
     }
 
-    fn understand(&mut self, line: &str) -> Option<Event> {
+    fn parse(&mut self, line: &str) -> Option<Event> {
         let (part, text) = split(line)?;
         let dhcp = match part {
             "dhcp" => self.address(text),
             "tftp" => file(text),
             _ => None,
         };
-        let mut trouble = || {
-            let complains = COMPLAINTS.iter().any(|word| text.contains(word));
-            let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
-            (complains && !commonplace && !self.was_reported(text))
-                .then(|| trouble(format!("dnsmasq: {text}")))
-        };
         match dhcp {
-            Some(heard) => heard,
-            None => trouble(),
+            Some(event) => event,
+            None => self.complaint(text),
         }
     }
 
-    /// Returns whether it was reported before that a name was not given; notes it.
+    /// Returns a record if the line is a complaint that was not reported before.
+    fn complaint(&mut self, text: &str) -> Option<Event> {
+        let complains = COMPLAINTS.iter().any(|word| text.contains(word));
+        let commonplace = COMMONPLACE.iter().any(|word| text.contains(word));
+        (complains && !commonplace && !self.was_reported(text))
+            .then(|| trouble(format!("dnsmasq: {text}")))
+    }
+
+    /// Records a line about a name that was not assigned. Returns whether it was reported before.
     fn was_reported(&mut self, text: &str) -> bool {
         if !text.starts_with("not giving") {
             return false;
@@ -116,7 +118,7 @@ impl Listener {
         !self.not_given.insert(text.to_owned())
     }
 
-    /// Reads a line about an address. `Some(None)`: understood, and no news.
+    /// Parses a line about an address. Returns `Some(None)` for a line of routine.
     fn address(&self, text: &str) -> Option<Option<Event>> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let (verb, rest) = words.split_first()?;
@@ -136,7 +138,7 @@ impl Listener {
                 Some(logged(ServerLogKind::Refused, text))
             }
             ("DHCPDISCOVER" | "DHCPREQUEST", Some(mac), _) if text.contains("no address") => {
-                // One that it asks for is not its own.
+                // The address in the line is a requested one, so the record has none.
                 let text = format!("there is no address left for {mac}: widen cluster.dhcp.range");
                 let logged = ServerLog {
                     what: ServerLogKind::Exhausted,
@@ -167,15 +169,15 @@ pub fn trouble(text: String) -> Event {
     }))
 }
 
-/// Reads `sent FILE to ADDRESS`: a node boots.
+/// Parses `sent FILE to ADDRESS`, which shows that a node boots.
 fn file(text: &str) -> Option<Option<Event>> {
     let (file, address) = text.strip_prefix("sent ")?.rsplit_once(" to ")?;
     let address = address.parse().ok()?;
     Some(Some(Event::Dhcp(Dhcp::Boots { address, file: file.to_owned() })))
 }
 
-/// Splits `… dnsmasq-dhcp[123]: text`, with or without date and number: (`dhcp`, text). The part is
-/// empty for DNS and the rest.
+/// Splits `… dnsmasq-dhcp[123]: text`, with or without date and PID, into (`dhcp`, text). The first
+/// part is empty for DNS and general messages.
 pub fn split(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once("dnsmasq")?;
     let (head, text) = rest.split_once(": ")?;
@@ -188,8 +190,8 @@ mod tests {
     use super::*;
     use crate::watch::dhcp::leases::file;
 
-    fn heard(listener: &mut Listener, line: &str) -> Option<(ServerLogKind, String)> {
-        match listener.hear(line)? {
+    fn logged(parser: &mut LogParser, line: &str) -> Option<(ServerLogKind, String)> {
+        match parser.event(line)? {
             Event::Dhcp(Dhcp::ServerLog(logged)) => Some((logged.what, logged.text)),
             other => panic!("{other:?}"),
         }
@@ -197,9 +199,9 @@ mod tests {
 
     #[test]
     fn an_address_is_reported_once_and_its_renewals_are_not() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let mut given = |lines: &str| -> Vec<String> {
-            let reported = listener.given(&file::parse(lines.as_bytes()));
+            let reported = parser.new_leases(&file::parse(lines.as_bytes()));
             let text = |event| match event {
                 Event::Dhcp(Dhcp::ServerLog(ServerLog {
                     what: ServerLogKind::Leased,
@@ -219,18 +221,18 @@ mod tests {
         assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "another address is news");
         assert!(given("").is_empty());
         assert_eq!(given(&line.replace(".101", ".102")).len(), 1, "so is one that was given back");
-        assert_eq!(listener.known.len(), 1, "who has none any more is forgotten");
+        assert_eq!(parser.reported.len(), 1, "an ended lease is forgotten");
     }
 
     #[test]
-    fn refusals_and_want_are_reported_with_their_reason() {
-        let mut listener = Listener::default();
+    fn refusals_and_exhaustion_are_reported_with_their_reason() {
+        let mut parser = LogParser::default();
         let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
-        let (what, text) = heard(&mut listener, line).unwrap();
+        let (what, text) = logged(&mut parser, line).unwrap();
         assert_eq!(what, ServerLogKind::Refused);
         assert!(text.ends_with("may not have 192.168.50.101: wrong network"), "{text}");
         let line = "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) 192.168.50.7 b8:27:eb:00:00:01 no address available";
-        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = listener.hear(line) else {
+        let Some(Event::Dhcp(Dhcp::ServerLog(want))) = parser.event(line) else {
             panic!("it is not reported")
         };
         assert_eq!(
@@ -242,31 +244,31 @@ mod tests {
 
     #[test]
     fn a_node_does_not_fill_the_journal() {
-        let mut listener = Listener::default();
+        let mut parser = LogParser::default();
         let line = "dnsmasq-dhcp[1]: DHCPNAK(eth0) 192.168.50.101 b8:27:eb:00:00:01 wrong network";
-        assert_eq!((0..300).filter_map(|_| listener.hear(line)).count(), 1);
+        assert_eq!((0..300).filter_map(|_| parser.event(line)).count(), 1);
     }
 
     #[test]
-    fn a_file_that_was_sent_is_a_fact() {
-        let mut listener = Listener::default();
+    fn a_sent_file_is_a_fact() {
+        let mut parser = LogParser::default();
         let reported =
-            listener.hear("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
+            parser.event("dnsmasq-tftp[1]: sent /srv/tftp/boot code.bin to 192.168.50.101");
         let file = "/srv/tftp/boot code.bin".to_owned();
         assert_eq!(
             reported,
             Some(Event::Dhcp(Dhcp::Boots { address: "192.168.50.101".parse().unwrap(), file }))
         );
         assert_eq!(
-            listener
-                .hear("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"),
+            parser
+                .event("dnsmasq-tftp[1]: file /srv/tftp/bootsig.bin not found for 192.168.50.101"),
             None
         );
     }
 
     #[test]
-    fn routine_is_no_news_and_complaints_are() {
-        let mut listener = Listener::default();
+    fn routine_is_not_reported_and_complaints_are() {
+        let mut parser = LogParser::default();
         for line in [
             "dnsmasq[1]: started, version 2.90 cachesize 150",
             "dnsmasq-dhcp[1]: DHCPDISCOVER(eth0) b8:27:eb:00:00:01",
@@ -274,11 +276,11 @@ mod tests {
             "dnsmasq[1]: read /run/bramblegate/dnsmasq/names - 3 names",
             "",
         ] {
-            assert_eq!(listener.hear(line), None, "{line}");
+            assert_eq!(parser.event(line), None, "{line}");
         }
         let line =
             "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
-        assert_eq!(heard(&mut listener, line).unwrap().0, ServerLogKind::Trouble);
-        assert_eq!(heard(&mut listener, line), None, "it says so each time it reads its files");
+        assert_eq!(logged(&mut parser, line).unwrap().0, ServerLogKind::Trouble);
+        assert_eq!(logged(&mut parser, line), None, "it says so each time it reads its files");
     }
 }

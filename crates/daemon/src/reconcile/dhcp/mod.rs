@@ -1,5 +1,4 @@
-//! Runs dnsmasq for the nodes: gives it its files, listens to it, starts it again when it dies,
-//! keeps its leases.
+//! Runs dnsmasq for the nodes: writes its files, parses its log, restarts it, saves its leases.
 
 mod child;
 mod error;
@@ -31,22 +30,22 @@ use supervisor::Supervisor;
 
 pub use child::program;
 
-/// Returns the folder of its files.
+/// Returns the directory of dnsmasq's files.
 pub fn folder(run_directory: &Path) -> PathBuf {
     run_directory.join("dnsmasq")
 }
 
-/// Returns the file in which dnsmasq has its leases.
+/// Returns dnsmasq's lease file.
 pub fn leases(run_directory: &Path) -> PathBuf {
     folder(run_directory).join("leases")
 }
 
-/// Returns the file in which they outlive a power cut.
+/// Returns the copy of the lease file that outlives a power cut.
 pub fn copied_leases(state_directory: &Path) -> PathBuf {
     state_directory.join("dnsmasq.leases")
 }
 
-/// The task that runs dnsmasq, and what it was given last.
+/// Handle of the supervisor's task.
 #[derive(Debug)]
 pub struct DnsmasqHandle {
     renderer: Renderer,
@@ -56,30 +55,30 @@ pub struct DnsmasqHandle {
     task: JoinHandle<()>,
 }
 
-/// Resolved once an order has been carried out, or with why it was not.
+/// Resolves once a request was carried out, or with its error.
 pub type Reply = oneshot::Sender<Result<(), String>>;
 
-/// A board whose address is to be forgotten.
+/// A request to forget the address of a node.
 type Forgotten = (Mac, Reply);
 
-/// Starts the task; nothing is served before the first [`DnsmasqHandle::publish`].
-/// `asked` counts what nodes ask for on the wire.
+/// Spawns the supervisor, which serves nothing before the first [`DnsmasqHandle::publish`].
+/// `questions` counts the nodes' DHCP requests on the wire.
 pub fn spawn(
     run_directory: &Path,
     state_directory: &Path,
     events: mpsc::Sender<Event>,
-    asked: Questions,
+    questions: Questions,
 ) -> DnsmasqHandle {
     let (desired, receiver) = watch::channel(None);
-    let (forgotten, orders) = mpsc::unbounded_channel();
+    let (forgotten, requests) = mpsc::unbounded_channel();
     let folder = folder(run_directory);
-    let supervisor = Supervisor::new(folder.clone(), state_directory, events, asked);
-    let task = tokio::spawn(supervisor.run(receiver, orders));
+    let supervisor = Supervisor::new(folder.clone(), state_directory, events, questions);
+    let task = tokio::spawn(supervisor.run(receiver, requests));
     DnsmasqHandle { renderer: Renderer::default(), folder, desired, forgotten, task }
 }
 
 impl DnsmasqHandle {
-    /// Hands out what is to be served; an equal plan is no work.
+    /// Publishes the files for a plan; equal ones wake no task.
     pub fn publish(&mut self, settings: &Settings, facts: &Facts, plan: Option<&ServicePlan>) {
         let folder = self.folder.display().to_string();
         if let Some(files) = self.renderer.render(plan, settings, facts, &folder) {
@@ -87,7 +86,7 @@ impl DnsmasqHandle {
         }
     }
 
-    /// Forgets a board's address, and ends its lease; `reply` hears when that is on the disk.
+    /// Forgets the address of a node and releases its lease; `reply` resolves once that is on disk.
     pub fn forget(&self, mac: Mac, reply: Reply) {
         let _ = self.forgotten.send((mac, reply));
     }
@@ -99,10 +98,10 @@ impl DnsmasqHandle {
     }
 }
 
-/// Takes the files away that a daemon which died has left.
+/// Removes the directory that a dead daemon has left.
 ///
 /// # Errors
-/// As the file system says.
+/// A file cannot be removed.
 pub fn remove(run_directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder(run_directory)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

@@ -1,6 +1,6 @@
-//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. What a
-//! router advertises may be spread over several messages (RFC 4861, section 6.2.3): these have the
-//! prefix, and all that dnsmasq's have but for the networks.
+//! Advertises the venue's NAT64 prefix to the nodes (PREF64, RFC 8781), which dnsmasq cannot. A
+//! router may spread its options over several advertisements (RFC 4861, section 6.2.3): these
+//! contain PREF64, and all of dnsmasq's options except the prefixes.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,21 +22,20 @@ use crate::event::{Applied, ApplyError, Mac, Output};
 use crate::reconcile::Reconciler;
 use crate::sync::{next_aligned, readable};
 
-/// Where advertisements go, and solicitations (RFC 4291, section 2.7.1).
+/// Destinations of advertisements and of solicitations (RFC 4291, section 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-/// The type of a router solicitation.
+/// The type of a router solicitation (RFC 4861, section 4.1).
 const SOLICITATION: u32 = 133;
 /// `MIN_DELAY_BETWEEN_RAS` (RFC 4861, section 10).
 const SPACING: Duration = Duration::from_secs(3);
-/// A port that has no link-local address yet sends nothing: so long until the next try, and so many
-/// tries.
+/// Pause between attempts, and their limit: a port without a link-local address cannot send yet.
 const PAUSE: Duration = Duration::from_secs(1);
-const TRIES: u8 = 30;
-/// The lifetime of a prefix that is no more (RFC 8781, section 4).
+const ATTEMPTS: u8 = 30;
+/// The lifetime that withdraws a prefix (RFC 8781, section 4).
 const WITHDRAWN: u16 = 0;
 
-/// Advertises while there is a prefix.
+/// Advertises the prefix while there is one.
 #[derive(Debug, Default)]
 pub struct Pref64Reconciler {
     advertised: Option<Pref64Plan>,
@@ -44,7 +43,7 @@ pub struct Pref64Reconciler {
 }
 
 impl Pref64Reconciler {
-    /// Ends what is advertised now. Nodes that hear nothing of it keep the prefix for its lifetime.
+    /// Withdraws the prefix. A node that misses the message keeps it for its lifetime.
     fn withdraw(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -59,7 +58,7 @@ impl Pref64Reconciler {
 }
 
 impl Drop for Pref64Reconciler {
-    /// A daemon that starts anew withdraws nothing from the nodes.
+    /// Stops without withdrawing the prefix, so that a restart does not affect the nodes.
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -81,16 +80,16 @@ impl Reconciler for Pref64Reconciler {
     }
 }
 
-/// Advertises for as long as the task goes on.
+/// Advertises until the task is aborted or has failed too often.
 async fn advertise(plan: Pref64Plan) {
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         let Err(error) = serve(&plan).await;
         debug!(port = %plan.port, %error, "the NAT64 prefix is not advertised for now");
         sleep(PAUSE).await;
     }
 }
 
-/// Advertises at once, at intervals, and when a node asks.
+/// Advertises immediately, at intervals, and after solicitations.
 async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
     let wire = readable(open(plan)?)?;
     let interval = Duration::from_secs(ADVERTISED_EVERY.into());
@@ -98,8 +97,8 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
     let mut last: Option<Instant> = None;
     loop {
         tokio::select! {
-            asked = solicited(&wire) => {
-                asked?;
+            result = solicited(&wire) => {
+                result?;
                 let earliest = last.map_or_else(Instant::now, |last| last + SPACING);
                 next = next.min(earliest);
             }
@@ -109,11 +108,11 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
                         (failed, last) = (0, Some(Instant::now()));
                         next = next_aligned(interval);
                     }
-                    Err(_) if failed < TRIES => {
+                    Err(_) if failed < ATTEMPTS => {
                         failed += 1;
                         next = Instant::now() + PAUSE;
                     }
-                    // Of a port that is down or away a new plan comes when it is back.
+                    // The port is down or was removed; a new plan follows when it returns.
                     Err(_) => next = next_aligned(interval),
                 }
             }
@@ -121,7 +120,7 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
     }
 }
 
-/// Opens a socket that hears solicitations at the port alone.
+/// Opens a socket that receives only router solicitations, only on the port.
 fn open(plan: &Pref64Plan) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
     socket.attach_filter(&solicitations())?;
@@ -134,34 +133,34 @@ fn open(plan: &Pref64Plan) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Lets router solicitations through.
+/// Returns a filter that accepts router solicitations.
 fn solicitations() -> Vec<SockFilter> {
     vec![load_byte(0), jump_if_equal(SOLICITATION, 0, 1), accept(u32::MAX), reject()]
 }
 
-/// Waits until a node asks; all that waits is one question.
+/// Waits for a solicitation; all that are queued count as one.
 async fn solicited(wire: &AsyncFd<Socket>) -> io::Result<()> {
     let mut buffer = [0; 64];
-    let mut asked = false;
+    let mut received = false;
     loop {
         let mut guard = wire.readable().await?;
         loop {
             match recv(wire.get_ref(), &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok(_) => asked = true,
+                Ok(_) => received = true,
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
         }
         guard.clear_ready();
-        if asked {
+        if received {
             return Ok(());
         }
     }
 }
 
-/// Sends it to all nodes. `lifetime`: of the prefix, in seconds.
+/// Sends an advertisement to all nodes. `lifetime` is that of the prefix, in seconds.
 fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
-    // As dnsmasq's: a host takes each from the last message that has it.
+    // The same values as dnsmasq's, since a host uses those of the last message.
     let resolvers =
         plan.resolver.map(|server| Resolvers { lifetime: u32::MAX, servers: vec![server] });
     let advertisement = Advertisement {

@@ -1,6 +1,5 @@
-//! What the settings give to a board is taken from others at once: a lease that runs until the
-//! evening, or the kernel's memory of who answered there, must not keep a spare board from the
-//! place of a dead one.
+//! Reclaims the addresses that the settings assign to a node: neither another node's lease nor an
+//! old neighbour entry must keep a spare board from taking the place of a dead one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,51 +19,50 @@ use crate::watch::node::{neighbour, neighbour_message};
 
 /// UDP port of DHCP servers (RFC 2131 4.1).
 const SERVER_PORT: u16 = 67;
-/// DHCP message type of a release; `sizeof` the fixed part of a message with its magic number (RFC
+/// DHCPRELEASE (RFC 2132 9.6), and the length of a message's fixed part with the magic cookie (RFC
 /// 2131 2).
 const RELEASE: u8 = 7;
 const HEADER: usize = 240;
 
-/// The addresses that the settings give, each with its board.
+/// The addresses that the settings assign, each with the node's MAC address.
 pub type Homes = [(Ipv4Addr, Mac)];
 
-/// Bounds the leases that are given back by message; with more of them dnsmasq starts anew, for it
-/// would miss some.
+/// Limit on leases released by message. With more dnsmasq is restarted, since it would miss some.
 const MOST: usize = 100;
 
-/// Returns those leases whose address is another board's by the settings.
-pub fn in_the_way<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
+/// Returns the leases whose address the settings assign to another node.
+pub fn conflicting<'a>(entries: &'a [Entry], homes: &Homes) -> Vec<&'a Entry> {
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let anothers =
+    let is_conflict =
         |entry: &&Entry| owners.get(&entry.address).is_some_and(|owner| *owner != entry.mac);
-    entries.iter().filter(anothers).collect()
+    entries.iter().filter(is_conflict).collect()
 }
 
-/// Takes what the settings give to a board from others: their leases and the kernel's neighbours.
-/// `false`: there are too many leases for messages.
+/// Releases the conflicting leases and deletes the conflicting neighbour entries. Returns false,
+/// without doing anything, if there are more than [`MOST`] leases.
 ///
 /// # Errors
 /// As [`release`] and [`forget_neighbours`].
-pub fn take_back(wanted: &Files, entries: &[Entry]) -> io::Result<bool> {
-    let (port, homes) = (&wanted.port, &wanted.nodes.homes);
-    let leases = in_the_way(entries, homes);
+pub fn take_back(desired: &Files, entries: &[Entry]) -> io::Result<bool> {
+    let (port, homes) = (&desired.port, &desired.nodes.homes);
+    let leases = conflicting(entries, homes);
     if leases.len() > MOST {
         return Ok(false);
     }
-    release(port, wanted.address.addr(), &leases)?;
+    release(port, desired.address.addr(), &leases)?;
     forget_neighbours(port, homes)?;
     Ok(true)
 }
 
-/// Gives leases back to our own server in the name of their boards (RFC 2131 4.4.6, as
-/// `dhcp_release` of dnsmasq's authors does), so that it need not be restarted.
+/// Sends a DHCPRELEASE for each lease to our own server in the name of the client (RFC 2131 4.4.6,
+/// like dnsmasq's `dhcp_release`), which needs no restart.
 ///
 /// # Errors
-/// `CAP_NET_RAW` is missing where the kernel asks for it, or the port is gone.
+/// `CAP_NET_RAW` is missing where the kernel requires it, or the port does not exist.
 pub fn release(port: &str, server: Ipv4Addr, leases: &[&Entry]) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    // The server passes over what comes from no port of its own; a datagram of ours comes from the
-    // one it is bound to.
+    // dnsmasq ignores messages that do not arrive on its own port; one that we send from a socket
+    // bound to the port does.
     socket.bind_device(Some(port.as_bytes()))?;
     let socket = UdpSocket::from(socket);
     for entry in leases {
@@ -74,7 +72,7 @@ pub fn release(port: &str, server: Ipv4Addr, leases: &[&Entry]) -> io::Result<()
 }
 
 fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
-    // A request by Ethernet, with a number that no client waits for.
+    // BOOTREQUEST, Ethernet, with a transaction ID that no client waits for.
     let mut bytes = vec![1, 1, 6, 0];
     bytes.extend(u32::from(entry.address).to_be_bytes());
     bytes.resize(12, 0);
@@ -89,31 +87,31 @@ fn message(entry: &Entry, server: Ipv4Addr) -> Vec<u8> {
     bytes
 }
 
-/// Deletes the kernel's entries of addresses that are another board's by the settings: who answered
-/// there is dead, or has to move. One that an administrator made for ever stays.
+/// Deletes the kernel's neighbour entries of addresses that the settings assign to another node.
+/// Permanent entries, made by an administrator, stay.
 ///
 /// # Errors
-/// The kernel was not to be asked, or the port is gone.
+/// The rtnetlink dump failed, or the port does not exist.
 pub fn forget_neighbours(port: &str, homes: &Homes) -> io::Result<()> {
     let mut rtnl = Rtnl::default();
     let index = rtnl.index_of(port)?;
     let owners = BTreeMap::from_iter(homes.iter().copied());
-    let known = rtnl.dump(Listing::Neighbours(AddressFamily::Inet, index), |message| {
-        passing_neighbour(message, index)
+    let entries = rtnl.dump(Listing::Neighbours(AddressFamily::Inet, index), |message| {
+        dynamic_neighbour(message, index)
     })?;
-    for (address, mac) in known {
+    for (address, mac) in entries {
         if owners.get(&address).is_some_and(|owner| mac != Some(*owner)) {
-            // It may have gone by itself.
+            // The entry may have expired since the dump.
             let _ = rtnl.send(Request::DelNeighbour, &neighbour_message(index, address.into()), 0);
         }
     }
     Ok(())
 }
 
-/// Returns a neighbour's address and hardware address, unless it was made for ever.
-fn passing_neighbour(message: &Message<'_>, index: LinkIndex) -> Option<(Ipv4Addr, Option<Mac>)> {
-    let Change::Present(known) = neighbour(message, index)? else { return None };
-    let IpAddr::V4(address) = known.address else { return None };
+/// Returns the addresses of a neighbour that is not permanent.
+fn dynamic_neighbour(message: &Message<'_>, index: LinkIndex) -> Option<(Ipv4Addr, Option<Mac>)> {
+    let Change::Present(entry) = neighbour(message, index)? else { return None };
+    let IpAddr::V4(address) = entry.address else { return None };
     let is_permanent = rtnetlink::neighbour(message)?.header.state == NeighbourState::Permanent;
-    (!is_permanent).then_some((address, known.mac))
+    (!is_permanent).then_some((address, entry.mac))
 }

@@ -1,6 +1,6 @@
-//! The addresses that found boards had: they keep them beyond their leases, for a board that was
-//! off for a weekend, or a head that was off for a week, ends no promise. Whoever is here and finds
-//! no other goes before them.
+//! The last addresses of discovered nodes, which they keep after the end of their leases: the node
+//! may be off for a weekend, or the head for a week. A present node that finds no other address
+//! takes precedence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,103 +12,101 @@ use crate::event::Mac;
 use crate::files::folder;
 use crate::watch::dhcp::leases::file::Leases;
 
-/// Bounds the boards that are remembered: those that were here last.
+/// Limit on remembered nodes; the ones seen last are kept.
 const MOST: usize = 4096;
 
-/// Holds which board had which address last, on the disk as `MAC ADDRESS` lines.
+/// The last address of each node, on disk as `MAC ADDRESS` lines.
 #[derive(Debug)]
 pub struct Remembered {
     path: PathBuf,
-    /// who came last stands last
-    boards: Vec<(Mac, Ipv4Addr)>,
-    /// who had a lease when they were noted last, and of which address
-    here: BTreeMap<Mac, Ipv4Addr>,
-    /// differs from the disk
-    unwritten: bool,
+    /// In the order in which they were last seen.
+    nodes: Vec<(Mac, Ipv4Addr)>,
+    /// The current leases.
+    present: BTreeMap<Mac, Ipv4Addr>,
+    /// Differs from the disk.
+    unsaved: bool,
 }
 
 impl Remembered {
-    /// Reads the list leniently: a line that is none costs one board its memory.
+    /// Reads the list and skips damaged lines.
     pub fn open(state_directory: &Path) -> Self {
         let path = state_directory.join("dnsmasq.addresses");
         let text = folder::read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut list = Self { path, boards: Vec::new(), here: BTreeMap::new(), unwritten: false };
+        let mut list = Self { path, nodes: Vec::new(), present: BTreeMap::new(), unsaved: false };
         for (mac, address) in text.lines().filter_map(entry) {
-            list.place(mac, address);
+            list.set(mac, address);
         }
-        list.unwritten = false;
+        list.unsaved = false;
         list
     }
 
-    /// Notes who has a lease now, but for boards that have an address by the settings. Writes only
-    /// when a board came, or has another address.
+    /// Records the current leases, except those of nodes whose address is in the settings. Writes
+    /// only if a node is new or has another address.
     ///
     /// # Errors
-    /// The disk takes nothing; tried again with the next change.
+    /// The file cannot be written; the next change retries.
     pub fn note(&mut self, leases: &Leases, homes: &Homes) -> io::Result<()> {
-        let settled = BTreeSet::from_iter(homes.iter().map(|(_, mac)| *mac));
-        let found = leases.entries.iter().filter(|entry| !settled.contains(&entry.mac));
-        let here: BTreeMap<Mac, Ipv4Addr> = found.map(|entry| (entry.mac, entry.address)).collect();
-        let before = std::mem::replace(&mut self.here, here.clone());
-        for (mac, address) in here {
+        let configured = BTreeSet::from_iter(homes.iter().map(|(_, mac)| *mac));
+        let discovered = leases.entries.iter().filter(|entry| !configured.contains(&entry.mac));
+        let present: BTreeMap<Mac, Ipv4Addr> =
+            discovered.map(|entry| (entry.mac, entry.address)).collect();
+        let before = std::mem::replace(&mut self.present, present.clone());
+        for (mac, address) in present {
             if before.get(&mac) != Some(&address) {
-                self.place(mac, address);
+                self.set(mac, address);
             }
         }
-        self.write()
+        self.save()
     }
 
-    /// Forgets the board that was away longest, for another needs its address. Returns whether
-    /// there was one.
+    /// Forgets the node that has been absent longest, so that another gets its address. Returns
+    /// whether there was one.
     pub fn let_go(&mut self) -> bool {
-        let Some(place) = self.boards.iter().position(|(mac, _)| !self.here.contains_key(mac))
+        let Some(index) = self.nodes.iter().position(|(mac, _)| !self.present.contains_key(mac))
         else {
             return false;
         };
-        self.boards.remove(place);
-        self.unwritten = true;
-        // Written with the next lease: that of the board that needs it.
+        self.nodes.remove(index);
+        // Saved with the lease of the node that needs the address.
+        self.unsaved = true;
         true
     }
 
-    /// Forgets a board. One that has a lease is remembered again when it has another, or comes
-    /// back.
+    /// Forgets a node. A present one is recorded again when its address changes or it returns.
     ///
     /// # Errors
-    /// The disk takes nothing.
+    /// The file cannot be written.
     pub fn forget(&mut self, mac: Mac) -> io::Result<()> {
-        let before = self.boards.len();
-        self.boards.retain(|(board, _)| *board != mac);
-        self.unwritten |= self.boards.len() != before;
-        self.write()
+        let before = self.nodes.len();
+        self.nodes.retain(|(node, _)| *node != mac);
+        self.unsaved |= self.nodes.len() != before;
+        self.save()
     }
 
-    /// Returns the boards that are away with the addresses that they had; those that were here last
-    /// first.
+    /// Returns the absent nodes with their last addresses, the ones seen last first.
     pub fn away(&self) -> impl Iterator<Item = (Mac, Ipv4Addr)> {
-        self.boards.iter().rev().filter(|(mac, _)| !self.here.contains_key(mac)).copied()
+        self.nodes.iter().rev().filter(|(mac, _)| !self.present.contains_key(mac)).copied()
     }
 
-    /// Notes an address for a board, and takes it from any other: an address is one board's, and a
-    /// board has one address.
-    fn place(&mut self, mac: Mac, address: Ipv4Addr) {
-        if self.boards.last() == Some(&(mac, address)) {
+    /// Records the address of a node, and removes it from any other node.
+    fn set(&mut self, mac: Mac, address: Ipv4Addr) {
+        if self.nodes.last() == Some(&(mac, address)) {
             return;
         }
-        self.boards.retain(|(board, place)| *board != mac && *place != address);
-        self.boards.push((mac, address));
-        let surplus = self.boards.len().saturating_sub(MOST);
-        self.boards.drain(..surplus);
-        self.unwritten = true;
+        self.nodes.retain(|(node, used)| *node != mac && *used != address);
+        self.nodes.push((mac, address));
+        let surplus = self.nodes.len().saturating_sub(MOST);
+        self.nodes.drain(..surplus);
+        self.unsaved = true;
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        if self.unwritten {
+    fn save(&mut self) -> io::Result<()> {
+        if self.unsaved {
             let text: String =
-                self.boards.iter().map(|(mac, address)| format!("{mac} {address}\n")).collect();
+                self.nodes.iter().map(|(mac, address)| format!("{mac} {address}\n")).collect();
             folder::keep(&self.path, text)?;
-            self.unwritten = false;
+            self.unsaved = false;
         }
         Ok(())
     }
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_that_was_away_is_expected_where_it_was_also_after_a_restart_and_in_another_subnet() {
+    fn an_absent_node_is_expected_at_its_address_after_a_restart_and_in_another_subnet() {
         let (mut list, folder) = list("away");
         list.note(&leases(&[(1, 101), (2, 102)]), &[]).unwrap();
         assert_eq!(expected(&list, NET), [], "both are here");
@@ -168,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_that_is_here_goes_before_one_that_was() {
+    fn a_present_node_takes_precedence_over_an_absent_one() {
         let (mut list, folder) = list("here");
         list.note(&leases(&[(1, 101), (2, 102)]), &[]).unwrap();
         list.note(&leases(&[(3, 101)]), &[]).unwrap();
@@ -184,13 +182,13 @@ mod tests {
         let (mut list, folder) = list("bounds");
         for board in 0..=255 {
             for last in [100, 101, 102, 103, 104, 105, 106, 107, 108] {
-                list.place(Mac([last, 0, 0, 0, 0, board]), Ipv4Addr::new(10, board, 0, last));
+                list.set(Mac([last, 0, 0, 0, 0, board]), Ipv4Addr::new(10, board, 0, last));
             }
         }
         let more =
             (0..MOST).map(|n| (Mac([1, 0, 0, 0, 0, 0]), Ipv4Addr::from(u32::try_from(n).unwrap())));
-        more.for_each(|(mac, address)| list.place(mac, address));
-        assert!(list.boards.len() <= MOST);
+        more.for_each(|(mac, address)| list.set(mac, address));
+        assert!(list.nodes.len() <= MOST);
         let five = leases(&[(1, 100), (2, 101), (3, 102), (4, 103), (5, 104), (6, 105), (7, 106)]);
         list.note(&five, &[]).unwrap();
         list.note(&leases(&[]), &[]).unwrap();
@@ -205,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn damage_costs_one_line() {
+    fn damaged_lines_are_skipped() {
         let (list, folder) = list("damage");
         fs::write(
             &list.path,
             b"b8:27:eb:00:00:01 192.168.50.101\nrubbish\xff\nb8:27:eb:00:00:02 192.168.50.10",
         )
         .unwrap();
-        assert_eq!(Remembered::open(&folder).boards.len(), 2);
+        assert_eq!(Remembered::open(&folder).nodes.len(), 2);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,15 +1,12 @@
-//! Connection tracking: takes away the entries whose source was translated to an address that no
-//! longer leads out.
+//! Deletes obsolete conntrack entries:
 //!
-//! The kernel itself drops masqueraded entries when an address or a port goes. What remains is an
-//! uplink that lost the default route and kept its address: its connections would go out by the new
-//! uplink with the old one's address.
-//!
-//! And those that were led to a node by a port that leads elsewhere now, or nowhere: who never
-//! pauses would reach the node of before for ever. A TCP connection that is open ends by itself.
-//!
-//! And those that a node had opened to the outside before its address was hidden: they would leave
-//! with it for ever.
+//! * Those translated to the address of an uplink that lost the default route but kept the address,
+//!   which would leave through the new uplink with the old one's address. (The kernel itself drops
+//!   masqueraded entries when an address or a port is removed.)
+//! * Those of a forwarded port that leads elsewhere now or nowhere: a client that never pauses
+//!   would reach the old node for ever. An open TCP connection is left to end by itself.
+//! * Those that a node opened before its address was masqueraded, which would leave with it for
+//!   ever.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -49,7 +46,7 @@ const ASSURED: u32 = 4;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Deletes entries on order; an order is carried out once.
+/// Deletes the entries of a plan, once for each plan.
 #[derive(Debug, Default)]
 pub struct ConntrackReconciler;
 
@@ -62,10 +59,9 @@ impl Reconciler for ConntrackReconciler {
             return Ok(Applied::Conntrack { deleted: 0 });
         }
         let sources = desired.sources.clone();
-        // A full table takes long to list, and the socket long to close: not on the thread that
-        // runs the daemon.
-        let done = tokio::task::spawn_blocking(move || delete(&sources)).await;
-        let result = done.unwrap_or(Err(Errno::CANCELED));
+        // The dump of a full table and close(2) take long, and would block the runtime.
+        let joined = tokio::task::spawn_blocking(move || delete(&sources)).await;
+        let result = joined.unwrap_or(Err(Errno::CANCELED));
         Ok(result.map(|deleted| Applied::Conntrack { deleted }).map_err(ConntrackError)?)
     }
 }
@@ -87,44 +83,43 @@ impl OutputError for ConntrackError {
 
 into_apply_error!(ConntrackError);
 
-/// Deletes the IPv4 entries whose source was translated to one of `sources`; how many there were.
+/// Deletes the IPv4 entries whose source was translated to one of `sources`. Returns their number.
 ///
 /// # Errors
-/// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` where the kernel has no ctnetlink.
+/// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` if the kernel has no ctnetlink.
 pub fn delete(sources: &[IpAddr]) -> Result<u32, Errno> {
-    delete_those(|entry| is_translated_to(entry, sources))
+    delete_matching(|entry| is_translated_to(entry, sources))
 }
 
-/// Deletes the entries that these ports led to nodes, but for open TCP connections; how many there
-/// were.
+/// Deletes the entries of these forwarded ports, except open TCP connections. Returns their number.
 ///
 /// # Errors
 /// As [`delete`].
 pub fn delete_forwarded(ports: &[ForwardedPort]) -> Result<u32, Errno> {
-    if ports.is_empty() { Ok(0) } else { delete_those(|entry| is_led_by(entry, ports)) }
+    if ports.is_empty() { Ok(0) } else { delete_matching(|entry| is_forwarded_by(entry, ports)) }
 }
 
-/// Deletes the entries that lead from these networks to the outside and are not translated, but for
-/// open TCP connections; how many there were.
+/// Deletes the untranslated entries from these networks to the outside, except open TCP
+/// connections. Returns their number.
 ///
 /// # Errors
 /// As [`delete`].
 pub fn delete_bare(networks: &[IpNet]) -> Result<u32, Errno> {
-    if networks.is_empty() { Ok(0) } else { delete_those(|entry| is_bare(entry, networks)) }
+    if networks.is_empty() { Ok(0) } else { delete_matching(|entry| is_bare(entry, networks)) }
 }
 
-fn delete_those(goes: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
+fn delete_matching(matches: impl Fn(&Attributes<'_>) -> bool) -> Result<u32, Errno> {
     let mut socket = Socket::open(Protocol::Netfilter, &[])?;
-    let orders = socket
-        .dump(&Request::netfilter(CTNETLINK, GET, IPV4).dump(), |message| order(message, &goes))?;
+    let dump = Request::netfilter(CTNETLINK, GET, IPV4).dump();
+    let requests = socket.dump(&dump, |message| deletion(message, &matches))?;
     let mut deleted: u32 = 0;
     let mut failure = None;
-    for order in orders.items {
-        match socket.request(&order, |_| {}).map_err(Errno::from) {
+    for request in requests.items {
+        match socket.request(&request, |_| {}).map_err(Errno::from) {
             Ok(()) => deleted = deleted.saturating_add(1),
-            // It has just ended by itself.
+            // The entry has ended since the dump.
             Err(Errno::NOENT) => {}
-            // One that a flow table holds (EBUSY) does not keep the others.
+            // An entry in a flow table (EBUSY) does not affect the others.
             Err(errno) => failure = Some(errno),
         }
     }
@@ -137,8 +132,7 @@ fn is_translated_to(entry: &Attributes<'_>, sources: &[IpAddr]) -> bool {
         && address(&entry.nest(ORIGINAL), SOURCE) != translated
 }
 
-/// Returns whether the connection leads from one of these networks to the outside, and is answered
-/// to that very address.
+/// Returns whether the connection leads from one of these networks to the outside, untranslated.
 fn is_bare(entry: &Attributes<'_>, networks: &[IpNet]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
     let (Some(from), Some(to)) = (address(&original, SOURCE), address(&original, DESTINATION))
@@ -152,8 +146,7 @@ fn is_bare(entry: &Attributes<'_>, networks: &[IpNet]) -> bool {
         && !is_open_stream(entry)
 }
 
-/// Returns whether it is a TCP connection whose handshake is over: it may work as it is, and would
-/// be cut.
+/// Returns whether this is an established TCP connection, which a deletion would break.
 fn is_open_stream(entry: &Attributes<'_>) -> bool {
     protocol(&entry.nest(ORIGINAL)) == Some(TCP)
         && entry.be32(STATUS).is_some_and(|status| status & ASSURED != 0)
@@ -163,41 +156,45 @@ fn protocol(tuple: &Attributes<'_>) -> Option<u8> {
     tuple.nest(PROTOCOL).value(NUMBER).and_then(|number| number.first().copied())
 }
 
-/// Returns whether the connection was opened to the head's port and led to the node's.
-fn is_led_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
+/// Returns whether one of these ports forwarded the connection to its node.
+fn is_forwarded_by(entry: &Attributes<'_>, ports: &[ForwardedPort]) -> bool {
     let (original, reply) = (entry.nest(ORIGINAL), entry.nest(REPLY));
     let transport = match protocol(&original) {
         Some(UDP) => Transport::Udp,
         Some(TCP) if !is_open_stream(entry) => Transport::Tcp,
         _ => return false,
     };
-    let (asked, answers) =
-        (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT));
-    let (Some(asked), Some(answers)) = (asked, answers) else { return false };
+    let (Some(listen), Some(port)) =
+        (original.nest(PROTOCOL).be16(DESTINATION_PORT), reply.nest(PROTOCOL).be16(SOURCE_PORT))
+    else {
+        return false;
+    };
     let node = address(&reply, SOURCE);
-    let led = (transport, asked, node, answers);
+    let forwarded = (transport, listen, node, port);
     address(&original, DESTINATION) != node
-        && ports.iter().any(|port| (port.transport, port.listen, Some(port.to), port.port) == led)
+        && ports
+            .iter()
+            .any(|port| (port.transport, port.listen, Some(port.to), port.port) == forwarded)
 }
 
-/// Returns the request that deletes the entry in `message`, if it is one of those to go.
-fn order(message: &Message<'_>, goes: impl Fn(&Attributes<'_>) -> bool) -> Option<Request> {
+/// Returns the request that deletes the entry in `message` if it matches.
+fn deletion(message: &Message<'_>, matches: impl Fn(&Attributes<'_>) -> bool) -> Option<Request> {
     let entry = message.attributes();
-    if !goes(&entry) {
+    if !matches(&entry) {
         return None;
     }
-    // The number makes sure that it is this entry and not a later one of the same addresses.
-    let mut order = Request::netfilter(CTNETLINK, DELETE, IPV4)
+    // The ID excludes a later entry with the same addresses.
+    let mut request = Request::netfilter(CTNETLINK, DELETE, IPV4)
         .attribute(ORIGINAL | NESTED, entry.value(ORIGINAL)?);
     for kind in [ID, ZONE] {
         if let Some(value) = entry.value(kind) {
-            order = order.attribute(kind, value);
+            request = request.attribute(kind, value);
         }
     }
-    Some(order)
+    Some(request)
 }
 
-/// Returns an address of a tuple: of IPv4, as only such entries are listed.
+/// Returns an IPv4 address of a tuple; other entries are not dumped.
 fn address(tuple: &Attributes<'_>, kind: u16) -> Option<IpAddr> {
     tuple.nest(IP).be32(kind).map(Ipv4Addr::from_bits).map(IpAddr::V4)
 }
@@ -236,12 +233,12 @@ mod tests {
     fn goes(original: [&str; 2], reply: [&str; 2]) -> bool {
         let bytes = entry(original, reply);
         let message = messages(&bytes).next().unwrap();
-        order(&message, |entry| is_translated_to(entry, &["10.99.0.126".parse().unwrap()]))
+        deletion(&message, |entry| is_translated_to(entry, &["10.99.0.126".parse().unwrap()]))
             .is_some()
     }
 
     #[test]
-    fn only_what_was_translated_to_the_old_address_goes() {
+    fn only_entries_translated_to_the_old_address_are_deleted() {
         assert!(goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]));
         assert!(!goes(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.77.0.5"]), "another uplink's");
         assert!(
@@ -255,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_leaves_the_cluster_untranslated_goes() {
+    fn only_entries_that_leave_the_cluster_untranslated_are_bare() {
         let cluster = ["192.168.50.0/24".parse().unwrap()];
         let bare = |original, reply| {
             let bytes = entry(original, reply);
@@ -270,27 +267,27 @@ mod tests {
         );
         assert!(
             !bare(["10.99.0.20", "10.99.0.126"], ["192.168.50.11", "10.99.0.20"]),
-            "by a forwarded port"
+            "through a forwarded port"
         );
     }
 
     #[test]
-    fn the_order_names_the_entry() {
+    fn the_deletion_identifies_the_entry() {
         let bytes = entry(["192.168.50.11", "9.9.9.9"], ["9.9.9.9", "10.99.0.126"]);
         let message = messages(&bytes).next().unwrap();
-        let order = order(&message, |_| true).unwrap().bytes(5);
-        let order = messages(&order).next().unwrap();
-        assert_eq!(order.kind, CTNETLINK << 8 | u16::from(DELETE));
-        assert_eq!(order.attributes().value(ORIGINAL), message.attributes().value(ORIGINAL));
-        assert_eq!(order.attributes().be32(ID), Some(7));
+        let request = deletion(&message, |_| true).unwrap().bytes(5);
+        let request = messages(&request).next().unwrap();
+        assert_eq!(request.kind, CTNETLINK << 8 | u16::from(DELETE));
+        assert_eq!(request.attributes().value(ORIGINAL), message.attributes().value(ORIGINAL));
+        assert_eq!(request.attributes().be32(ID), Some(7));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_make_no_harm(bytes: Vec<u8>) {
+        fn arbitrary_bytes_are_harmless(bytes: Vec<u8>) {
             for message in messages(&bytes) {
-                let _ = order(&message, |entry| is_translated_to(entry, &[[0; 4].into()]));
-                let _ = order(&message, |entry| is_led_by(entry, &[]));
+                let _ = deletion(&message, |entry| is_translated_to(entry, &[[0; 4].into()]));
+                let _ = deletion(&message, |entry| is_forwarded_by(entry, &[]));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Elements of sets as the kernel holds them: from the plan's values, and read back.
+//! Elements of sets in the kernel's encoding: made from the plan's values, and read back.
 
 use std::collections::BTreeSet;
 
@@ -30,44 +30,43 @@ const VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
 const VERDICT_CHAIN: u16 = 2;
 
-/// By this nft knows an interval that no element ends: `NFTNL_UDATA_SET_ELEM_FLAGS`, four bytes,
-/// `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (`libnftnl/udata.h`).
+/// Userdata by which nft recognises an interval without an end element:
+/// `NFTNL_UDATA_SET_ELEM_FLAGS`, four bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (`libnftnl/udata.h`).
 pub const OPEN: [u8; 6] = {
     let [a, b, c, d] = 1_u32.to_ne_bytes();
     [1, 4, a, b, c, d]
 };
 
-/// An element. Bytes are in network order, those of numbers in the host's. An interval of one field
-/// is two of them.
+/// An element. Bytes are in network order, those of numbers in host order. An interval of one field
+/// is a pair of elements.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     pub key: Vec<u8>,
-    /// in a set of intervals, with a key of several fields: the last of each field
+    /// The last value of each field, in an interval set with a concatenated key.
     pub key_end: Option<Vec<u8>>,
-    /// false: the interval before ends here, and this key is not in it. Where one begins as another
-    /// ends, the kernel wants the end first
+    /// False for an element that ends the previous interval, exclusively. Where another begins at
+    /// the same key, the kernel requires the end first.
     pub begins: bool,
-    /// no element ends the interval that begins here
+    /// The interval that begins here has no end element.
     pub open: bool,
     pub data: Option<ElementData>,
 }
 
-/// What an element of a map leads to.
+/// The data of a map's element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ElementData {
     Value(Vec<u8>),
-    /// `NF_ACCEPT` … or `NFT_GOTO` …, and the chain
+    /// `NF_ACCEPT` … or `NFT_GOTO` …, and the chain.
     Verdict(i32, Option<String>),
 }
 
-/// Returns the kernel's elements for those of a plan; `interval` is the set's flag.
+/// Encodes the elements of a plan; `interval` is the set's flag.
 pub fn elements(plan: &Elements, interval: bool) -> BTreeSet<Element> {
     let data = |data: &Option<Data>| data.as_ref().map(element_data);
-    plan.iter().flat_map(|(key, leads_to)| of_key(key, interval, data(leads_to))).collect()
+    plan.iter().flat_map(|(key, value)| of_key(key, interval, data(value))).collect()
 }
 
-/// Returns the one or two elements of a key. In a set without intervals a range makes what the
-/// kernel refuses.
+/// Encodes a key as one or two elements. The kernel refuses a range in a set without intervals.
 pub fn of_key(key: &[Item], interval: bool, data: Option<ElementData>) -> Vec<Element> {
     let bounds: Vec<(Vec<u8>, Vec<u8>)> = key.iter().map(bounds).collect();
     let first = joined(bounds.iter().map(|(first, _)| first.as_slice()), key.len() > 1);
@@ -124,8 +123,7 @@ fn bounds(item: &Item) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-/// Joins the fields of an element; those of a concatenation each fill whole registers of four
-/// bytes.
+/// Joins the fields of an element. In a concatenation each is padded to registers of four bytes.
 fn joined<'a>(fields: impl Iterator<Item = &'a [u8]>, concatenated: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
@@ -137,7 +135,7 @@ fn joined<'a>(fields: impl Iterator<Item = &'a [u8]>, concatenated: bool) -> Vec
     bytes
 }
 
-/// Returns the number after this one; `None` after the last one that fits.
+/// Increments a big-endian number; `None` on overflow.
 fn after(number: &[u8]) -> Option<Vec<u8>> {
     let mut next = number.to_vec();
     for byte in next.iter_mut().rev() {
@@ -149,10 +147,10 @@ fn after(number: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// Reads what a set of our table holds now.
+/// Reads the elements of a set of our table.
 ///
 /// # Errors
-/// What the kernel answered; `ENOENT`: there is no such set.
+/// The kernel's error; `ENOENT` if the set does not exist.
 pub fn read(socket: &mut Socket, set: &str) -> Result<BTreeSet<Element>, Errno> {
     let request = Request::netfilter(NFTABLES, GET_ELEMENTS, INET)
         .dump()
@@ -166,7 +164,7 @@ fn listed(message: &Message<'_>) -> Vec<Element> {
     list.filter_map(|element| parse(&attributes(element.value))).collect()
 }
 
-/// Reads an element. `None` for what has no key: a catch-all element, which is never ours.
+/// Parses an element. `None` for a catch-all element, which has no key and is never ours.
 fn parse(element: &Attributes<'_>) -> Option<Element> {
     let bytes = |kind| Some(element.nest(kind).value(VALUE)?.to_vec());
     Some(Element {
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_ends_before_its_second_element_unless_nothing_is_beyond() {
+    fn an_interval_has_an_exclusive_end_unless_it_ends_at_the_last_value() {
         let bytes = |key: Item| -> Vec<(Vec<u8>, bool)> {
             of_key(&[key], true, None)
                 .into_iter()
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_concatenation_are_padded_and_have_ends_of_their_own() {
+    fn fields_of_a_concatenation_are_padded_and_each_has_an_end() {
         let key = [net("10.0.0.0/24"), Item::Ports(80, 90), Item::Transport(Transport::Udp)];
         let [element] = of_key(&key, true, None).try_into().unwrap();
         assert_eq!(element.key, [10, 0, 0, 0, 0, 80, 0, 0, 17, 0, 0, 0]);
@@ -222,7 +220,7 @@ mod tests {
         assert_eq!(
             of_key(&[Item::from(80_u16)], false, None)[0].key,
             [0, 80],
-            "alone it is as long as it is"
+            "a single field is not padded"
         );
     }
 }

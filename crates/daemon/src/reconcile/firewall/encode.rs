@@ -1,4 +1,4 @@
-//! A rule set as one transaction of nf_tables messages, with libnftnl.
+//! Encodes a rule set as one transaction of nf_tables messages, with libnftnl.
 
 use std::ffi::{CString, c_char, c_void};
 use std::ptr::NonNull;
@@ -23,22 +23,22 @@ pub const OWNED: u32 = 0x2 | 0x4;
 const DELETE_TABLE: u16 = 2;
 const NEW_TABLE: u16 = 0;
 const NEW_FLOW_TABLE: u16 = 22;
-/// One page of the batch; it grows by pages.
+/// Size of a page of the batch, bytes.
 const PAGE: u32 = 32 * 1024;
 
-/// What a message of the transaction is about.
+/// The subject of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
-    /// beginning or end of the transaction
+    /// Start or end of the transaction.
     Batch,
     Removal,
     Table,
     FlowTable,
-    /// index of the set or its update; its elements too
+    /// A set or its elements, by the index of the set or of its update.
     Set(usize),
-    /// index of the chain
+    /// A chain, by its index.
     Chain(usize),
-    /// indices of the chain and of the rule in it; its set too
+    /// A rule or its anonymous set, by the indices of the chain and of the rule in it.
     Rule(usize, usize),
 }
 
@@ -46,16 +46,16 @@ pub enum Label {
 #[derive(Debug, Clone)]
 pub struct Encoded {
     pub bytes: Vec<u8>,
-    /// what each message is about, in order; the first and the last are the bounds of the
-    /// transaction
+    /// The subject of each message. The first and the last are the bounds of the transaction.
     pub labels: Vec<Label>,
 }
 
-/// Writes the transaction that replaces our table by `ruleset`, whether there is one or not: a
-/// table that has just been added can be deleted on every kernel (`NFT_MSG_DESTROYTABLE` came with
-/// 6.3). `owned` asks for the flags owner and persist.
+/// Encodes the transaction that replaces our table by `ruleset`. `owned` requests the flags owner
+/// and persist.
 pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
     let mut writer = Writer::new();
+    // Adding the table first makes the deletion succeed whether it exists or not, also before Linux
+    // 6.3, which has `NFT_MSG_DESTROYTABLE`.
     writer.add(&RawTable::new(NEW_TABLE, None, None), Label::Removal);
     writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
     let flags = if owned { OWNED } else { 0 };
@@ -70,7 +70,7 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
         writer.add(chain, Label::Chain(index));
     }
     let mut set_id = 0;
-    // After the chains, which their elements may go to.
+    // After the chains, since verdicts of map elements refer to them.
     for (index, set) in ruleset.sets.iter().enumerate() {
         set_id += 1;
         writer.add(&RawSet::new(set, set_id), Label::Set(index));
@@ -87,7 +87,7 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
             }
             let mut kernel_rule = KernelRule::new(kernel_chain);
             fill(&mut kernel_rule, rule, set.as_ref(), &ruleset.sets);
-            // Too long a comment is left out: comments are for users, the rule is not.
+            // A comment that is too long is omitted; the rule matters more.
             let _ = kernel_rule.set_comment(text(&rule.comment));
             writer.add(&kernel_rule, label);
         }
@@ -95,7 +95,7 @@ pub fn encode(ruleset: &Ruleset, owned: bool) -> Encoded {
     writer.finish()
 }
 
-/// Returns the transaction that changes elements of sets, and nothing else.
+/// Encodes the transaction that changes only elements of sets.
 pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
     let mut writer = Writer::new();
     for (index, update) in updates.iter().enumerate() {
@@ -111,7 +111,7 @@ pub fn encode_updates(updates: &[SetUpdate]) -> Encoded {
     writer.finish()
 }
 
-/// Writes the transaction that takes our table away; refused with `ENOENT` when it is not there.
+/// Encodes the transaction that removes our table, refused with `ENOENT` if it does not exist.
 pub fn encode_removal() -> Encoded {
     let mut writer = Writer::new();
     writer.add(&RawTable::new(DELETE_TABLE, None, None), Label::Removal);
@@ -154,7 +154,7 @@ impl Writer {
         self.labels.push(label);
     }
 
-    /// Adds elements to a set, or removes them, in as many messages as it takes.
+    /// Adds or removes elements of a set, in as many messages as necessary.
     fn elements(
         &mut self,
         set: &str,
@@ -163,14 +163,14 @@ impl Writer {
         label: Label,
     ) {
         let elements: Vec<Element> = elements.into_iter().collect();
-        for some in elements.chunks(ELEMENTS_EACH) {
-            self.add(&RawElements::new(set, some, remove), label);
+        for chunk in elements.chunks(ELEMENTS_EACH) {
+            self.add(&RawElements::new(set, chunk, remove), label);
         }
     }
 
-    /// Joins the pages, numbers the messages by their place (from 1), and asks for one
-    /// acknowledgement only: that of the last message before the end. Errors are reported in any
-    /// case; a thousand successes would fill the socket.
+    /// Joins the pages, numbers the messages from 1, and requests an acknowledgement only of the
+    /// last message before the end: one for each message would overrun the socket, and errors are
+    /// reported anyway.
     fn finish(mut self) -> Encoded {
         self.labels.push(Label::Batch);
         let mut bytes = Vec::new();
@@ -197,7 +197,7 @@ impl Writer {
     }
 }
 
-/// A message about our table with a command and flags that the `nftnl` crate does not have.
+/// A message about our table with a command and flags that the `nftnl` crate lacks.
 struct RawTable {
     table: NonNull<sys::nftnl_table>,
     command: u16,
@@ -230,8 +230,7 @@ impl RawTable {
     }
 }
 
-/// Writes a comment as nft keeps it in userdata: type 0, length, text with its zero
-/// (`libnftnl/udata.h`).
+/// Encodes a comment in nft's userdata: type 0, length, zero-terminated text (`libnftnl/udata.h`).
 pub fn comment_data(comment: &str) -> Vec<u8> {
     let text = comment.as_bytes().get(..comment.len().min(127)).unwrap_or_default();
     let mut data = vec![0, text.len() as u8 + 1];

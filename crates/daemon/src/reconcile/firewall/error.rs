@@ -1,4 +1,4 @@
-//! Why the rule set is not in the kernel.
+//! Errors of the firewall reconciler.
 
 use std::fs;
 
@@ -9,13 +9,13 @@ use crate::decide::firewall::TABLE;
 use crate::event::ApplyErrorKind;
 use crate::reconcile::error::{OutputError, into_apply_error};
 
-/// This program's name as the kernel has it (`/proc/PID/comm`).
+/// This program's name in `/proc/PID/comm`.
 const PROGRAM: &str = "bramblegate";
 
-/// What is asked before and after, in messages.
+/// The subject of a refused dump, for messages.
 pub const LISTING: &str = "listing of tables";
 
-/// An error of the firewall.
+/// Why the rule set is not in the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum FirewallError {
     #[error("the rule set was accepted, but is not in the kernel")]
@@ -32,17 +32,16 @@ pub enum FirewallError {
     Denied { subject: String },
     #[error("the kernel refused {subject}")]
     Refused { subject: String, source: Errno },
-    /// another instance of this program lives and owns the table
+    /// Another running instance of this program owns the table.
     #[error("another instance runs: process {owner} ({PROGRAM}) owns table inet {TABLE}")]
     OtherInstance { owner: u32 },
-    /// who owns the table is not known by name
+    /// Another or an unknown program owns the table.
     #[error("table inet {TABLE} belongs to another process that lives (netlink port {owner})")]
     OtherOwner { owner: u32 },
 }
 
 impl FirewallError {
-    /// Returns what an error number of nfnetlink means to the user; `subject`: what the kernel was
-    /// asked for.
+    /// Converts an error number of nfnetlink. `subject` is the refused request.
     pub fn refused(errno: Errno, subject: &str) -> Self {
         let subject = || subject.to_owned();
         match errno {
@@ -55,9 +54,9 @@ impl FirewallError {
         }
     }
 
-    /// Returns who owns the table. The port of a process's first netlink socket is its number
-    /// (netlink(7)), as seen from its own PID namespace: only the name that it has there makes it
-    /// certain.
+    /// Returns the error for a table with this owner, a netlink port ID. That of a process's first
+    /// netlink socket is its PID (netlink(7)) in its own PID namespace, so only the name of that
+    /// process confirms it.
     pub fn belongs_to(owner: u32) -> Self {
         let name = fs::read_to_string(format!("/proc/{owner}/comm")).unwrap_or_default();
         if name.trim() == PROGRAM {

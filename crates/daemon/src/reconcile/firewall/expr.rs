@@ -1,4 +1,4 @@
-//! Matches and actions as nf_tables expressions, in the very forms that nft makes and recognises.
+//! Encodes matches and actions as nf_tables expressions, in the forms that nft itself uses.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CStr, c_void};
@@ -29,9 +29,9 @@ const ICMPV6: u8 = 58;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
-/// `NFT_META_IIFKIND` (`linux/netfilter/nf_tables.h`), `IFNAMSIZ` bytes
+/// `NFT_META_IIFKIND` (`linux/netfilter/nf_tables.h`), `IFNAMSIZ` bytes.
 const META_INPUT_KIND: u32 = 26;
-/// Bytes of a port's name.
+/// Length of a port's name, bytes.
 const NAME: u32 = libc::IFNAMSIZ as u32;
 /// `NFT_HASH_JENKINS`
 const JENKINS: u32 = 0;
@@ -51,9 +51,9 @@ const FIB_DESTINATION: u32 = 2;
 const LOCAL: u32 = 2;
 /// `NFT_REG_VERDICT`
 const VERDICT: u32 = 0;
-/// Words of 32 bits in a register of `NFT_REG_1` …
+/// 32-bit words in a register of `NFT_REG_1` …
 const WORDS: u32 = 4;
-/// Bytes of such a word.
+/// Bytes in a word.
 const WORD: u32 = 4;
 /// `IPS_DST_NAT`
 const STATUS_DNAT: u32 = 32;
@@ -67,7 +67,7 @@ const REJECT_RESET: u32 = 1;
 const REJECT_ICMPX: u32 = 2;
 const ICMPX_PROHIBITED: u8 = 3;
 
-/// The key of a set of ICMPv6 types; nft's number of that type, so that it lists them by name.
+/// The key of a set of ICMPv6 types, with nft's type number, so that nft lists them by name.
 pub struct Icmp6Type(u8);
 
 impl SetKey for Icmp6Type {
@@ -79,7 +79,7 @@ impl SetKey for Icmp6Type {
     }
 }
 
-/// Returns the anonymous set that a rule needs, if any; `id` must be its own within the batch.
+/// Returns the anonymous set that a rule needs, if any. `id` must be unique within the batch.
 pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp6Type>> {
     let types = rule.matches.iter().find_map(|test| match test {
         Match::Icmp6(types) if types.len() > 1 => Some(types),
@@ -90,7 +90,7 @@ pub fn set_of<'a>(rule: &Rule, id: u32, table: &'a Table) -> Option<Set<'a, Icmp
     Some(set)
 }
 
-/// Fills a kernel rule with the expressions of `rule`; `set` is its anonymous one, `sets` are the
+/// Fills a kernel rule with the expressions of `rule`. `set` is its anonymous set, `sets` are the
 /// table's.
 pub fn fill(
     kernel: &mut Kernel<'_>,
@@ -109,7 +109,7 @@ pub fn fill(
     writer.action(&rule.action);
 }
 
-/// Knows what the expressions so far have made sure of, so that it need not be asked twice.
+/// Writes the expressions of a rule. Tracks which family and transport they have already matched.
 struct Writer<'r, 'k> {
     rule: &'r mut Kernel<'k>,
     family: Option<Family>,
@@ -203,7 +203,7 @@ impl Writer<'_, '_> {
             Action::Drop => self.rule.add_expr(&Verdict::Drop),
             Action::Goto(chain) => self.rule.add_expr(&Verdict::Goto { chain: text(chain) }),
             Action::Jump(chain) => self.rule.add_expr(&Verdict::Jump { chain: text(chain) }),
-            // Before the counter.
+            // Written before the counter, by `fill`.
             Action::Sample(..) => {}
             Action::Masquerade => self.rule.add_expr(&Masquerade),
             Action::Remember(bit) => {
@@ -236,7 +236,7 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"reject", values: &values });
     }
 
-    /// Loads a mark, sets the bit in it, and stores it again.
+    /// Sets a bit of a mark: load, set, store.
     fn add_bit(&mut self, expression: &'static CStr, key: (u32, u32), bit: u32) {
         let (attribute, key) = key;
         let (to, from) = match expression.to_bytes() {
@@ -261,7 +261,7 @@ impl Writer<'_, '_> {
         self.equal(&[direction]);
     }
 
-    /// Compares the connection's mark, under a mask.
+    /// Compares the masked connection mark.
     fn remembered(&mut self, mask: u32, mark: u32) {
         let values = [
             (sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)),
@@ -283,8 +283,8 @@ impl Writer<'_, '_> {
         self.equal(&LOCAL.to_ne_bytes());
     }
 
-    /// Adds the source to a set; where there is no room the rule ends there, so the drop is another
-    /// rule's.
+    /// Adds the source address to a set. If the set is full, evaluation of this rule ends here, so
+    /// a drop has to be a separate rule.
     fn sample(&mut self, family: Family, set: &str) {
         self.family(family);
         let (offset, length) = address_at(family, Side::Source);
@@ -319,8 +319,8 @@ impl Writer<'_, '_> {
         });
     }
 
-    /// Translates to what the map leads to: an address, and a port if the map has one, which stands
-    /// in the register after it.
+    /// Translates to the map's data: an address, and a port in the next register if the map has
+    /// one.
     fn redirect_by(&mut self, family: Family, lookup: &Lookup) {
         self.look_up(lookup, Some((sys::NFTNL_EXPR_LOOKUP_DREG, REG)));
         let (protocol, words) = match family {
@@ -341,8 +341,8 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"nat", values: &values });
     }
 
-    /// Loads the key and asks the set; `more` is an attribute of the lookup.
-    fn look_up(&mut self, lookup: &Lookup, more: Option<(u32, Value<'_>)>) {
+    /// Loads the key and looks it up in the set. `attribute` is a further attribute of the lookup.
+    fn look_up(&mut self, lookup: &Lookup, attribute: Option<(u32, Value<'_>)>) {
         match &lookup.key {
             Key::Fields(fields) => {
                 self.load_fields(fields, 0);
@@ -355,14 +355,14 @@ impl Writer<'_, '_> {
             (sys::NFTNL_EXPR_LOOKUP_SREG, REG),
             (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name)),
         ];
-        values.extend(more);
+        values.extend(attribute);
         self.rule.add_expr(&Raw { name: c"lookup", values: &values });
     }
 
-    /// Loads the fields one after the other, from the register after so many words. Returns how
-    /// many bytes they are: several fill whole words each.
+    /// Loads fields into consecutive registers, starting after `first` words. Returns their length
+    /// in bytes, where each of several fields is padded to whole words.
     fn load_fields(&mut self, fields: &[Field], first: u32) -> u32 {
-        // First what a field needs: its check uses the register, too.
+        // The protocol checks come first, since they use the register too.
         fields.iter().for_each(|field| self.protocol_of(*field));
         let mut words = first;
         let mut length = 0;
@@ -382,7 +382,7 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"numgen", values: &values });
     }
 
-    /// Loads the number of the fields' hash, in the register before those that the fields are in.
+    /// Loads the hash of the fields; these use the registers after the first.
     fn hash(&mut self, fields: &[Field], modulus: u32, seed: u32) {
         let length = self.load_fields(fields, WORDS);
         let values = [
@@ -396,7 +396,7 @@ impl Writer<'_, '_> {
         self.rule.add_expr(&Raw { name: c"hash", values: &values });
     }
 
-    /// Makes sure that the packet has such a field.
+    /// Matches the protocol that has this field.
     fn protocol_of(&mut self, field: Field) {
         match field {
             Field::Source(family) | Field::Destination(family) => self.family(family),
@@ -405,7 +405,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Returns how many bytes the field is.
+    /// Loads a field. Returns its length in bytes.
     fn load_field(&mut self, field: Field, register: u32) -> u32 {
         match field {
             Field::Source(family) | Field::Destination(family) => {
@@ -452,7 +452,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Compares the name with zeros up to `IFNAMSIZ`: the kernel has a short way for 16 bytes.
+    /// Compares the name padded to `IFNAMSIZ`: the kernel has a fast path for 16 bytes.
     fn interface(&mut self, key: &Meta, name: &str) {
         self.rule.add_expr(key);
         self.equal(&name_of_interface(name));
@@ -475,7 +475,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Compares an address in the network header under a mask (whole: without one).
+    /// Compares a masked address in the network header.
     fn prefix(&mut self, offset: u32, address: &[u8], mask: &[u8]) {
         self.load(NETWORK_HEADER, offset, address.len() as u32);
         if mask.iter().any(|byte| *byte != 0xff) {
@@ -512,17 +512,17 @@ impl Writer<'_, '_> {
         self.equal(&[wanted]);
     }
 
-    /// Bits of connection tracking: some of them set (`Neq`) or none (`Eq`).
-    fn bits(&mut self, key: u32, bits: u32, none_or_some: CmpOp) {
+    /// Tests bits of a conntrack field: any of them set (`Neq`) or none (`Eq`).
+    fn bits(&mut self, key: u32, bits: u32, any_or_none: CmpOp) {
         let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(key)), (sys::NFTNL_EXPR_CT_DREG, REG)];
         self.rule.add_expr(&Raw { name: c"ct", values: &values });
         self.rule.add_expr(&Bitwise::new(bits, 0u32));
-        self.rule.add_expr(&Cmp::new(none_or_some, 0u32));
+        self.rule.add_expr(&Cmp::new(any_or_none, 0u32));
     }
 
-    /// Clamps the MSS: `rt mtu` → network order → option 2 (maximum segment size), two bytes at
-    /// offset 2. The kernel takes the smaller MTU of both directions and never makes the option
-    /// larger.
+    /// Clamps the MSS: `rt mtu`, in network order, to TCP option 2 (maximum segment size), two
+    /// bytes at offset 2. The kernel uses the smaller MTU of both directions, and never increases
+    /// the option.
     fn clamp_mss(&mut self) {
         let load = [(sys::NFTNL_EXPR_RT_KEY, Value::U32(3)), (sys::NFTNL_EXPR_RT_DREG, REG)];
         let turn = [
@@ -563,8 +563,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Any expression of libnftnl by its name and attributes; for those that the `nftnl` crate has no
-/// type for.
+/// A libnftnl expression by name and attributes, for those without a type in the `nftnl` crate.
 struct Raw<'a> {
     name: &'static CStr,
     values: &'a [(u32, Value<'a>)],
@@ -582,8 +581,7 @@ impl Expression for Raw<'_> {
     fn to_expr(&self, _rule: &Kernel) -> NonNull<sys::nftnl_expr> {
         // SAFETY: the name is a C string.
         let expr = unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) };
-        // All names used here are in every libnftnl since 1.1.1, so null means that there is no
-        // memory.
+        // Every libnftnl since 1.1.1 has all names used here, so null means out of memory.
         let Some(expr) = NonNull::new(expr) else { handle_alloc_error(Layout::new::<[u64; 8]>()) };
         for (attribute, value) in self.values {
             let (data, length): (*const c_void, usize) = match value {
@@ -591,15 +589,15 @@ impl Expression for Raw<'_> {
                 Value::U32(number) => (std::ptr::from_ref(number).cast(), 4),
                 Value::Text(text) => (text.as_ptr().cast(), text.count_bytes() + 1),
             };
-            // SAFETY: `data` points to `length` bytes, the size that libnftnl has for this
-            // attribute; it copies them.
+            // SAFETY: `data` points to `length` bytes, the size of this attribute, which libnftnl
+            // copies.
             unsafe { sys::nftnl_expr_set(expr.as_ptr(), *attribute as u16, data, length as u32) };
         }
         expr
     }
 }
 
-/// Returns where an address stands in the network header, and its length.
+/// Returns the offset and the length of an address in the network header.
 const fn address_at(family: Family, side: Side) -> (u32, u32) {
     match (family, side) {
         (Family::Ipv4, Side::Source) => (12, 4),
@@ -609,8 +607,8 @@ const fn address_at(family: Family, side: Side) -> (u32, u32) {
     }
 }
 
-/// Returns the register that begins after so many words, as the kernel names it: whole ones by
-/// their old names.
+/// Returns the kernel's number of the register that begins after `words`: aligned ones have their
+/// 128-bit number.
 const fn register(words: u32) -> u32 {
     match words % WORDS {
         0 => REGISTER + words / WORDS,

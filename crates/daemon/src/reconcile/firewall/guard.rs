@@ -1,10 +1,11 @@
-//! Puts the table back in the moment another tool takes it away, where the kernel does not protect
-//! it.
+//! Restores the table immediately after another program removes it, where the kernel does not
+//! protect it.
 //!
-//! Who comes second after a deletion waits for a grace period of RCU, some 15 ms; to come first,
-//! the answer has to be sent within some 50 µs of the first word (`docs/decisions/haste.md`). So a
-//! thread of its own sleeps on the kernel's messages, with a transaction that only has to be sent.
-//! It has no other duties; the usual way (event, facts, decision, order) follows and finds it done.
+//! After a deletion the second transaction waits for an RCU grace period, some 15 ms. To be the
+//! first, ours has to be sent within some 50 µs of the kernel's notification
+//! (`docs/decisions/haste.md`). So a dedicated thread waits for notifications with an encoded
+//! transaction. The usual path (event, facts, decision, plan) follows, and finds the table
+//! restored.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,75 +22,73 @@ use super::transact::transact;
 use crate::decide::firewall::TABLE;
 use crate::watch::firewall::Watcher;
 
-/// Not more often than another program could want in earnest: with one who takes the rules away
-/// again and again, the usual way remains.
+/// Minimum interval between restorations. A program that removes the rules more often is left to
+/// the usual path.
 const INTERVAL: Duration = Duration::from_millis(50);
 const STACK: usize = 128 * 1024;
 
-/// What reconciler and guard share: the socket, so that both are the same to the kernel, and what
-/// to send.
+/// The state that reconciler and guard share. They use the same socket, so that the kernel's
+/// notifications have the same port ID for both.
 #[derive(Debug, Clone)]
-pub(super) struct Hold {
-    held: Arc<Mutex<Held>>,
+pub(super) struct Shared {
+    state: Arc<Mutex<State>>,
     port: u32,
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct State {
     socket: Socket,
-    /// puts back what was loaded last
+    /// The transaction that restores the table.
     ready: Option<Encoded>,
-    /// it was sent, and no other program has touched the table since
+    /// The table was restored, and no other program has changed it since.
     restored: bool,
     last: Option<Instant>,
 }
 
-impl Hold {
+impl Shared {
     pub fn new(socket: Socket) -> Self {
         let port = socket.port();
-        Self {
-            held: Arc::new(Mutex::new(Held { socket, ready: None, restored: false, last: None })),
-            port,
-        }
+        let state = State { socket, ready: None, restored: false, last: None };
+        Self { state: Arc::new(Mutex::new(state)), port }
     }
 
-    /// Returns the netlink port of the socket.
+    /// Returns the netlink port ID of the socket.
     pub fn port(&self) -> u32 {
         self.port
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the table back after another program touched it.
+    /// Restores the table after another program changed it.
     fn restore(&self) {
-        match self.held.try_lock() {
-            Ok(mut held) => held.restore(),
-            Err(TryLockError::Poisoned(held)) => held.into_inner().restore(),
-            // The reconciler is at it.
+        match self.state.try_lock() {
+            Ok(mut state) => state.restore(),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().restore(),
+            // The reconciler is working on the table.
             Err(TryLockError::WouldBlock) => {}
         }
     }
 }
 
-impl Held {
+impl State {
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
-    /// Arms the guard: from now on the table is put back by sending `ready`.
+    /// Arms the guard with the transaction that restores the table.
     pub fn arm(&mut self, ready: Encoded) {
         self.ready = Some(ready);
     }
 
-    /// Disarms the guard: whatever happens to the table is left to the reconciler.
+    /// Disarms the guard: only the reconciler changes the table.
     pub fn disarm(&mut self) {
         self.ready = None;
         self.restored = false;
     }
 
-    /// Returns whether the table was put back since this was asked last.
+    /// Returns whether the table was restored since the last call.
     pub fn take_restored(&mut self) -> bool {
         std::mem::take(&mut self.restored)
     }
@@ -97,29 +96,28 @@ impl Held {
     fn restore(&mut self) {
         self.restored = false;
         let now = Instant::now();
-        let lately = self.last.is_some_and(|last| now.duration_since(last) < INTERVAL);
-        if let Some(ready) = self.ready.as_ref().filter(|_| !lately) {
+        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < INTERVAL);
+        if let Some(ready) = self.ready.as_ref().filter(|_| !is_recent) {
             self.last = Some(now);
             self.restored = transact(&mut self.socket, ready).is_ok();
         }
     }
 }
 
-/// The guard's thread; it ends with this value.
+/// The guard's thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Guard {
     end: Arc<OwnedFd>,
 }
 
 impl Guard {
-    /// Starts the guard. `None` where the system gives no socket or thread: then the usual way has
-    /// to do.
-    pub fn start(hold: Hold) -> Option<Self> {
-        let ear = Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]).ok()?;
+    /// Starts the guard; `None` if no socket or thread can be created.
+    pub fn start(shared: Shared) -> Option<Self> {
+        let listener = Socket::open(Protocol::Netfilter, &[GROUP_NFTABLES]).ok()?;
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?);
         let ended = Arc::clone(&end);
         let thread = thread::Builder::new().name("nft-guard".into()).stack_size(STACK);
-        thread.spawn(move || stand(ear, &hold, &ended)).ok()?;
+        thread.spawn(move || run(listener, &shared, &ended)).ok()?;
         Some(Self { end })
     }
 }
@@ -130,14 +128,14 @@ impl Drop for Guard {
     }
 }
 
-/// Guards the table until the end is asked for.
-fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
+/// Guards the table until `ended` is readable.
+fn run(mut listener: Socket, shared: &Shared, ended: &OwnedFd) {
     let mut watcher = Watcher::default();
     loop {
-        // Before the first wait too: this thread's memory is there when it counts, and what came
-        // before the thread ran is not lost.
-        hear(&mut ear, &mut watcher, hold);
-        let mut fds = [PollFd::new(&ear, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+        // Also before the first wait: it faults in the thread's memory, and handles messages from
+        // before the thread ran.
+        handle_messages(&mut listener, &mut watcher, shared);
+        let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
@@ -149,15 +147,15 @@ fn stand(mut ear: Socket, hold: &Hold, ended: &OwnedFd) {
     }
 }
 
-/// Takes what waits. Lost messages are heard of by the source as well, which makes the reconciler
-/// look.
-fn hear(ear: &mut Socket, watcher: &mut Watcher, hold: &Hold) {
-    while let Ok(Some(datagram)) = ear.receive() {
+/// Handles the queued messages. An overrun needs no handling here: the firewall watch sees it too,
+/// and makes the reconciler resync.
+fn handle_messages(listener: &mut Socket, watcher: &mut Watcher, shared: &Shared) {
+    while let Ok(Some(datagram)) = listener.receive() {
         for message in messages(datagram) {
             let touched = watcher.is_touched();
-            watcher.take(&message, TABLE, hold.port);
+            watcher.take(&message, TABLE, shared.port);
             if watcher.is_touched() && !touched {
-                hold.restore();
+                shared.restore();
             }
         }
     }

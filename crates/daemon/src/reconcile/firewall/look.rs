@@ -1,4 +1,4 @@
-//! What the kernel holds under our table's name.
+//! Reads our table from the kernel.
 
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Request, Socket};
@@ -23,22 +23,22 @@ const RULE_EXPRESSIONS: u16 = 4;
 /// `NFTA_LIST_ELEM`, `NFTA_EXPR_NAME`
 const EXPRESSION_NAME: u16 = 1;
 
-/// A table of our name.
+/// The table of our name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// `NFT_TABLE_F_*`
     pub flags: u32,
-    /// netlink port of the process that owns it
+    /// Netlink port ID of the process that owns it.
     pub owner: Option<u32>,
-    /// it has our comment: made by this program, now or in an earlier run
+    /// It has our comment, so this program created it, now or in an earlier run.
     pub ours: bool,
 }
 
-/// Returns the table of our name, if there is one.
+/// Returns the table of our name, if it exists.
 pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
     let mut seen = None;
     let request = Request::netfilter(NFTABLES, GET_TABLE, INET).text(TABLE_NAME, TABLE);
-    let answer = socket.request(&request, |message| {
+    let result = socket.request(&request, |message| {
         let table = message.attributes();
         seen = Some(Seen {
             flags: table.be32(TABLE_FLAGS).unwrap_or(0),
@@ -46,14 +46,14 @@ pub fn look(socket: &mut Socket) -> Result<Option<Seen>, Errno> {
             ours: table.value(TABLE_USERDATA) == Some(comment_data(TABLE_COMMENT).as_slice()),
         });
     });
-    match answer.map_err(Errno::from) {
+    match result.map_err(Errno::from) {
         Ok(()) => Ok(seen),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-/// Returns whether a rule in our table hides the cluster's addresses.
+/// Returns whether a rule in our table masquerades the cluster's addresses.
 pub(super) fn masquerades(socket: &mut Socket) -> Result<bool, Errno> {
     let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, TABLE);
     let found = socket.dump(&request, |message| {

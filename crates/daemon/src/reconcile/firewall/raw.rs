@@ -1,5 +1,5 @@
-//! What all our messages to nf_tables are made with: the message's header, strings and numbers as
-//! the kernel wants them, and memory of libnftnl's.
+//! Helpers for nf_tables messages: the header, the kernel's encoding of names and numbers, and
+//! libnftnl's allocations.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CString, c_void};
@@ -9,17 +9,17 @@ use nftnl::nftnl_sys as sys;
 
 use crate::decide::firewall::Transport;
 
-/// Writes the header of a message for the family inet, and returns it.
+/// Writes the header of a message for the family inet. Returns the header.
 ///
 /// # Safety
-/// `buffer` has room for a message.
+/// `buffer` must have room for a message.
 pub unsafe fn header(
     buffer: *mut c_void,
     command: u16,
     flags: u16,
     sequence: u32,
 ) -> *mut libc::nlmsghdr {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         sys::nftnl_nlmsg_build_hdr(
             buffer.cast(),
@@ -31,12 +31,12 @@ pub unsafe fn header(
     }
 }
 
-/// Returns what libnftnl allocated; ends the process if there was no memory, as Rust does.
+/// Checks an allocation of libnftnl. Aborts if it failed, as Rust's allocator does.
 pub fn allocated<T>(pointer: *mut T) -> NonNull<T> {
     NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u64; 8]>()))
 }
 
-/// Returns the number of a transport protocol (RFC 5237's registry).
+/// Returns the IP protocol number of a transport (IANA registry, RFC 5237).
 pub const fn protocol(transport: Transport) -> u8 {
     match transport {
         Transport::Tcp => 6,
@@ -44,15 +44,15 @@ pub const fn protocol(transport: Transport) -> u8 {
     }
 }
 
-/// Returns the name with zeros up to `IFNAMSIZ`.
+/// Returns the name padded with zeros to `IFNAMSIZ`.
 pub fn name_of_interface(name: &str) -> [u8; libc::IFNAMSIZ] {
     let mut padded = [0; libc::IFNAMSIZ];
     padded.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)).for_each(|(to, from)| *to = from);
     padded
 }
 
-/// Returns a C string; what stands after a zero byte is lost (there is none in names of ours or of
-/// interfaces).
+/// Converts a name to a C string. Truncates at a zero byte, which neither our names nor those of
+/// interfaces contain.
 pub fn text(name: &str) -> CString {
     let end = name.find('\0').unwrap_or(name.len());
     CString::new(name.get(..end).unwrap_or_default()).unwrap_or_default()

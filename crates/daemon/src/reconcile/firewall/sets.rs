@@ -1,5 +1,5 @@
-//! Named sets, maps and their elements as messages of nf_tables, with libnftnl. (The `nftnl` crate
-//! knows sets of one field, and no maps.)
+//! Named sets, maps and their elements as nf_tables messages, with libnftnl. (The `nftnl` crate
+//! supports only sets of one field, and no maps.)
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -11,13 +11,13 @@ use super::elements::{Element, ElementData, OPEN};
 use super::raw::{allocated, header, text};
 use crate::decide::firewall::{DataKind, Kind, Set, TABLE};
 
-/// `NFT_SET_CONCAT`: intervals of several fields (kernel ≥ 5.6)
+/// `NFT_SET_CONCAT`: intervals of several fields (since Linux 5.6).
 const CONCAT: u32 = 0x80;
-/// nft's number of a concatenation: those of its fields, six bits each (`TYPE_BITS` of nftables'
-/// `datatype.h`)
+/// nft's type number of a concatenation has six bits for each field (`TYPE_BITS` of nftables'
+/// `datatype.h`).
 const TYPE_BITS: u32 = 6;
-/// Of `libnftnl/udata.h`: `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`, `…_KEY_TYPEOF`,
-/// `…_DATA_TYPEOF`
+/// `NFTNL_UDATA_SET_KEYBYTEORDER`, `…_DATABYTEORDER`, `…_KEY_TYPEOF`, `…_DATA_TYPEOF` of
+/// `libnftnl/udata.h`.
 const KEY_ORDER: u8 = 0;
 const DATA_ORDER: u8 = 1;
 const KEY_TYPEOF: u8 = 3;
@@ -38,18 +38,19 @@ const PROTOCOL_IP: u32 = 12;
 const IP_DESTINATION: u32 = 12;
 const PROTOCOL_IP6: u32 = 13;
 const IP6_DESTINATION: u32 = 9;
-/// nft's `enum byteorder`, by which it reads elements
+/// nft's `enum byteorder`, for the interpretation of elements.
 const ORDER_NONE: u32 = 0;
 const ORDER_HOST: u32 = 1;
 const ORDER_NETWORK: u32 = 2;
-/// Elements of one message: its attribute holds 64 KiB, and an element of ours less than 250 bytes.
+/// Limit on elements per message: the attribute holds 64 KiB, and our elements have less than 250
+/// bytes.
 pub const ELEMENTS_EACH: usize = 200;
 
-/// A set of the kernel, without elements.
+/// A set without elements.
 pub struct RawSet(NonNull<sys::nftnl_set>);
 
 impl RawSet {
-    /// Makes a set. `id` must be its own within the batch.
+    /// Makes a set. `id` must be unique within the batch.
     pub fn new(wanted: &Set, id: u32) -> Self {
         let set = named(&wanted.name);
         let raw = set.0.as_ptr();
@@ -107,7 +108,7 @@ impl RawSet {
     }
 }
 
-/// Returns a set of libnftnl's with its name and ours.
+/// Returns a libnftnl set with this name, in our table.
 fn named(name: &str) -> RawSet {
     // SAFETY: no arguments; the pointer is checked before it is used.
     let set = allocated(unsafe { sys::nftnl_set_alloc() });
@@ -136,13 +137,12 @@ fn flags(set: &Set) -> u32 {
     flags.iter().filter(|(wanted, _)| *wanted).fold(0, |all, (_, flag)| all | flag)
 }
 
-/// Returns nft's number of a type, by which it lists elements (`enum datatypes` of nftables'
+/// Returns nft's number of a type, with which it formats elements (`enum datatypes` of nftables'
 /// `datatype.h`).
 fn type_of(kinds: &[Kind]) -> u32 {
     kinds.iter().fold(0, |all, kind| all << TYPE_BITS | type_number(kind))
 }
 
-/// Returns nft's number of a datatype (`nft/include/datatype.h`).
 fn type_number(kind: &Kind) -> u32 {
     match kind {
         Kind::Number(_) => 4,
@@ -154,7 +154,7 @@ fn type_number(kind: &Kind) -> u32 {
     }
 }
 
-/// Returns the bytes of a field.
+/// Returns the length of a field, bytes.
 const fn length(kind: Kind) -> u32 {
     match kind {
         Kind::Ipv4 | Kind::Number(_) => 4,
@@ -165,7 +165,8 @@ const fn length(kind: Kind) -> u32 {
     }
 }
 
-/// Returns the bytes of a key: several fields fill registers of four bytes each.
+/// Returns the length of a key, bytes. Fields of a concatenation are padded to registers of four
+/// bytes.
 fn length_of(kinds: &[Kind]) -> u32 {
     match kinds {
         [one] => length(*one),
@@ -173,8 +174,8 @@ fn length_of(kinds: &[Kind]) -> u32 {
     }
 }
 
-/// Returns what nft keeps with a set: in which order the bytes of its elements are, and where one
-/// of the types has no name, of what they are the types.
+/// Returns nft's userdata of a set: the byte order of its elements and, if a type has no name, the
+/// expressions for `typeof`.
 fn userdata(set: &Set) -> Vec<u8> {
     let mut data = entry(KEY_ORDER, byte_order(&set.key));
     if let Some(kind) = &set.data {
@@ -195,7 +196,7 @@ fn userdata(set: &Set) -> Vec<u8> {
     data
 }
 
-/// Returns nft's number of a byte order (`nft/include/datatype.h`).
+/// Returns nft's number of a byte order (nftables' `datatype.h`).
 fn byte_order(kinds: &[Kind]) -> u32 {
     match kinds {
         [Kind::Interface | Kind::Number(_)] => ORDER_HOST,
@@ -204,8 +205,7 @@ fn byte_order(kinds: &[Kind]) -> u32 {
     }
 }
 
-/// Returns an expression of these types, for `typeof`, as nft writes it: the one that
-/// `decide::firewall` prints.
+/// Encodes an expression of these types for `typeof`, the one that `decide::firewall` prints.
 fn example(kinds: &[Kind]) -> Vec<u8> {
     if let [kind] = kinds {
         return example_of_one(*kind);
@@ -233,17 +233,17 @@ fn example_of_one(kind: Kind) -> Vec<u8> {
     }
 }
 
-/// Writes an expression in userdata: its number, and what makes it up.
+/// Encodes an expression in userdata: its number and its parts.
 fn expression(number: u32, parts: &[u8]) -> Vec<u8> {
     [entry(EXPRESSION, number), nested(PARTS, parts)].concat()
 }
 
-/// Writes a number in userdata: type, length, value.
+/// Encodes a number in userdata: type, length, value.
 fn entry(kind: u8, value: u32) -> Vec<u8> {
     nested(kind, &value.to_ne_bytes())
 }
 
-/// Bytes in userdata: type, length, the bytes.
+/// Encodes bytes in userdata: type, length, bytes.
 fn nested(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [[kind, bytes.len() as u8].as_slice(), bytes].concat()
 }
@@ -275,7 +275,7 @@ pub struct RawElements {
 }
 
 impl RawElements {
-    /// Makes the message of at most [`ELEMENTS_EACH`] of them.
+    /// Makes the message for at most [`ELEMENTS_EACH`] elements.
     pub fn new(set: &str, elements: &[Element], remove: bool) -> Self {
         let set = named(set);
         for element in elements {

@@ -1,4 +1,4 @@
-//! Sending a transaction and hearing what became of it.
+//! Sends a transaction and reads its result.
 
 use std::os::fd::AsFd;
 
@@ -9,54 +9,53 @@ use super::encode::{Encoded, Label};
 use crate::decide::firewall::Ruleset;
 use crate::packet::index_of;
 
-/// The first thing the kernel would not do; nothing of the transaction was done.
+/// The first refused message of a transaction, of which nothing was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     pub label: Label,
     pub errno: Errno,
 }
 
-/// Returns whether one of the flow table's devices is not there. (`ENOENT` stands for that, and for
-/// a kernel without flow tables.)
+/// Returns whether a device of the flow table does not exist. (The kernel reports that by `ENOENT`,
+/// as it does a lack of flow tables.)
 pub(super) fn devices_missing(ruleset: &Ruleset, socket: impl AsFd + Copy) -> bool {
     let mut devices = ruleset.flow_table.iter().flat_map(|table| &table.devices);
     devices.any(|name| index_of(socket, name).is_err())
 }
 
-/// Sends all in one system call and reads the answer, which is there when that call returns. All of
-/// it was done, or nothing.
+/// Sends a transaction in one system call, and reads the replies, which are queued when that call
+/// returns. The kernel applies all of it or nothing.
 ///
 /// # Errors
-/// The first message that was refused. `TIMEDOUT` at [`Label::Batch`] if there was no answer at
-/// all.
+/// The first refused message. `TIMEDOUT` at [`Label::Batch`] if there was no reply.
 pub fn transact(socket: &mut Socket, encoded: &Encoded) -> Result<(), Refusal> {
-    let whole = |errno| Refusal { label: Label::Batch, errno };
+    let of_batch = |errno| Refusal { label: Label::Batch, errno };
     socket.drain();
-    socket.send(&encoded.bytes).map_err(|error| whole(error.into()))?;
+    socket.send(&encoded.bytes).map_err(|error| of_batch(error.into()))?;
     let mut refusal: Option<Refusal> = None;
-    let mut answered = false;
+    let mut acknowledged = false;
     loop {
         let datagram = match socket.receive() {
             Ok(Some(datagram)) => datagram,
             Ok(None) => break,
-            Err(error) => return Err(refusal.unwrap_or(whole(error.into()))),
+            Err(error) => return Err(refusal.unwrap_or(of_batch(error.into()))),
         };
         for message in messages(datagram) {
-            let place = (message.sequence as usize).checked_sub(1);
+            let index = (message.sequence as usize).checked_sub(1);
             let label =
-                place.and_then(|place| encoded.labels.get(place)).copied().unwrap_or(Label::Batch);
+                index.and_then(|index| encoded.labels.get(index)).copied().unwrap_or(Label::Batch);
             match message.outcome() {
                 Some(Err(error)) if refusal.is_none() => {
                     refusal = Some(Refusal { label, errno: error.into() })
                 }
-                Some(Ok(())) => answered = true,
+                Some(Ok(())) => acknowledged = true,
                 _ => {}
             }
         }
     }
     match refusal {
         Some(refusal) => Err(refusal),
-        None if answered => Ok(()),
-        None => Err(whole(Errno::TIMEDOUT)),
+        None if acknowledged => Ok(()),
+        None => Err(of_batch(Errno::TIMEDOUT)),
     }
 }

@@ -1,6 +1,5 @@
-//! Details for diagnosis, as the parts of the program give them to `tracing`:
-//! written where the journal's records go, and under the same limit. Without `RUST_LOG` nothing
-//! listens, and each costs one comparison.
+//! Diagnostic messages of the program's modules (`tracing`), written to the same destination as
+//! records, under the same limit. Without `RUST_LOG` each costs one comparison.
 
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
@@ -13,18 +12,18 @@ use tracing_subscriber::filter::Targets;
 use super::{Journal, LogOptions};
 use crate::view::journal::{self, Priority};
 
-/// The variable that says which details are wanted.
+/// The environment variable with the filter.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Writes details from now on, if the command line or the environment asks for them. Once for a
-/// process: a second call changes nothing.
+/// Installs the subscriber if the command line or the environment has a filter. A second call in
+/// the same process changes nothing.
 pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     let of_environment = || std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty());
     let Some(wanted) = options.details.clone().or_else(of_environment) else { return };
     match wanted.parse::<Targets>() {
         Ok(filter) => {
             let details = Details { journal: Arc::clone(journal), filter };
-            // Somebody else who listens in this process goes on.
+            // An error means that the process already has a subscriber, which stays.
             drop(tracing::subscriber::set_global_default(details));
         }
         Err(error) => {
@@ -37,7 +36,7 @@ pub fn write_details(journal: &Arc<Journal>, options: &LogOptions) {
     }
 }
 
-/// Turns events of `tracing` into records. There are no spans here, so it keeps none.
+/// Converts `tracing` events to records. This program has no spans, so they are ignored.
 struct Details {
     journal: Arc<Journal>,
     filter: Targets,
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_written_with_its_part_of_the_program() {
+    fn details_that_pass_the_filter_are_written_with_their_module() {
         let fake = Fake::new("details");
         listen(&Arc::new(fake.journal()), "debug", || {
             trace!("not asked for");
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_program_has_a_level_of_its_own() {
+    fn each_target_has_its_own_level() {
         let fake = Fake::new("parts");
         listen(&Arc::new(fake.journal()), "warn,dnsmasq=trace", || {
             trace!("not asked for");
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_details_is_limited_as_records_are() {
+    fn a_flood_of_details_is_rate_limited() {
         let fake = Fake::new("flood-of-details");
         let journal = fake.journal();
         journal.expect(0);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_it_is_not_asked_for() {
+    fn nothing_is_written_without_a_filter() {
         let fake = Fake::new("no-details");
         let _journal = fake.journal();
         warn!("there is no subscriber");

@@ -1,6 +1,6 @@
-//! How many records of a kind the journal takes: a token bucket for each kind, and one for each
-//! subject within it. What is left out is counted and reported in one line. Pure: moments are
-//! arguments.
+//! Rate limit on journal records: a token bucket for each kind, and one for each subject within it.
+//! Records that exceed it are counted and reported in one line. Pure: the current time is an
+//! argument.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,22 +8,21 @@ use std::time::Duration;
 use crate::event::Instant;
 use crate::view::journal::{self, Kind, Record};
 
-/// A kind is written so many times in a row, which is a room of boards that is switched on, or
-/// loses its power, …
-const OF_A_KIND: u32 = 256;
-/// … and once in each interval after that.
+/// Burst of a kind, enough for a roomful of nodes that boot or lose power together, and its refill
+/// interval.
+const KIND_BURST: u32 = 256;
 const KIND_INTERVAL: Duration = Duration::from_secs(1);
-/// As much for one subject: a node, an uplink, a board.
-const OF_A_SUBJECT: u32 = 16;
+/// The same for a subject: a node, an uplink, a board.
+const SUBJECT_BURST: u32 = 16;
 const SUBJECT_INTERVAL: Duration = Duration::from_secs(10);
-/// Bounds the subjects that are distinguished in each kind; more share the kind's bucket alone.
+/// Limit on subjects with a bucket of their own in each kind.
 const SUBJECTS: usize = 512;
-/// What was left out is reported after so long.
-const TELL_AFTER: Duration = Duration::from_secs(10);
-/// Fields that say whom a record is about, the closest first.
-const ABOUT: [&str; 5] = ["NODE", "MAC", "UPLINK", "ALERT", "SERVER"];
+/// Delay of the report on records that were left out.
+const REPORT_DELAY: Duration = Duration::from_secs(10);
+/// Fields that identify the subject of a record, the most specific first.
+const SUBJECT_FIELDS: [&str; 5] = ["NODE", "MAC", "UPLINK", "ALERT", "SERVER"];
 
-/// What was written lately.
+/// The state of all buckets.
 #[derive(Debug, Default)]
 pub struct Limit {
     kinds: BTreeMap<&'static str, Window>,
@@ -35,18 +34,18 @@ struct Window {
     bucket: Bucket,
     subjects: BTreeMap<String, Bucket>,
     left_out: u64,
-    /// the last of those, and when the first was
+    /// The text of the last record left out, and the time of the first.
     last: String,
     since: Instant,
 }
 
-/// When all tokens will be there again.
+/// A token bucket, represented by the time at which it is full again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket(Instant);
 
 impl Bucket {
-    fn has(self, most: u32, interval: Duration, now: Instant) -> bool {
-        self.0 <= now + interval * (most - 1)
+    fn has_token(self, burst: u32, interval: Duration, now: Instant) -> bool {
+        self.0 <= now + interval * (burst - 1)
     }
 
     fn take(&mut self, interval: Duration, now: Instant) {
@@ -59,42 +58,42 @@ impl Bucket {
 }
 
 impl Limit {
-    /// Returns whether a record is to be written now; if not, it is counted. `more`: as many of its
-    /// kind as a cluster of this size has good reason for.
-    pub fn pass(&mut self, record: &Record, more: u32, now: Instant) -> bool {
+    /// Returns whether to write a record now; if not, counts it. `extra` increases the burst of a
+    /// kind, for large clusters.
+    pub fn pass(&mut self, record: &Record, extra: u32, now: Instant) -> bool {
         let kind = record.kind;
-        let lately = self.kinds.entry(kind.id()).or_insert_with(|| Window::new(kind, now));
-        let about = ABOUT.iter().find_map(|name| record.field(name));
-        let subject =
-            about.and_then(|about| lately.subjects.get(about).copied()).unwrap_or_default();
-        let passes = lately.bucket.has(OF_A_KIND.saturating_add(more), KIND_INTERVAL, now)
-            && subject.has(OF_A_SUBJECT, SUBJECT_INTERVAL, now);
+        let window = self.kinds.entry(kind.id()).or_insert_with(|| Window::new(kind, now));
+        let subject = SUBJECT_FIELDS.iter().find_map(|name| record.field(name));
+        let bucket =
+            subject.and_then(|subject| window.subjects.get(subject).copied()).unwrap_or_default();
+        let passes = window.bucket.has_token(KIND_BURST.saturating_add(extra), KIND_INTERVAL, now)
+            && bucket.has_token(SUBJECT_BURST, SUBJECT_INTERVAL, now);
         if passes {
-            lately.bucket.take(KIND_INTERVAL, now);
-            if let Some(about) = about {
-                lately.note(about, subject, now);
+            window.bucket.take(KIND_INTERVAL, now);
+            if let Some(subject) = subject {
+                window.take(subject, bucket, now);
             }
         } else {
-            if lately.left_out == 0 {
-                lately.since = now;
+            if window.left_out == 0 {
+                window.since = now;
             }
-            lately.left_out += 1;
-            lately.last.clone_from(&record.message);
+            window.left_out += 1;
+            window.last.clone_from(&record.message);
         }
         passes
     }
 
-    /// Returns what is to be logged of those that were left out.
+    /// Returns the reports that are due on records that were left out.
     pub fn left_out(&mut self, now: Instant) -> Vec<Record> {
-        let due = |lately: &&mut Window| {
-            lately.left_out > 0 && now.saturating_since(lately.since) >= TELL_AFTER
+        let is_due = |window: &&mut Window| {
+            window.left_out > 0 && now.saturating_since(window.since) >= REPORT_DELAY
         };
-        let reported = self.kinds.iter_mut().map(|(_, lately)| lately).filter(due).map(|lately| {
+        let reports = self.kinds.values_mut().filter(is_due).map(|window| {
             let (count, last) =
-                (std::mem::take(&mut lately.left_out), std::mem::take(&mut lately.last));
-            journal::left_out(lately.kind, count, &last, now.saturating_since(lately.since))
+                (std::mem::take(&mut window.left_out), std::mem::take(&mut window.last));
+            journal::left_out(window.kind, count, &last, now.saturating_since(window.since))
         });
-        reported.collect()
+        reports.collect()
     }
 }
 
@@ -104,15 +103,16 @@ impl Window {
         Self { kind, bucket, subjects, left_out: 0, last: String::new(), since }
     }
 
-    fn note(&mut self, about: &str, mut bucket: Bucket, now: Instant) {
+    /// Takes a token of a subject.
+    fn take(&mut self, subject: &str, mut bucket: Bucket, now: Instant) {
         bucket.take(SUBJECT_INTERVAL, now);
-        if !self.subjects.contains_key(about) && self.subjects.len() >= SUBJECTS {
+        if !self.subjects.contains_key(subject) && self.subjects.len() >= SUBJECTS {
             self.subjects.retain(|_, bucket| !bucket.is_full(now));
             if self.subjects.len() >= SUBJECTS {
                 return;
             }
         }
-        self.subjects.insert(about.to_owned(), bucket);
+        self.subjects.insert(subject.to_owned(), bucket);
     }
 }
 
@@ -136,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_reports_the_same_all_the_time_leaves_room_for_the_others() {
+    fn a_flood_about_one_subject_does_not_suppress_others() {
         let mut limit = Limit::default();
         let mut written = |node: &str, second| {
             usize::from(limit.pass(&record("x", Some(node)), 0, moment(second)))
         };
         let loud: usize = (0..1000).map(|_| written("loud", 0)).sum();
-        assert_eq!(loud, OF_A_SUBJECT as usize);
+        assert_eq!(loud, SUBJECT_BURST as usize);
         assert_eq!(written("calm", 0), 1);
         assert_eq!(
             (0..60).map(|second| written("loud", second)).sum::<usize>(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_subjects_there_are_a_kind_is_bounded_and_its_memory_too() {
+    fn a_kind_and_its_memory_are_bounded_for_any_number_of_subjects() {
         let mut limit = Limit::default();
         let mut written = 0;
         for number in 0..90_000_u64 {
@@ -166,14 +166,14 @@ mod tests {
                 moment(number / 1000),
             ));
         }
-        assert_eq!(written, u64::from(OF_A_KIND) + 89);
-        let lately = limit.kinds.values().next().unwrap();
-        assert!(lately.subjects.len() <= SUBJECTS);
-        assert!(limit.pass(&record("x", None), 100, moment(90)), "a large cluster has more to say");
+        assert_eq!(written, u64::from(KIND_BURST) + 89);
+        let window = limit.kinds.values().next().unwrap();
+        assert!(window.subjects.len() <= SUBJECTS);
+        assert!(limit.pass(&record("x", None), 100, moment(90)), "a large cluster has more");
     }
 
     #[test]
-    fn in_ordinary_use_nothing_is_left_out() {
+    fn normal_operation_stays_below_the_limit() {
         let mut limit = Limit::default();
         for day in 0..5_u64 {
             for change in 0..4 {

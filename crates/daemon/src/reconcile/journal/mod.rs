@@ -1,5 +1,5 @@
-//! The journal: records by its own protocol when standard error is the journal's, else lines on
-//! standard error. Never waits.
+//! Writes records to the journal by its native protocol if standard error is connected to it,
+//! otherwise lines to standard error. Never blocks.
 
 mod detail;
 mod limit;
@@ -23,26 +23,26 @@ use limit::Limit;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How much is written, and how; by the command line.
+/// Log options of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct LogOptions {
-    /// which details, as in `RUST_LOG`; `None`: what that variable says
+    /// A filter as in `RUST_LOG`; `None`: use that variable.
     pub details: Option<String>,
-    /// only what is a warning or worse
+    /// Write only warnings and errors.
     pub is_quiet: bool,
-    /// `None`: where standard error is a terminal that can
+    /// `None`: if standard error is a terminal with colours.
     pub colours: Option<bool>,
 }
 
-/// Where records go.
+/// The destination of records.
 #[derive(Debug)]
 pub struct Journal {
     target: Target,
     is_quiet: bool,
-    /// records that found no room since the last that did
+    /// Records dropped since the last one that was written.
     dropped: AtomicU64,
     limit: Mutex<Limit>,
-    /// nodes that the settings name: so many more of a kind may come together
+    /// Number of nodes in the settings, by which the burst of each kind is larger.
     nodes: AtomicU32,
 }
 
@@ -53,8 +53,8 @@ enum Target {
 }
 
 impl Journal {
-    /// Opens the journal if standard error leads there (`$JOURNAL_STREAM` names the device and
-    /// inode: systemd.exec(5)), else standard error itself.
+    /// Opens the journal if standard error is connected to it (`$JOURNAL_STREAM` holds the device
+    /// and inode: systemd.exec(5)), otherwise standard error.
     pub fn open(options: &LogOptions) -> Self {
         let target = if is_journal_stream() { native_target(Path::new(SOCKET)) } else { None };
         let lines = || Target::Lines { colours: options.colours.unwrap_or_else(colours) };
@@ -67,45 +67,44 @@ impl Journal {
         }
     }
 
-    /// Lets as many more records of a kind come together as the settings name nodes.
+    /// Increases the burst of each kind of record by the number of nodes in the settings.
     pub fn expect(&self, nodes: usize) {
         self.nodes.store(u32::try_from(nodes).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// Writes one record, unless there have been too many of its kind: those are counted, and
-    /// reported together.
+    /// Writes a record, or counts it as left out if its kind or subject exceeds the rate limit.
     pub fn write(&self, record: &Record) {
         if self.is_quiet && !is_warning(record.priority) {
             return;
         }
         let now = clock::now();
         let nodes = self.nodes.load(Ordering::Relaxed);
-        let is_free = record.priority == Priority::Debug && !is_detail(record);
-        let passes = is_free || self.limit().pass(record, nodes, now);
+        let is_unlimited = record.priority == Priority::Debug && !is_detail(record);
+        let passes = is_unlimited || self.limit().pass(record, nodes, now);
         self.report_left_out();
         if passes {
             self.put(record);
         }
     }
 
-    /// Reports how many records were left out, of each kind.
+    /// Writes a record for each kind of which records were left out.
     pub fn report_left_out(&self) {
-        let reported = self.limit().left_out(clock::now());
-        reported.iter().for_each(|record| self.put(record));
+        let reports = self.limit().left_out(clock::now());
+        reports.iter().for_each(|record| self.put(record));
     }
 
     fn limit(&self) -> MutexGuard<'_, Limit> {
         self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes one record, or counts it as dropped if there is no room.
+    /// Writes a record, or counts it as dropped if the socket is full.
     fn put(&self, record: &Record) {
         let dropped = self.dropped.load(Ordering::Relaxed);
         let result = match &self.target {
             Target::Native { socket, path } => {
                 native::send(socket, path, &native::encode(record, dropped))
             }
-            // People who look at a terminal want to know what happens, not each rule of it.
+            // A terminal shows events, but not debug records such as the rules.
             Target::Lines { .. } if record.priority == Priority::Debug && !is_detail(record) => {
                 return;
             }
@@ -119,7 +118,7 @@ impl Journal {
         }
     }
 
-    /// Records lost since the last one that was written.
+    /// Returns the number of records dropped since the last one that was written.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -135,7 +134,7 @@ fn native_target(path: &Path) -> Option<Target> {
     path.exists().then(|| Target::Native { socket, path: path.to_owned() })
 }
 
-/// Returns whether standard error is the stream that `$JOURNAL_STREAM` names.
+/// Returns whether standard error is the stream in `$JOURNAL_STREAM`.
 fn is_journal_stream() -> bool {
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
     fstat(io::stderr())
@@ -148,7 +147,7 @@ fn colours() -> bool {
     io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// Returns one line for users.
+/// Formats a record as a line for a terminal or a file.
 fn line(record: &Record, colours: bool) -> String {
     let colour = match record.priority {
         _ if !colours => "",

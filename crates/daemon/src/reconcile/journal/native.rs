@@ -1,6 +1,6 @@
-//! The journal's native protocol: one datagram a record, or a sealed memory file where a datagram
-//! is too small. <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. By hand because the crates that do
-//! it wait for room in the journal's socket (docs/decisions/service-manager.md).
+//! The journal's native protocol: a datagram for each record, or a sealed memory file if a datagram
+//! is too small. <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. Implemented here because the crates
+//! for it block while the journal's socket is full (docs/decisions/service-manager.md).
 
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::event::printable;
 use crate::view::journal::Record;
 
-/// Writes the fields of a record; with `dropped`, how many before it were lost.
+/// Encodes a record, with the number of records dropped before it.
 pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "MESSAGE", &record.message);
@@ -33,8 +33,8 @@ pub fn encode(record: &Record, dropped: u64) -> Vec<u8> {
     text
 }
 
-/// Writes `NAME=value`, or where the value has line breaks: name, line break, length in 64 bits
-/// little-endian, value.
+/// Encodes `NAME=value` or, if the value has line breaks, the name, a line break, the length as
+/// 64-bit little-endian number, and the value.
 fn field(text: &mut Vec<u8>, name: &str, value: &str) {
     let value = &*printable(value);
     text.extend_from_slice(name.as_bytes());
@@ -48,14 +48,14 @@ fn field(text: &mut Vec<u8>, name: &str, value: &str) {
     text.push(b'\n');
 }
 
-/// Sends without waiting. The path is looked up each time, so that a new journal is found.
+/// Sends without blocking. Resolves the path each time, so that a restarted journal is found.
 ///
 /// # Errors
-/// There is no room, or no journal is there.
+/// The socket is full, or no journal is running.
 pub fn send(socket: &UnixDatagram, path: &Path, text: &[u8]) -> io::Result<()> {
     match socket.send_to(text, path) {
         Ok(_) => Ok(()),
-        // More than a datagram holds, or than the socket's buffer.
+        // The text exceeds the size of a datagram or of the socket's buffer.
         Err(error)
             if matches!(Errno::from_io_error(&error), Some(Errno::MSGSIZE | Errno::NOBUFS)) =>
         {

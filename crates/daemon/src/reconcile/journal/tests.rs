@@ -8,7 +8,7 @@ use super::*;
 use crate::event::Stop;
 use crate::view::journal::stopping;
 
-/// A journal of our own.
+/// A journal's socket.
 pub struct Fake {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -32,7 +32,7 @@ impl Fake {
         }
     }
 
-    /// Takes what came out; whether nothing had.
+    /// Drains the socket. Returns whether it was empty.
     pub fn is_empty(&self) -> bool {
         self.socket.recv(&mut [0; 16]).is_err()
     }
@@ -76,7 +76,7 @@ pub fn value(fields: &[(String, String)], name: &str) -> String {
 }
 
 #[test]
-fn a_record_arrives_with_its_fields() {
+fn a_record_is_received_with_its_fields() {
     let fake = Fake::new("fields");
     let mut record = stopping(Stop::Reboot);
     record.fields.push(("NODE", "rpi1".to_owned()));
@@ -91,7 +91,7 @@ fn a_record_arrives_with_its_fields() {
 
 /// Text from outside (a host name, a file's fault) cannot smuggle a field in.
 #[test]
-fn line_breaks_make_no_new_fields() {
+fn line_breaks_cannot_inject_fields() {
     let fake = Fake::new("breaks");
     let mut record = stopping(Stop::Restart);
     record.message = "one\nPRIORITY=0\ntwo = 2\n".to_owned();
@@ -102,7 +102,7 @@ fn line_breaks_make_no_new_fields() {
 }
 
 #[test]
-fn what_is_too_long_for_a_datagram_goes_as_a_sealed_file() {
+fn a_record_too_long_for_a_datagram_is_sent_as_a_sealed_file() {
     let fake = Fake::new("long");
     let mut record = stopping(Stop::Restart);
     record.message = "rule\n".repeat(200_000);
@@ -134,9 +134,9 @@ fn what_is_too_long_for_a_datagram_goes_as_a_sealed_file() {
     assert!(rustix::fs::fcntl_get_seals(&file).unwrap().contains(rustix::fs::SealFlags::WRITE));
 }
 
-/// A journal that reads nothing delays nothing; afterwards it is reported how much it missed.
+/// The next record reports how many were dropped.
 #[test]
-fn a_journal_that_does_not_read_delays_nothing() {
+fn a_journal_that_does_not_read_blocks_nothing() {
     let fake = Fake::new("full");
     let journal = fake.journal();
     let record = stopping(Stop::Restart);
@@ -154,7 +154,7 @@ fn a_journal_that_does_not_read_delays_nothing() {
 }
 
 #[test]
-fn without_a_journal_there_are_lines() {
+fn without_a_journal_records_are_lines() {
     let mut record = stopping(Stop::Terminated);
     assert_eq!(line(&record, false), "bramblegate: stopping\n");
     record.priority = Priority::Error;
@@ -164,9 +164,9 @@ fn without_a_journal_there_are_lines() {
 /// Clear screen, another line, the 8-bit form of an escape sequence, text that runs backwards.
 const RAW: &str = "\u{1b}[2J\nbramblegate: all is well\u{9b}31m\u{202e}x";
 
-/// Whatever others may put into a record, by both ways out.
+/// In the native protocol and in lines.
 #[test]
-fn words_of_others_are_shown_and_not_obeyed() {
+fn control_characters_from_outside_are_escaped() {
     use crate::event::{ApplyError, ApplyErrorKind};
     use crate::view::journal::{not_put_back, not_written, settings_refused, source_failed};
     let failed = ApplyError { kind: ApplyErrorKind::Failed, message: RAW.to_owned() };

@@ -1,6 +1,6 @@
-//! The per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with
-//! `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`: CAP_NET_ADMIN is enough, and `/proc/sys` may be
-//! read-only.
+//! Per-interface IPv4 settings (`linux/ip.h`, `IPV4_DEVCONF_*`), written by `RTM_SETLINK` with
+//! `IFLA_AF_SPEC` / `AF_INET` / `IFLA_INET_CONF`. That needs only CAP_NET_ADMIN, and works with a
+//! read-only `/proc/sys`.
 
 use bramblegate_netlink::packet::link::InetDevConf;
 use bramblegate_netlink::{Message, NetlinkError, rtnetlink};
@@ -9,7 +9,7 @@ use crate::decide::InterfaceConf;
 use crate::event::LinkIndex;
 use crate::reconcile::rtnl::Rtnl;
 
-/// Of `linux/ip.h`.
+/// Numbers of the settings (`linux/ip.h`).
 pub const FORWARDING: u16 = 1;
 pub const ACCEPT_REDIRECTS: u16 = 4;
 pub const SEND_REDIRECTS: u16 = 6;
@@ -21,12 +21,11 @@ pub const PROMOTE_SECONDARIES: u16 = 20;
 pub const ACCEPT_LOCAL: u16 = 23;
 pub const IGNORE_ROUTES_WITH_LINKDOWN: u16 = 29;
 
-/// Where a setting is among those of a port.
-type Place = fn(&InetDevConf) -> i32;
+/// Reads a setting from a port's.
+type Field = fn(&InetDevConf) -> i32;
 
-/// The settings we may change, by the names they have in `/proc/sys/net/ipv4/conf`, and where they
-/// are read.
-const NAMES: [(u16, &str, Place); 10] = [
+/// The settings that we may change: number, name in `/proc/sys/net/ipv4/conf`, and field.
+const NAMES: [(u16, &str, Field); 10] = [
     (FORWARDING, "forwarding", |conf| conf.forwarding),
     (ACCEPT_REDIRECTS, "accept_redirects", |conf| conf.accept_redirects),
     (SEND_REDIRECTS, "send_redirects", |conf| conf.send_redirects),
@@ -48,12 +47,12 @@ pub struct Change {
     pub value: u32,
 }
 
-/// The settings of a port as the kernel has them.
+/// The settings of a port in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conf([Option<u32>; NAMES.len()]);
 
 impl Conf {
-    /// Reads them from an `RTM_NEWLINK`; `None` for an interface without IPv4.
+    /// Parses an `RTM_NEWLINK` message; `None` for an interface without IPv4.
     pub fn read(message: &Message<'_>) -> Option<Self> {
         let conf = rtnetlink::inet_conf(message)?;
         Some(Self(NAMES.map(|(.., value)| u32::try_from(value(&conf)).ok())))
@@ -75,7 +74,7 @@ impl Conf {
     }
 }
 
-/// Returns the settings of a plan, in the order in which they are written.
+/// Returns the settings of a plan in the order of writing.
 fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
     [
         (ARP_IGNORE, conf.arp_ignore.map(u32::from)),
@@ -90,8 +89,7 @@ fn planned(conf: &InterfaceConf) -> [(u16, Option<u32>); 9] {
     ]
 }
 
-/// Returns what is to be written so that `now` becomes `wanted`. An interface whose settings cannot
-/// be read gets them all.
+/// Returns the changes from `now` to `wanted`, all of `wanted` if `now` cannot be read.
 pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
     let wanted = planned(wanted)
         .into_iter()
@@ -101,7 +99,7 @@ pub fn changes(wanted: &InterfaceConf, now: Option<&Conf>) -> Vec<Change> {
         .collect()
 }
 
-/// Returns what `before` holds of the settings that `wanted` leaves open.
+/// Returns the values of `before` for the settings that `wanted` leaves open.
 pub fn released(wanted: &InterfaceConf, before: &InterfaceConf) -> Vec<Change> {
     let both = planned(wanted).into_iter().zip(planned(before));
     both.filter_map(|((setting, wanted), (_, before))| {
@@ -110,7 +108,7 @@ pub fn released(wanted: &InterfaceConf, before: &InterfaceConf) -> Vec<Change> {
     .collect()
 }
 
-/// Writes settings by name: "arp_ignore=1, forwarding=1".
+/// Formats changes as "arp_ignore=1, forwarding=1".
 pub fn named(changes: &[Change]) -> String {
     let texts: Vec<_> =
         changes.iter().map(|change| format!("{}={}", name(change.setting), change.value)).collect();
@@ -121,13 +119,12 @@ pub fn name(setting: u16) -> &'static str {
     NAMES.iter().find(|(number, ..)| *number == setting).map_or("?", |(_, name, _)| name)
 }
 
-/// Returns the setting of this name, if it is one that we may change.
+/// Returns the number of a setting that we may change.
 pub fn number(name: &str) -> Option<u16> {
     NAMES.iter().find(|(_, known, _)| *known == name).map(|(number, ..)| *number)
 }
 
-/// Returns the highest value that a setting has (the kernel's
-/// Documentation/networking/ip-sysctl.rst).
+/// Returns the highest valid value of a setting (Documentation/networking/ip-sysctl.rst).
 pub fn highest(setting: u16) -> u32 {
     match setting {
         ARP_IGNORE => 8,
@@ -136,10 +133,10 @@ pub fn highest(setting: u16) -> u32 {
     }
 }
 
-/// Writes new values of a port's settings.
+/// Writes settings of a port.
 ///
 /// # Errors
-/// The kernel refused, or there is no socket.
+/// As [`Rtnl::send`].
 pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), NetlinkError> {
     let settings: Vec<_> = changes.iter().map(|change| (change.setting, change.value)).collect();
     rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings)?)
@@ -158,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_written_and_arp_comes_before_forwarding() {
+    fn only_differences_are_written_and_arp_comes_before_forwarding() {
         let wanted = InterfaceConf {
             forwarding: Some(true),
             arp_ignore: Some(1),
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_plan_leaves_open_stays_as_it_is() {
+    fn settings_left_open_by_the_plan_are_unchanged() {
         assert!(changes(&InterfaceConf::default(), Some(&conf(1, 2))).is_empty());
     }
 }

@@ -1,11 +1,10 @@
-//! The IPv6 settings of ports, for the nodes' IPv6. The kernel takes them by `/proc/sys` alone
-//! (`inet6_set_link_af` of `net/ipv6/addrconf.c` knows none of them), from who has CAP_NET_ADMIN.
+//! IPv6 settings of ports, for the nodes' IPv6. They can be written only through `/proc/sys`
+//! (`inet6_set_link_af` of `net/ipv6/addrconf.c` handles none of them), with CAP_NET_ADMIN.
 //!
-//! A kernel since 6.17 forwards what enters by a port with `force_forwarding`, and each port stays
-//! the host or router that it was. An older one forwards by all ports or by none; a port that
-//! forwards and whose default route the kernel learned from its router (`accept_ra` = 1) loses it at
-//! once (`Documentation/networking/ip-sysctl.rst`), so that it is set to listen all the same (2)
-//! before.
+//! Since Linux 6.17 packets that enter a port with `force_forwarding` are forwarded, and each port
+//! stays a host or router as before. An older kernel forwards on all ports or on none. There a port
+//! with `accept_ra` = 1 that starts to forward loses the default route from its router
+//! (`Documentation/networking/ip-sysctl.rst`), so `accept_ra` is set to 2 before.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,7 +21,8 @@ use crate::decide::{Ipv6Role, LinkPlan};
 use crate::files::reading;
 
 const ROOT: &str = "/proc/sys/net/ipv6/conf";
-/// One setting of a port, and its value.
+
+/// The desired value of a port's setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted {
     port: String,
@@ -36,16 +36,16 @@ impl Wanted {
     }
 }
 
-/// Brings the settings of all ports to the plan; those that it does not hold any more are put back.
+/// Brings the settings of all ports to the plan, and restores those that have left it.
 pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
     let wanted = wanted(plan, previous);
     for Wanted { port, setting, value } in &wanted {
-        // Of a port that has just gone, or has no IPv6 (an MTU below 1280), there is nothing to set.
+        // The port was removed, or has no IPv6 (an MTU below 1280).
         let Some(now) = read(port, setting) else {
             continue;
         };
         if now == *value {
-            // Switched on by the translator of an earlier order, and by no will of the owner's.
+            // If bramblegate-clat set the value, the one before it is the one to restore.
             if let Some(before) = before_translator(port, setting).filter(|old| old != value) {
                 previous.remember_ipv6(port, setting, before);
             }
@@ -61,7 +61,7 @@ pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
         let everywhere = || wanted.iter().any(|it| it.port == ALL) && setting == FORWARDING;
         wanted.iter().any(|it| it.port == port && it.setting == setting) || everywhere()
     };
-    for (port, setting, value) in in_order(previous) {
+    for (port, setting, value) in restore_order(previous) {
         if !is_wanted(&port, setting) {
             match restore(&port, setting, value) {
                 Ok(_) => previous.forget_ipv6(&port, setting),
@@ -71,11 +71,14 @@ pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
     }
 }
 
-/// Puts all settings back; says what it did, one line each.
+/// Restores all settings. Returns a line for each change.
+///
+/// # Errors
+/// The first failure, after all were tried.
 pub fn put_back(previous: &mut Previous) -> Result<Vec<String>, LinkError> {
     let mut done = Vec::new();
     let mut failure = None;
-    for (port, setting, value) in in_order(previous) {
+    for (port, setting, value) in restore_order(previous) {
         match restore(&port, setting, value) {
             Ok(true) => done.push(format!("{port}: put back IPv6 {setting}={value}")),
             Ok(false) => {}
@@ -85,39 +88,39 @@ pub fn put_back(previous: &mut Previous) -> Result<Vec<String>, LinkError> {
     failure.map_or(Ok(done), Err)
 }
 
-/// Returns what the plan makes of the settings, in the order in which it is written.
+/// Returns the settings of the plan in the order of writing.
 fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
     let ports = || plan.ports.iter().filter_map(|port| Some((port.name.as_str(), port.ipv6?)));
     let Some((cluster, _)) = ports().find(|(_, role)| *role == Ipv6Role::Cluster) else {
         return Vec::new();
     };
     let uplinks = || ports().filter(|(_, role)| *role == Ipv6Role::Uplink).map(|(name, _)| name);
-    // A router there is a node that is none.
+    // The head is the cluster's only router, so an advertisement there is bogus.
     let mut all = vec![Wanted::new(cluster, ACCEPT_RA, 0)];
     all.extend(uplinks().map(|name| Wanted::new(name, USE_OIF_ADDRS_ONLY, 1)));
     if read(ALL, FORCE_FORWARDING).is_some() {
-        // The nodes drop a router whose neighbour advertisements do not call it one (RFC 4861
-        // 7.2.5), and the kernel calls itself so by this setting.
+        // Sets the router flag in neighbour advertisements. Without it the nodes drop the head as a
+        // router (RFC 4861 7.2.5).
         all.push(Wanted::new(cluster, FORWARDING, 1));
         all.push(Wanted::new(cluster, FORCE_FORWARDING, 1));
         all.extend(uplinks().map(|name| Wanted::new(name, FORCE_FORWARDING, 1)));
         return all;
     }
-    let listening = |name: &String| {
+    let accepts_ra = |name: &String| {
         *name != cluster
             && (read(name, ACCEPT_RA) == Some(1) || previous.ipv6(name, ACCEPT_RA) == Some(1))
     };
     let names = names();
     all.extend(
-        names.iter().filter(|name| listening(name)).map(|name| Wanted::new(name, ACCEPT_RA, 2)),
+        names.iter().filter(|name| accepts_ra(name)).map(|name| Wanted::new(name, ACCEPT_RA, 2)),
     );
     all.push(Wanted::new(ALL, FORWARDING, 1));
-    // Switched off on one of them since.
+    // Another program may have disabled it on one port since.
     all.extend(ports().map(|(name, _)| Wanted::new(name, FORWARDING, 1)));
     all
 }
 
-/// Notes of each port whether it forwarded, before all do: once they do it is not to be seen.
+/// Records whether each port forwards, since a write to "all" overwrites it.
 fn remember_all(previous: &mut Previous) {
     for name in names() {
         if let Some(value) = read(&name, FORWARDING) {
@@ -126,21 +129,21 @@ fn remember_all(previous: &mut Previous) {
     }
 }
 
-/// Returns what is remembered: what forwards first, all ports before each.
-fn in_order(previous: &Previous) -> Vec<(String, &'static str, u32)> {
+/// Returns the recorded settings in the order of [`SETTINGS`], each for "all" before single ports.
+fn restore_order(previous: &Previous) -> Vec<(String, &'static str, u32)> {
     let mut all: Vec<(usize, bool, String, &'static str, u32)> = previous
         .all_ipv6()
         .filter_map(|(port, setting, value)| {
-            let place = SETTINGS.iter().position(|(name, _)| *name == setting)?;
-            let (name, _) = SETTINGS.get(place)?;
-            Some((place, port != ALL, port.to_owned(), *name, value))
+            let index = SETTINGS.iter().position(|(name, _)| *name == setting)?;
+            let (name, _) = SETTINGS.get(index)?;
+            Some((index, port != ALL, port.to_owned(), *name, value))
         })
         .collect();
     all.sort();
     all.into_iter().map(|(_, _, port, setting, value)| (port, setting, value)).collect()
 }
 
-/// Puts a value back; whether it differed. A port that is gone took it along.
+/// Restores a value unless the port was removed. Returns whether it differed.
 fn restore(port: &str, setting: &'static str, value: u32) -> Result<bool, LinkError> {
     match read(port, setting) {
         Some(now) if now != value => write(port, setting, value).map(|()| true),
@@ -148,14 +151,14 @@ fn restore(port: &str, setting: &'static str, value: u32) -> Result<bool, LinkEr
     }
 }
 
-/// Returns the names of the ports that have IPv6, and of those to come.
+/// Returns the names of the ports that have IPv6, and "default".
 fn names() -> BTreeSet<String> {
     let entries = fs::read_dir(ROOT).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| name != ALL && name != "lo").collect()
 }
 
-/// Returns a setting's value; `None` where the kernel has no such setting, or the port no IPv6.
+/// Reads a setting; `None` if the kernel lacks the setting or the port has no IPv6.
 fn read(port: &str, setting: &str) -> Option<u32> {
     fs::read_to_string(Path::new(ROOT).join(port).join(setting)).ok()?.trim().parse().ok()
 }
@@ -171,18 +174,14 @@ fn write(port: &str, setting: &'static str, value: u32) -> Result<(), LinkError>
     }
 }
 
-/// Returns whether the kernel forwards IPv6 by all ports.
-pub fn forwards_everywhere() -> bool {
-    read(ALL, FORWARDING) == Some(1)
-}
-
-/// Returns whether that was so before us and before our translator, as far as it is remembered.
+/// Returns whether all ports forwarded IPv6 before us and before bramblegate-clat, as far as
+/// recorded.
 pub fn forwarded_everywhere(previous: &Previous) -> bool {
     let before = previous.ipv6(ALL, FORWARDING).or_else(|| before_translator(ALL, FORWARDING));
-    before.map_or_else(forwards_everywhere, |value| value == 1)
+    before.or_else(|| read(ALL, FORWARDING)) == Some(1)
 }
 
-/// Returns the value of a setting before `bramblegate-clat` changed it, by its own record.
+/// Returns the value of a setting before bramblegate-clat changed it, from that program's record.
 fn before_translator(port: &str, setting: &str) -> Option<u32> {
     let record = reading::text(Path::new(clat::SYSCTLS)).ok()?;
     let name = format!("conf/{port}/{setting} ");

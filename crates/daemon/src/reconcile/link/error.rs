@@ -1,4 +1,4 @@
-//! Why a port is not as it should be.
+//! Errors of the link reconciler.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::event::ApplyErrorKind;
 use crate::reconcile::error::{OutputError, Refused, into_apply_error};
 
-/// An error of the ports.
+/// An error of a port's settings or addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error(transparent)]
@@ -17,7 +17,7 @@ pub enum LinkError {
     Gone { port: String },
     #[error("{port}: there is no IPv4 on it; is its MTU below 68?")]
     NoIpv4 { port: String },
-    /// `others` answer ARP for any address of the head
+    /// The ports in `others` answer ARP requests for any address of the head.
     #[error("{port}: {address} has to wait, or {others} would answer ARP for it")]
     Exposed { port: String, address: IpNet, others: String },
     #[error("cannot set net.ipv6.conf.{name}={value}")]

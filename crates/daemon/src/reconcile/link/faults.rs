@@ -1,5 +1,5 @@
-//! What went wrong on the way over all ports: each port gets what it can, and all faults are
-//! reported in one message.
+//! Collects the errors of all ports into one report: an error of one port does not affect the
+//! others.
 
 use bramblegate_netlink::NetlinkError;
 use ipnet::IpNet;
@@ -10,28 +10,28 @@ use super::error::LinkError;
 use crate::event::{Applied, ApplyError, ApplyErrorKind};
 use crate::reconcile::error::{OutputError, Refused, reported};
 
-/// The faults so far.
+/// The errors so far.
 #[derive(Debug, Default)]
 pub struct Faults {
     errors: Vec<LinkError>,
-    /// ports that may answer the ARP of their network for an address of another port
+    /// Ports that may answer ARP requests of their network for an address of another port.
     exposed: Vec<String>,
 }
 
 impl Faults {
-    /// Takes the outcome of one step.
+    /// Records the result of a step.
     pub fn note(&mut self, result: Result<(), LinkError>) {
         self.errors.extend(result.err());
     }
 
-    /// Notes that a port in the plan is not there.
+    /// Records a planned port that does not exist.
     pub fn gone(&mut self, port: &str) {
         self.note(Err(LinkError::Gone { port: port.to_owned() }));
     }
 
-    /// Notes that a port did not take settings.
+    /// Records a refused change of settings.
     pub fn settings_refused(&mut self, port: &str, changes: &[Change], error: NetlinkError) {
-        // Where the kernel does no IPv4 (an MTU below 68) it answers no ARP either.
+        // Without IPv4 (an MTU below 68) the kernel answers no ARP requests either.
         if error.errno() == Some(Errno::AFNOSUPPORT) {
             self.note(Err(LinkError::NoIpv4 { port: port.to_owned() }));
             return;
@@ -46,8 +46,8 @@ impl Faults {
         self.errors.push(fault.into());
     }
 
-    /// Returns whether `port` may be given `address` now, and notes an error where it may not:
-    /// while another port would answer the venue's ARP for it.
+    /// Returns whether `port` may get `address`. Otherwise another port would answer the venue's
+    /// ARP requests for it, which is recorded as an error.
     pub fn permit(&mut self, port: &str, address: IpNet) -> bool {
         if !self.exposed.is_empty() {
             let others = self.exposed.join(", ");
@@ -56,10 +56,9 @@ impl Faults {
         self.exposed.is_empty()
     }
 
-    /// Returns all of it as one answer. Faults of one kind are of that kind, mixed ones are just
-    /// failures. `unkept`: why it could not be written down how the ports were before.
+    /// Combines the errors. Those of one kind, absent ports aside, keep that kind, mixed ones
+    /// become `Failed`. `unkept` is the error of saving the previous settings.
     pub fn result(self, unkept: Option<String>) -> Result<Applied, ApplyError> {
-        // What is merely absent does not make the rest less clear.
         let mut kinds = self
             .errors
             .iter()
@@ -90,15 +89,15 @@ mod tests {
         NetlinkError::Refused { errno, reason: None }
     }
 
-    fn may_have_its_address(faults: &mut Faults) -> bool {
+    fn permits_cluster_address(faults: &mut Faults) -> bool {
         faults.permit("eth0", "192.168.50.1/24".parse().unwrap())
     }
 
     #[test]
-    fn no_address_for_the_cluster_while_an_uplink_would_answer_for_it() {
+    fn the_cluster_gets_no_address_while_an_uplink_would_answer_for_it() {
         let mut faults = Faults::default();
         faults.settings_refused("eth2", &ARP, refused(Errno::BUSY));
-        assert!(!may_have_its_address(&mut faults));
+        assert!(!permits_cluster_address(&mut faults));
         let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Failed);
         assert!(
@@ -114,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn an_uplink_that_cannot_answer_or_has_just_gone_is_named_and_holds_nothing_up() {
+    fn an_absent_uplink_or_one_without_ipv4_is_reported_and_delays_no_address() {
         let mut faults = Faults::default();
         faults.settings_refused("eth2", &ARP, refused(Errno::NODEV));
         faults.settings_refused("eth3", &ARP, refused(Errno::AFNOSUPPORT));
         faults.gone("usb0");
-        assert!(may_have_its_address(&mut faults));
+        assert!(permits_cluster_address(&mut faults));
         let error = faults.result(None).unwrap_err();
         assert_eq!(error.kind, ApplyErrorKind::Absent);
         assert!(
@@ -129,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn another_setting_that_fails_is_a_fault_and_no_danger() {
+    fn a_refused_setting_unrelated_to_arp_delays_no_address() {
         let mut faults = Faults::default();
         faults.gone("usb0");
         faults.settings_refused("eth2", &FILTER, refused(Errno::PERM));
-        assert!(may_have_its_address(&mut faults));
+        assert!(permits_cluster_address(&mut faults));
         assert_eq!(faults.result(None).unwrap_err().kind, ApplyErrorKind::Denied);
     }
 
     #[test]
-    fn no_fault_is_well() {
+    fn no_error_is_a_success() {
         let unkept = Some("the disk is full".to_owned());
         assert_eq!(Faults::default().result(unkept.clone()), Ok(Applied::Link { unkept }));
     }

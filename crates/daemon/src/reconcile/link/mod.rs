@@ -1,7 +1,7 @@
-//! Interface settings and addresses: read, compare, then write.
+//! Interface settings and addresses: read, compare, write.
 //!
-//! Settings of all ports come before any address: without `arp_ignore` on the uplink the head would
-//! answer the venue's ARP for an address of the cluster.
+//! The settings of all ports are written before any address: without `arp_ignore` on an uplink the
+//! head would answer the venue's ARP requests for an address of the cluster.
 
 mod conf;
 mod conf6;
@@ -40,11 +40,11 @@ use previous::Previous;
 pub struct LinkReconciler {
     rtnl: Rtnl,
     previous: Previous,
-    /// ports changed by this run: what leaves the plan is put back; `None` before the first plan
-    held: Option<Vec<(LinkIndex, String)>>,
+    /// Ports of the last plan, restored when they leave it; `None` before the first plan.
+    planned: Option<Vec<(LinkIndex, String)>>,
 }
 
-/// A port as it is.
+/// A port in the kernel.
 #[derive(Debug, Clone)]
 struct Port {
     index: LinkIndex,
@@ -53,58 +53,59 @@ struct Port {
     conf: Option<Conf>,
 }
 
-/// An address as it is, and whether it carries our mark (`IFA_PROTO`, kernel ≥ 5.18).
+/// An address in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
+struct PortAddress {
     index: LinkIndex,
     address: IpNet,
+    /// It carries our protocol number (`IFA_PROTO`, since Linux 5.18).
     marked: bool,
 }
 
 impl LinkReconciler {
-    /// Remembers what it changes in `previous.json` of this directory (`$STATE_DIRECTORY`).
+    /// Returns a reconciler that records its changes in `previous.json` of `state_directory`.
     pub fn new(state_directory: &Path) -> Self {
-        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), held: None }
+        Self { rtnl: Rtnl::default(), previous: Previous::open(state_directory), planned: None }
     }
 
     fn apply_all(&mut self, plan: &LinkPlan) -> Result<Applied, ApplyError> {
         let ports = read_ports(&mut self.rtnl)?;
         self.previous.forget_gone(&ports.iter().map(|port| port.name.as_str()).collect());
         let mut faults = Faults::default();
-        let mut here = Vec::new();
+        let mut present = Vec::new();
         for wanted in &plan.ports {
             match ports.iter().find(|port| port.index == wanted.index) {
-                Some(port) => here.push((wanted, port)),
+                Some(port) => present.push((wanted, port)),
                 None => faults.gone(&wanted.name),
             }
         }
-        for (wanted, port) in &here {
+        for (wanted, port) in &present {
             self.set_conf(wanted, port, &mut faults);
         }
         conf6::apply(plan, &mut self.previous, &mut faults);
         let addresses = read_addresses(&mut self.rtnl)?;
-        for (wanted, port) in &here {
-            let mine: Vec<_> =
+        for (wanted, port) in &present {
+            let own: Vec<_> =
                 addresses.iter().filter(|held| held.index == port.index).copied().collect();
-            self.set_addresses(wanted, port, &mine, &mut faults);
+            self.set_addresses(wanted, port, &own, &mut faults);
         }
-        self.let_go(plan, &ports, &addresses);
+        self.restore_dropped(plan, &ports, &addresses);
         self.previous.catch_up();
         let unkept = self.previous.unkept().map(str::to_owned);
         faults.result(unkept)
     }
 
-    /// Puts back what this run and earlier ones changed: settings as they were, addresses that were
-    /// added. Links stay up. Says what it did, one line each. Without a record it still removes
-    /// addresses that carry our mark.
+    /// Restores the settings that this run and earlier ones changed, and removes the addresses that
+    /// they added. Links stay up. Returns a line for each change. Without a record it still removes
+    /// the addresses that carry our mark.
     ///
     /// # Errors
-    /// The first thing that could not be put back; the rest is tried all the same.
+    /// The first failure, after everything was tried.
     pub fn put_back(self) -> Result<Vec<String>, LinkError> {
         let Self { mut rtnl, mut previous, .. } = self;
         let ports = read_ports(&mut rtnl)?;
         let addresses = read_addresses(&mut rtnl)?;
-        // The record may be another user's; the kernel's word is not.
+        // The service's user may have written the record, so the kernel's marks take precedence.
         if keeps_marks(&rustix::system::uname().release().to_string_lossy()) {
             for held in addresses.iter().filter(|held| !held.marked) {
                 ports
@@ -115,8 +116,7 @@ impl LinkReconciler {
         }
         let mut done = Vec::new();
         let mut failure = None;
-        // All addresses first: an uplink that answers for any address again must not do so for one
-        // of the cluster.
+        // Addresses before settings: an uplink without `arp_ignore` would answer for a cluster's.
         let mut note = |result: Result<Vec<String>, LinkError>| match result {
             Ok(lines) => done.extend(lines),
             Err(error) => failure = failure.take().or(Some(error)),
@@ -139,8 +139,7 @@ impl LinkReconciler {
 
     fn set_conf(&mut self, wanted: &PortPlan, port: &Port, faults: &mut Faults) {
         let mut changes = conf::changes(&wanted.conf, port.conf.as_ref());
-        // Set by us in another role, or while the venue used the cluster's network: not ours to
-        // keep any more.
+        // Settings that we changed for another role, or while the venue used the cluster's subnet.
         let released = conf::released(&wanted.conf, &self.previous.conf(&port.name));
         if changes.is_empty() && released.is_empty() {
             return;
@@ -159,7 +158,7 @@ impl LinkReconciler {
         &mut self,
         wanted: &PortPlan,
         port: &Port,
-        held: &[Held],
+        present: &[PortAddress],
         faults: &mut Faults,
     ) {
         if wanted.up && !port.up {
@@ -171,16 +170,16 @@ impl LinkReconciler {
         for &address in wanted
             .addresses
             .iter()
-            .filter(|&address| !held.iter().any(|held| held.address == *address))
+            .filter(|&address| !present.iter().any(|held| held.address == *address))
         {
             if faults.permit(&port.name, address) {
                 faults.note(self.add_address(port, address));
             }
         }
-        // Also of an earlier run, with other settings.
-        for held in held.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
+        // These include addresses of an earlier run with other settings.
+        for held in present.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
             if held.marked || self.previous.added(&port.name, held.address) {
-                faults.note(give_back(&mut self.rtnl, &mut self.previous, port, held.address));
+                faults.note(remove_address(&mut self.rtnl, &mut self.previous, port, held.address));
             }
         }
     }
@@ -200,17 +199,16 @@ impl LinkReconciler {
         }
     }
 
-    /// Ports that were in the plan and are no longer: put back, as far as it goes. The first time
-    /// that may be any port: an earlier run may have had other settings.
-    fn let_go(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[Held]) {
+    /// Restores ports that have left the plan. At the first plan these may be any ports, since an
+    /// earlier run may have had other settings.
+    fn restore_dropped(&mut self, plan: &LinkPlan, ports: &[Port], addresses: &[PortAddress]) {
         let all = || ports.iter().map(|port| (port.index, port.name.clone())).collect();
-        let held = self.held.take().unwrap_or_else(all);
+        let planned = self.planned.take().unwrap_or_else(all);
         for (index, name) in
-            held.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index))
+            planned.iter().filter(|(index, _)| !plan.ports.iter().any(|port| port.index == *index))
         {
             if let Some(port) = ports.iter().find(|port| port.index == *index) {
-                // A port that does not take it back is not a fault of those that stay; `off` tries
-                // again.
+                // A failure here is not a fault of the plan's ports; `off` tries again.
                 let result =
                     put_back_addresses(&mut self.rtnl, &mut self.previous, name, port, addresses)
                         .and_then(|_| put_back_conf(&mut self.rtnl, &self.previous, name, port));
@@ -219,7 +217,8 @@ impl LinkReconciler {
                 }
             }
         }
-        self.held = Some(plan.ports.iter().map(|port| (port.index, port.name.clone())).collect());
+        self.planned =
+            Some(plan.ports.iter().map(|port| (port.index, port.name.clone())).collect());
     }
 }
 
@@ -232,20 +231,18 @@ impl Reconciler for LinkReconciler {
     }
 }
 
-/// Returns the addresses that we gave to ports since the machine started and have not taken away,
-/// by port.
+/// Returns the addresses that we added since boot and have not removed, by port.
 pub fn added(state_directory: &Path) -> Vec<(String, IpNet)> {
     Previous::open(state_directory).all_added()
 }
 
-/// Returns the names of the ports on which forwarding was off before we switched it on, in any run
-/// since the machine started.
+/// Returns the ports on which forwarding was off before any run since boot enabled it.
 pub fn opened(state_directory: &Path) -> Vec<String> {
     Previous::open(state_directory).opened()
 }
 
-/// Returns what is known of the nodes' IPv6 at the start: the network that is kept for them, and
-/// whether the kernel forwarded IPv6 by all ports before us.
+/// Returns [`Vital::Ipv6`]: the saved IPv6 network of the nodes, and whether all ports forwarded
+/// IPv6 before us.
 pub fn ipv6(state_directory: &Path) -> Vital {
     Vital::Ipv6 {
         kept: unique_local::read(state_directory),
@@ -253,41 +250,40 @@ pub fn ipv6(state_directory: &Path) -> Vital {
     }
 }
 
-/// Returns what [`ipv6`] does; where the settings want a network that is to be made it is made,
-/// unless this run has `held` one already. Beside it: why that could not be written down, and will
-/// be another after a restart.
+/// Returns the result of [`ipv6`]. If the settings want a generated network, one is generated, or
+/// `current` of this run is used. Also returns the error if it could not be saved.
 pub fn ipv6_for(
     settings: &Settings,
     state_directory: &Path,
-    held: Option<Ipv6Net>,
+    current: Option<Ipv6Net>,
 ) -> (Vital, Option<String>) {
-    let known = ipv6(state_directory);
+    let saved = ipv6(state_directory);
     if !matches!(settings.cluster.ipv6, Some(Ipv6Prefix::Auto | Ipv6Prefix::UniqueLocal)) {
-        return (known, None);
+        return (saved, None);
     }
-    let (net, lost) = match unique_local::read_or_make(state_directory, held) {
+    let (net, error) = match unique_local::read_or_make(state_directory, current) {
         Ok(net) => (net, None),
         Err((net, error)) => {
-            let place = unique_local::place(state_directory);
+            let path = unique_local::path(state_directory);
             let text = format!(
                 "{} cannot be written: {error}; after a restart the nodes will have another IPv6 \
                  network",
-                place.display()
+                path.display()
             );
             (net, Some(text))
         }
     };
-    let Vital::Ipv6 { forwarding_before, .. } = known else { return (known, lost) };
-    (Vital::Ipv6 { kept: Some(net), forwarding_before }, lost)
+    let Vital::Ipv6 { forwarding_before, .. } = saved else { return (saved, error) };
+    (Vital::Ipv6 { kept: Some(net), forwarding_before }, error)
 }
 
-/// Returns the file that remembers; for messages.
+/// Returns the path of the record, for messages.
 pub fn record(state_directory: &Path) -> PathBuf {
     previous::path(state_directory)
 }
 
-/// Returns whether a kernel of this release keeps our mark on addresses (`IFA_PROTO`, since 5.18),
-/// so that one without it is not ours.
+/// Returns whether a kernel of this release stores our mark on addresses (`IFA_PROTO`, since 5.18),
+/// so that an unmarked address is not ours.
 fn keeps_marks(release: &str) -> bool {
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
@@ -299,12 +295,12 @@ fn put_back_addresses(
     previous: &mut Previous,
     name: &str,
     port: &Port,
-    addresses: &[Held],
+    addresses: &[PortAddress],
 ) -> Result<Vec<String>, LinkError> {
     let mut done = Vec::new();
     for held in addresses.iter().filter(|held| held.index == port.index) {
         if held.marked || previous.added(name, held.address) {
-            give_back(rtnl, previous, port, held.address)?;
+            remove_address(rtnl, previous, port, held.address)?;
             done.push(format!("{name}: removed the address {}", held.address));
         }
     }
@@ -318,7 +314,7 @@ fn put_back_conf(
     port: &Port,
 ) -> Result<Vec<String>, LinkError> {
     let mut before = previous.conf(name);
-    // Somebody wants all ports to forward, who perhaps came after us.
+    // Another program has enabled forwarding on all ports, perhaps after us: leave it on.
     before.forwarding =
         before.forwarding.filter(|forwarded| *forwarded || !link::is_forwarding_everywhere());
     let changes = conf::changes(&before, port.conf.as_ref());
@@ -331,28 +327,28 @@ fn put_back_conf(
     Ok(vec![format!("{name}: put back {}", conf::named(&changes))])
 }
 
-/// Takes an address away without taking others of its subnet along (`promote_secondaries`), and
-/// forgets it: who adds it to this port later is another program.
-fn give_back(
+/// Removes an address from the port and from the record. Keeps secondary addresses of the same
+/// subnet (`promote_secondaries`).
+fn remove_address(
     rtnl: &mut Rtnl,
     previous: &mut Previous,
     port: &Port,
     address: IpNet,
 ) -> Result<(), LinkError> {
     let promote = |value| vec![conf::Change { setting: conf::PROMOTE_SECONDARIES, value }];
-    let alters = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
-    let report = |error: NetlinkError| {
+    let is_off = port.conf.as_ref().and_then(|conf| conf.get(conf::PROMOTE_SECONDARIES)) == Some(0);
+    let refused = |error: NetlinkError| {
         Refused::new(format!("{}: cannot give back the address {address}", port.name), error)
     };
-    if alters {
-        conf::write(rtnl, port.index, &promote(1)).map_err(report)?;
+    if is_off {
+        conf::write(rtnl, port.index, &promote(1)).map_err(refused)?;
     }
     let removed = rtnl.send(Request::DelAddress, &address_message(port.index, address), 0);
-    if alters {
-        conf::write(rtnl, port.index, &promote(0)).map_err(report)?;
+    if is_off {
+        conf::write(rtnl, port.index, &promote(0)).map_err(refused)?;
     }
     match removed {
-        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(report(error).into()),
+        Err(error) if error.errno() != Some(Errno::ADDRNOTAVAIL) => Err(refused(error).into()),
         _ => {
             previous.forget_address(&port.name, address);
             Ok(())
@@ -372,8 +368,8 @@ fn address_message(index: LinkIndex, address: IpNet) -> AddressMessage {
     };
     message.header.index = index;
     if address.addr().is_ipv6() {
-        // In a network of our own no other board makes itself the first address; dnsmasq leaves a
-        // network out of its advertisements for as long as its address there may have a double.
+        // No duplicate address detection: in our own network no other host takes the first address,
+        // and dnsmasq does not advertise a network while its address there is tentative.
         message.header.flags = AddressHeaderFlags::Nodad;
     }
     message.attributes.push(AddressAttribute::Protocol(ROUTE_PROTOCOL.into()));
@@ -393,17 +389,17 @@ fn port(message: &Message<'_>) -> Option<Port> {
     Some(Port { index: link.index, name: link.name, up: link.up, conf: Conf::read(message) })
 }
 
-fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<Held>, LinkError> {
+fn read_addresses(rtnl: &mut Rtnl) -> Result<Vec<PortAddress>, LinkError> {
     let events = rtnl
         .events(Listing::Addresses)
         .map_err(|error| Refused::new("cannot list the addresses", error))?;
-    Ok(events.into_iter().filter_map(held).collect())
+    Ok(events.into_iter().filter_map(port_address).collect())
 }
 
-fn held(event: Event) -> Option<Held> {
+fn port_address(event: Event) -> Option<PortAddress> {
     match event {
         Event::Address(Change::Present(Address { index, address, protocol, .. })) => {
-            Some(Held { index, address, marked: protocol == ROUTE_PROTOCOL })
+            Some(PortAddress { index, address, marked: protocol == ROUTE_PROTOCOL })
         }
         _ => None,
     }
@@ -414,7 +410,7 @@ mod tests {
     use super::keeps_marks;
 
     #[test]
-    fn marks_are_known_since_their_release() {
+    fn marks_are_stored_since_linux_5_18() {
         assert!(
             ["5.18.0", "6.1.0-37-amd64", "6.12.25+rpt-rpi-v8", "10.0"]
                 .iter()

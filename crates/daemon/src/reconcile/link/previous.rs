@@ -1,6 +1,5 @@
-//! What ports were like before we changed them: `previous.json` in `$STATE_DIRECTORY`, so that
-//! `off` can put it back also when the daemon is dead. Settings do not outlive a boot, so neither
-//! does the record.
+//! The previous settings of ports, in `previous.json` of the state directory, so that `off` can
+//! restore them even if the daemon is dead. Like the settings, the record is valid for one boot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,12 +16,12 @@ use crate::decide::InterfaceConf;
 use crate::files::folder::{self, Folder};
 
 const SCHEMA: u32 = 1;
-/// Of the state folder where it does not exist yet.
+/// Mode of the state directory if it has to be created.
 pub const STATE_MODE: u32 = 0o750;
-/// No machine has more ports, and no port more addresses of ours: a record beyond that is not ours.
+/// Limits on ports, and on our addresses per port: a larger record is not ours.
 const MOST_PORTS: usize = 1024;
 const MOST_ADDRESSES: usize = 64;
-/// Ports that are gone and still known.
+/// Limit on removed ports in the record.
 const MOST_GONE: usize = 32;
 
 /// The record and its file.
@@ -30,7 +29,7 @@ const MOST_GONE: usize = 32;
 pub struct Previous {
     path: PathBuf,
     record: Record,
-    /// why the file does not hold the record
+    /// The write error, if the file lacks a part of the record.
     unkept: Option<String>,
 }
 
@@ -39,25 +38,25 @@ struct Record {
     schema: u32,
     /// `/proc/sys/kernel/random/boot_id`
     boot: String,
-    /// by name
+    /// By name.
     ports: BTreeMap<String, Port>,
-    /// values of IPv6 before our first change, by port (also "all" and "default") and by their
-    /// names in `/proc/sys/net/ipv6/conf`
+    /// IPv6 settings before our first change, by port (or "all", "default") and by name in
+    /// `/proc/sys/net/ipv6/conf`.
     #[serde(default)]
     ipv6: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Port {
-    /// values before our first change of this boot, by their names in `/proc/sys/net/ipv4/conf`
+    /// Settings before our first change of this boot, by name in `/proc/sys/net/ipv4/conf`.
     conf: BTreeMap<String, u32>,
-    /// addresses that we added
+    /// Addresses that we added.
     added: BTreeSet<String>,
 }
 
 impl Record {
-    /// Returns the record without what we never write: it lies in a folder of the service's user,
-    /// and root carries it out.
+    /// Removes entries that we never write: the service's user can edit the file, and root acts on
+    /// it.
     fn within_bounds(mut self) -> Self {
         self.ports.retain(|name, port| {
             port.conf.retain(|name, value| {
@@ -69,7 +68,7 @@ impl Record {
         });
         self.ipv6.retain(|name, conf| {
             conf.retain(|setting, value| settings6::is_ours(setting, *value));
-            is_port_name(name) || settings6::is_name(name)
+            is_port_name(name) || settings6::is_pseudo_port(name)
         });
         if self.ports.len() > MOST_PORTS || self.ipv6.len() > MOST_PORTS {
             self.ports.clear();
@@ -79,16 +78,15 @@ impl Record {
     }
 }
 
-/// Returns whether the kernel gives a port such a name (`dev_valid_name`).
+/// Returns whether a port other than the loopback can have this name (the kernel's
+/// `dev_valid_name`).
 fn is_port_name(name: &str) -> bool {
-    let fine = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':');
     (1..16).contains(&name.len())
-        && name != "lo"
-        && !matches!(name, "." | "..")
-        && name.chars().all(fine)
+        && !matches!(name, "lo" | "." | "..")
+        && name.chars().all(|c| !c.is_whitespace() && !matches!(c, '/' | ':'))
 }
 
-/// Returns whether the settings can give a cluster's port this address.
+/// Returns whether the settings can assign this address to the cluster's port.
 fn can_be_ours(address: &IpNet) -> bool {
     let host = address.addr();
     let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -100,7 +98,8 @@ pub fn path(state_directory: &Path) -> PathBuf {
 }
 
 impl Previous {
-    /// Reads the record of this boot; an unreadable one or one of an earlier boot counts as empty.
+    /// Reads the record; one that is unreadable or from an earlier boot is replaced by an empty
+    /// one.
     pub fn open(state_directory: &Path) -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()
@@ -120,50 +119,49 @@ impl Previous {
         Self { path, record, unkept: None }
     }
 
-    /// Forgets ports that are gone, when they are many: an adapter may come under ever new names.
-    /// One that comes back is new to the kernel, and has its settings from before us; one that is
-    /// only renamed for a while is still known.
-    pub fn forget_gone(&mut self, here: &BTreeSet<&str>) {
-        let is_gone = |name: &String| !here.contains(name.as_str());
-        let ipv6 = self.record.ipv6.keys().filter(|name| !settings6::is_name(name));
+    /// Forgets removed ports once there are more than [`MOST_GONE`], since an adapter may appear
+    /// under ever new names. A port that comes back has the kernel's defaults. Fewer are kept: the
+    /// port may only have been renamed for a while.
+    pub fn forget_gone(&mut self, present: &BTreeSet<&str>) {
+        let is_gone = |name: &String| !present.contains(name.as_str());
+        let ipv6 = self.record.ipv6.keys().filter(|name| !settings6::is_pseudo_port(name));
         if self.record.ports.keys().chain(ipv6).filter(|name| is_gone(name)).count() > MOST_GONE {
             self.record.ports.retain(|name, _| !is_gone(name));
-            self.record.ipv6.retain(|name, _| settings6::is_name(name) || !is_gone(name));
+            self.record.ipv6.retain(|name, _| settings6::is_pseudo_port(name) || !is_gone(name));
             self.save();
         }
     }
 
-    /// Returns why what this run knows is not in the file: the disk is full, say, or may not be
-    /// written.
+    /// Returns the write error if the file lacks a part of the record.
     pub fn unkept(&self) -> Option<&str> {
         self.unkept.as_deref()
     }
 
-    /// Tries again to write what could not be written.
+    /// Retries a failed write.
     pub fn catch_up(&mut self) {
         if self.unkept.is_some() {
             self.save();
         }
     }
 
-    /// Notes the values that `changes` will overwrite, unless that port's are known already.
+    /// Records the values that `changes` will overwrite, unless they are recorded already.
     pub fn remember_conf(&mut self, name: &str, changes: &[Change], now: &Conf) {
-        let mut altered = false;
+        let mut added = false;
         let port = self.record.ports.entry(name.to_owned()).or_default();
         for change in changes {
             if let Some(value) = now.get(change.setting) {
                 port.conf.entry(conf::name(change.setting).to_owned()).or_insert_with(|| {
-                    altered = true;
+                    added = true;
                     value
                 });
             }
         }
-        if altered {
+        if added {
             self.save();
         }
     }
 
-    /// Forgets settings that have been put back.
+    /// Forgets settings that were restored.
     pub fn forget_conf(&mut self, name: &str, changes: &[Change]) {
         let Some(port) = self.record.ports.get_mut(name).filter(|_| !changes.is_empty()) else {
             return;
@@ -174,7 +172,7 @@ impl Previous {
         self.save();
     }
 
-    /// Notes the value of an IPv6 setting before our first change of it.
+    /// Records the value of an IPv6 setting, unless it is recorded already.
     pub fn remember_ipv6(&mut self, name: &str, setting: &str, value: u32) {
         let port = self.record.ipv6.entry(name.to_owned()).or_default();
         if !port.contains_key(setting) {
@@ -183,7 +181,7 @@ impl Previous {
         }
     }
 
-    /// Forgets an IPv6 setting that has been put back.
+    /// Forgets an IPv6 setting that was restored.
     pub fn forget_ipv6(&mut self, name: &str, setting: &str) {
         let Some(port) = self.record.ipv6.get_mut(name) else { return };
         port.remove(setting);
@@ -193,12 +191,12 @@ impl Previous {
         self.save();
     }
 
-    /// Returns the value of an IPv6 setting before us, where we changed it.
+    /// Returns the recorded value of an IPv6 setting.
     pub fn ipv6(&self, name: &str, setting: &str) -> Option<u32> {
         self.record.ipv6.get(name)?.get(setting).copied()
     }
 
-    /// Returns all of them: port, setting, value.
+    /// Returns all recorded IPv6 settings: port, setting, value.
     pub fn all_ipv6(&self) -> impl Iterator<Item = (&str, &str, u32)> {
         self.record.ipv6.iter().flat_map(|(name, conf)| {
             conf.iter().map(move |(setting, value)| (name.as_str(), setting.as_str(), *value))
@@ -222,7 +220,7 @@ impl Previous {
         }
     }
 
-    /// Takes an address out of what this run knows; the file stays as it is.
+    /// Removes an address from the record in memory, but not from the file.
     pub fn disown(&mut self, name: &str, address: IpNet) {
         if let Some(port) = self.record.ports.get_mut(name) {
             port.added.remove(&address.to_string());
@@ -233,7 +231,7 @@ impl Previous {
         self.record.ports.get(name).is_some_and(|port| port.added.contains(&address.to_string()))
     }
 
-    /// Returns all of them, by port.
+    /// Returns all added addresses, by port.
     pub fn all_added(&self) -> Vec<(String, IpNet)> {
         let ports = self.record.ports.iter();
         ports
@@ -254,7 +252,7 @@ impl Previous {
             .collect()
     }
 
-    /// Returns the settings as they were, as far as we changed them.
+    /// Returns the recorded settings of a port.
     pub fn conf(&self, name: &str) -> InterfaceConf {
         let value = |setting| {
             let port = self.record.ports.get(name)?;
@@ -278,15 +276,14 @@ impl Previous {
         }
     }
 
-    /// Removes the record: everything has been put back.
+    /// Removes the file after everything was restored.
     pub fn remove(self) -> Result<(), LinkError> {
         folder::remove(&self.path)
             .map_err(|source| LinkError::RecordStays { path: self.path, source })
     }
 
-    /// Writes the record. A full or read-only disk must not keep the nodes from the internet: what
-    /// cannot be written is still known to this run, and our addresses carry our mark. It is
-    /// reported, and tried again.
+    /// Writes the record. A failure is reported and retried, but not fatal: this run still has the
+    /// record in memory, and our addresses carry our mark.
     fn save(&mut self) {
         let result = self.write();
         self.unkept =
@@ -295,8 +292,8 @@ impl Previous {
 
     fn write(&self) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.record)?;
-        if let Some(above) = self.path.parent() {
-            Folder::make(above, STATE_MODE)?;
+        if let Some(parent) = self.path.parent() {
+            Folder::make(parent, STATE_MODE)?;
         }
         folder::replace(&self.path, text)
     }
@@ -308,7 +305,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn adapters_under_ever_new_names_do_not_fill_the_record() {
+    fn adapters_with_ever_new_names_do_not_fill_the_record() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let address: IpNet = "192.168.50.1/24".parse().unwrap();
@@ -329,9 +326,9 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// The record lies where the service's user writes, and root puts back what it says.
+    /// The service's user can edit the record, on which root acts.
     #[test]
-    fn what_we_never_write_is_not_put_back() {
+    fn entries_that_we_never_write_are_not_restored() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -352,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ours_is_known_after_a_restart_and_an_older_boot_is_not_believed() {
+    fn an_added_address_survives_a_restart_and_not_a_reboot() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let address = "192.168.50.1/24".parse().unwrap();
@@ -367,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_reported_and_written_later() {
+    fn a_failed_write_is_reported_and_retried() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let place = directory.join("state");
@@ -385,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_seen_is_the_one_to_put_back() {
+    fn the_first_recorded_value_is_restored() {
         let held = tempfile::tempdir().unwrap();
         let directory = held.path().to_owned();
         let mut previous = Previous::open(&directory);

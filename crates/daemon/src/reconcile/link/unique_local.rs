@@ -1,5 +1,5 @@
-//! The nodes' own IPv6 network (RFC 4193), where the settings give none: made once, and kept in the
-//! state folder, so that the nodes keep their addresses.
+//! The nodes' unique local IPv6 network (RFC 4193), if the settings give none. It is generated once
+//! and saved in the state directory, so that the nodes keep their addresses.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -12,40 +12,39 @@ use crate::watch::probe::unguessable;
 
 use super::previous::STATE_MODE;
 
-/// The prefix of such networks, with the bit that says that who uses it made it (RFC 4193 3.1).
+/// The prefix fc00::/7 with the L bit, for a locally assigned network (RFC 4193 3.1).
 const UNIQUE_LOCAL: u128 = 0xfd << 120;
 
-/// Returns the file.
-pub fn place(state_directory: &Path) -> PathBuf {
+/// Returns the path of the file.
+pub fn path(state_directory: &Path) -> PathBuf {
     state_directory.join("cluster.ipv6")
 }
 
-/// Returns the network that is kept; `None`: there is none yet, or the file is damaged.
+/// Reads the saved network; `None` if the file is missing or damaged.
 pub fn read(state_directory: &Path) -> Option<Ipv6Net> {
-    let bytes = folder::read(&place(state_directory)).ok()?;
+    let bytes = folder::read(&path(state_directory)).ok()?;
     let net: Ipv6Net = std::str::from_utf8(&bytes).ok()?.trim().parse().ok()?;
     let [first, ..] = net.addr().octets();
     (net.prefix_len() == 64 && net.addr() == net.network() && first == 0xfd).then_some(net)
 }
 
-/// Returns the network that is kept, else one that is made and kept from now on: `known`, where
-/// this run has one already.
+/// Returns the saved network. If there is none, saves `current` or a generated one.
 ///
 /// # Errors
-/// It could not be written: the network, which holds until the next start, and why.
+/// The network could not be saved; it is valid until the next start.
 pub fn read_or_make(
     state_directory: &Path,
-    known: Option<Ipv6Net>,
+    current: Option<Ipv6Net>,
 ) -> Result<Ipv6Net, (Ipv6Net, io::Error)> {
     if let Some(net) = read(state_directory) {
         return Ok(net);
     }
-    // Forty random bits are the global ID (RFC 4193 3.2); subnet 0 of it.
+    // A random global ID of 40 bits (RFC 4193 3.2), and subnet 0.
     let global = u128::from(unguessable() >> 24) << 80;
     let net =
-        known.unwrap_or_else(|| Ipv6Net::new_assert(Ipv6Addr::from(UNIQUE_LOCAL | global), 64));
+        current.unwrap_or_else(|| Ipv6Net::new_assert(Ipv6Addr::from(UNIQUE_LOCAL | global), 64));
     let written = Folder::make(state_directory, STATE_MODE)
-        .and_then(|_| folder::keep(&place(state_directory), format!("{net}\n")));
+        .and_then(|_| folder::keep(&path(state_directory), format!("{net}\n")));
     written.map(|()| net).map_err(|error| (net, error))
 }
 
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_another_head_has_another() {
+    fn the_network_is_generated_once_and_differs_between_heads() {
         let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let net = read_or_make(one.path(), None).unwrap();
         assert_eq!(net.prefix_len(), 64);
@@ -67,7 +66,7 @@ mod tests {
     fn a_damaged_file_is_replaced() {
         let held = tempfile::tempdir().unwrap();
         for damaged in ["", "fd00::/48\n", "fd00::1/64\n", "2001:db8::/64\n", "\u{0}\u{0}"] {
-            std::fs::write(place(held.path()), damaged).unwrap();
+            std::fs::write(path(held.path()), damaged).unwrap();
             assert_eq!(read(held.path()), None, "{damaged:?}");
         }
         let net = read_or_make(held.path(), None).unwrap();

@@ -1,4 +1,4 @@
-//! The display and the LED: each on a thread of its own, so that a stuck bus delays nothing else.
+//! The display and the LED, each on its own thread, so that a stuck bus delays nothing else.
 
 pub(crate) mod device;
 pub mod display;

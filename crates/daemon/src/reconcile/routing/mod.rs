@@ -1,8 +1,8 @@
-//! Policy routing: rules and routes of ours, known by their protocol number. What others put there
-//! is never touched.
+//! Policy routing: our rules and routes, identified by their protocol number. Those of other
+//! programs are never changed.
 //!
-//! Order: routes, then the rules that lead to them; then rules that are too many, then routes. At
-//! no moment does a rule of ours point at a table that is not ready.
+//! Order: add routes, add rules, remove rules, remove routes, so that our rules never point to an
+//! incomplete table.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -23,23 +23,23 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, Refused, into_apply_error};
 use crate::reconcile::rtnl::{ADD, REPLACE, Request, Rtnl};
 
-/// Brings rules and routes of ours to a [`RoutingPlan`].
+/// Brings our rules and routes to a [`RoutingPlan`].
 #[derive(Debug, Default)]
 pub struct RoutingReconciler {
     rtnl: Rtnl,
-    /// the rules that were in the kernel after the last order
-    held: BTreeSet<Rule>,
-    /// when it was last reported that others had taken some away
+    /// Our rules in the kernel after the last apply.
+    applied: BTreeSet<Rule>,
+    /// When drift was last reported.
     reported: Option<Instant>,
 }
 
-/// How often it is reported that another program takes them away again and again.
-const REPORT_AGAIN: Duration = Duration::from_secs(60);
+/// Minimum interval between reports of drift, if another program keeps removing our rules.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What to do, in this order.
+/// Changes, in the order in which they are made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Diff {
-    /// with the flags of the request: add, or replace one of ours
+    /// With the flags of the request, [`ADD`] or [`REPLACE`].
     routes_to_add: Vec<(Route, u16)>,
     rules_to_add: Vec<Rule>,
     rules_to_delete: Vec<Rule>,
@@ -53,15 +53,15 @@ impl Reconciler for RoutingReconciler {
     async fn apply(&mut self, desired: &RoutingPlan) -> Result<Applied, ApplyError> {
         let (rules, routes) = ours(&mut self.rtnl)?;
         let diff = compare(desired, &rules, &routes);
-        // The kernel itself drops routes, but never a rule.
-        let held = std::mem::take(&mut self.held);
-        let drifted = diff.rules_to_add.iter().any(|rule| held.contains(rule))
-            && self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_AGAIN);
+        // Only rules show drift: the kernel itself drops routes.
+        let applied = std::mem::take(&mut self.applied);
+        let drifted = diff.rules_to_add.iter().any(|rule| applied.contains(rule))
+            && self.reported.is_none_or(|reported| reported.elapsed() >= REPORT_INTERVAL);
         if drifted {
             self.reported = Some(Instant::now());
         }
         carry_out(&mut self.rtnl, &diff)?;
-        self.held = BTreeSet::from_iter(desired.rules.iter().map(as_kernel_rule));
+        self.applied = BTreeSet::from_iter(desired.rules.iter().map(as_kernel_rule));
         Ok(Applied::Routing { drifted })
     }
 }
@@ -71,7 +71,7 @@ impl Reconciler for RoutingReconciler {
 pub enum RoutingError {
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// the reconciler of the ports is about to add it
+    /// The link reconciler has yet to add the address.
     #[error("{route} waits for its source address")]
     NoSource { route: String },
 }
@@ -94,10 +94,10 @@ impl OutputError for RoutingError {
 
 into_apply_error!(RoutingError);
 
-/// Removes all rules and routes of ours. Says what it did, one line each.
+/// Removes all our rules and routes. Returns a line for each removal.
 ///
 /// # Errors
-/// The kernel could not list or would not remove them.
+/// The kernel refused a dump or a removal.
 pub async fn restore() -> Result<Vec<String>, RoutingError> {
     let mut rtnl = Rtnl::default();
     let (rules, routes) = ours(&mut rtnl)?;
@@ -109,7 +109,7 @@ pub async fn restore() -> Result<Vec<String>, RoutingError> {
     Ok(rules.chain(routes).collect())
 }
 
-/// Rules and routes that carry our protocol number.
+/// Dumps the rules and routes that carry our protocol number.
 fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingError> {
     let rules = rtnl
         .events(Listing::Rules)
@@ -128,25 +128,23 @@ fn ours(rtnl: &mut Rtnl) -> Result<(BTreeSet<Rule>, BTreeSet<Route>), RoutingErr
     Ok((BTreeSet::from_iter(rules), BTreeSet::from_iter(routes)))
 }
 
-/// Returns what turns what is there into what should be. Pure.
+/// Compares our rules and routes in the kernel with the plan. Pure.
 fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>) -> Diff {
     let wanted_rules = BTreeSet::from_iter(plan.rules.iter().map(as_kernel_rule));
     let wanted_routes: Vec<_> = plan.routes.iter().map(as_kernel_route).collect();
     let mut routes_to_add: Vec<_> = wanted_routes
         .iter()
-        .filter(|wanted| !routes.iter().any(|held| same_route(wanted, held)))
+        .filter(|wanted| !routes.iter().any(|present| same_route(wanted, present)))
         .map(|wanted| {
-            (
-                wanted.clone(),
-                if routes.iter().any(|held| key(held) == key(wanted)) { REPLACE } else { ADD },
-            )
+            let replaces = routes.iter().any(|present| key(present) == key(wanted));
+            (wanted.clone(), if replaces { REPLACE } else { ADD })
         })
         .collect();
-    // A gateway is only accepted once there is a route to it.
+    // The kernel accepts a gateway only if a route leads to it.
     routes_to_add.sort_by_key(|(route, _)| route.gateway.is_some());
-    let superfluous = |held: &&Route| {
-        let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(held));
-        !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, held))
+    let superfluous = |present: &&Route| {
+        let replaced = routes_to_add.iter().any(|(wanted, _)| key(wanted) == key(present));
+        !replaced && !wanted_routes.iter().any(|wanted| same_route(wanted, present))
     };
     let mut routes_to_delete: Vec<_> = routes.iter().filter(superfluous).cloned().collect();
     routes_to_delete.sort_by_key(|route| route.gateway.is_none());
@@ -158,9 +156,8 @@ fn compare(plan: &RoutingPlan, rules: &BTreeSet<Rule>, routes: &BTreeSet<Route>)
     }
 }
 
-/// Does all that can be done; the first thing that could not is reported, and that something has to
-/// wait only if that is all. An uplink that has just gone does not keep the others from their
-/// routes.
+/// Makes all changes that are possible, so that an uplink that has just gone does not affect the
+/// others. Returns the first failure, or a route that has to wait if nothing failed.
 fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     let mut failure = None;
     let mut waiting = None;
@@ -172,7 +169,7 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     };
     for (route, flags) in &diff.routes_to_add {
         match add_route(rtnl, route, *flags) {
-            Err(error) if error.errno() == Some(Errno::INVAL) && lacks_its_source(rtnl, route) => {
+            Err(error) if error.errno() == Some(Errno::INVAL) && lacks_source(rtnl, route) => {
                 waiting
                     .get_or_insert_with(|| RoutingError::NoSource { route: name_of_route(route) });
             }
@@ -195,16 +192,16 @@ fn carry_out(rtnl: &mut Rtnl, diff: &Diff) -> Result<(), RoutingError> {
     failure.or(waiting).map_or(Ok(()), Err)
 }
 
-/// Returns whether no port holds the address that the route prefers as its source: it has just been
-/// removed, and the reconciler of the ports has not put it back yet.
-fn lacks_its_source(rtnl: &mut Rtnl, route: &Route) -> bool {
+/// Returns whether no port has the preferred source address of the route: it was just removed, and
+/// the link reconciler has not restored it yet.
+fn lacks_source(rtnl: &mut Rtnl, route: &Route) -> bool {
     let Some(source) = route.preferred_source else { return false };
     let is_source = |event: &Event| matches!(event, Event::Address(Change::Present(held)) if held.address.addr() == source);
     rtnl.events(Listing::Addresses).is_ok_and(|events| !events.iter().any(is_source))
 }
 
-/// Adds a route, in the plain form first: with `onlink` the kernel refuses a gateway that is one of
-/// our own addresses on another port, without it one that no route leads to.
+/// Adds a route, first without `onlink`: with it the kernel refuses a gateway that is our own
+/// address on another port, without it a gateway to which no route leads.
 fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkError> {
     let send = |rtnl: &mut Rtnl, route: &Route| {
         rtnl.send(Request::NewRoute, &route_message(route)?, flags)
@@ -224,26 +221,26 @@ fn add_route(rtnl: &mut Rtnl, route: &Route, flags: u16) -> Result<(), NetlinkEr
     }
 }
 
-fn accept(result: Result<(), NetlinkError>, also: &[Errno]) -> Result<(), NetlinkError> {
+/// Treats these errors as success.
+fn accept(result: Result<(), NetlinkError>, errors: &[Errno]) -> Result<(), NetlinkError> {
     match result {
-        Err(error) if error.errno().is_some_and(|errno| also.contains(&errno)) => Ok(()),
+        Err(error) if error.errno().is_some_and(|errno| errors.contains(&errno)) => Ok(()),
         other => other,
     }
 }
 
-/// Returns what the kernel takes for one and the same route.
+/// Returns the fields that identify a route to the kernel.
 fn key(route: &Route) -> (u32, IpNet, u32) {
     (route.table, route.destination, route.metric)
 }
 
-/// Returns whether the routes are equal but for `onlink`, which is only a way to get a route
-/// accepted.
+/// Returns whether the routes are equal except for `onlink`, which only affects acceptance.
 fn same_route(a: &Route, b: &Route) -> bool {
     let plain = |route: &Route| Route { onlink: false, ..route.clone() };
     plain(a) == plain(b)
 }
 
-/// Returns the route as the kernel will list it: no host bits, our protocol, IPv6's default metric.
+/// Returns the route as the kernel dumps it: no host bits, our protocol, the IPv6 default metric.
 fn as_kernel_route(route: &Route) -> Route {
     const IP6_RT_PRIO_USER: u32 = 1024;
     let v6 = route.destination.addr().is_ipv6();
@@ -267,7 +264,7 @@ fn as_kernel_rule(rule: &Rule) -> Rule {
     }
 }
 
-/// Writes a route as a message. Refused as the kernel would when a route mixes address families.
+/// Encodes a route. Fails with `EINVAL`, as the kernel would, if it mixes address families.
 fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
     let mut builder = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination.addr(), route.destination.prefix_len())
@@ -291,7 +288,6 @@ fn route_message(route: &Route) -> Result<RouteMessage, NetlinkError> {
     Ok(builder.build())
 }
 
-/// Returns the error of a route that mixes address families.
 fn mixed_families<E>(_: E) -> NetlinkError {
     NetlinkError::Refused { errno: Errno::INVAL, reason: Some("address families are mixed".into()) }
 }

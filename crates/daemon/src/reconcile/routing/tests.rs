@@ -37,7 +37,7 @@ fn plan(rules: &[Rule], routes: &[Route]) -> RoutingPlan {
 }
 
 #[test]
-fn the_way_to_the_gateway_is_added_before_the_gateway() {
+fn the_route_to_a_gateway_is_added_before_those_through_it() {
     let wanted = plan(
         &[],
         &[route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1])), route(51_003, "10.0.0.0/24", None)],
@@ -49,7 +49,7 @@ fn the_way_to_the_gateway_is_added_before_the_gateway() {
 }
 
 #[test]
-fn what_is_there_already_is_no_work_even_if_it_needed_onlink_or_was_planned_with_host_bits() {
+fn an_equal_route_is_unchanged_despite_onlink_or_host_bits() {
     let held = Route { onlink: true, ..route(51_003, "192.168.50.0/24", Some([10, 0, 0, 1])) };
     let wanted =
         Route { destination: "192.168.50.7/24".parse().unwrap(), onlink: false, ..held.clone() };
@@ -58,7 +58,7 @@ fn what_is_there_already_is_no_work_even_if_it_needed_onlink_or_was_planned_with
 }
 
 #[test]
-fn another_gateway_replaces_in_place_and_is_not_deleted_afterwards() {
+fn a_new_gateway_replaces_the_route_in_place() {
     let held = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]));
     let wanted = route(51_003, "0.0.0.0/0", Some([10, 0, 0, 2]));
     let diff = compare(&plan(&[], std::slice::from_ref(&wanted)), &BTreeSet::new(), &[held].into());
@@ -66,7 +66,7 @@ fn another_gateway_replaces_in_place_and_is_not_deleted_afterwards() {
 }
 
 #[test]
-fn an_empty_plan_takes_rules_away_and_gateways_before_the_way_to_them() {
+fn an_empty_plan_removes_rules_and_routes_through_a_gateway_before_those_to_it() {
     let routes =
         [route(51_003, "10.0.0.0/24", None), route(51_003, "0.0.0.0/0", Some([10, 0, 0, 1]))];
     let diff = compare(&RoutingPlan::default(), &[rule(5100, 51_003)].into(), &routes.into());
@@ -77,13 +77,13 @@ fn an_empty_plan_takes_rules_away_and_gateways_before_the_way_to_them() {
 }
 
 #[test]
-fn the_first_default_metric_of_ipv6_is_the_kernels() {
+fn the_default_metric_of_ipv6_is_the_kernels() {
     let wanted = Route { destination: "::/0".parse().unwrap(), ..route(51_003, "0.0.0.0/0", None) };
     assert_eq!(as_kernel_route(&wanted).metric, 1024);
 }
 
 #[test]
-fn errors_name_what_was_tried() {
+fn errors_name_the_rule() {
     let mut named = rule(5101, 50_980);
     named.output = Some("eth1".into());
     assert_eq!(name_of_rule(&named), "the rule 5101: to 192.168.50.0/24 oif eth1 lookup 50980");

@@ -1,4 +1,4 @@
-//! What is so now, and which changes of it no client has been sent yet.
+//! The current status, and the changes that were not sent to clients yet.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,42 +8,43 @@ use crate::api::status::Change;
 use crate::event::{Instant, NodeId};
 use crate::view::status::{NodeStatus, Snapshot};
 
-/// Nodes reported in one line, at most: a line stays well below what a client may fall behind.
+/// Limit on nodes in a line, so that a line stays well below the limit of a client's queue.
 const NODES_IN_A_LINE: usize = 500;
-/// Holds the status as it is, and what of it no client has been sent yet.
+
+/// The current status, and the changes that were not sent yet.
 #[derive(Debug, Default)]
 pub struct ChangeLog {
     current: Option<Snapshot>,
     reported: Option<Snapshot>,
     nodes: Vec<NodeStatus>,
-    /// by the slot of a node's number, its place; of who has none there is another's, or one beyond
-    /// the last
-    places: Vec<u32>,
-    /// there are readers: only then it is remembered what has not been sent
+    /// The index in `nodes` by the slot of a node's ID. For a slot without a node it is out of
+    /// range or another node's.
+    indices: Vec<u32>,
+    /// There are clients; only then unsent changes are recorded.
     read: bool,
-    /// places of nodes to be reported
+    /// Indices of nodes to send.
     changed: BTreeSet<usize>,
-    /// names that are no node's any more
+    /// Names to report as removed.
     removed: BTreeSet<String>,
-    /// counts up when nodes moved to other places
+    /// Incremented when the indices change.
     topology_version: u64,
     sequence: u64,
 }
 
-/// How far a client's snapshot has been written.
+/// Position of a client in its snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
     topology_version: u64,
     next: usize,
     begun: bool,
-    /// a node has been written: the next one needs a comma before it
+    /// A node was written, so the next one needs a comma before it.
     continues: bool,
-    /// by the slot of a node's number, a bit: it has been written
+    /// A bit for each slot of a node's ID: the node was written.
     written: Vec<u64>,
 }
 
 impl Cursor {
-    /// Notes that the node with this number is written. Returns whether it was not before.
+    /// Marks a node as written. Returns whether it was not before.
     fn take(&mut self, id: NodeId) -> bool {
         let (word, bit) = (id.slot as usize / 64, 1 << (id.slot % 64));
         if self.written.len() <= word {
@@ -64,7 +65,8 @@ pub enum Piece {
 }
 
 impl ChangeLog {
-    /// Takes the whole in; (it is the first, there is something to send).
+    /// Sets the status except the nodes. Returns (this is the first one, there are changes to
+    /// send).
     pub fn publish(&mut self, snapshot: Snapshot) -> (bool, bool) {
         let first = self.current.is_none();
         let news = self.reported.as_ref().is_none_or(|reported| snapshot.is_news_after(reported));
@@ -75,48 +77,49 @@ impl ChangeLog {
         (first, news && !first)
     }
 
-    /// Takes one node in; whether there is something to send.
+    /// Sets one node. Returns whether there are changes to send.
     pub fn set_node(&mut self, node: NodeStatus) -> bool {
-        let Some(place) = self.place(node.id) else {
-            let place = self.nodes.len();
-            note(&mut self.places, node.id, place);
-            self.note_changed(place);
+        let Some(index) = self.index(node.id) else {
+            let index = self.nodes.len();
+            set_index(&mut self.indices, node.id, index);
+            self.mark_changed(index);
             self.removed.remove(&node.name);
             self.nodes.push(node);
             return true;
         };
-        let Some(known) = self.nodes.get_mut(place) else { return false };
-        let news = !known.is_reported_by(&node);
-        let before = std::mem::replace(known, node);
-        if before.name != known.name && self.read {
+        let Some(current) = self.nodes.get_mut(index) else { return false };
+        let news = !current.is_reported_by(&node);
+        let before = std::mem::replace(current, node);
+        if before.name != current.name && self.read {
             self.removed.insert(before.name);
-            self.removed.remove(&known.name);
+            self.removed.remove(&current.name);
         }
         if news {
-            self.note_changed(place);
+            self.mark_changed(index);
         }
         news
     }
 
-    /// Costs no more than it must: it is done for every node in every round.
+    /// Sets the round-trip time and loss of a node. Kept cheap, since each round does it for each
+    /// node.
     pub fn set_round_trip(&mut self, id: NodeId, rtt: Option<Duration>, loss: Option<u8>) {
-        if let Some(node) = self.place(id).and_then(|place| self.nodes.get_mut(place)) {
+        if let Some(node) = self.index(id).and_then(|index| self.nodes.get_mut(index)) {
             (node.rtt, node.loss_percent) = (rtt, loss);
         }
     }
 
-    fn place(&self, id: NodeId) -> Option<usize> {
-        let place = *self.places.get(id.slot as usize)? as usize;
-        self.nodes.get(place).filter(|node| node.id == id).map(|_| place)
+    fn index(&self, id: NodeId) -> Option<usize> {
+        let index = *self.indices.get(id.slot as usize)? as usize;
+        self.nodes.get(index).filter(|node| node.id == id).map(|_| index)
     }
 
-    /// Takes all nodes in, in their order; whether there is something to send.
+    /// Sets the complete ordered list of nodes. Returns whether there are changes to send.
     pub fn set_nodes(&mut self, nodes: Vec<NodeStatus>) -> bool {
         let same = |(a, b): (&NodeStatus, &NodeStatus)| (a.id, &a.name) == (b.id, &b.name);
-        let same_places =
+        let same_topology =
             nodes.len() == self.nodes.len() && nodes.iter().zip(&self.nodes).all(same);
-        if same_places {
-            // Each is taken in, whether or not one before it was news.
+        if same_topology {
+            // Not `any`, which would stop at the first change.
             let mut news = false;
             for node in nodes {
                 news |= self.set_node(node);
@@ -125,21 +128,20 @@ impl ChangeLog {
         }
         let before = std::mem::take(&mut self.nodes);
         let unsent = std::mem::take(&mut self.changed);
-        let known: HashMap<&str, (usize, &NodeStatus)> = before
+        let by_name: HashMap<&str, (usize, &NodeStatus)> = before
             .iter()
             .enumerate()
-            .map(|(place, node)| (node.name.as_str(), (place, node)))
+            .map(|(index, node)| (node.name.as_str(), (index, node)))
             .collect();
         let is_news = |node: &NodeStatus| {
-            let known = known.get(node.name.as_str());
-            // Another node under the name of one that has gone counts as new, however alike.
-            known.is_none_or(|(place, known)| {
-                known.id != node.id || unsent.contains(place) || !known.is_reported_by(node)
+            // Another node with the name of a removed one is new, even if its status is equal.
+            by_name.get(node.name.as_str()).is_none_or(|(index, known)| {
+                known.id != node.id || unsent.contains(index) || !known.is_reported_by(node)
             })
         };
         if self.read {
             let changed =
-                nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(place, _)| place);
+                nodes.iter().enumerate().filter(|(_, node)| is_news(node)).map(|(index, _)| index);
             self.changed = BTreeSet::from_iter(changed);
             let names = BTreeSet::from_iter(nodes.iter().map(|node| node.name.as_str()));
             self.removed.retain(|name| !names.contains(name.as_str()));
@@ -147,16 +149,16 @@ impl ChangeLog {
                 before.iter().map(|node| &node.name).filter(|name| !names.contains(name.as_str()));
             self.removed.extend(gone.cloned());
         }
-        self.places.clear();
-        for (place, node) in nodes.iter().enumerate() {
-            note(&mut self.places, node.id, place);
+        self.indices.clear();
+        for (index, node) in nodes.iter().enumerate() {
+            set_index(&mut self.indices, node.id, index);
         }
         self.nodes = nodes;
         self.topology_version += 1;
         !self.changed.is_empty() || !self.removed.is_empty()
     }
 
-    /// Forgets one node; whether there is something to send.
+    /// Removes one node. Returns whether there are changes to send.
     pub fn remove_node(&mut self, name: &str) -> bool {
         if self.nodes.iter().all(|node| node.name != name) {
             return false;
@@ -165,15 +167,14 @@ impl ChangeLog {
         self.set_nodes(rest)
     }
 
-    /// Notes that the node at this place is to be reported, if anybody reads.
-    fn note_changed(&mut self, place: usize) {
+    /// Marks the node at this index to be sent, if there are clients.
+    fn mark_changed(&mut self, index: usize) {
         if self.read {
-            self.changed.insert(place);
+            self.changed.insert(index);
         }
     }
 
-    /// Begins to remember what changes: what did until now is in the snapshot that the first client
-    /// gets.
+    /// Starts to record changes; earlier ones are in the first client's snapshot.
     pub fn begin_reading(&mut self) {
         self.reported.clone_from(&self.current);
         self.changed.clear();
@@ -181,15 +182,14 @@ impl ChangeLog {
         self.read = true;
     }
 
-    /// Remembers nothing more: there are no readers. What nodes do must not fill what is never
-    /// emptied.
+    /// Stops recording changes after the last client has left, so that the log does not grow.
     pub fn end_reading(&mut self) {
         self.read = false;
         self.changed.clear();
         self.removed.clear();
     }
 
-    /// How much is remembered.
+    /// Returns the number of unsent changes of nodes.
     #[cfg(test)]
     pub fn unsent(&self) -> usize {
         self.changed.len() + self.removed.len()
@@ -205,13 +205,13 @@ impl ChangeLog {
         if !change.is_empty() {
             self.reported = Some(current.clone());
         }
-        let places: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
+        let indices: Vec<usize> = self.changed.iter().copied().take(NODES_IN_A_LINE).collect();
         change.nodes =
-            places.iter().filter_map(|place| Some(self.nodes.get(*place)?.at(now))).collect();
+            indices.iter().filter_map(|index| Some(self.nodes.get(*index)?.at(now))).collect();
         change.nodes_removed =
             std::mem::take(&mut self.removed).into_iter().map(Into::into).collect();
-        for place in places {
-            self.changed.remove(&place);
+        for index in indices {
+            self.changed.remove(&index);
         }
         let more = !self.changed.is_empty();
         if change.is_empty() {
@@ -222,10 +222,10 @@ impl ChangeLog {
         (Some(crate::api::line(&change)), more)
     }
 
-    /// Returns the next piece of a snapshot, of at most so many nodes; a client that reads slowly
-    /// holds no more than a piece. Nodes that come and go meanwhile are in the lines that follow
-    /// it, and each that stays is in it once. `None`: nothing has been published yet.
-    pub fn piece(&self, cursor: &mut Cursor, most: usize, now: Instant) -> Option<Piece> {
+    /// Returns the next piece of a snapshot, of at most `limit` nodes, so that a slow client uses
+    /// no more memory than a piece. Each node that stays is in the snapshot once; nodes that come
+    /// and go meanwhile are in the following lines. `None` before the first publication.
+    pub fn piece(&self, cursor: &mut Cursor, limit: usize, now: Instant) -> Option<Piece> {
         let current = self.current.as_ref()?;
         let mut text = Vec::new();
         if !cursor.begun {
@@ -235,11 +235,11 @@ impl ChangeLog {
         if std::mem::replace(&mut cursor.topology_version, self.topology_version)
             != self.topology_version
         {
-            // They are in other places: those that have been written are passed over.
+            // The indices have changed: start over, and skip the nodes that were written.
             cursor.next = 0;
         }
         let mut count = 0;
-        while let Some(node) = self.nodes.get(cursor.next).filter(|_| count < most) {
+        while let Some(node) = self.nodes.get(cursor.next).filter(|_| count < limit) {
             cursor.next += 1;
             if !cursor.take(node.id) {
                 continue;
@@ -247,7 +247,7 @@ impl ChangeLog {
             if std::mem::replace(&mut cursor.continues, true) {
                 text.push(b',');
             }
-            // Plain data: writing it into memory does not fail.
+            // Serialising plain data to memory cannot fail.
             let _ = serde_json::to_writer(&mut text, &node.at(now));
             count += 1;
         }
@@ -259,13 +259,13 @@ impl ChangeLog {
     }
 }
 
-/// Notes at which place the node with this number is.
-fn note(places: &mut Vec<u32>, id: NodeId, place: usize) {
+/// Records the index of the node with this ID.
+fn set_index(indices: &mut Vec<u32>, id: NodeId, index: usize) {
     let slot = id.slot as usize;
-    if places.len() <= slot {
-        places.resize(slot + 1, u32::MAX);
+    if indices.len() <= slot {
+        indices.resize(slot + 1, u32::MAX);
     }
-    if let Some(known) = places.get_mut(slot) {
-        *known = u32::try_from(place).unwrap_or(u32::MAX);
+    if let Some(entry) = indices.get_mut(slot) {
+        *entry = u32::try_from(index).unwrap_or(u32::MAX);
     }
 }

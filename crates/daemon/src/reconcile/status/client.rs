@@ -1,4 +1,4 @@
-//! One client: its snapshot in pieces, then its lines, as fast as it reads.
+//! Serves one client: the snapshot in pieces, then lines of changes, as fast as it reads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,17 +14,16 @@ use tracing::debug;
 use super::change_log::{Cursor, Piece};
 use super::{Shared, clock};
 
-/// A client that falls further behind is closed.
+/// Limit on a client's queue, bytes; above it the client is disconnected.
 pub const MOST_BEHIND: usize = 256 * 1024;
-/// Nodes of a snapshot that are written at a time.
+/// Nodes in a piece of the snapshot.
 const NODES_IN_A_PIECE: usize = 100;
-/// What a client sends is thrown away so much at a time, and not more often than once in
-/// [`NEXT_READ`].
+/// Input is discarded in reads of this size, at most [`READS`] of them per [`READ_INTERVAL`].
 const SCRATCH: usize = 2048;
 const READS: usize = 32;
-const NEXT_READ: Duration = Duration::from_secs(1);
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lines that a client has yet to get; shared lines, so that a hundred clients hold each but once.
+/// Lines queued for a client. The lines are shared, so that a hundred clients use the memory once.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
@@ -43,7 +42,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line. Too much is the end.
+    /// Queues a line, or closes the queue if it would exceed [`MOST_BEHIND`].
     pub fn push(&self, line: &Arc<[u8]>) {
         let mut waiting = self.waiting();
         if waiting.closed {
@@ -72,7 +71,8 @@ impl Queue {
         self.waiting().closed
     }
 
-    /// Returns the oldest line. It counts until the next one is asked for.
+    /// Returns the oldest line, which counts towards the limit until the next call. `written` is
+    /// the length of the previous one.
     fn next(&self, written: usize) -> Option<Arc<[u8]>> {
         let mut waiting = self.waiting();
         waiting.bytes = waiting.bytes.saturating_sub(written);
@@ -80,7 +80,7 @@ impl Queue {
     }
 }
 
-/// What is being written.
+/// The text being written.
 enum Text {
     Piece(Vec<u8>),
     Line(Arc<[u8]>),
@@ -96,8 +96,8 @@ impl Text {
     }
 }
 
-/// Serves a client until it goes, falls behind, or the daemon ends. A client that closes its
-/// sending half gets the snapshot and no more.
+/// Serves a client until it disconnects, falls behind, or the daemon ends. A client that shuts down
+/// its sending half gets only the snapshot.
 pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
     let mut client = Client {
         stream,
@@ -112,16 +112,16 @@ pub async fn serve(stream: UnixStream, shared: &Shared, queue: &Queue) {
 
 struct Client {
     stream: UnixStream,
-    /// where in the snapshot; `None` when it is complete
+    /// Position in the snapshot; `None` after its end.
     cursor: Option<Cursor>,
     text: Text,
     written: usize,
-    /// the client sends no more
+    /// The client has shut down its sending half.
     ended: bool,
     next_read: Instant,
 }
 
-/// The connection is over.
+/// The connection has ended.
 struct Over;
 
 impl Client {
@@ -136,8 +136,8 @@ impl Client {
         if idle && self.ended {
             return Err(Over);
         }
-        let listening = !self.ended && self.next_read <= Instant::now();
-        let interest = match (idle, listening) {
+        let reads = !self.ended && self.next_read <= Instant::now();
+        let interest = match (idle, reads) {
             (true, true) => Some(Interest::READABLE),
             (false, true) => Some(Interest::READABLE | Interest::WRITABLE),
             (false, false) => Some(Interest::WRITABLE),
@@ -152,9 +152,9 @@ impl Client {
         let ready = tokio::select! {
             ready = ready => ready.map_err(|_| Over)?,
             () = queue.wake.notified() => return Ok(()),
-            () = sleep_until(self.next_read), if !listening && !self.ended => return Ok(()),
+            () = sleep_until(self.next_read), if !reads && !self.ended => return Ok(()),
         };
-        if listening && (ready.is_readable() || ready.is_read_closed()) {
+        if reads && (ready.is_readable() || ready.is_read_closed()) {
             self.discard()?;
         }
         if ready.is_writable() || ready.is_write_closed() {
@@ -163,9 +163,9 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the next piece of the snapshot, or the next line.
+    /// Loads the next piece of the snapshot, or the next line.
     fn fill(&mut self, shared: &Shared, queue: &Queue) -> Result<(), Over> {
-        let done = match self.text {
+        let written = match self.text {
             Text::Piece(_) => 0,
             Text::Line(_) => self.written,
         };
@@ -185,7 +185,7 @@ impl Client {
             self.text = Text::Piece(Vec::new());
             return Ok(());
         }
-        self.text = queue.next(done).map_or_else(|| Text::Piece(Vec::new()), Text::Line);
+        self.text = queue.next(written).map_or_else(|| Text::Piece(Vec::new()), Text::Line);
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Client {
         }
     }
 
-    /// Throws away what came, and notices the end.
+    /// Discards input, and detects its end.
     fn discard(&mut self) -> Result<(), Over> {
         let mut scratch = [0; SCRATCH];
         for _ in 0..READS {
@@ -222,7 +222,7 @@ impl Client {
                 Err(_) => return Err(Over),
             }
         }
-        self.next_read = Instant::now() + NEXT_READ;
+        self.next_read = Instant::now() + READ_INTERVAL;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The status socket: JSON lines for everybody on this machine. What clients send is thrown away;
-//! none of them can hold the daemon up or make it grow. While nothing changes, nothing wakes.
+//! The status socket: JSON lines for all local users. Input from clients is discarded; no client
+//! can block the daemon or make it grow. While nothing changes, no task wakes.
 
 mod change_log;
 mod client;
@@ -30,21 +30,21 @@ use crate::view::status::{NodeStatus, Snapshot};
 use crate::watch::control;
 use tracing::debug;
 
-/// Everybody on this machine may look: there is nothing secret in it, and nothing can be sent.
+/// All local users may connect: the status has no secrets, and accepts no commands.
 const MODE: u32 = 0o666;
-/// Bounds the clients, in all and of one user; further ones are refused and closed. Strangers leave
-/// a quarter to root, the daemon's own user and the group.
+/// Limits on clients; further ones are refused. A quarter is reserved for root, the daemon's user
+/// and the group.
 const PLACES: Limits = Limits { all: 128, each: 32, kept: 32, kept_for_root: 8 };
-/// Between two lines of changes: at most ten in any second.
+/// Interval between two lines of changes: at most ten in any second.
 const SPACING: Duration = Duration::from_millis(105);
-/// After a failed `accept` (no file descriptors left, say).
-const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+/// Pause after a failed accept(2), for example without free descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
-/// What handle, server and clients share.
+/// The state shared by handle, server and clients.
 #[derive(Debug)]
 struct Shared {
     change_log: Mutex<ChangeLog>,
-    /// something is to be reported
+    /// There are changes to send.
     news: Notify,
     clients: AtomicUsize,
 }
@@ -54,7 +54,7 @@ impl Shared {
         self.change_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the server, if there is a reader to send it to.
+    /// Wakes the server if there are `news` and a client.
     fn wake_if(&self, news: bool) {
         if news && self.clients.load(Ordering::Relaxed) > 0 {
             self.news.notify_one();
@@ -62,8 +62,8 @@ impl Shared {
     }
 }
 
-/// The way to the status socket. Nothing here waits. When it is dropped the socket is closed and
-/// its file removed.
+/// Handle of the status socket. No method blocks. Dropping it closes the socket and removes its
+/// file.
 #[derive(Debug)]
 pub struct StatusHandle {
     shared: Arc<Shared>,
@@ -78,11 +78,11 @@ impl Drop for StatusHandle {
     }
 }
 
-/// Makes the socket, for everybody to read (mode 0666), and serves it from the first
-/// [`StatusHandle::publish`] on. A file left behind by a dead process is replaced.
+/// Creates the socket (mode 0666), and serves it from the first [`StatusHandle::publish`] on. A
+/// stale socket is replaced.
 ///
 /// # Errors
-/// The socket cannot be made, or a process answers there ([`io::ErrorKind::AddrInUse`]).
+/// As [`Bound::at`].
 pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHandle> {
     let bound = Bound::at(&path, MODE)?;
     let shared = Arc::new(Shared {
@@ -97,9 +97,9 @@ pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHan
         shared: Arc::clone(&shared),
         queues: Vec::new(),
         waiting: BTreeMap::new(),
-        number: 0,
+        arrivals: 0,
         events,
-        refusing: false,
+        accept_failed: false,
         places: Places::new(PLACES),
         group: None,
     };
@@ -107,16 +107,16 @@ pub fn spawn(path: PathBuf, events: mpsc::Sender<Event>) -> io::Result<StatusHan
 }
 
 impl StatusHandle {
-    /// Returns where it is.
+    /// Returns the path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Goes to another place: the socket there is made before this one is closed and its file
-    /// removed. Clients stay connected.
+    /// Moves the socket: creates the new one, then closes the old one and removes its file. Clients
+    /// stay connected.
     ///
     /// # Errors
-    /// As [`spawn`]; then it stays where it is.
+    /// As [`spawn`]; the old socket stays.
     pub fn relocate(&mut self, path: &Path) -> io::Result<()> {
         let bound = Bound::at(path, MODE)?;
         self.moves.send(bound).map_err(|_| io::Error::other("it is no longer served"))?;
@@ -124,7 +124,7 @@ impl StatusHandle {
         Ok(())
     }
 
-    /// Publishes everything but the nodes, as it is now.
+    /// Publishes everything except the nodes.
     pub fn publish(&self, snapshot: Snapshot) {
         let (first, news) = self.shared.change_log().publish(snapshot);
         if first {
@@ -133,21 +133,21 @@ impl StatusHandle {
         self.shared.wake_if(news);
     }
 
-    /// Publishes all nodes, in their order; those not among them are gone.
+    /// Publishes the complete ordered list of nodes.
     pub fn nodes(&self, nodes: Vec<NodeStatus>) {
         let news = self.shared.change_log().set_nodes(nodes);
         self.shared.wake_if(news);
     }
 
-    /// Publishes one node, in place, or behind the others if it is new. If only its round trip
-    /// differs no task is woken.
+    /// Publishes one node, appended if it is new. A change of only the round-trip time wakes no
+    /// task.
     pub fn node(&self, node: NodeStatus) {
         let news = self.shared.change_log().set_node(node);
         self.shared.wake_if(news);
     }
 
-    /// Publishes round trips and losses of nodes, which wake no client; each costs the same with
-    /// ten thousand nodes.
+    /// Publishes round-trip times and losses, which wake no client. The cost of each does not
+    /// depend on the number of nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
         let mut change_log = self.shared.change_log();
         nodes.for_each(|(id, rtt, loss)| change_log.set_round_trip(id, rtt, loss));
@@ -159,30 +159,30 @@ impl StatusHandle {
     }
 }
 
-/// Accepts clients and hands out lines.
+/// Accepts clients and distributes lines.
 struct Server {
     bound: Bound,
-    /// sockets to take the place of `bound`
+    /// Replacements for `bound`.
     moved: mpsc::UnboundedReceiver<Bound>,
     shared: Arc<Shared>,
     queues: Vec<Arc<Queue>>,
-    /// who has a place and is not served yet: by their turn, and in the order in which they came
+    /// Admitted clients that wait for their turn, by time and order of arrival.
     waiting: BTreeMap<(Instant, u64), (UnixStream, Place)>,
-    /// counts who came
-    number: u64,
+    /// Number of clients that had to wait so far.
+    arrivals: u64,
     events: mpsc::Sender<Event>,
-    /// the last `accept` failed
-    refusing: bool,
+    /// The last accept(2) failed.
+    accept_failed: bool,
     places: Arc<Places>,
-    /// the group that may give orders; not known before the first publication
+    /// The group of the control socket; unknown before the first publication.
     group: Option<u32>,
 }
 
 impl Server {
     async fn run(mut self) {
-        // Who connects before there is anything to send waits in the kernel's queue.
+        // Until the first publication clients wait in the kernel's backlog.
         self.shared.news.notified().await;
-        // By now the first rules are on their way, which do not wait for the system's databases.
+        // Looked up only now, so that the user database does not delay the first rules.
         self.group = control::group();
         let mut next = Instant::now();
         let mut pending = false;
@@ -212,17 +212,17 @@ impl Server {
             };
             match accepted {
                 Ok(stream) => {
-                    if std::mem::take(&mut self.refusing) {
+                    if std::mem::take(&mut self.accept_failed) {
                         self.report(Ok(Applied::Done));
                     }
                     self.admit(stream);
                 }
-                Err(error) => self.accept_failed(error).await,
+                Err(error) => self.on_accept_error(error).await,
             }
         }
     }
 
-    /// Sends one line to every reader; returns whether there is more to send.
+    /// Sends one line to each client. Returns whether there is more to send.
     fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
         let (line, more) = self.shared.change_log().take_line(clock::now());
@@ -249,17 +249,17 @@ impl Server {
         if place.turn() <= Instant::now() {
             self.serve(stream, place);
         } else {
-            self.number += 1;
-            self.waiting.insert((place.turn(), self.number), (stream, place));
+            self.arrivals += 1;
+            self.waiting.insert((place.turn(), self.arrivals), (stream, place));
         }
     }
 
-    /// Begins to serve a client whose turn it is.
+    /// Spawns the task of a client.
     fn serve(&mut self, stream: UnixStream, place: Place) {
-        // Those who left while this one waited for its turn do not read on for it.
+        // Clients that have left do not count as readers.
         self.queues.retain(|queue| !queue.is_closed());
         if self.queues.is_empty() {
-            // What changed while it was not read is in the snapshot.
+            // Earlier changes are in the client's snapshot.
             self.shared.change_log().begin_reading();
         }
         let queue = Arc::new(Queue::default());
@@ -276,11 +276,11 @@ impl Server {
         });
     }
 
-    async fn accept_failed(&mut self, source: io::Error) {
-        self.refusing = true;
+    async fn on_accept_error(&mut self, source: io::Error) {
+        self.accept_failed = true;
         let path = self.bound.path().to_owned();
         self.report(Err(StatusError::NotAccepting { path, source }.into()));
-        sleep(ACCEPT_AGAIN).await;
+        sleep(ACCEPT_RETRY).await;
     }
 
     fn report(&self, result: Result<Applied, ApplyError>) {
@@ -296,8 +296,8 @@ impl Server {
 pub enum StatusError {
     #[error("{} does not accept clients", path.display())]
     NotAccepting { path: PathBuf, source: io::Error },
-    /// a reload wanted it elsewhere; the words hold the cause, for the remedy depends on it and
-    /// comes last
+    /// A reload could not move it. The text includes the cause, since the remedy, which depends on
+    /// it, has to come last.
     #[error("{} cannot be made: {error}; {} stays: {remedy} and reload", wanted.display(), held.display())]
     NotMoved { wanted: PathBuf, held: PathBuf, error: io::Error, remedy: String },
 }

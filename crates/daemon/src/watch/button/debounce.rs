@@ -1,36 +1,35 @@
-//! From the edges of a contact that bounces to what a person did.
+//! Debounces a contact.
 
 use std::time::Duration;
 
-/// A contact that has kept still for so long means it: bounces of common buttons last 1 to 10 ms,
-/// no user presses twice within 20 ms.
+/// Time without edges after which the level counts: common buttons bounce for 1 to 10 ms, and no
+/// user presses twice within 20 ms.
 pub const SETTLE: Duration = Duration::from_millis(20);
 
-/// Holds one contact. Times are on any clock that does not go back.
+/// Debounces one contact. Times are those of any monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Debouncer {
-    /// what was reported last
+    /// The level that was last reported.
     pressed: bool,
-    /// the last edge and the level after it, while that is not settled
+    /// Time and new level of the last edge, until that level has settled.
     edge: Option<(Duration, bool)>,
 }
 
 impl Debouncer {
-    /// Takes an edge. Returns what the contact had settled to before it, if that is news.
+    /// Processes an edge. Returns the level that had settled before it, if it was not yet reported.
     pub fn edge(&mut self, at: Duration, pressed: bool) -> Option<bool> {
         let settled = self.edge.is_some_and(|(since, _)| at.saturating_sub(since) >= SETTLE);
-        let news = if settled { self.rest() } else { None };
+        let changed = if settled { self.settle() } else { None };
         self.edge = Some((at, pressed));
-        news
+        changed
     }
 
-    /// Notes that no edge came for [`SETTLE`]. Returns what the contact has settled to, if that is
-    /// news.
-    pub fn rest(&mut self) -> Option<bool> {
+    /// Ends an interval of [`SETTLE`] without edges. Returns the settled level, if it has changed.
+    pub fn settle(&mut self) -> Option<bool> {
         let (_, level) = self.edge.take()?;
-        let news = level != self.pressed;
+        let changed = level != self.pressed;
         self.pressed = level;
-        news.then_some(level)
+        changed.then_some(level)
     }
 }
 
@@ -43,7 +42,7 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    /// Edges at these distances, then quiet: what is reported.
+    /// Returns the levels reported for edges at these intervals (ms), followed by silence.
     fn reported(edges: impl IntoIterator<Item = (u64, bool)>) -> Vec<bool> {
         let mut contact = Debouncer::default();
         let mut now = 0;
@@ -52,7 +51,7 @@ mod tests {
             now += after;
             reported.extend(contact.edge(milliseconds(now), level));
         }
-        reported.extend(contact.rest());
+        reported.extend(contact.settle());
         reported
     }
 
@@ -65,26 +64,26 @@ mod tests {
     }
 
     #[test]
-    fn a_spark_is_nothing() {
+    fn a_spike_is_ignored() {
         assert_eq!(reported([(100, true), (3, false)]), [] as [bool; 0]);
     }
 
     #[test]
-    fn a_button_held_at_the_start_reports_nothing_when_it_is_let_go() {
+    fn the_release_of_a_button_held_at_the_start_is_not_reported() {
         assert_eq!(reported([(5000, false)]), [] as [bool; 0]);
     }
 
     #[test]
-    fn presses_that_come_late_in_a_bunch_are_still_two() {
+    fn presses_read_late_in_one_batch_are_still_distinguished() {
         assert_eq!(
             reported([(0, true), (150, false), (150, true), (150, false)]),
             [true, false, true, false]
         );
     }
 
-    /// A person's changes, each with bounces shorter than the contact's patience; the levels end
-    /// where the person's hand is.
-    fn hand() -> impl Strategy<Value = (usize, Vec<(u64, bool)>)> {
+    /// Generates presses and releases, each followed by bounces shorter than [`SETTLE`] that end at
+    /// the new level. Returns the number of changes, and the edges.
+    fn bouncing_changes() -> impl Strategy<Value = (usize, Vec<(u64, bool)>)> {
         let bounces = proptest::collection::vec(1_u64..19, 0..6);
         proptest::collection::vec((20_u64..1000, bounces), 0..12).prop_map(|changes| {
             let mut edges = Vec::new();
@@ -102,13 +101,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_change_of_a_hand_is_reported_once_whatever_bounces((changes, edges) in hand()) {
+        fn every_change_is_reported_once_despite_bounces((changes, edges) in bouncing_changes()) {
             let expected: Vec<bool> = (0..changes).map(|number| number % 2 == 0).collect();
             prop_assert_eq!(reported(edges), expected);
         }
 
         #[test]
-        fn whatever_comes_what_is_reported_alternates_and_ends_at_the_last_level(
+        fn reports_alternate_and_end_at_the_last_level(
             edges in proptest::collection::vec((0_u64..60, any::<bool>()), 0..60)
         ) {
             let last = edges.last().is_some_and(|(_, level)| *level);

@@ -1,4 +1,4 @@
-//! Where edges come from: lines of a GPIO chip, or a FIFO in their place.
+//! Reads edges from the lines of a GPIO chip, or from a FIFO that emulates them.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,30 +17,29 @@ use tokio::task::JoinSet;
 use crate::config::{ButtonChip, Buttons};
 use crate::sync::readable;
 
-/// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), which gpio_cdev does not
-/// name.
+/// `GPIOHANDLE_REQUEST_BIAS_PULL_UP` and `_PULL_DOWN` (kernel ≥ 5.5), missing in gpio_cdev.
 const PULL_UP: u32 = 1 << 5;
 const PULL_DOWN: u32 = 1 << 6;
-/// `GPIOEVENT_EVENT_RISING_EDGE`
+/// `GPIOEVENT_EVENT_RISING_EDGE`.
 const RISING: u32 = 1;
-/// `struct gpioevent_data`
+/// Size of `struct gpioevent_data`, in bytes.
 const EVENT_SIZE: usize = 16;
 
-/// Says that a line changed its level.
+/// Describes a level change of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
-    /// on a clock of the source's own
+    /// Time stamp, by a clock of the source.
     pub at: Duration,
     pub line: u32,
     pub high: bool,
 }
 
-/// Holds the edges of several lines, in one stream.
+/// Merges the edges of several lines into one stream.
 pub struct Lines {
-    /// of the chip or file, for errors
+    /// Name of the chip or path of the FIFO, for errors.
     name: String,
     edges: mpsc::Receiver<Edge>,
-    /// one for each descriptor; end with it
+    /// One task per descriptor, aborted on drop.
     readers: JoinSet<io::Error>,
 }
 
@@ -48,7 +47,7 @@ impl Lines {
     /// Opens the lines that the settings name.
     ///
     /// # Errors
-    /// There is no such chip, a line is taken, or may not be had.
+    /// The chip does not exist, a line is in use, or permission is missing.
     pub fn open(buttons: &Buttons) -> io::Result<Self> {
         let (sender, edges) = mpsc::channel(64);
         let mut readers = JoinSet::new();
@@ -84,8 +83,8 @@ impl Lines {
     }
 }
 
-/// Requests the lines' event handles, with the pull that a button between line and ground (or
-/// supply) needs.
+/// Requests event handles for the lines, with the pull resistor that a button to ground (pull-up)
+/// or to the supply (pull-down) needs.
 fn request(label: &str, buttons: &Buttons) -> io::Result<Vec<(u32, LineEventHandle)>> {
     let fault = |error: gpio_cdev::Error| io::Error::other(format!("GPIO chip {label}: {error}"));
     let mut chips = gpio_cdev::chips().map_err(fault)?.filter_map(Result::ok);
@@ -97,10 +96,10 @@ fn request(label: &str, buttons: &Buttons) -> io::Result<Vec<(u32, LineEventHand
     let mut handles = Vec::new();
     for offset in [buttons.next, buttons.acknowledge, buttons.power].into_iter().flatten() {
         let line = chip.get_line(offset).map_err(fault)?;
-        let ask = |flags| line.events(flags, EventRequestFlags::BOTH_EDGES, "bramblegate");
-        // A chip that cannot pull has a resistor beside the button.
+        let events = |flags| line.events(flags, EventRequestFlags::BOTH_EDGES, "bramblegate");
+        // On a chip without bias control the resistor is external.
         let handle =
-            ask(pulled.clone()).or_else(|_| ask(LineRequestFlags::INPUT)).map_err(fault)?;
+            events(pulled.clone()).or_else(|_| events(LineRequestFlags::INPUT)).map_err(fault)?;
         fcntl_setfl(handle.as_fd(), fcntl_getfl(handle.as_fd())? | OFlags::NONBLOCK)?;
         handles.push((offset, handle));
     }
@@ -127,13 +126,14 @@ async fn read_line(
     }
 }
 
-/// Waits until there is something to read, and reads it. Returns how many bytes.
+/// Waits until the descriptor is readable, and reads. Returns the number of bytes.
 async fn read_ready(from: &AsyncFd<impl AsFd + AsRawFd>, buffer: &mut [u8]) -> io::Result<usize> {
     from.async_io(Interest::READABLE, |from| Ok(rustix::io::read(from.as_fd(), &mut *buffer)?))
         .await
 }
 
-/// Reads a `struct gpioevent_data` (`linux/gpio.h`): nanoseconds, then which edge, then padding.
+/// Parses a `struct gpioevent_data` (`linux/gpio.h`) into time stamp and level: nanoseconds, edge
+/// and padding.
 fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
     let stamp = event.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
     let which = event
@@ -143,8 +143,8 @@ fn edge_of(event: &[u8; EVENT_SIZE]) -> (Duration, bool) {
     (Duration::from_nanos(stamp), which == RISING)
 }
 
-/// Opens the FIFO, and makes it if need be. Opened for writing too: so it has no end when a writer
-/// closes it.
+/// Opens the FIFO, created if missing. It is opened for writing too, so that there is no end of
+/// file when a writer closes it.
 fn fifo(path: &Path) -> io::Result<File> {
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
     match mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
@@ -155,9 +155,9 @@ fn fifo(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(named)
 }
 
-/// Lines `NS LINE LEVEL`; what is not one is passed over.
+/// Reads lines `NS LINE LEVEL` and skips malformed ones.
 async fn read_fifo(fifo: AsyncFd<File>, edges: mpsc::Sender<Edge>) -> io::Error {
-    const LONGEST: usize = 4096;
+    const MAX_LINE: usize = 4096;
     let mut text = Vec::new();
     loop {
         let mut chunk = [0; 512];
@@ -172,13 +172,13 @@ async fn read_fifo(fifo: AsyncFd<File>, edges: mpsc::Sender<Edge>) -> io::Error 
                 return io::ErrorKind::Interrupted.into();
             }
         }
-        if text.len() > LONGEST {
+        if text.len() > MAX_LINE {
             text.clear();
         }
     }
 }
 
-/// Reads `NS LINE LEVEL`: nanoseconds of any clock, the line's offset, 0 or 1.
+/// Parses `NS LINE LEVEL`: nanoseconds of any monotonic clock, line offset, 0 or 1.
 pub fn parse(line: &str) -> Option<Edge> {
     let mut words = line.split_whitespace();
     let at = Duration::from_nanos(words.next()?.parse().ok()?);
@@ -197,7 +197,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_kernels_event_is_read() {
+    fn an_event_of_the_kernel_is_parsed() {
         let mut event = [0; EVENT_SIZE];
         event[..8].copy_from_slice(&1_500_000_u64.to_ne_bytes());
         event[8..12].copy_from_slice(&1_u32.to_ne_bytes());
@@ -208,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_emulated_edge_is_read_back_and_anything_else_borne(ns: u64, line: u32, high: bool, rubbish in ".*") {
+        fn an_emulated_edge_is_parsed_and_other_text_never_panics(ns: u64, line: u32, high: bool, rubbish in ".*") {
             let edge = Edge { at: Duration::from_nanos(ns), line, high };
             prop_assert_eq!(parse(&format!("{ns} {line} {}\n", u8::from(high))), Some(edge));
             prop_assert_eq!(parse(&format!("{ns} {line} 2")), None);

@@ -1,5 +1,5 @@
-//! Buttons on GPIO lines, or in a file that plays their part: edges (`lines`), without bounces
-//! (`debounce`), to what a person means by them.
+//! Buttons on GPIO lines, or emulated by a FIFO: reads edges (`lines`), debounces them
+//! (`debounce`) and maps presses to events.
 
 mod debounce;
 mod lines;
@@ -17,10 +17,10 @@ use crate::watch::emit;
 use debounce::{Debouncer, SETTLE};
 use lines::{Edge, Lines};
 
-/// Reports what the buttons of the settings mean.
+/// Reports presses of the buttons that the settings name.
 ///
 /// # Errors
-/// The chip or a line of it cannot be had or is gone; the receiver is gone (`Closed`).
+/// The GPIO chip or a line is unavailable or gone, or the receiver is gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut plan: watch::Receiver<Option<Buttons>>,
@@ -34,23 +34,23 @@ pub async fn run(
         let mut lines = Lines::open(&buttons)?;
         let mut keys = Keys::new(&buttons);
         loop {
-            let rest = reached(keys.next_rest());
-            let meant = tokio::select! {
+            let settled = reached(keys.settle_deadline());
+            let pressed = tokio::select! {
                 edge = lines.next() => keys.edge(edge?, Instant::now()),
-                () = rest => keys.rest(Instant::now()),
+                () = settled => keys.settle(Instant::now()),
                 changed = plan.changed() => {
                     changed.map_err(|_| Closed)?;
                     break;
                 }
             };
-            for event in meant {
+            for event in pressed {
                 emit(&events, event).await?;
             }
         }
     }
 }
 
-/// Names what a line's button is for.
+/// Lists the functions of a button.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Next,
@@ -59,8 +59,8 @@ enum Role {
 }
 
 impl Role {
-    /// Returns what it says when it goes down or up.
-    fn says(self, pressed: bool) -> Option<Event> {
+    /// Returns the event for a press or a release.
+    fn event(self, pressed: bool) -> Option<Event> {
         match self {
             Self::Next => pressed.then_some(Event::Button(Button::Next)),
             Self::Acknowledge => pressed.then_some(Event::Order(Order::Acknowledge)),
@@ -69,7 +69,7 @@ impl Role {
     }
 }
 
-/// Holds the buttons by their lines.
+/// Holds the state of all buttons.
 struct Keys {
     active_low: bool,
     keys: Vec<Key>,
@@ -79,14 +79,14 @@ struct Key {
     line: u32,
     role: Role,
     contact: Debouncer,
-    /// when it will have been quiet for long enough
-    rests: Option<Instant>,
+    /// When the contact has settled, unless another edge follows.
+    settles_at: Option<Instant>,
 }
 
 impl Keys {
     fn new(buttons: &Buttons) -> Self {
         let key = |line: Option<u32>, role| {
-            Some(Key { line: line?, role, contact: Debouncer::default(), rests: None })
+            Some(Key { line: line?, role, contact: Debouncer::default(), settles_at: None })
         };
         let keys = [
             key(buttons.next, Role::Next),
@@ -96,29 +96,29 @@ impl Keys {
         Self { active_low: buttons.active_low, keys: keys.into_iter().flatten().collect() }
     }
 
-    fn next_rest(&self) -> Option<Instant> {
-        self.keys.iter().filter_map(|key| key.rests).min()
+    fn settle_deadline(&self) -> Option<Instant> {
+        self.keys.iter().filter_map(|key| key.settles_at).min()
     }
 
-    /// Takes an edge that has come at `now`; it happened a little earlier.
+    /// Processes an edge that was read at `now`; its own time stamp is slightly earlier.
     fn edge(&mut self, edge: Edge, now: Instant) -> Vec<Event> {
         let pressed = edge.high != self.active_low;
         let keys = self.keys.iter_mut().filter(|key| key.line == edge.line);
-        let meant = keys.filter_map(|key| {
-            key.rests = Some(now + SETTLE);
-            key.contact.edge(edge.at, pressed).and_then(|pressed| key.role.says(pressed))
+        let events = keys.filter_map(|key| {
+            key.settles_at = Some(now + SETTLE);
+            key.contact.edge(edge.at, pressed).and_then(|pressed| key.role.event(pressed))
         });
-        meant.collect()
+        events.collect()
     }
 
-    /// Lets the contacts that have been quiet mean it.
-    fn rest(&mut self, now: Instant) -> Vec<Event> {
-        let quiet = self.keys.iter_mut().filter(|key| key.rests.is_some_and(|at| at <= now));
-        let meant = quiet.filter_map(|key| {
-            key.rests = None;
-            key.contact.rest().and_then(|pressed| key.role.says(pressed))
+    /// Returns the events of contacts that have settled by `now`.
+    fn settle(&mut self, now: Instant) -> Vec<Event> {
+        let settled = self.keys.iter_mut().filter(|key| key.settles_at.is_some_and(|at| at <= now));
+        let events = settled.filter_map(|key| {
+            key.settles_at = None;
+            key.contact.settle().and_then(|pressed| key.role.event(pressed))
         });
-        meant.collect()
+        events.collect()
     }
 }
 

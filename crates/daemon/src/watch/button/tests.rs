@@ -18,13 +18,13 @@ fn buttons(path: PathBuf) -> Buttons {
 /// Waits for the next event; fails after five seconds.
 async fn next_event(events: &mut mpsc::Receiver<Event>) -> Event {
     let event = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
-    event.expect("nothing is said").expect("the source has ended")
+    event.expect("no event").expect("the watch has ended")
 }
 
 #[tokio::test]
-async fn a_finger_on_each_button_through_a_fifo() {
-    let held = tempfile::tempdir().unwrap();
-    let path = held.path().join("file");
+async fn presses_of_each_button_are_reported_through_a_fifo() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("file");
     let (sender, mut events) = mpsc::channel(8);
     let (plan, seen) = watch::channel(None);
     let source = tokio::spawn(run(sender, seen));
@@ -33,7 +33,8 @@ async fn a_finger_on_each_button_through_a_fifo() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut fifo = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Ground is pressed. It bounces; line 4 is no button, and rubbish is passed over.
+    // A press pulls the line to ground. It bounces; line 4 is no button, malformed lines are
+    // skipped.
     fifo.write_all(b"1000000 17 0\n2000000 17 1\n3000000 17 0\n3000000 4 0\nrubbish\n").unwrap();
     assert_eq!(next_event(&mut events).await, Event::Button(Button::Next));
     fifo.write_all(b"500000000 17 1\n600000000 27 0\n700000000 27 1\n").unwrap();
@@ -42,16 +43,16 @@ async fn a_finger_on_each_button_through_a_fifo() {
     assert_eq!(next_event(&mut events).await, Event::Button(Button::Power { held: true }));
     fifo.write_all(b"1900000000 22 1\n").unwrap();
     assert_eq!(next_event(&mut events).await, Event::Button(Button::Power { held: false }));
-    // Switched off: the lines are given back.
+    // Without buttons in the settings the lines are released.
     plan.send(None).unwrap();
     drop(plan);
     let ended = tokio::time::timeout(Duration::from_secs(5), source).await.unwrap().unwrap();
     assert!(Closed::is_cause_of(&ended.unwrap_err()));
-    assert!(events.try_recv().is_err(), "nothing else was said");
+    assert!(events.try_recv().is_err(), "another event");
 }
 
 #[test]
-fn a_chip_that_is_not_there_is_named() {
+fn a_missing_chip_is_named_in_the_error() {
     let settings =
         Buttons { chip: ButtonChip::Gpio("pinctrl-nowhere".to_owned()), ..buttons(PathBuf::new()) };
     let Err(error) = Lines::open(&settings) else { panic!("it was opened") };

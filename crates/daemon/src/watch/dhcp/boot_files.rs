@@ -1,5 +1,5 @@
-//! The files that nodes boot from: those that their server may not read, which it does not log
-//! but the node.
+//! Finds boot files that the TFTP server may not read. The server does not log this; only the
+//! booting node shows it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 
-/// Bounds the files and folders that are looked at, the time for it, and the depth of folders.
-const MOST: usize = 10_000;
-const LONGEST: Duration = Duration::from_millis(500);
-const DEEPEST: usize = 16;
-/// The folder in which fsck puts what it found, closed to all but root by its makers.
-const OF_FSCK: &str = "lost+found";
+/// Limits of a scan: files and folders, time, and depth of folders.
+const MAX_ENTRIES: usize = 10_000;
+const MAX_TIME: Duration = Duration::from_millis(500);
+const MAX_DEPTH: usize = 16;
+/// The folder for files recovered by fsck, which only root may enter.
+const LOST_AND_FOUND: &str = "lost+found";
 
-/// Names files or folders that may not be read.
+/// Holds the inaccessible files and folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
     pub first: PathBuf,
-    /// how many more were found
+    /// Number of further ones.
     pub more: usize,
 }
 
@@ -32,23 +32,22 @@ impl fmt::Display for Closed {
     }
 }
 
-/// Returns what is closed below `folder` to whom `may` speaks for: a file that it may not read, a
-/// folder that it may not enter. Links are followed, as the server does. A folder that cannot be
-/// listed here is not looked into.
+/// Returns the files and folders below `folder` for which `may` returns false. Follows links, as
+/// the server does. Skips a folder that this process cannot list.
 pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<Closed> {
-    let deadline = Instant::now() + LONGEST;
-    let (mut seen, mut looked) = (BTreeSet::new(), 0);
+    let deadline = Instant::now() + MAX_TIME;
+    let (mut seen, mut count) = (BTreeSet::new(), 0);
     let mut found: Option<Closed> = None;
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         for path in entries(&folder) {
-            looked += 1;
-            if looked > MOST || Instant::now() >= deadline {
+            count += 1;
+            if count > MAX_ENTRIES || Instant::now() >= deadline {
                 return found;
             }
             let Ok(data) = fs::metadata(&path) else { continue };
-            let once = seen.insert((data.dev(), data.ino()));
-            if !once || !(data.is_dir() || data.is_file()) || path.ends_with(OF_FSCK) {
+            let is_new = seen.insert((data.dev(), data.ino()));
+            if !is_new || !(data.is_dir() || data.is_file()) || path.ends_with(LOST_AND_FOUND) {
                 continue;
             }
             if !may(&path, &data) {
@@ -56,7 +55,7 @@ pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<C
                     Some(found) => found.more += 1,
                     None => found = Some(Closed { first: path, more: 0 }),
                 }
-            } else if data.is_dir() && depth < DEEPEST {
+            } else if data.is_dir() && depth < MAX_DEPTH {
                 folders.push((path, depth + 1));
             }
         }
@@ -64,17 +63,17 @@ pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<C
     found
 }
 
-/// Lists a folder in order, so that the same one is named each time.
+/// Lists a folder in sorted order, so that the same file is reported first each time.
 fn entries(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Returns whether the server that we start may read a file, or enter a folder. As root it sends
-/// only what all may read (dnsmasq's `tftp.c`).
+/// Returns whether our own server may read a file or enter a folder. As root, dnsmasq sends
+/// world-readable files only (`tftp.c`).
 pub fn may_ours(path: &Path, data: &Metadata) -> bool {
     let right = if data.is_dir() { Access::EXEC_OK } else { Access::READ_OK };
-    let open_to_all = data.is_dir() || data.permissions().mode() & 0o004 != 0;
-    access(path, right).is_ok() && (open_to_all || !rustix::process::geteuid().is_root())
+    let is_public = data.is_dir() || data.permissions().mode() & 0o004 != 0;
+    access(path, right).is_ok() && (is_public || !rustix::process::geteuid().is_root())
 }
 
 #[cfg(test)]
@@ -83,16 +82,16 @@ mod tests {
 
     use super::*;
 
-    /// Closed to another user, as whichever user the test runs.
-    fn to_others(_: &Path, data: &Metadata) -> bool {
+    /// Returns whether any user has access, independent of the user that runs the test.
+    fn is_public(_: &Path, data: &Metadata) -> bool {
         data.permissions().mode() & if data.is_dir() { 0o001 } else { 0o004 } != 0
     }
 
     #[test]
-    fn what_is_closed_is_found_below_links_too_and_no_circle_is_walked() {
-        let held = tempfile::tempdir().unwrap();
-        // Another mode than the one of a temporary folder, which only its owner may enter.
-        let root = held.path().join("srv");
+    fn inaccessible_files_are_found_below_links_without_loops() {
+        let temporary = tempfile::tempdir().unwrap();
+        // Not the temporary folder itself, which only its owner may enter.
+        let root = temporary.path().join("srv");
         for file in
             ["boot/overlays/a.dtbo", "boot/kernel8.img", "serial/config.txt", "lost+found/x"]
         {
@@ -107,24 +106,24 @@ mod tests {
         std::os::unix::fs::symlink("..", root.join("boot/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("boot/dangling")).unwrap();
         mode("lost+found", 0o700);
-        assert_eq!(closed(&root, to_others), None);
+        assert_eq!(closed(&root, is_public), None);
         mode("serial/config.txt", 0o600);
-        let one = closed(&root, to_others).unwrap();
+        let one = closed(&root, is_public).unwrap();
         mode("boot/overlays", 0o700);
-        let two = closed(&root, to_others).unwrap();
+        let two = closed(&root, is_public).unwrap();
         assert_eq!(one.to_string(), root.join("serial/config.txt").display().to_string());
         assert_eq!(two.more, 1);
         assert!(two.to_string().ends_with(" and 1 more"), "{two}");
     }
 
     #[test]
-    fn a_huge_folder_is_looked_at_no_longer_than_it_may() {
-        let held = tempfile::tempdir().unwrap();
-        let root = held.path().to_owned();
-        for number in 0..MOST + 10 {
+    fn the_scan_of_a_huge_folder_is_limited() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
+        for number in 0..MAX_ENTRIES + 10 {
             fs::write(root.join(number.to_string()), "").unwrap();
         }
         let found = closed(&root, |_, _| false).unwrap();
-        assert!(found.more < MOST, "{found}");
+        assert!(found.more < MAX_ENTRIES, "{found}");
     }
 }

@@ -1,4 +1,4 @@
-//! Picks DHCP out of what a port hears, in the kernel: other traffic wakes no task.
+//! Socket filters that pass DHCP only, so that other traffic wakes no task.
 
 use bramblegate_netlink::bpf::{
     accept, jump_if_any_bit, jump_if_equal, load_byte, load_half, load_half_from_x,
@@ -9,43 +9,44 @@ use socket2::SockFilter;
 use super::{CLIENT_PORT, FRAME, SERVER_PORT};
 use crate::packet::{ETHERTYPE_IPV4, UDP};
 
-/// Holds the ports of a datagram (RFC 2131, 4.1): from and to.
+/// Source and destination port of a datagram.
 type Ports = (u16, u16);
 
-const OF_SERVERS: Ports = (SERVER_PORT, CLIENT_PORT);
-const OF_CLIENTS: Ports = (CLIENT_PORT, SERVER_PORT);
+const FROM_SERVERS: Ports = (SERVER_PORT, CLIENT_PORT);
+const FROM_CLIENTS: Ports = (CLIENT_PORT, SERVER_PORT);
 
 /// Offsets in an Ethernet frame with an IPv4 packet (RFC 791, 3.1).
 const ETHERTYPE: u32 = 12;
 const IPV4: u32 = 14;
 const FRAGMENT: u32 = 20;
 const PROTOCOL: u32 = 23;
-/// The bits of a fragment's offset: the first, and a whole packet, have none.
+/// Bits of the fragment offset; zero in an unfragmented packet and in a first fragment.
 const FRAGMENT_OFFSET: u32 = 0x1fff;
 
-/// Lets through what servers send to clients.
+/// Returns a filter for messages from servers to clients.
 pub fn servers() -> Vec<SockFilter> {
-    udp_between(&[OF_SERVERS])
+    udp_between(&[FROM_SERVERS])
 }
 
-/// Lets through what clients send to servers.
+/// Returns a filter for messages from clients to servers.
 pub fn clients() -> Vec<SockFilter> {
-    udp_between(&[OF_CLIENTS])
+    udp_between(&[FROM_CLIENTS])
 }
 
-/// Lets through what servers and clients send, renewals too. For sockets of all kinds of frame.
+/// Returns a filter for both directions, including renewals, on sockets for all Ethertypes.
 pub fn both() -> Vec<SockFilter> {
-    let program = udp_between(&[OF_SERVERS, OF_CLIENTS]);
-    // Another kind of frame goes to the last instruction but one, which rejects.
+    let program = udp_between(&[FROM_SERVERS, FROM_CLIENTS]);
+    // Other Ethertypes jump to the last but one instruction, which rejects.
     let to_reject = u8::try_from(program.len() - 2).unwrap_or(u8::MAX);
     let kind = [load_half(ETHERTYPE), jump_if_equal(ETHERTYPE_IPV4.into(), 0, to_reject)];
     kind.into_iter().chain(program).collect()
 }
 
-/// Lets through what is IPv4, UDP, no later fragment, and goes between one of these pairs of ports.
+/// Returns a filter for IPv4 packets with UDP between one of these pairs of ports, except later
+/// fragments.
 fn udp_between(pairs: &[Ports]) -> Vec<SockFilter> {
     let count = u8::try_from(pairs.len()).unwrap_or(u8::MAX);
-    // Four instructions for each pair, then one that rejects and one that accepts.
+    // Four instructions per pair, then one that rejects and one that accepts.
     let of_pairs = 4 * count;
     let mut program = vec![
         load_byte(PROTOCOL),
@@ -74,17 +75,17 @@ mod tests {
 
     use super::*;
 
-    /// Returns whether the kernel lets a frame through; Unix sockets take the same programs.
+    /// Returns whether the kernel passes a frame; Unix sockets accept the same programs.
     fn passes(filter: &[SockFilter], frame: &[u8]) -> bool {
         let (from, to) = UnixDatagram::pair().unwrap();
         SockRef::from(&to).attach_filter(filter).unwrap();
         to.set_nonblocking(true).unwrap();
-        // A datagram that the filter drops is refused to its sender.
+        // The send fails if the filter drops the datagram.
         let _ = from.send(frame);
         to.recv(&mut [0; FRAME]).is_ok()
     }
 
-    /// An Ethernet frame with so many bytes of options in its IPv4 header.
+    /// Makes an Ethernet frame with `options` bytes of options in its IPv4 header.
     fn frame(options: usize, (from, to): Ports) -> Vec<u8> {
         let mut frame = vec![0; 14 + 20 + options + 8];
         frame[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
@@ -96,18 +97,18 @@ mod tests {
     }
 
     #[test]
-    fn each_filter_lets_its_own_side_through_and_no_others() {
+    fn each_filter_passes_its_own_direction_only() {
         let table = [(servers(), [true, false]), (clients(), [false, true]), (both(), [true; 2])];
         for (filter, expected) in table {
             for options in [0, 8] {
                 let of =
-                    [OF_SERVERS, OF_CLIENTS].map(|pair| passes(&filter, &frame(options, pair)));
+                    [FROM_SERVERS, FROM_CLIENTS].map(|pair| passes(&filter, &frame(options, pair)));
                 assert_eq!(of, expected, "{options} bytes of options");
                 for other in [(67, 67), (68, 68), (67, 53), (53, 68), (0, 0)] {
                     assert!(!passes(&filter, &frame(options, other)), "{other:?}");
                 }
             }
-            for pair in [OF_SERVERS, OF_CLIENTS] {
+            for pair in [FROM_SERVERS, FROM_CLIENTS] {
                 let change = |at: usize, byte: u8| {
                     let mut frame = frame(0, pair);
                     frame[at] = byte;
@@ -119,7 +120,7 @@ mod tests {
             }
         }
         assert!(!passes(&both(), &{
-            let mut arp = frame(0, OF_CLIENTS);
+            let mut arp = frame(0, FROM_CLIENTS);
             arp[13] = 6;
             arp
         }));

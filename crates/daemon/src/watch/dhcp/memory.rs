@@ -1,4 +1,4 @@
-//! What outlives a restart: that on this very plugging of the cable no other server answered.
+//! Remembers across restarts that no other DHCP server answered since the last carrier change.
 
 use std::fs;
 use std::io;
@@ -21,17 +21,18 @@ impl Memory {
         Self(run_directory.join(FILE))
     }
 
-    /// Returns whether no other server answered at this port, and its carrier has not moved since.
+    /// Returns whether no other server answered on this interface and its carrier has not changed
+    /// since.
     pub fn holds(&self, port: &Port) -> bool {
         plugging(port).is_some_and(|plugging| {
             folder::read(&self.0).is_ok_and(|text| text == plugging.as_bytes())
         })
     }
 
-    /// Notes that no other server answers.
+    /// Records that no other server answers.
     ///
     /// # Errors
-    /// As the file system says; the next start then asks first.
+    /// The file cannot be written; the next start then waits for the check.
     pub fn keep(&self, port: &Port) -> io::Result<()> {
         match plugging(port) {
             Some(plugging) if !self.holds(port) => folder::replace(&self.0, plugging),
@@ -39,17 +40,17 @@ impl Memory {
         }
     }
 
-    /// Notes that another server answers.
+    /// Deletes the record, since another server answers.
     pub fn forget(&self) {
         if let Err(error) = folder::remove(&self.0) {
-            // Mostly there is none.
+            // Usually because the file does not exist.
             trace!(%error, "nothing is forgotten of a port without servers");
         }
     }
 }
 
-/// Describes one stay of one cable in one port, in words that no other has; `None`: it is
-/// unknown.
+/// Returns a line that identifies the boot, the interface and its count of carrier changes; `None`
+/// if the boot ID cannot be read.
 fn plugging(port: &Port) -> Option<String> {
     let boot = fs::read_to_string(BOOT).ok()?;
     let (boot, Port { index, mac, carrier_changes }) = (boot.trim(), port);
@@ -62,9 +63,9 @@ mod tests {
     use crate::event::Mac;
 
     #[test]
-    fn another_plugging_is_not_remembered_nor_a_spoilt_file() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+    fn a_carrier_change_or_a_damaged_file_voids_the_record() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let (memory, port) =
             (Memory::new(&folder), Port { index: 3, mac: Mac([2; 6]), carrier_changes: 4 });
         assert!(!memory.holds(&port));

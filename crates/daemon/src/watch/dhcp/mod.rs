@@ -1,18 +1,18 @@
-//! Finds out whether anybody else serves addresses on the cluster port. Before we do we ask, as a
-//! client would; while we do we listen.
+//! Detects other DHCP servers on the cluster port: sends DHCPDISCOVER messages like a client before
+//! our own server starts, and listens while it runs.
 //!
-//! The question works without an address on the port, and nothing but it is ever sent. What others'
-//! servers say is picked out by a filter in the kernel, so that a quiet port wakes no task. Behind
-//! a switch a server's answers go past us; but which server's offer it takes a client announces to
-//! all. Only an answer to our own question counts: all else can be forged by anybody at the port,
-//! and is a reason to ask.
+//! A DISCOVER needs no address on the interface, and nothing else is ever sent. A socket filter
+//! passes messages of servers only, so other traffic wakes no task. Behind a switch the replies to
+//! other clients are not visible, but a client broadcasts which server's offer it accepts. Only a
+//! reply to our own DISCOVER counts as proof. All else can be forged by any host on the link, and
+//! only causes a new DISCOVER.
 //!
-//! A switch with a spanning tree keeps a port from forwarding for half a minute: it says so, and
-//! silence counts only after that.
+//! With spanning tree a switch does not forward on a new port for half a minute. Its BPDUs show
+//! this, and missing replies count only afterwards.
 //!
-//! What clients send also holds what they call themselves: our own server keeps that to itself
-//! where it gives another name. They are heard by a socket of their own, which is read now and then
-//! only: a flood covers up no server, and costs little.
+//! Client messages also contain the client's own host name, which our server does not reveal if it
+//! assigns another one. They are read from a separate socket at a limited rate, so that a flood
+//! neither hides a server nor costs much.
 
 pub mod ask;
 pub mod boot_files;
@@ -49,22 +49,22 @@ pub use questions::{Questions, Unheard};
 use schedule::{Schedule, Step};
 use stp::Bpdu;
 
-/// Of BOOTP and DHCP (RFC 2131, 4.1).
+/// UDP ports of BOOTP and DHCP (RFC 2131, 4.1).
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
-/// Larger frames are no DHCP.
+/// Maximum size of a DHCP frame, in bytes.
 pub(crate) const FRAME: usize = 2048;
-/// Servers may look for three seconds whether an address is free (dnsmasq takes 3.1 s); later
-/// answers are to no question of ours.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// A port that went away is reported by netlink too; until then.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Maximum delay of a reply to our DISCOVER. Servers may check for three seconds whether an address
+/// is free (dnsmasq takes 3.1 s).
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a vanished interface is tried again; netlink reports its end as well.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Asks and listens for as long as there is a port; reports [`Dhcp::NoOtherServer`],
-/// [`Dhcp::OtherServer`], [`Dhcp::CheckFailed`] and [`Dhcp::CallsItself`].
+/// Watches the planned interface. Reports [`Dhcp::NoOtherServer`], [`Dhcp::OtherServer`],
+/// [`Dhcp::CheckFailed`] and [`Dhcp::CallsItself`].
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
+/// A packet socket cannot be opened (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<Option<DhcpWatchPlan>>,
     events: mpsc::Sender<Event>,
@@ -81,7 +81,7 @@ pub async fn run(
             Ok(()) => {}
             Err(error) if packet::is_port_gone(&error) => tokio::select! {
                 changed = changed(&mut plan) => changed?,
-                () = sleep(PAUSE) => {}
+                () = sleep(REOPEN_PAUSE) => {}
             },
             Err(error) if Closed::is_cause_of(&error) => return Err(error),
             Err(error) => {
@@ -101,7 +101,7 @@ async fn report(events: &mpsc::Sender<Event>, dhcp: Dhcp) -> io::Result<()> {
     Ok(emit(events, Event::Dhcp(dhcp)).await?)
 }
 
-/// Watches one port, until the plan is another.
+/// Watches one interface until the plan changes.
 async fn watch(
     port: &DhcpWatchPlan,
     plan: &mut watch::Receiver<Option<DhcpWatchPlan>>,
@@ -112,8 +112,8 @@ async fn watch(
     let mut watch = Watch::open(port)?;
     let mut names = Names::open(port.index, questions.clone())?;
     if memory.holds(&watch.plugging) {
-        // A restart of ours must not leave the nodes without a server; asked it is all the same.
-        report(events, watch.alone()).await?;
+        // After a restart our server starts at once; the check runs all the same.
+        report(events, watch.no_other_server()).await?;
     }
     loop {
         let due = watch.schedule.next();
@@ -134,7 +134,7 @@ async fn watch(
                 }
             },
             clients = names.heard(&watch.ours) => match clients? {
-                // Anybody can say so: a reason to ask.
+                // May be forged, so it only causes a new DISCOVER.
                 names::Heard::Server => {
                     watch.schedule.hint(Instant::now());
                     None
@@ -146,12 +146,12 @@ async fn watch(
                     None
                 }
             },
-            bpdu = heard_bpdu(watch.switch.as_ref()) => watch.bpdu(bpdu?),
+            bpdu = next_bpdu(watch.switch.as_ref()) => watch.bpdu(bpdu?),
             () = sleep_until(due) => watch.act()?,
         };
         let Some(news) = news else { continue };
         match news {
-            // Without the file the next start asks first, and that is all.
+            // If the file cannot be written, the next start merely waits for the check.
             Dhcp::NoOtherServer { .. } => drop(memory.keep(&watch.plugging)),
             Dhcp::Held { .. } => {}
             _ => memory.forget(),
@@ -160,82 +160,83 @@ async fn watch(
     }
 }
 
-/// Names what a server's frame means.
+/// Classifies a server's frame.
 enum Heard {
-    /// another server answers our question: as it calls itself, and its hardware address
+    /// Another server's reply to our DISCOVER: its identifier and hardware address.
     Answer(Ipv4Addr, Mac),
-    /// a sign of another server that anybody could have given
+    /// A sign of another server that may be forged.
     Hint,
 }
 
-/// Holds one stay of a cable in the port.
+/// Holds the state of the check while the carrier stays up.
 struct Watch {
     wire: AsyncFd<Socket>,
     name: String,
+    /// The interface with its count of carrier changes.
     plugging: Port,
     ours: Vec<Ipv4Addr>,
-    /// of the question, another one each time
-    transactions: [u32; QUESTIONS],
-    /// when it was asked last
+    /// Transaction IDs of the last requests, newest first.
+    transactions: [u32; MAX_PENDING],
+    /// When the last request was sent.
     asked: Option<Instant>,
     schedule: Schedule,
     reported: Option<Dhcp>,
-    /// hears what switches say of their spanning tree
+    /// Receives BPDUs.
     switch: Option<AsyncFd<Socket>>,
-    /// the switch that was heard
+    /// Bridge ID of the last BPDU.
     bridge: Option<[u8; 8]>,
-    /// what it says again and again is not heard any more
-    only_news: bool,
+    /// The filter drops BPDUs that repeat the known state.
+    only_changes: bool,
 }
 
-/// Bounds the questions that may be answered at a time.
-const QUESTIONS: usize = 3;
+/// Number of requests whose replies still count.
+const MAX_PENDING: usize = 3;
 
 impl Watch {
     fn open(plan: &DhcpWatchPlan) -> io::Result<Self> {
         let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, plan.index, &filter::servers())?;
         let plugging = packet::find(&plan.name)?;
         if (plugging.index, plugging.mac) != (plan.index, plan.mac) {
-            // The plan is older than the port.
+            // The interface was replaced since the plan was made.
             return Err(io::ErrorKind::NotFound.into());
         }
-        // Without it there is only the risk of a switch that keeps us from being heard.
+        // Optional: it only matters for a switch with spanning tree.
         let switch = stp::open(plan.index).and_then(readable).ok();
         Ok(Self {
             wire: readable(wire)?,
             name: plan.name.clone(),
             plugging,
             ours: plan.ours.clone(),
-            transactions: [unguessable() as u32; QUESTIONS],
+            transactions: [unguessable() as u32; MAX_PENDING],
             asked: None,
             schedule: Schedule::new(Instant::now()),
             reported: None,
             switch,
             bridge: None,
-            only_news: false,
+            only_changes: false,
         })
     }
 
-    /// Does what is due: asks, or takes silence for an answer.
+    /// Performs the due step: sends a DISCOVER, or concludes from missing replies.
     fn act(&mut self) -> io::Result<Option<Dhcp>> {
         let now = Instant::now();
         match self.schedule.due(now) {
             Some(Step::Ask) => self.ask(now).map(|()| None),
             Some(Step::Silence) if packet::find(&self.name)? != self.plugging => {
-                // The cable was moved while we asked, and netlink has not reported that yet.
+                // The carrier changed during the check, and netlink has not reported that yet.
                 Err(io::ErrorKind::NotFound.into())
             }
             Some(Step::Silence) if !matches!(self.reported, Some(Dhcp::NoOtherServer { .. })) => {
-                Ok(Some(self.alone()))
+                Ok(Some(self.no_other_server()))
             }
             Some(Step::Silence) | None => Ok(None),
         }
     }
 
-    fn alone(&mut self) -> Dhcp {
-        let alone = Dhcp::NoOtherServer { index: self.plugging.index };
-        self.reported = Some(alone.clone());
-        alone
+    fn no_other_server(&mut self) -> Dhcp {
+        let result = Dhcp::NoOtherServer { index: self.plugging.index };
+        self.reported = Some(result.clone());
+        result
     }
 
     fn ask(&mut self, now: Instant) -> io::Result<()> {
@@ -245,9 +246,9 @@ impl Watch {
         *transaction = unguessable() as u32;
         let frame = message::discover(self.plugging.mac, *transaction, asking_for);
         self.asked = Some(now);
-        let everybody = packet::address(self.plugging.index, ETHERTYPE_IPV4, Mac([0xff; 6]));
-        match self.wire.get_ref().send_to(&frame, &everybody) {
-            // The port has no room at the moment; the question is asked more than once.
+        let broadcast = packet::address(self.plugging.index, ETHERTYPE_IPV4, Mac([0xff; 6]));
+        match self.wire.get_ref().send_to(&frame, &broadcast) {
+            // The queue is full; the request will be repeated.
             Err(error)
                 if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
             {
@@ -257,7 +258,7 @@ impl Watch {
         }
     }
 
-    /// Waits for a frame of a server other than ours.
+    /// Waits for a frame of another server.
     async fn heard(&self) -> io::Result<Heard> {
         let mut frame = [0; FRAME];
         loop {
@@ -268,24 +269,23 @@ impl Watch {
         }
     }
 
-    /// Returns what a server's frame means; `None`: it is ours, or none.
+    /// Classifies a server's frame; `None` for our own, and for other messages.
     fn read(&self, frame: &[u8]) -> Option<Heard> {
         let reply = message::reply(frame).filter(|reply| reply.mac != self.plugging.mac)?;
-        let lately = self.asked.is_some_and(|at| at.elapsed() < ANSWERED_WITHIN);
+        let in_time = self.asked.is_some_and(|at| at.elapsed() < REPLY_TIMEOUT);
         let to_us =
             reply.asked_by == self.plugging.mac && self.transactions.contains(&reply.transaction);
-        Some(if to_us && lately { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
+        Some(if to_us && in_time { Heard::Answer(reply.server, reply.mac) } else { Heard::Hint })
     }
 
-    /// Takes what a switch says: that nothing is heard through it yet, or that what is behind it
-    /// has changed.
+    /// Processes a BPDU: the switch does not forward yet, or its topology has changed.
     fn bpdu(&mut self, bpdu: Bpdu) -> Option<Dhcp> {
         let now = Instant::now();
         let known = self.bridge.replace(bpdu.bridge) == Some(bpdu.bridge);
         if self.reported.is_some() {
-            if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_news) {
-                // It says the same every two seconds.
-                self.only_news = stp::only_news(switch.get_ref(), bpdu.bridge).is_ok();
+            if let Some(switch) = self.switch.as_ref().filter(|_| !known || !self.only_changes) {
+                // The same BPDU repeats every two seconds.
+                self.only_changes = stp::drop_repetitions(switch.get_ref(), bpdu.bridge).is_ok();
             }
             if !known || bpdu.changes {
                 self.schedule.hint(now);
@@ -300,21 +300,21 @@ impl Watch {
         Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
-    /// Notes that another server serves here; that is news unless it was reported already.
+    /// Records that another server answered. Returns the event, unless one was already reported.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::OtherServer { index: self.plugging.index, server, mac: Some(mac) };
-        // Of two that answer in turn the first is named.
-        let news = !matches!(self.reported, Some(Dhcp::OtherServer { .. }));
-        news.then(|| {
+        // Of several servers the first is reported.
+        let is_first = !matches!(self.reported, Some(Dhcp::OtherServer { .. }));
+        is_first.then(|| {
             self.reported = Some(foreign.clone());
             foreign
         })
     }
 }
 
-/// Waits for the next message of a switch.
-async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
+/// Waits for the next BPDU.
+async fn next_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     let Some(switch) = switch else { return std::future::pending().await };
     let mut frame = [0; stp::FRAME];
     loop {
@@ -325,8 +325,8 @@ async fn heard_bpdu(switch: Option<&AsyncFd<Socket>>) -> io::Result<Bpdu> {
     }
 }
 
-/// Reads any bytes as a frame from the cluster port: the door for fuzzing. Who sent it, as a
-/// server, and what a board calls itself is all that may come of it unchanged.
+/// Parses arbitrary bytes as a frame from the cluster port, for fuzzing. Returns a server's
+/// hardware address and a client's host name, the only parts that are passed on unchanged.
 #[doc(hidden)]
 pub fn read_any(frame: &[u8]) -> (Option<Mac>, Option<String>) {
     let _ = (message::question(frame), message::answer(frame, Mac([2, 0, 0, 0, 0, 1])));

@@ -1,4 +1,4 @@
-//! Does a name server on this machine answer?
+//! Checks whether a name server on this machine answers.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -10,36 +10,35 @@ use crate::dns;
 use crate::watch::probe::unguessable;
 
 const PORT: u16 = 53;
-/// It is waited for so long.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks the name server at this address of ours for a name: whether an answer came, of whatever
-/// kind, within a second; `None`: it could not be asked, for the address is not there or none
+/// Queries the name server at one of our addresses. Returns whether any reply arrived within
+/// `TIMEOUT`; `None` if the query could not be sent, because the address is missing or no server
 /// listens there yet.
 pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
-    // From that address: if it is not this machine's, nothing leaves.
+    // Binding to that address keeps the query on this machine.
     let socket = UdpSocket::bind(SocketAddrV4::new(address, 0)).await.ok()?;
     socket.connect(SocketAddrV4::new(address, PORT)).await.ok()?;
-    let [high, low, ..] = unguessable().to_ne_bytes();
-    let question = dns::query(u16::from_be_bytes([high, low]), name, false)?;
-    match socket.send(&question).await {
+    let id = unguessable() as u16;
+    let query = dns::query(id, name, false)?;
+    match socket.send(&query).await {
         Ok(_) => {}
-        // A rule of another program refuses it.
+        // A firewall rule of another program rejects it.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Some(false),
         Err(_) => return None,
     }
-    let mut answer = [0; 512];
-    let heard = async {
+    let mut reply = [0; 512];
+    let received = async {
         loop {
-            let length = socket.recv(&mut answer).await.ok()?;
-            if answer.get(..length).is_some_and(|answer| dns::is_reply(answer, &question)) {
+            let length = socket.recv(&mut reply).await.ok()?;
+            if reply.get(..length).is_some_and(|reply| dns::is_reply(reply, &query)) {
                 return Some(());
             }
         }
     };
-    match timeout(TIMEOUT, heard).await {
+    match timeout(TIMEOUT, received).await {
         Ok(Some(())) => Some(true),
-        // No server listens there.
+        // Connection refused: no server listens there.
         Ok(None) => None,
         Err(_) => Some(false),
     }

@@ -1,6 +1,5 @@
-//! What boards call themselves, heard on the wire. Anybody can send as many requests as they like,
-//! so the first is read at once and the rest now and then: what does not fit into the socket
-//! meanwhile is dropped by the kernel, and costs nothing.
+//! Captures the host names in client requests. Any host can flood the link with requests, so after
+//! the first one the socket is read at intervals, and the kernel drops what exceeds its buffer.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,77 +16,76 @@ use crate::event::{LinkIndex, Mac};
 use crate::oneshot::OneShot;
 use crate::packet::{self, ETHERTYPE_IPV4};
 
-/// Between two readings, …
+/// Pause between two reads.
 const PAUSE: Duration = Duration::from_millis(50);
-/// … and after one that found more than so many frames, as nodes that start together do not send
-/// for long.
+/// Pause after a read of more than [`LARGE_BATCH`] frames, a flood: nodes that boot together do not
+/// send for long.
 const LONG_PAUSE: Duration = Duration::from_millis(250);
-const MANY: usize = 24;
-/// Bytes of the socket's buffer: for some 200 frames, which is a room that is switched on.
-const ROOM: usize = 256 << 10;
-/// Most frames of one reading, and so most names: the rest waits for the next.
-const MOST: usize = 64;
+const LARGE_BATCH: usize = 24;
+/// Receive buffer in bytes, for some 200 frames: a whole cluster that is switched on.
+const RECEIVE_BUFFER: usize = 256 << 10;
+/// Maximum number of frames per read, and so of names.
+const BATCH: usize = 64;
 
-/// Names what was heard of clients.
+/// Lists what client messages can report.
 pub enum Heard {
-    /// one takes the offer of a server other than ours
+    /// A client accepts the offer of another server.
     Server,
-    /// what boards call themselves, each by its last message
+    /// Host names of clients, each from its last message.
     Names(HashMap<Mac, String>),
 }
 
-/// Hears the requests of clients on one port.
+/// Receives the requests of clients on one interface.
 pub struct Names {
     wire: OneShot<Socket>,
-    /// it is left alone until then
+    /// When the socket may be read next.
     read_at: Instant,
-    /// what was read and is still to be reported
-    waiting: HashMap<Mac, String>,
-    /// counts what all servers are asked
+    /// Names that were read but not yet returned.
+    pending: HashMap<Mac, String>,
     questions: Questions,
-    /// how many lines our server had logged when the wire was last read to its end; `None`: it was
-    /// not, and what is left is old
+    /// The server's log line count when the queue was last empty; `None` if the last read left
+    /// frames in it.
     emptied: Option<u64>,
 }
 
 impl Names {
-    /// Opens the socket at one port.
+    /// Opens the socket on one interface.
     ///
     /// # Errors
-    /// `CAP_NET_RAW` is missing, or the port is not there.
+    /// `CAP_NET_RAW` is missing, or the interface does not exist.
     pub fn open(index: LinkIndex, questions: Questions) -> io::Result<Self> {
         let wire = packet::open(Type::RAW, ETHERTYPE_IPV4, index, &filter::clients())?;
-        wire.set_recv_buffer_size(ROOM)?;
+        wire.set_recv_buffer_size(RECEIVE_BUFFER)?;
         Ok(Self {
             wire: OneShot::new(wire),
             read_at: Instant::now(),
-            waiting: HashMap::new(),
+            pending: HashMap::new(),
             emptied: Some(questions.unheard().lines),
             questions,
         })
     }
 
-    /// Waits for something that clients say. `ours`: addresses of our own server. Who waits for
-    /// something else as well may begin again: nothing is lost.
+    /// Waits for a relevant message of a client. `ours` are the addresses of our own server.
+    /// Cancel-safe.
     ///
     /// # Errors
-    /// The port is gone.
+    /// The interface is gone.
     pub async fn heard(&mut self, ours: &[Ipv4Addr]) -> io::Result<Heard> {
         loop {
-            if !self.waiting.is_empty() {
-                return Ok(Heard::Names(std::mem::take(&mut self.waiting)));
+            if !self.pending.is_empty() {
+                return Ok(Heard::Names(std::mem::take(&mut self.pending)));
             }
             tokio::time::sleep_until(self.read_at).await;
             self.wire.readable().await?;
             let Reading { count, questions, server } =
-                read(self.wire.get_ref(), ours, &mut self.waiting)?;
+                read(self.wire.get_ref(), ours, &mut self.pending)?;
             let lines = self.questions.unheard().lines;
-            let emptied = (count < MOST).then_some(lines);
+            let emptied = (count < BATCH).then_some(lines);
             let before = std::mem::replace(&mut self.emptied, emptied);
             if let Some(lines) = before.filter(|_| emptied.is_some()) {
                 self.questions.count(questions, lines);
             }
-            self.read_at = Instant::now() + if count > MANY { LONG_PAUSE } else { PAUSE };
+            self.read_at = Instant::now() + if count > LARGE_BATCH { LONG_PAUSE } else { PAUSE };
             if server {
                 return Ok(Heard::Server);
             }
@@ -95,22 +93,22 @@ impl Names {
     }
 }
 
-/// Holds what one reading found.
+/// Holds the result of one read.
 #[derive(Debug, Default)]
 struct Reading {
-    /// frames
+    /// Number of frames.
     count: usize,
-    /// questions to all servers
+    /// Number of requests to all servers.
     questions: u64,
-    /// one takes the offer of another server
+    /// A client accepts the offer of another server.
     server: bool,
 }
 
-/// Reads what waits, but no more than [`MOST`] frames.
+/// Reads the queued frames, at most [`BATCH`].
 fn read(wire: &Socket, ours: &[Ipv4Addr], names: &mut HashMap<Mac, String>) -> io::Result<Reading> {
     let mut frame = [0; FRAME];
     let mut reading = Reading::default();
-    while reading.count < MOST {
+    while reading.count < BATCH {
         let length = match recv(wire, &mut frame[..], RecvFlags::DONTWAIT) {
             Ok((length, _)) => length,
             Err(rustix::io::Errno::AGAIN) => break,
@@ -119,7 +117,7 @@ fn read(wire: &Socket, ours: &[Ipv4Addr], names: &mut HashMap<Mac, String>) -> i
         reading.count += 1;
         let Some(frame) = frame.get(..length) else { continue };
         reading.questions += u64::from(message::asks_all(frame));
-        // Who takes another's offer is not called anything by us.
+        // The name of a client of another server is of no interest.
         match message::chosen(frame).filter(|server| !ours.contains(server)) {
             Some(_) => reading.server = true,
             None => names.extend(message::calls_itself(frame)),

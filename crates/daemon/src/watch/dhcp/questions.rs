@@ -1,22 +1,21 @@
-//! What nodes ask all servers for on the wire, and our own server has logged nothing of: it should
-//! hear as much.
+//! Counts broadcast DHCP requests on the wire that our own server should have received, but did not
+//! log.
 //!
-//! Wire and log are read by two tasks, each in its own time: on a busy machine either is late, by
-//! any time. So no clock says which came first, only what is certain: what waits at the wire came
-//! after it was read to its end, and if the log had no line since then, no line speaks of it.
+//! Two tasks read wire and log, and on a busy machine either may lag by any time. So no clock
+//! decides which came first, only this: packets queued in the socket arrived after its queue was
+//! last empty, and if the log got no line since then, no line is about them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts what nodes ask all servers for on the wire since our own server last logged something of
-/// that.
+/// Counts the requests since our own server last logged one; shared by the two tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Questions(Arc<Mutex<Unheard>>);
 
-/// Questions of which our server has logged nothing.
+/// Holds the number of requests that our server did not log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unheard {
     pub questions: u64,
-    /// counts up with each line that it logs
+    /// Number of lines that the server has logged.
     pub lines: u64,
 }
 
@@ -25,8 +24,8 @@ impl Questions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what was read from the wire, all of which came when our server had logged so many
-    /// lines, or later. If it has logged another since, that may have been about them.
+    /// Adds requests that arrived when our server had logged `lines` lines or more. They are
+    /// ignored if it has logged another line since, which may be about them.
     pub(super) fn count(&self, more: u64, lines: u64) {
         let mut unheard = self.lock();
         if unheard.lines == lines {
@@ -34,13 +33,13 @@ impl Questions {
         }
     }
 
-    /// Notes that our server has logged something, or has only just started.
+    /// Resets the count: our server has logged a line, or has just started.
     pub fn heard(&self) {
         let mut unheard = self.lock();
         *unheard = Unheard { questions: 0, lines: unheard.lines + 1 };
     }
 
-    /// Returns what our server has logged nothing of until now.
+    /// Returns the current count.
     pub fn unheard(&self) -> Unheard {
         *self.lock()
     }

@@ -1,13 +1,13 @@
-//! When to ask, and when silence is an answer. Pure: moments are arguments.
+//! Schedules the DISCOVER messages, and decides when missing replies count. Pure: times are
+//! arguments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Some servers look for three seconds whether an address is free before they offer it (dnsmasq
-/// without `no-ping` takes 3.1 s). A switch that has just seen the cable may keep it blocked for
-/// half a minute (spanning tree, IEEE 802.1D: twice 15 s), so silence is put to the test again
-/// after that.
+/// The steps of a round, from its start. Some servers check for three seconds whether an address is
+/// free before they offer it (dnsmasq without `no-ping` takes 3.1 s). A switch may block a new link
+/// for half a minute (spanning tree, IEEE 802.1D: twice 15 s), so requests are repeated after that.
 const STEPS: [(Duration, Step); 7] = [
     (Duration::ZERO, Step::Ask),
     (Duration::from_secs(1), Step::Ask),
@@ -17,57 +17,58 @@ const STEPS: [(Duration, Step); 7] = [
     (Duration::from_secs(35), Step::Ask),
     (Duration::from_secs(60), Step::Ask),
 ];
-/// After a switch lets the port's frames through: it does so by its own clock, and some of its
-/// timers are a second late.
+/// Tolerance for the end of the blocking period, since a switch's timers may be a second late.
 const MARGIN: Duration = Duration::from_secs(2);
-/// No switch that keeps to IEEE 802.1D blocks a port for longer (table 17-1: twice 30 s), whatever
-/// its frames say; and anybody can send such frames. So silence counts at most this, [`MARGIN`] and
-/// four seconds after the carrier has come.
-const LONGEST_BLOCK: Duration = Duration::from_secs(60);
-/// Signs of another server that cannot be checked are a reason to ask no more often than this.
-const HINTS: Duration = Duration::from_secs(10);
-/// Behind a switch a cable can be moved without a carrier to report it: asked again this often.
-const AGAIN: Duration = Duration::from_secs(600);
-/// Somebody else serves: looked at again this often.
-const REFUSED: Duration = Duration::from_secs(30);
+/// Maximum blocking period according to IEEE 802.1D (table 17-1: twice 30 s), since any host can
+/// forge BPDUs with a longer one. Missing replies therefore count at most this, [`MARGIN`] and four
+/// seconds after the carrier has come up.
+const MAX_BLOCKED: Duration = Duration::from_secs(60);
+/// Minimum time between rounds caused by unverified signs of another server.
+const HINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval of later requests: behind a switch a server can appear without a carrier change.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Delay of the next round while another server answers.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Names what is to be done at a moment.
+/// Lists the kinds of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Ask,
-    /// no server has answered: we are alone
+    /// Missing replies mean that there is no other server.
     Silence,
 }
 
-/// Holds where we are in the questions to one port.
+/// Holds the progress of the check on one interface.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
-    /// since when there is a carrier, as far as is known
+    /// When the carrier came up, as far as known.
     carrier: Instant,
+    /// When the current round begins.
     begin: Instant,
+    /// Number of steps done in this round.
     done: usize,
-    /// no server has answered in a whole round, on this carrier
+    /// A whole round on this carrier had no reply.
     silent: bool,
-    /// the last round that a hint began
+    /// When the last round caused by a hint began.
     hinted: Option<Instant>,
 }
 
 impl Schedule {
-    /// Begins at once.
+    /// Starts the first round at once.
     pub const fn new(now: Instant) -> Self {
         Self { carrier: now, begin: now, done: 0, silent: false, hinted: None }
     }
 
-    /// Begins a round.
+    /// Starts a round at `at`.
     const fn begin(&mut self, at: Instant) {
         (self.begin, self.done) = (at, 0);
     }
 
-    /// Notes that the switch blocks the port for so long after the carrier has come (spanning
-    /// tree): what is asked before is not heard, and silence says nothing. How long it is still to
-    /// wait; `None`: no longer, or silence has counted already.
+    /// Postpones the round, since the switch blocks the link for `blocked` after the carrier has
+    /// come up (spanning tree). Returns the remaining time, or `None` if it is over, was already
+    /// reported, or a whole round had no reply.
     pub fn hold(&mut self, blocked: Duration, now: Instant) -> Option<Duration> {
-        let opens = self.carrier + blocked.min(LONGEST_BLOCK) + MARGIN;
+        let opens = self.carrier + blocked.min(MAX_BLOCKED) + MARGIN;
         if self.silent || opens <= now || self.begin >= opens {
             return None;
         }
@@ -75,48 +76,48 @@ impl Schedule {
         Some(opens.saturating_duration_since(now))
     }
 
-    /// Notes that the switch lets the port's frames through after all: asked now.
+    /// Starts a postponed round at once, since the switch forwards already.
     pub fn release(&mut self, now: Instant) {
         if !self.silent && self.begin > now {
             self.begin(now);
         }
     }
 
-    /// Notes that a server seems to be there, but did not answer us: asked at once, unless that was
-    /// done just now.
+    /// Starts a round on an unverified sign of another server, at most once per [`HINT_INTERVAL`].
     pub fn hint(&mut self, now: Instant) {
-        let lately = self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINTS);
-        // Who is asked anyway within a moment is asked then; a port that is blocked is not asked.
-        if !lately && self.done > 3 {
+        let recent =
+            self.hinted.is_some_and(|at| now.saturating_duration_since(at) < HINT_INTERVAL);
+        // Within its first steps a round goes on anyway, and a postponed one has to wait.
+        if !recent && self.done > 3 {
             self.hinted = Some(now);
             self.begin(now);
         }
     }
 
-    /// Notes that a server answered: begins again after a while.
+    /// Schedules another round later, since another server answered.
     pub fn refused(&mut self, now: Instant) {
-        self.begin(now + REFUSED);
+        self.begin(now + REFUSED_INTERVAL);
     }
 
-    /// Notes that there may be a server that was not asked: begins again, once the questions of
-    /// the first minute are over.
+    /// Starts a new round if the steps of the first minute are over, since a server may have missed
+    /// the requests.
     pub fn doubt(&mut self, now: Instant) {
         if self.done >= STEPS.len() {
             self.begin(now);
         }
     }
 
-    /// Returns the next moment at which something is to be done.
+    /// Returns when the next step is due.
     pub fn next(&self) -> Instant {
         self.begin + self.step().0
     }
 
     fn step(&self) -> (Duration, Step) {
         let more = u32::try_from((self.done + 1).saturating_sub(STEPS.len())).unwrap_or(u32::MAX);
-        STEPS.get(self.done).copied().unwrap_or_else(|| (AGAIN.saturating_mul(more), Step::Ask))
+        STEPS.get(self.done).copied().unwrap_or_else(|| (INTERVAL.saturating_mul(more), Step::Ask))
     }
 
-    /// Returns what is to be done now, each thing once.
+    /// Returns the next step if it is due, and advances.
     pub fn due(&mut self, now: Instant) -> Option<Step> {
         (self.next() <= now).then(|| {
             let (_, step) = self.step();
@@ -126,7 +127,7 @@ impl Schedule {
         })
     }
 
-    /// Returns how long the question has been asked.
+    /// Returns the time since the round began, for the field `secs` of a request.
     pub fn asking_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.begin)
     }
@@ -138,6 +139,7 @@ mod tests {
     use proptest::collection;
     use proptest::prelude::*;
 
+    /// Returns the steps due up to a second after `begin`.
     fn seconds(schedule: &mut Schedule, begin: Instant, until: u64) -> Vec<(u64, Step)> {
         let mut done = Vec::new();
         for second in 0..=until {
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn three_questions_then_silence_counts_and_is_tried_again_now_and_then() {
+    fn missing_replies_count_after_three_requests_which_are_repeated_later() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin);
         assert_eq!(schedule.next(), begin);
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_a_reason_to_ask_at_once_but_not_more_than_once_a_minute() {
+    fn a_doubt_starts_a_round_at_most_once_a_minute() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin);
         assert_eq!(seconds(&mut schedule, begin, 20).len(), 5);
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_counts_only_once_the_switch_lets_us_be_heard() {
+    fn missing_replies_count_only_after_the_switch_forwards() {
         let begin = Instant::now();
         let second = |second| begin + Duration::from_secs(second);
         let mut schedule = Schedule::new(begin);
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_a_reason_to_ask_but_not_often() {
+    fn hints_start_rounds_at_a_limited_rate() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin);
         schedule.hint(begin);
@@ -226,10 +228,9 @@ mod tests {
     }
 
     proptest! {
-        /// Frames that anybody sends, as often as they like: whether there is another server is
-        /// known after 66 s.
+        /// Forged BPDUs delay the result by 66 s at most.
         #[test]
-        fn no_frames_hold_silence_back_for_longer(frames in collection::vec((0_u64..200, any::<bool>()), 100)) {
+        fn bpdus_delay_the_result_for_a_limited_time(frames in collection::vec((0_u64..200, any::<bool>()), 100)) {
             let begin = Instant::now();
             let mut schedule = Schedule::new(begin);
             for (second, (delay, forwards)) in (0..=66).zip(frames) {
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_looked_at_again_after_half_a_minute() {
+    fn another_server_is_checked_again_after_half_a_minute() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin);
         assert_eq!(schedule.due(begin), Some(Step::Ask));

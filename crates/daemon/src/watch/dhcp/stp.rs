@@ -1,6 +1,6 @@
-//! Messages of the spanning tree (IEEE 802.1D clause 9, 802.1w; Cisco's per VLAN in SNAP), which
-//! switches send to the devices at their ports: a port that has just got a carrier is kept from
-//! forwarding for twice the delay that they carry.
+//! Spanning tree BPDUs (IEEE 802.1D clause 9, 802.1w; Cisco's per-VLAN variant in SNAP), which
+//! switches send on each port. A port with a new carrier does not forward for twice the forward
+//! delay in them.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -14,55 +14,55 @@ use socket2::{SockFilter, Socket, Type};
 use crate::event::LinkIndex;
 use crate::packet::{self, ETHERTYPE_LLC};
 
-/// Where the switches send them: bridge group address, and Cisco's.
+/// Destination addresses: the bridge group address, and Cisco's.
 const GROUPS: [[u8; 6]; 2] = [[0x01, 0x80, 0xc2, 0, 0, 0], [0x01, 0x00, 0x0c, 0xcc, 0xcc, 0xcd]];
-/// Longer frames are cut.
+/// Maximum size of a frame in bytes; longer ones are truncated.
 pub const FRAME: usize = 128;
 const ETHERNET: usize = 14;
-/// LLC's header for the spanning tree, and SNAP's for Cisco's.
+/// LLC header of the standard's BPDUs, and SNAP header of Cisco's.
 const LLC: [u8; 3] = [0x42, 0x42, 0x03];
 const SNAP: [u8; 8] = [0xaa, 0xaa, 0x03, 0x00, 0x00, 0x0c, 0x01, 0x0b];
-/// Kinds of message: configuration, and that of the rapid protocol.
+/// BPDU types: configuration, and rapid spanning tree.
 const CONFIGURATION: u8 = 0;
 const RAPID: u8 = 2;
-/// Flags: the topology changes; the sending port forwards.
+/// Flags: topology change, and the state of the sending port.
 const CHANGE: u8 = 0x01;
 const FORWARDING: u8 = 0x20;
-/// No switch is set to more (802.1D, table 17-1).
-const MOST: Duration = Duration::from_secs(30);
+/// Maximum forward delay (802.1D, table 17-1).
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// Holds what a switch says.
+/// Holds the relevant fields of a BPDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bpdu {
-    /// priority and hardware address of the switch
+    /// Bridge ID: priority and hardware address.
     pub bridge: [u8; 8],
-    /// how long each of the two states before forwarding lasts
+    /// Forward delay: the duration of each of the two states before forwarding.
     pub delay: Duration,
-    /// its port forwards already; the older protocol does not say so
+    /// The sending port forwards already; only rapid spanning tree reports this.
     pub forwards: bool,
-    /// the topology changes
+    /// The topology changes.
     pub changes: bool,
 }
 
-/// Reads a frame.
+/// Parses a frame.
 pub fn read(frame: &[u8]) -> Option<Bpdu> {
     let to = frame.get(..6)?;
     GROUPS.iter().any(|group| to == group).then_some(())?;
     let body = frame.get(ETHERNET..)?;
     let message = body.strip_prefix(&LLC[..]).or_else(|| body.strip_prefix(&SNAP[..]))?;
-    // Protocol 0, version, kind, flags, root, cost, bridge, port, age, limit of age, hello time,
-    // delay
+    // Protocol 0, version, type, flags, root, cost, bridge, port, message age, max age, hello time,
+    // forward delay.
     let (kind, flags) = (*message.get(3)?, *message.get(4)?);
     let known = message.starts_with(&[0, 0]) && matches!(kind, CONFIGURATION | RAPID);
     let bridge = *message.get(17..)?.first_chunk()?;
     let delay = u16::from_be_bytes(*message.get(33..)?.first_chunk()?);
-    // In 1/256 s.
-    let delay = Duration::from_millis(u64::from(delay) * 1000 / 256).min(MOST);
+    // In units of 1/256 s.
+    let delay = Duration::from_millis(u64::from(delay) * 1000 / 256).min(MAX_DELAY);
     let forwards = kind == RAPID && flags & FORWARDING != 0;
     known.then_some(Bpdu { bridge, delay, forwards, changes: flags & CHANGE != 0 })
 }
 
-/// Opens a socket that hears them at one port.
+/// Opens a socket for BPDUs on one interface.
 ///
 /// # Errors
 /// As [`packet::open`].
@@ -79,7 +79,7 @@ pub fn open(index: LinkIndex) -> io::Result<Socket> {
         };
         let length =
             libc::socklen_t::try_from(size_of::<libc::packet_mreq>()).map_err(io::Error::other)?;
-        // SAFETY: the kernel reads `length` bytes, the size of the structure.
+        // SAFETY: the kernel reads `length` bytes, the size of `member`, which outlives the call.
         let done = unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -96,16 +96,17 @@ pub fn open(index: LinkIndex) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Hears from now on only what says something new: a switch says the same every two seconds.
+/// Makes the socket drop further BPDUs of this bridge without a topology change, which repeat every
+/// two seconds.
 ///
 /// # Errors
-/// As the kernel says.
-pub fn only_news(socket: &Socket, bridge: [u8; 8]) -> io::Result<()> {
+/// The filter cannot be attached.
+pub fn drop_repetitions(socket: &Socket, bridge: [u8; 8]) -> io::Result<()> {
     socket.attach_filter(&filter(Some(bridge)))
 }
 
-/// Lets through what goes to one of the groups; with a bridge: not what comes from that one, unless
-/// the topology changes. Cisco's frames lie otherwise, and all pass.
+/// Returns a filter for frames to [`GROUPS`], without those of `bridge` unless the topology
+/// changes. Cisco's frames have another layout and always pass.
 fn filter(bridge: Option<[u8; 8]>) -> Vec<SockFilter> {
     let word =
         |bytes: &[u8]| bytes.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte));
@@ -139,7 +140,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What Linux' bridge sends (`stp_state 1`), with its padding; the same of the rapid protocol.
+    /// Makes a frame as sent by the Linux bridge (`stp_state 1`) with its padding, of any BPDU
+    /// type.
     fn frame(kind: u8, flags: u8) -> Vec<u8> {
         let mut frame =
             [&GROUPS[0][..], &[2, 0, 0, 0, 0, 9], &[0, 38], &LLC, &[0, 0, 0, kind, flags]].concat();
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_reports_how_long_it_keeps_a_port_from_forwarding() {
+    fn delay_state_and_topology_change_are_parsed() {
         let bpdu = read(&frame(CONFIGURATION, 0)).unwrap();
         assert_eq!(
             (bpdu.delay, bpdu.forwards, bpdu.changes),
@@ -158,15 +160,15 @@ mod tests {
         );
         assert_eq!(bpdu.bridge, [0x80, 0, 2, 0, 0, 0, 0, 9]);
         assert!(read(&frame(RAPID, 0x3c)).unwrap().forwards);
-        assert!(!read(&frame(CONFIGURATION, 0x3c)).unwrap().forwards, "there the bits say nothing");
+        assert!(!read(&frame(CONFIGURATION, 0x3c)).unwrap().forwards, "unused bits");
         assert!(read(&frame(CONFIGURATION, 1)).unwrap().changes);
         let mut long = frame(CONFIGURATION, 0);
         long[50..52].fill(0xff);
-        assert_eq!(read(&long).unwrap().delay, MOST);
+        assert_eq!(read(&long).unwrap().delay, MAX_DELAY);
     }
 
     #[test]
-    fn ciscos_frames_are_read_too_and_others_are_not() {
+    fn ciscos_frames_are_parsed_and_others_are_not() {
         let plain = frame(RAPID, 0);
         let cisco = [&GROUPS[1][..], &plain[6..14], &SNAP, &plain[17..]].concat();
         assert_eq!(read(&cisco), read(&plain));
@@ -180,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..FRAME)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..FRAME)) {
             read(&bytes);
         }
     }

@@ -1,5 +1,4 @@
-//! Reading our own counters back: what is forwarded should arrive at postrouting, and what is
-//! dropped may be of interest.
+//! Reads our own counters: forwarded packets should reach postrouting, and drops are reported.
 
 use std::net::IpAddr;
 
@@ -14,19 +13,19 @@ use crate::event::{Dropped, RuleCount};
 const GET_RULE: u8 = 7;
 const GET_ELEMENTS: u8 = 13;
 const INET: u8 = 1;
-/// `NFTA_RULE_*`
+/// `NFTA_RULE_*`.
 const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const RULE_USERDATA: u16 = 7;
-/// `NFTA_COUNTER_*`
+/// `NFTA_COUNTER_*`.
 const COUNTER_BYTES: u16 = 1;
 const COUNTER_PACKETS: u16 = 2;
 
-/// Holds the comment of rules, and the packets that they have counted since they were loaded.
+/// The comment of rules, and their packet count since they were loaded.
 pub type Counted = (String, u64);
 
-/// Packets since the rule set was loaded: a new one begins at zero.
+/// Holds packet counts since the rule set was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub forwarded: u64,
@@ -40,8 +39,8 @@ impl Counts {
     }
 }
 
-/// Lists what the rules of `table` have counted, those of one chain and comment together; those
-/// without a counter or a comment are left out.
+/// Returns the counters of `table`, summed by chain and comment; leaves out rules without counter
+/// or comment.
 pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<RuleCount>, NetlinkError> {
     let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
     let mut sums: Vec<RuleCount> = Vec::new();
@@ -60,7 +59,7 @@ pub fn rules(socket: &mut Socket, table: &str) -> Result<Vec<RuleCount>, Netlink
     Ok(sums)
 }
 
-/// Lists what each rule of `table` has dropped, by comment; none of which it is nothing.
+/// Returns the packets dropped by rules of `table`, summed by comment; leaves out zeros.
 pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkError> {
     let request = Request::netfilter(NFTABLES, GET_RULE, INET).dump().text(RULE_TABLE, table);
     let dropping = socket.dump(&request, |message| {
@@ -78,7 +77,7 @@ pub fn drops(socket: &mut Socket, table: &str) -> Result<Vec<Counted>, NetlinkEr
     Ok(sums)
 }
 
-/// Returns what the rules of these comments have dropped, without examples.
+/// Returns the packets dropped by the rules with these comments, without examples.
 pub fn dropped(rules: &[RuleCount], drops: &[(&'static str, &'static str)]) -> Vec<Dropped> {
     let dropped = |(comment, _): &(&str, &str)| Dropped {
         purpose: (*comment).to_owned(),
@@ -88,7 +87,7 @@ pub fn dropped(rules: &[RuleCount], drops: &[(&'static str, &'static str)]) -> V
     drops.iter().map(dropped).collect()
 }
 
-/// Returns whether a count is another than before.
+/// Returns whether a count has changed.
 pub fn moved(dropped: &[Dropped], before: &[Dropped]) -> bool {
     dropped.iter().any(|rule| rule.packets != packets_of(before, &rule.purpose))
 }
@@ -97,8 +96,7 @@ fn packets_of(dropped: &[Dropped], purpose: &str) -> u64 {
     dropped.iter().find(|known| known.purpose == purpose).map_or(0, |known| known.packets)
 }
 
-/// Adds examples where the count has moved since `before`, from the sets that keep the latest
-/// sources.
+/// Adds an example source, from the set of recent ones, where a count has changed since `before`.
 pub fn with_examples(
     socket: &mut Socket,
     watch: &FirewallWatch,
@@ -114,7 +112,7 @@ pub fn with_examples(
     all
 }
 
-/// Returns the smallest address in a set: any will do, and always the same is no news.
+/// Returns the smallest address in a set: any would do, but a stable choice causes no change.
 fn example(socket: &mut Socket, table: &str, set: &str) -> Option<IpAddr> {
     let request =
         Request::netfilter(NFTABLES, GET_ELEMENTS, INET).dump().text(1, table).text(2, set);
@@ -134,7 +132,7 @@ fn sum(rules: &[RuleCount], comment: &str) -> u64 {
     matching.fold(0, |sum: u64, rule| sum.saturating_add(rule.packets))
 }
 
-/// Returns what a rule of `table` has counted, if it counts and has a comment.
+/// Parses the counter of a rule of `table`, if it has one and a comment.
 fn counted(message: &Message<'_>, table: &str) -> Option<RuleCount> {
     let rule = message.attributes();
     if rule.text(RULE_TABLE).as_deref() != Some(table) {
@@ -151,7 +149,7 @@ fn counted(message: &Message<'_>, table: &str) -> Option<RuleCount> {
     Some(RuleCount { chain, purpose, packets, bytes })
 }
 
-/// Returns the comment in a rule's userdata: type 0, length, text with a zero at its end.
+/// Returns the comment in a rule's userdata: type 0, length, zero-terminated text.
 fn comment(userdata: &[u8]) -> Option<String> {
     let mut rest = userdata;
     while let [kind, length, after @ ..] = rest {
@@ -165,7 +163,7 @@ fn comment(userdata: &[u8]) -> Option<String> {
     None
 }
 
-/// Returns whether new connections were forwarded, and none of them came to postrouting.
+/// Returns whether new connections were forwarded but none reached postrouting.
 pub fn suspicious(before: Option<Counts>, now: Option<Counts>) -> bool {
     let (Some(before), Some(now)) = (before, now) else { return false };
     now.forwarded > before.forwarded && now.postrouted == before.postrouted
@@ -176,14 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comment_is_found_behind_other_userdata() {
+    fn a_comment_is_found_after_other_userdata() {
         assert_eq!(comment(&[1, 2, 9, 9, 0, 3, b'h', b'i', 0]).as_deref(), Some("hi"));
         assert_eq!(comment(&[0, 9, b'x']), None);
         assert_eq!(comment(&[]), None);
     }
 
     #[test]
-    fn forwarding_without_arriving_is_suspicious() {
+    fn forwarding_without_postrouting_is_suspicious() {
         let at = |forwarded, postrouted| Some(Counts { forwarded, postrouted });
         assert!(suspicious(at(1, 1), at(3, 1)));
         assert!(!suspicious(at(1, 1), at(3, 2)));

@@ -1,22 +1,22 @@
-//! Who changed what, from the messages of the group `NFNLGRP_NFTABLES`.
+//! Detects changes by other programs, from messages of the multicast group `NFNLGRP_NFTABLES`.
 
 use bramblegate_netlink::Message;
 use bramblegate_netlink::netfilter::NFTABLES;
 
 const NEW_GENERATION: u16 = 15;
-/// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`
+/// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
 const PROCESS: u16 = 2;
 const PROCESS_NAME: u16 = 3;
-/// `NFPROTO_INET`
+/// `NFPROTO_INET`.
 const INET: u8 = 1;
 
-/// Names what a message says.
+/// Classifies a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disturbance {
     None,
-    /// a transaction of another program is done; our table is as it was
+    /// A transaction of another program is complete, and did not touch our table.
     Foreign,
-    /// a transaction of another program is done, and our table was part of it
+    /// A transaction of another program is complete, and touched our table.
     Ours {
         by: Option<String>,
     },
@@ -29,14 +29,13 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Returns whether a transaction of another program touches our table, and its end has not come
-    /// yet.
+    /// Returns whether an unfinished transaction of another program has touched our table.
     pub fn is_touched(&self) -> bool {
         self.ours_touched
     }
 
-    /// Takes one message; `table` is the name of ours, `own_port` whose changes are our own (0:
-    /// without an owner yet).
+    /// Processes one message. `table` is our table's name, `own_port` our netlink port ID (0 before
+    /// the table is loaded).
     pub fn take(&mut self, message: &Message<'_>, table: &str, own_port: u32) -> Disturbance {
         if message.kind >> 8 != NFTABLES {
             return Disturbance::None;
@@ -44,7 +43,7 @@ impl Watcher {
         let own = own_port != 0 && message.port == own_port;
         let attributes = message.attributes();
         if message.kind & 0xff != NEW_GENERATION {
-            // Attribute 1 is the table's name in every message but that of an event's end.
+            // Attribute 1 is the table name in every message but `NFT_MSG_NEWGEN`.
             let ours =
                 message.family() == Some(INET) && attributes.text(1).as_deref() == Some(table);
             self.ours_touched |= ours && !own && own_port != 0;

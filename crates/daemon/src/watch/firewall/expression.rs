@@ -1,16 +1,15 @@
-//! The expressions of another program's rules, as far as they matter for whether a packet gets
-//! through.
+//! Parses the expressions of other programs' rules, as far as they determine whether a packet
+//! passes.
 
 use bramblegate_netlink::{Attributes, attributes};
 
-/// Holds a register, by its place of 4 bytes; the 16-byte registers 1 to 4 lie over places 0, 4, 8
-/// and 12.
+/// A register as an index of 4-byte units; the 16-byte registers 1 to 4 overlap units 0, 4, 8 and
+/// 12.
 pub type Register = u32;
 
-/// Names one expression of a rule.
+/// Lists the expressions of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
-    /// loads something known by its number; `None`: something that is not known here
     Load {
         to: Register,
         what: What,
@@ -33,70 +32,85 @@ pub enum Expression {
         verdicts: bool,
     },
     Verdict(Verdict),
-    /// a value within these bounds, both included
+    /// Matches a value within these inclusive bounds.
     Range {
         register: Register,
         inverted: bool,
         first: Vec<u8>,
         last: Vec<u8>,
     },
-    /// an iptables match on connection states: mask of states it is for, and whether the packet's
-    /// must not be of it
+    /// An iptables match on a mask of connection states.
     States {
         mask: u16,
         inverted: bool,
     },
-    /// an iptables match on ports of TCP or UDP
+    /// An iptables match on TCP or UDP ports.
     Ports(Ports),
-    /// an iptables match on the kinds of address, a mask of `1 << RTN_*`; 0 is any
+    /// An iptables match on address types, as masks of `1 << RTN_*`; 0 means any.
     AddressTypes {
         source: u16,
         destination: u16,
         inverted: [bool; 2],
     },
-    /// an iptables match on ICMP: the type (255: any)
+    /// An iptables match on an ICMP type; 255 means any.
     IcmpType {
         number: u8,
         inverted: bool,
     },
-    /// the packet is left out of connection tracking, and so of every translation
+    /// Exempts the packet from connection tracking, and so from NAT.
     Untracked,
-    /// may or may not match
+    /// May or may not match.
     Unknown,
-    /// says nothing about the packet: counter, log, mark, …
+    /// Does not affect the packet: counter, log, mark, …
     Neutral,
 }
 
 /// Holds the ports of an iptables match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
-    /// `IPPROTO_*`; `None`: whichever the rule was for
+    /// `IPPROTO_*`; `None` if another expression of the rule selects it.
     pub protocol: Option<u8>,
     pub source: Option<PortRanges>,
     pub destination: Option<PortRanges>,
-    /// one of the two is enough
+    /// Either source or destination has to match, not both.
     pub either: bool,
-    /// of a TCP match: which flags are looked at, and which of them are to be set
+    /// TCP flags: mask, expected value, and whether the match is inverted.
     pub tcp_flags: Option<(u8, u8, bool)>,
 }
 
-/// Holds the first and last port of each range, and whether the packet's must be in none of them.
+/// Holds port ranges with inclusive bounds; if inverted, none may contain the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortRanges {
     pub ranges: Vec<(u16, u16)>,
     pub inverted: bool,
 }
 
-/// Names what is loaded into a register.
+/// Keys of `meta` and `ct`: `NFT_META_*`, `NFT_CT_*` (`linux/netfilter/nf_tables.h`).
+pub const META_PROTOCOL: u32 = 1;
+pub const META_IIF: u32 = 4;
+pub const META_OIF: u32 = 5;
+pub const META_IIFNAME: u32 = 6;
+pub const META_OIFNAME: u32 = 7;
+pub const META_IIFTYPE: u32 = 8;
+pub const META_OIFTYPE: u32 = 9;
+pub const META_NFPROTO: u32 = 15;
+pub const META_L4PROTO: u32 = 16;
+pub const META_BRI_IIFNAME: u32 = 17;
+pub const META_BRI_OIFNAME: u32 = 18;
+pub const CT_STATE: u32 = 0;
+pub const CT_DIRECTION: u32 = 1;
+pub const CT_STATUS: u32 = 2;
+
+/// Lists the sources that a register is loaded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// `NFT_META_*`
+    /// `NFT_META_*`.
     Meta(u32),
-    /// `NFT_CT_*`
+    /// `NFT_CT_*`.
     Ct(u32),
-    /// header (0 link, 1 network, 2 transport), offset, length
+    /// Header (0 link, 1 network, 2 transport), offset, length.
     Payload(u32, u32, u32),
-    /// `fib … type`: of the source's or the destination's address
+    /// `fib … type` of the source or destination address.
     AddressType {
         source: bool,
     },
@@ -110,19 +124,19 @@ pub enum Verdict {
     Return,
     Jump(String),
     Goto(String),
-    /// a queue, or what is not known
+    /// A queue, or an unknown verdict.
     Other,
 }
 
-/// Expressions that neither test the packet nor decide about it.
+/// Expressions without match or verdict.
 const NEUTRAL: [&str; 5] = ["counter", "log", "objref", "dup", "flow_offload"];
-/// iptables targets that decide nothing in the filter table.
+/// iptables targets without verdict.
 const NEUTRAL_TARGETS: [&str; 10] =
     ["LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "TRACE", "CLASSIFY", "DSCP", "AUDIT", "CT"];
 const NEUTRAL_MATCHES: [&str; 1] = ["comment"];
 
 impl Expression {
-    /// Reads one element of `NFTA_RULE_EXPRESSIONS`.
+    /// Parses one element of `NFTA_RULE_EXPRESSIONS`.
     pub fn parse(element: &[u8]) -> Self {
         let expression = attributes(element);
         let data = expression.nest(2);
@@ -139,7 +153,7 @@ impl Expression {
                 None => load(&data, 1, Some(What::Other), false),
             },
             "reject" => Self::Verdict(Verdict::Drop),
-            // A translation ends the chain, and lets the packet through.
+            // NAT ends the chain and accepts the packet.
             "nat" | "masq" | "redir" => Self::Verdict(Verdict::Accept),
             "queue" | "tproxy" => Self::Verdict(Verdict::Other),
             "range" => range(&data).unwrap_or(Self::Unknown),
@@ -172,7 +186,7 @@ fn payload(data: &Attributes<'_>) -> Option<What> {
 }
 
 fn bitwise(data: &Attributes<'_>) -> Option<Expression> {
-    // Operations other than mask and xor (shifts: attribute 6) are not followed.
+    // Only mask and xor are evaluated, not other operations (attribute 6) such as shifts.
     if data.be32(6).unwrap_or(0) != 0 {
         return Some(Expression::Load { to: place(data.be32(2)?), what: What::Other });
     }
@@ -198,7 +212,7 @@ fn lookup(data: &Attributes<'_>) -> Option<Expression> {
     Some(Expression::Lookup {
         set: data.text(1)?,
         register: place(data.be32(2)?),
-        // Register 0 takes a verdict: a verdict map.
+        // Destination register 0 (the verdict) makes it a verdict map.
         verdicts: data.be32(3) == Some(0),
         inverted: data.be32(5).unwrap_or(0) & 1 != 0,
     })
@@ -214,7 +228,8 @@ fn range(data: &Attributes<'_>) -> Option<Expression> {
     })
 }
 
-/// Reads `fib saddr type` and `fib daddr type`, with or without a port: `NFT_FIB_RESULT_ADDRTYPE`.
+/// Parses `fib saddr type` and `fib daddr type`, with or without interface:
+/// `NFT_FIB_RESULT_ADDRTYPE`.
 fn fib(data: &Attributes<'_>) -> Option<What> {
     const ADDRESS_TYPE: u32 = 3;
     match (data.be32(2)?, data.be32(3)? & 3) {
@@ -224,7 +239,7 @@ fn fib(data: &Attributes<'_>) -> Option<What> {
     }
 }
 
-/// Reads `struct nft_verdict` (`NFTA_VERDICT_*`).
+/// Parses `struct nft_verdict` (`NFTA_VERDICT_*`).
 pub fn verdict(data: &Attributes<'_>) -> Verdict {
     let code = data.be32(1).map(|code| i32::from_ne_bytes(code.to_ne_bytes()));
     match (code, data.text(2)) {
@@ -237,30 +252,28 @@ pub fn verdict(data: &Attributes<'_>) -> Verdict {
     }
 }
 
-/// `XT_CONNTRACK_STATE_UNTRACKED`
+/// `XT_CONNTRACK_STATE_UNTRACKED`.
 pub const XT_UNTRACKED: u16 = 0x100;
 
-/// Returns an iptables match of nf_tables' compatibility layer.
+/// Parses an iptables match of the nf_tables compatibility layer.
 fn iptables_match(data: &Attributes<'_>) -> Expression {
     let revision = data.be32(2).unwrap_or(0);
     xtables_match(&data.text(1).unwrap_or_default(), revision, data.value(3).unwrap_or_default())
 }
 
-/// Reads an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`,
-/// `multiport`, `icmp`, `icmp6` and `addrtype`. Others are not followed.
+/// Parses an iptables match: `conntrack` (`struct xt_conntrack_mtinfo3`), `state`, `tcp`, `udp`,
+/// `multiport`, `icmp`, `icmp6` and `addrtype`. Others are unknown.
 pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
-    let u16_at =
-        |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
     match name {
-        "conntrack" => match (u16_at(146), u16_at(148), u16_at(150)) {
-            // XT_CONNTRACK_STATE alone
+        "conntrack" => match (u16_at(info, 146), u16_at(info, 148), u16_at(info, 150)) {
+            // `XT_CONNTRACK_STATE` alone.
             (Some(1), Some(inverted), Some(mask)) => {
                 Expression::States { mask, inverted: inverted & 1 != 0 }
             }
             _ => Expression::Unknown,
         },
-        "state" => u16_at(0).map_or(Expression::Unknown, |mask| {
-            // `XT_STATE_UNTRACKED`, which `conntrack` has elsewhere.
+        "state" => u16_at(info, 0).map_or(Expression::Unknown, |mask| {
+            // `XT_STATE_UNTRACKED`, another bit than in `conntrack`.
             let untracked = if mask & 0x40 != 0 { XT_UNTRACKED } else { 0 };
             Expression::States { mask: mask & 0x3f | untracked, inverted: false }
         }),
@@ -270,13 +283,13 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
             multiport(info).map_or(Expression::Unknown, Expression::Ports)
         }
         "icmp" | "icmp6" => match info {
-            // Any code of it
+            // The type with any code.
             [number, 0, 255, inverted, ..] => {
                 Expression::IcmpType { number: *number, inverted: inverted & 1 != 0 }
             }
             _ => Expression::Unknown,
         },
-        "addrtype" if revision == 1 => match (u16_at(0), u16_at(2), info.get(4..)) {
+        "addrtype" if revision == 1 => match (u16_at(info, 0), u16_at(info, 2), info.get(4..)) {
             (Some(source), Some(destination), Some([flags, ..])) => Expression::AddressTypes {
                 source,
                 destination,
@@ -289,8 +302,8 @@ pub fn xtables_match(name: &str, revision: u32, info: &[u8]) -> Expression {
     }
 }
 
-/// Returns what an iptables target does, by its name; of `CT` (`struct xt_ct_target_info`) by its
-/// flag `XT_CT_NOTRACK`.
+/// Returns the effect of an iptables target, by its name; for `CT` (`struct xt_ct_target_info`)
+/// also by its flag `XT_CT_NOTRACK`.
 pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     let untracked = || info.first_chunk().is_some_and(|flags| u16::from_ne_bytes(*flags) & 1 != 0);
     match name {
@@ -305,36 +318,35 @@ pub fn xtables_target(name: &str, info: &[u8]) -> Expression {
     }
 }
 
-/// Reads `struct xt_udp` and `struct xt_tcp`: source and destination ports, a range each, then what
-/// is TCP's own.
+/// Parses `struct xt_udp` and `struct xt_tcp`: ranges of source and destination ports, then fields
+/// of TCP only.
 fn ports(info: &[u8], protocol: u8) -> Option<Ports> {
-    let u16_at =
-        |offset: usize| info.get(offset..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
     let range = |first: usize, inverted: bool| {
-        Some(PortRanges { ranges: vec![(u16_at(first)?, u16_at(first + 2)?)], inverted })
+        Some(PortRanges {
+            ranges: vec![(u16_at(info, first)?, u16_at(info, first + 2)?)],
+            inverted,
+        })
     };
-    let [option, looked_at, set, inverted] = match protocol {
+    let [option, mask, set, inverted] = match protocol {
         17 => [0, 0, 0, *info.get(8)?],
         _ => *info.get(8..)?.first_chunk()?,
     };
-    // A match on an option of TCP is not followed.
+    // A match on a TCP option is not evaluated.
     (option == 0).then_some(())?;
     Some(Ports {
         protocol: Some(protocol),
         source: Some(range(0, inverted & 1 != 0)?),
         destination: Some(range(4, inverted & 2 != 0)?),
         either: false,
-        tcp_flags: (looked_at != 0).then_some((looked_at, set, inverted & 4 != 0)),
+        tcp_flags: (mask != 0).then_some((mask, set, inverted & 4 != 0)),
     })
 }
 
-/// Reads a `struct xt_multiport_v1` (`linux/netfilter/xt_multiport.h`).
+/// Parses a `struct xt_multiport_v1` (`linux/netfilter/xt_multiport.h`).
 fn multiport(info: &[u8]) -> Option<Ports> {
     const PLACES: usize = 15;
     let (flags, count) = (*info.first()?, usize::from(*info.get(1)?));
-    let port = |place: usize| {
-        info.get(2 + 2 * place..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
-    };
+    let port = |place: usize| u16_at(info, 2 + 2 * place);
     let joins = |place: usize| info.get(2 + 2 * PLACES + place).is_some_and(|flag| *flag != 0);
     let inverted = info.get(2 + 3 * PLACES).is_some_and(|flag| *flag != 0);
     let mut ranges = Vec::new();
@@ -355,8 +367,13 @@ fn multiport(info: &[u8]) -> Option<Ports> {
     Some(Ports { protocol: None, source, destination, either: flags == 2, tcp_flags: None })
 }
 
-/// Reads `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and on (4 bytes) as places of 4
-/// bytes.
+/// Returns the number at an offset, in host byte order.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+}
+
+/// Converts `NFT_REG_1` to `NFT_REG_4` (16 bytes) and `NFT_REG32_00` and following (4 bytes) to an
+/// index of 4-byte units.
 fn place(register: u32) -> Register {
     if register < 8 { register.saturating_sub(1).saturating_mul(4) } else { register - 8 }
 }

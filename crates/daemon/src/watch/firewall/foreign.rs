@@ -1,4 +1,4 @@
-//! The rule sets of other programs, at every hook that a packet of ours passes.
+//! Reads the rule sets of other programs, at all hooks that our packets pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,25 +13,25 @@ const GET_CHAIN: u8 = 4;
 const GET_RULE: u8 = 7;
 const GET_SET: u8 = 10;
 const GET_ELEMENTS: u8 = 13;
-/// `NFPROTO_*`
+/// `NFPROTO_*`.
 pub const INET: u8 = 1;
 pub const IPV4: u8 = 2;
 pub const ARP: u8 = 3;
 pub const IPV6: u8 = 10;
 pub const NETDEV: u8 = 5;
 pub const BRIDGE: u8 = 7;
-/// `NF_DROP`
+/// `NF_DROP`.
 const DROP: u32 = 0;
-/// `NFT_TABLE_F_DORMANT`: nothing passes it
+/// `NFT_TABLE_F_DORMANT`: the table is inactive.
 const DORMANT: u32 = 1;
-/// `NFT_SET_ELEM_INTERVAL_END`, `NFT_SET_ELEM_CATCHALL`
+/// `NFT_SET_ELEM_INTERVAL_END`, `NFT_SET_ELEM_CATCHALL`.
 const INTERVAL_END: u32 = 1;
 const CATCH_ALL: u32 = 2;
 
-/// Holds a table: family and name.
+/// Family and name of a table.
 pub type TableName = (u8, String);
 
-/// Holds all tables that have something at a hook of IP, ARP, a bridge or a port, but ours.
+/// Holds all tables except ours with a base chain at a hook of IP, ARP, bridge or netdev.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
     pub tables: BTreeMap<TableName, Table>,
@@ -41,52 +41,52 @@ pub struct Ruleset {
 pub struct Table {
     pub chains: BTreeMap<String, Chain>,
     pub sets: BTreeMap<String, Vec<Element>>,
-    /// of iptables' older kernel interface, which nf_tables does not list
+    /// A table of iptables-legacy, which nf_tables does not list.
     pub legacy: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// where it is hooked in; `None`: reached only from other chains
+    /// The hook of a base chain; `None` for a regular chain.
     pub base: Option<Base>,
-    /// its policy is drop
+    /// The policy is drop.
     pub drops: bool,
     pub rules: Vec<Vec<Expression>>,
 }
 
-/// Holds where a chain is hooked in.
+/// Describes the hook of a base chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Base {
-    /// `NF_INET_*`, `NF_ARP_*`, `NF_BR_*` or `NF_NETDEV_*`, by the table's family
+    /// `NF_INET_*`, `NF_ARP_*`, `NF_BR_*` or `NF_NETDEV_*`, by the table's family.
     pub hook: u32,
     pub priority: i32,
-    /// the ports it is for, where the hook is one of ports
+    /// Interfaces of an ingress or egress hook.
     pub devices: Vec<String>,
 }
 
-/// Holds an element of a set: key and, in a verdict map, the verdict.
+/// Holds an element of a set: a key and, in a verdict map, its verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     pub key: Key,
     pub verdict: Option<Verdict>,
 }
 
-/// Names what an element of a set stands for.
+/// Describes the key of an element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// this value; in a set with ends of intervals, it and those after it
+    /// A value; in an interval set, the start of an interval.
     At(Vec<u8>),
-    /// the interval before ends here
+    /// The end of an interval, exclusive.
     End(Vec<u8>),
-    /// several fields (a concatenation), each with its first and its last value
+    /// Concatenated fields, each with its first and last value.
     Fields(Vec<(Vec<u8>, Vec<u8>)>),
-    /// whatever no other element stands for
+    /// The catch-all element.
     All,
-    /// what could not be read
+    /// Could not be parsed.
     Unclear,
 }
 
-/// Returns the netlink port of our table's owner; `None`: it has none, or there is no table.
+/// Returns the netlink port ID of our table's owner; `None` if it has none or does not exist.
 pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkError> {
     let mut owner = None;
     socket.request(&Request::netfilter(NFTABLES, GET_TABLE, INET).text(1, table), |message| {
@@ -95,7 +95,7 @@ pub fn owner(socket: &mut Socket, table: &str) -> Result<Option<u32>, NetlinkErr
     Ok(owner)
 }
 
-/// Lists what others have at the hooks; the rules only if there is a chain of theirs.
+/// Reads the tables of other programs; rules and sets only if they have a base chain.
 pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
     let chains = socket.dump(&Request::netfilter(NFTABLES, GET_CHAIN, 0).dump(), chain)?;
     let mut ruleset = assemble(chains.items, ours);
@@ -119,11 +119,11 @@ pub fn read(socket: &mut Socket, ours: &str) -> Result<Ruleset, NetlinkError> {
     for ((family, name), table) in &mut ruleset.tables {
         for set in table.used_sets() {
             let mut widths = Vec::new();
-            let described =
+            let request =
                 Request::netfilter(NFTABLES, GET_SET, *family).text(1, name).text(2, &set);
-            let asked = socket.request(&described, |message| widths = field_widths(message));
-            if let Err(error) = asked {
-                // A set that has just gone has no elements either.
+            let result = socket.request(&request, |message| widths = field_widths(message));
+            if let Err(error) = result {
+                // Probably deleted in between; then it has no elements either.
                 debug!(%name, %set, %error, "a set of another program is not described");
             }
             let request = Request::netfilter(NFTABLES, GET_ELEMENTS, *family)
@@ -149,7 +149,7 @@ impl Table {
     }
 }
 
-/// Keeps the tables with a base chain.
+/// Groups the chains of other programs by table, and drops tables without a base chain.
 fn assemble(chains: Vec<(TableName, String, Chain)>, ours: &str) -> Ruleset {
     let mut ruleset = Ruleset::default();
     for (table, name, chain) in chains {
@@ -162,14 +162,14 @@ fn assemble(chains: Vec<(TableName, String, Chain)>, ours: &str) -> Ruleset {
     ruleset
 }
 
-/// Reads `NFT_MSG_NEWTABLE` of a table that nothing passes.
+/// Parses `NFT_MSG_NEWTABLE` of a dormant table.
 fn dormant(message: &Message<'_>) -> Option<TableName> {
     let table = message.attributes();
-    let asleep = table.be32(2).unwrap_or(0) & DORMANT != 0;
-    Some((message.family()?, table.text(1)?)).filter(|_| asleep)
+    let is_dormant = table.be32(2).unwrap_or(0) & DORMANT != 0;
+    Some((message.family()?, table.text(1)?)).filter(|_| is_dormant)
 }
 
-/// Reads `NFT_MSG_NEWCHAIN`.
+/// Parses `NFT_MSG_NEWCHAIN`.
 pub fn chain(message: &Message<'_>) -> Option<(TableName, String, Chain)> {
     let chain = message.attributes();
     let hook = chain.nest(4);
@@ -179,7 +179,7 @@ pub fn chain(message: &Message<'_>) -> Option<(TableName, String, Chain)> {
         devices: hook
             .text(3)
             .into_iter()
-            .chain(hook.nest(4).filter_map(|device| name(device.value)))
+            .chain(hook.nest(4).map(|device| text(device.value)))
             .collect(),
     });
     let drops = base.is_some() && chain.be32(5) == Some(DROP);
@@ -187,26 +187,27 @@ pub fn chain(message: &Message<'_>) -> Option<(TableName, String, Chain)> {
     Some((table, chain.text(3)?, Chain { base, drops, rules: Vec::new() }))
 }
 
-fn name(bytes: &[u8]) -> Option<String> {
+/// Decodes a string up to its terminating zero.
+pub fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    Some(String::from_utf8_lossy(bytes.get(..end)?).into_owned())
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }
 
-/// Reads `NFT_MSG_NEWRULE`: table, chain, expressions.
+/// Parses `NFT_MSG_NEWRULE` into table, chain and expressions.
 pub fn rule(message: &Message<'_>) -> Option<(TableName, String, Vec<Expression>)> {
     let rule = message.attributes();
     let expressions = rule.nest(4).map(|element| Expression::parse(element.value)).collect();
     Some(((message.family()?, rule.text(1)?), rule.text(2)?, expressions))
 }
 
-/// Reads the fields' lengths of `NFT_MSG_NEWSET` (`NFTA_SET_DESC_CONCAT`); none where a key is one
-/// value.
+/// Parses the field lengths in `NFT_MSG_NEWSET` (`NFTA_SET_DESC_CONCAT`); empty unless keys are
+/// concatenations.
 pub fn field_widths(message: &Message<'_>) -> Vec<usize> {
     let fields = message.attributes().nest(9).nest(2);
     fields.filter_map(|field| usize::try_from(attributes(field.value).be32(1)?).ok()).collect()
 }
 
-/// Splits a key of several fields, each of which begins at a register of four bytes.
+/// Splits a concatenation into fields, each of which starts at a register of four bytes.
 fn fields(first: &[u8], last: &[u8], widths: &[usize]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut at = 0_usize;
     let mut fields = Vec::new();
@@ -218,18 +219,18 @@ fn fields(first: &[u8], last: &[u8], widths: &[usize]) -> Option<Vec<(Vec<u8>, V
     (!fields.is_empty()).then_some(fields)
 }
 
-/// Reads `NFT_MSG_NEWSETELEM` of a set whose fields have these lengths.
+/// Parses `NFT_MSG_NEWSETELEM` of a set with these field lengths.
 pub fn elements(message: &Message<'_>, widths: &[usize]) -> Vec<Element> {
     let list = message.attributes().nest(3);
     list.map(|attribute| element(attribute.value, widths)).collect()
 }
 
-/// Reads one element of a set.
+/// Parses one element of a set.
 fn element(bytes: &[u8], widths: &[usize]) -> Element {
     let element = attributes(bytes);
     let flags = element.be32(3).unwrap_or(0);
     let first = element.nest(1).value(1);
-    // A key with a second end is one of several fields.
+    // Only concatenations have `NFTA_SET_ELEM_KEY_END`.
     let has_end = element.value(10).is_some();
     let last = element.nest(10).value(1);
     let key = match (first, last) {

@@ -1,75 +1,79 @@
-//! iptables' older kernel interface (`linux/netfilter_ipv4/ip_tables.h`,
-//! `linux/netfilter_ipv6/ip6_tables.h`), which nf_tables neither lists nor announces. Only tables
-//! that are there are read: to ask for one makes it.
+//! Reads the tables of iptables-legacy (`linux/netfilter_ipv4/ip_tables.h`,
+//! `linux/netfilter_ipv6/ip6_tables.h`), which nf_tables neither lists nor announces. Reads
+//! existing tables only, since a query would create a missing one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-use super::expression::{Expression, Verdict, What, xtables_match, xtables_target};
-use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table};
+use super::expression::{
+    Expression, META_IIFNAME, META_L4PROTO, META_OIFNAME, Verdict, What, u16_at, xtables_match,
+    xtables_target,
+};
+use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table, text};
+use super::value::{EQUAL, NOT_EQUAL};
 
-/// Where a process that may not read that sees which tables the kernel's modules hold.
+/// Lists the loaded modules, one per table, for processes that may not read [`Kind::names`].
 const MODULES: &str = "/proc/modules";
-/// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`
+/// `IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`.
 const GET_INFO: libc::c_int = 64;
 const GET_ENTRIES: libc::c_int = 65;
-/// Bytes of `struct ipt_getinfo` and of the head of `struct ipt_get_entries`, which are the same of
-/// IPv6.
+/// Size of `struct ipt_getinfo` and of the header of `struct ipt_get_entries`, equal for IPv6, in
+/// bytes.
 const INFO: usize = 84;
 const ENTRIES: usize = 40;
-/// Bytes of `struct xt_entry_match` and `xt_entry_target`, and of a name in them.
+/// Size of `struct xt_entry_match` and `xt_entry_target`, and of a name in them, in bytes.
 const PART: usize = 32;
 const NAME: usize = 29;
 const HOOKS: usize = 5;
-/// `-NF_DROP - 1`, `-NF_ACCEPT - 1`, `XT_RETURN`
+/// `-NF_DROP - 1`, `-NF_ACCEPT - 1`, `XT_RETURN`.
 const DROP: i32 = -1;
 const ACCEPT: i32 = -2;
 const RETURN: i32 = -5;
-/// Rules beyond this many bytes are not read.
-const MOST: usize = 16 << 20;
-/// Tables and their priorities (`NF_IP_PRI_*`); source translation has another than the rest of its
+/// Maximum size of a table in bytes; larger ones are not read.
+const MAX_SIZE: usize = 16 << 20;
+/// Tables and their priorities (`NF_IP_PRI_*`); source NAT has a different one than the rest of its
 /// table.
 const TABLES: [(&str, i32); 5] =
     [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
 const SOURCE_NAT: i32 = 100;
-/// Behind the name of a table that nf_tables has too.
+/// Appended to the name of a table that nf_tables has too.
 pub const LEGACY_SUFFIX: &str = " (legacy)";
 const CHAINS: [&str; HOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
-/// Holds what differs between IPv4 and IPv6.
+/// Describes the differences between IPv4 and IPv6.
 #[derive(Debug, PartialEq, Eq)]
 struct Kind {
-    /// `NFPROTO_*`
+    /// `NFPROTO_*`.
     family: u8,
     socket: AddressFamily,
     level: libc::c_int,
-    /// names of the tables of this thread's network namespace; for root alone
+    /// File with the table names of this thread's network namespace, readable by root only.
     names: &'static str,
-    /// what the names of the kernel's modules begin with
+    /// Prefix of the kernel modules' names.
     module: &'static str,
-    /// bytes of `struct ipt_ip` or `struct ip6t_ip6`, with which an entry begins
+    /// Size of `struct ipt_ip` or `struct ip6t_ip6`, with which an entry begins.
     head: usize,
-    /// bytes of an address there
+    /// Size of an address in it.
     address: usize,
-    /// where source and destination are in the network header
-    places: [u32; 2],
-    /// where `nfcache`, and behind it `target_offset`, `next_offset` and `comefrom`, begins
+    /// Offsets of source and destination in the network header.
+    offsets: [u32; 2],
+    /// Offset of `nfcache`; `target_offset`, `next_offset` and `comefrom` follow it.
     rest: usize,
-    /// where the counters begin
+    /// Offset of the counters.
     counters: usize,
-    /// bytes of `struct ipt_entry` or `struct ip6t_entry`
+    /// Size of `struct ipt_entry` or `struct ip6t_entry`.
     entry: usize,
-    /// where the flags are, before what is inverted
+    /// Offset of the flags; the inversion flags follow them.
     flags: usize,
-    /// the flag of `--goto`
-    goes: u8,
-    /// the flag of a rule for fragments, or for a kind of service (TOS)
+    /// Flag of `--goto`.
+    goto: u8,
+    /// Flag of a match that is not evaluated here: fragments, or TOS.
     unread: u8,
-    /// the flag without which the protocol says nothing, where there is one
+    /// Flag that the protocol field is valid; 0 if it always is.
     has_protocol: u8,
 }
 
@@ -82,12 +86,12 @@ const KINDS: [Kind; 2] = [
         module: "iptable_",
         head: 84,
         address: 4,
-        places: [12, 16],
+        offsets: [12, 16],
         rest: 84,
         counters: 96,
         entry: 112,
         flags: 82,
-        goes: 0x02,
+        goto: 0x02,
         unread: 0x01,
         has_protocol: 0,
     },
@@ -99,28 +103,28 @@ const KINDS: [Kind; 2] = [
         module: "ip6table_",
         head: 136,
         address: 16,
-        places: [8, 24],
+        offsets: [8, 24],
         rest: 136,
         counters: 152,
         entry: 168,
         flags: 131,
-        goes: 0x04,
+        goto: 0x04,
         unread: 0x02,
         has_protocol: 0x01,
     },
 ];
 
-/// Holds a table as the kernel gives it.
+/// Holds a table in the kernel's format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     kind: &'static Kind,
     name: &'static str,
     info: Vec<u8>,
-    /// without the counters, which move
+    /// With the counters set to zero, so that listings can be compared.
     entries: Vec<u8>,
 }
 
-/// Returns the tables that are there; those that may not be read are not.
+/// Returns the existing tables that can be read.
 pub fn read() -> Vec<Listing> {
     KINDS.iter().flat_map(tables).collect()
 }
@@ -128,13 +132,13 @@ pub fn read() -> Vec<Listing> {
 /// Returns the tables of one kind.
 fn tables(kind: &'static Kind) -> Vec<Listing> {
     let names = fs::read_to_string(kind.names);
-    let there = TABLES.iter().filter(|(name, _)| is_there(kind, &names, name));
-    there.filter_map(|(name, _)| listing(kind, name).ok()).collect()
+    let existing = TABLES.iter().filter(|(name, _)| exists(kind, &names, name));
+    existing.filter_map(|(name, _)| listing(kind, name).ok()).collect()
 }
 
-/// Returns whether a table is there, by the list of tables, or where that may not be read by the
-/// list of modules.
-fn is_there(kind: &Kind, names: &io::Result<String>, name: &str) -> bool {
+/// Returns whether a table exists, according to the list of tables or, without permission to read
+/// that, the list of modules.
+fn exists(kind: &Kind, names: &io::Result<String>, name: &str) -> bool {
     match &names {
         Ok(names) => names.lines().any(|line| line == name),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -151,16 +155,16 @@ fn listing(kind: &'static Kind, name: &'static str) -> io::Result<Listing> {
     let socket = socket_with(kind.socket, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     let mut info = vec![0; INFO];
     info.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
-    ask((&socket, kind), GET_INFO, &mut info)?;
+    get_option((&socket, kind), GET_INFO, &mut info)?;
     let size = u32_at(&info, 80).map_or(0, |size| size as usize);
-    if size > MOST {
+    if size > MAX_SIZE {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     let mut entries = vec![0; ENTRIES + size];
     entries.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
     let length = u32::try_from(size).unwrap_or(0).to_ne_bytes();
     entries.iter_mut().skip(32).zip(length).for_each(|(place, byte)| *place = byte);
-    ask((&socket, kind), GET_ENTRIES, &mut entries)?;
+    get_option((&socket, kind), GET_ENTRIES, &mut entries)?;
     let mut entries = entries.split_off(ENTRIES);
     let mut at = 0;
     while let Some(next) = u16_at(&entries, at + kind.rest + 6).filter(|next| *next > 0) {
@@ -170,9 +174,14 @@ fn listing(kind: &'static Kind, name: &'static str) -> io::Result<Listing> {
     Ok(Listing { kind, name, info, entries })
 }
 
-fn ask((socket, kind): (&OwnedFd, &Kind), option: libc::c_int, bytes: &mut [u8]) -> io::Result<()> {
+/// Calls getsockopt(2), with the request in `bytes`.
+fn get_option(
+    (socket, kind): (&OwnedFd, &Kind),
+    option: libc::c_int,
+    bytes: &mut [u8],
+) -> io::Result<()> {
     let mut length = libc::socklen_t::try_from(bytes.len()).map_err(io::Error::other)?;
-    // SAFETY: the kernel writes at most `length` bytes, which is what there is.
+    // SAFETY: the kernel writes at most `length` bytes, the size of `bytes`.
     let done = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -185,20 +194,18 @@ fn ask((socket, kind): (&OwnedFd, &Kind), option: libc::c_int, bytes: &mut [u8])
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Adds the tables to those of nf_tables. One of the same name is another: it gets its place beside
-/// it.
+/// Adds the tables to those of nf_tables.
 pub fn add(ruleset: &mut Ruleset, listings: Vec<Listing>) {
     for listing in listings {
         let (table, name, family) = (listing.table(), listing.name, listing.kind.family);
-        // The same names as iptables on nf_tables has; where both are there a word keeps them
-        // apart.
+        // iptables-nft uses the same names; a suffix distinguishes the two.
         let taken = ruleset.tables.contains_key(&(family, name.to_owned()));
         let name = if taken { format!("{name}{LEGACY_SUFFIX}") } else { name.to_owned() };
         ruleset.tables.insert((family, name), table);
     }
 }
 
-/// Reads any bytes as a table's entries.
+/// Uses arbitrary bytes as the entries of tables, for fuzzing.
 pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
     let info = bytes.get(..INFO).unwrap_or_default().to_vec();
     let of = |kind| Listing { kind, name: "filter", info: info.clone(), entries: bytes.to_vec() };
@@ -206,11 +213,11 @@ pub fn parse_any(bytes: &[u8]) -> Vec<Listing> {
 }
 
 impl Listing {
-    /// Returns the chains; built-in ones begin at the hooks' entries, others behind a target
-    /// `ERROR` with their name.
+    /// Parses the chains. Built-in ones begin at the entry offsets of the hooks, user-defined ones
+    /// after a target `ERROR` with their name.
     fn table(&self) -> Table {
         let mut heads: BTreeMap<usize, String> = BTreeMap::new();
-        let mut policies: BTreeMap<usize, ()> = BTreeMap::new();
+        let mut policies: BTreeSet<usize> = BTreeSet::new();
         let mut bases: BTreeMap<String, usize> = BTreeMap::new();
         let valid = u32_at(&self.info, 32).unwrap_or(0);
         for (hook, chain) in CHAINS.iter().enumerate().filter(|(hook, _)| valid >> hook & 1 == 1) {
@@ -220,7 +227,7 @@ impl Listing {
                 continue;
             };
             heads.insert(entry as usize, (*chain).to_owned());
-            policies.insert(underflow as usize, ());
+            policies.insert(underflow as usize);
             bases.insert((*chain).to_owned(), hook);
         }
         let offsets = self.offsets();
@@ -244,7 +251,7 @@ impl Listing {
                 continue;
             };
             let rule = self.rule(at, &heads);
-            if policies.contains_key(&at) {
+            if policies.contains(&at) {
                 chain.drops = rule == [Expression::Verdict(Verdict::Drop)];
             } else {
                 chain.rules.push(rule);
@@ -256,28 +263,29 @@ impl Listing {
     fn base(&self, hook: usize) -> Base {
         let priority =
             TABLES.iter().find(|(name, _)| *name == self.name).map_or(0, |(_, priority)| *priority);
-        // Where addresses of senders are translated: POSTROUTING and INPUT.
-        let source = self.name == "nat" && matches!(hook, 1 | 4);
+        // INPUT and POSTROUTING translate source addresses.
+        let is_snat = self.name == "nat" && matches!(hook, 1 | 4);
         let hook = u32::try_from(hook).unwrap_or(0);
-        Base { hook, priority: if source { SOURCE_NAT } else { priority }, devices: Vec::new() }
+        Base { hook, priority: if is_snat { SOURCE_NAT } else { priority }, devices: Vec::new() }
     }
 
+    /// Returns an entry's size.
     fn next(&self, at: usize) -> Option<usize> {
         u16_at(&self.entries, at + self.kind.rest + 6)
             .map(usize::from)
             .filter(|next| *next >= self.kind.entry)
     }
 
-    /// Returns where an entry's target begins.
+    /// Returns the offset of the target in an entry.
     fn offset(&self, at: usize) -> Option<usize> {
         u16_at(&self.entries, at + self.kind.rest + 4).map(usize::from)
     }
 
-    /// Returns an entry's flags.
     fn flags(&self, at: usize) -> Option<u8> {
         self.entries.get(at + self.kind.flags).copied()
     }
 
+    /// Returns the offsets of all entries.
     fn offsets(&self) -> Vec<usize> {
         let first = (!self.entries.is_empty()).then_some(0);
         let all = std::iter::successors(first, |at| Some(at + self.next(*at)?));
@@ -290,7 +298,7 @@ impl Listing {
             .map(|(name, _, data, _)| (name, data))
     }
 
-    /// Returns the name of a chain that begins after this entry.
+    /// Returns the name of a user-defined chain that begins after this entry.
     fn user_chain(&self, at: usize) -> Option<String> {
         let (name, data) = self.target(at)?;
         (name == "ERROR").then(|| text(data.get(..30).unwrap_or(data)))
@@ -316,9 +324,8 @@ impl Listing {
                     Some(to) if usize::try_from(to).is_ok_and(|to| to == at + next) => None,
                     Some(to) => {
                         let chain = usize::try_from(to).ok().and_then(|to| heads.get(&to));
-                        // `--goto` is a flag of the entry.
-                        let goes = self.flags(at).is_some_and(|flags| flags & self.kind.goes != 0);
-                        let verdict = if goes { Verdict::Goto } else { Verdict::Jump };
+                        let goto = self.flags(at).is_some_and(|flags| flags & self.kind.goto != 0);
+                        let verdict = if goto { Verdict::Goto } else { Verdict::Jump };
                         standard(chain.map_or(Verdict::Other, |chain| verdict(chain.clone())))
                     }
                     None => standard(Verdict::Other),
@@ -331,8 +338,8 @@ impl Listing {
         rule
     }
 
-    /// Reads a `struct ipt_ip` or `struct ip6t_ip6` as expressions: two addresses and their masks,
-    /// two ports and theirs, protocol, flags, and what of it is inverted.
+    /// Parses a `struct ipt_ip` or `struct ip6t_ip6` into expressions: two addresses and their
+    /// masks, two interfaces and theirs, protocol, flags and inversion flags.
     fn head(&self, at: usize) -> Option<Vec<Expression>> {
         let kind = self.kind;
         let ip = self.entries.get(at..at + kind.head)?;
@@ -343,25 +350,25 @@ impl Listing {
             if mask.iter().all(|byte| *byte == 0) {
                 return;
             }
-            let operator = u32::from(inverted & bit != 0);
+            let operator = if inverted & bit != 0 { NOT_EQUAL } else { EQUAL };
             let (mask, xor) = (mask.to_vec(), vec![0; mask.len()]);
             rule.push(Expression::Load { to: 0, what });
             rule.push(Expression::Bitwise { from: 0, to: 0, mask, xor });
             rule.push(Expression::Compare { register: 0, operator, data: data.to_vec() });
         };
-        let (length, [source, destination]) = (kind.address, kind.places);
+        let (length, [source, destination]) = (kind.address, kind.offsets);
         let part = |place: usize, length: usize| ip.get(place..place + length);
         let address = |place| What::Payload(1, place, u32::try_from(length).unwrap_or(0));
         test(address(source), part(0, length)?, part(2 * length, length)?, 8);
         test(address(destination), part(length, length)?, part(3 * length, length)?, 16);
         let ports = 4 * length;
-        test(What::Meta(6), part(ports, 16)?, part(ports + 32, 16)?, 1);
-        test(What::Meta(7), part(ports + 16, 16)?, part(ports + 48, 16)?, 2);
+        test(What::Meta(META_IIFNAME), part(ports, 16)?, part(ports + 32, 16)?, 1);
+        test(What::Meta(META_OIFNAME), part(ports + 16, 16)?, part(ports + 48, 16)?, 2);
         let protocol = u16_at(ip, ports + 64)?.to_ne_bytes();
-        let counts = kind.has_protocol == 0 || flags & kind.has_protocol != 0;
-        if counts && protocol != [0, 0] {
+        let has_protocol = kind.has_protocol == 0 || flags & kind.has_protocol != 0;
+        if has_protocol && protocol != [0, 0] {
             let number = u8::try_from(u16::from_ne_bytes(protocol)).ok()?;
-            test(What::Meta(16), &[number], &[0xff], 0x40);
+            test(What::Meta(META_L4PROTO), &[number], &[0xff], 0x40);
         }
         if flags & kind.unread != 0 {
             rule.push(Expression::Unknown);
@@ -370,20 +377,11 @@ impl Listing {
     }
 }
 
-/// Returns a match or target: name, revision, data, and what follows it.
+/// Splits off a match or target: name, revision, data, and the remaining bytes.
 fn part(bytes: &[u8]) -> Option<(String, u32, &[u8], &[u8])> {
     let size = usize::from(u16_at(bytes, 0)?);
     let (this, rest) = bytes.split_at_checked(size).filter(|_| size >= PART)?;
     Some((text(this.get(2..2 + NAME)?), u32::from(*this.get(31)?), this.get(PART..)?, rest))
-}
-
-fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -1,5 +1,5 @@
-//! Other programs and the firewall: who disturbs our table, and whose rules drop what is to get
-//! through.
+//! Watches other programs' use of the firewall: changes to our table, and rules that drop required
+//! traffic.
 
 mod counters;
 mod disturbance;
@@ -32,27 +32,26 @@ use crate::watch::emit;
 use counters::Counts;
 use disturbance::Disturbance;
 pub use disturbance::Watcher;
-use packet::{Place, Port};
+use packet::{Port, Topology};
 
-/// Changes of other programs come in bursts (Docker writes hundreds of rules): look when it has
-/// been quiet this long, …
-const QUIET: Duration = Duration::from_millis(250);
-/// … but not later than this after the first.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Counters are read this often, …
+/// Time without changes before the rules are analysed: other programs change rules in bursts
+/// (Docker writes hundreds).
+const DEBOUNCE: Duration = Duration::from_millis(250);
+/// Maximum delay of the analysis after the first change.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+/// Interval of counter readings.
 const COUNTERS: Duration = Duration::from_secs(60);
-/// … and this often while packets seem to get lost, …
+/// Interval while packets seem to be lost, and for some readings after another program has changed
+/// its rules.
 const COUNTERS_SUSPICIOUS: Duration = Duration::from_secs(3);
-/// … or so many times after another program changed its rules: what its chains do is not always to
-/// be read from them.
+/// Number of those readings; they reveal effects of rules that the analysis cannot predict.
 const READINGS_AFTER_CHANGE: u8 = 3;
 
-/// Reports disturbances of our table, other tables that block us, and counters, until the receiver
+/// Reports disturbances of our table, chains that block traffic, and counters, until the receiver
 /// is gone.
 ///
-/// # Errors
-/// The sockets cannot be made (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the receiver is
-/// gone (`Closed`).
+/// # Errors A socket cannot be opened (no nfnetlink in the kernel, no CAP_NET_ADMIN), or the
+/// receiver is gone (`Closed`).
 pub async fn run(
     events: mpsc::Sender<Event>,
     mut watch: watch::Receiver<FirewallWatch>,
@@ -70,43 +69,40 @@ pub async fn run(
         rules: Vec::new(),
         readings: 0,
     };
-    source.look().await?;
-    let mut look_at = Due::default();
+    source.analyse().await?;
+    let mut analyse_at = Due::default();
     let mut count_at = source.count().await?;
     loop {
         tokio::select! {
             biased;
-            // First: what waits to be heard may be about what is to be watched from now on.
+            // First, since queued messages may be about the newly watched table.
             changed = watch.changed() => {
                 changed.map_err(|_| Closed)?;
                 if source.rewatch(watch.borrow_and_update().clone()) {
-                    look_at.put_off();
+                    analyse_at.postpone();
                     count_at = count_at.or_else(|| Some(next_aligned(COUNTERS)));
                 }
             }
-            () = reached(look_at.at) => {
-                look_at = Due::default();
-                source.look().await?;
-                // Whether packets get through in spite of it, again, or no longer, is of interest
-                // now.
+            () = reached(analyse_at.at) => {
+                analyse_at = Due::default();
+                source.analyse().await?;
                 source.readings = READINGS_AFTER_CHANGE;
                 count_at = source.count().await?;
             }
             () = reached(count_at) => count_at = source.count().await?,
             batch = listener.receive() => match batch {
-                Ok(batch) => if source.heard(batch).await? { look_at.put_off() },
-                Err(NetlinkError::Overrun) => { source.lost().await?; look_at.put_off() }
+                Ok(batch) => if source.take(batch).await? { analyse_at.postpone() },
+                Err(NetlinkError::Overrun) => { source.overrun().await?; analyse_at.postpone() }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// Looks once for chains of other programs that drop what is to get through between the ports of
-/// `watch`.
+/// Returns the chains of other programs that currently drop traffic required by `watch`.
 ///
 /// # Errors
-/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+/// The kernel has no nfnetlink, or CAP_NET_ADMIN is missing.
 pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     let mut socket = Socket::open(Protocol::Netfilter, &[])?;
     let mut ruleset = foreign::read(&mut socket, watch.table)?;
@@ -114,23 +110,23 @@ pub fn blockers_now(watch: &FirewallWatch) -> io::Result<Blockers> {
     Ok(judge(watch, &ruleset, &socket))
 }
 
-/// Returns what the rules of `table` that drop have dropped since they were loaded, by their
-/// comments; those of which there was none are left out.
+/// Returns the packets dropped by rules of `table` since they were loaded, by the rules' comments;
+/// leaves out zeros.
 ///
 /// # Errors
-/// No nfnetlink in the kernel, or no CAP_NET_ADMIN.
+/// The kernel has no nfnetlink, or CAP_NET_ADMIN is missing.
 pub fn drops_now(table: &str) -> io::Result<Vec<(String, u64)>> {
     Ok(counters::drops(&mut Socket::open(Protocol::Netfilter, &[])?, table)?)
 }
 
-/// Returns the first chain of others that drops one of the packets, with the remedy.
+/// Returns the first chain of another program that drops one of the packets, with the remedy.
 fn blocker(
     ruleset: &foreign::Ruleset,
-    place: &Place,
+    topology: &Topology,
     traffic: Traffic,
     packets: &[packet::Packet],
 ) -> Option<Blocker> {
-    let found = simulate::first_drop(ruleset, place, traffic, packets)?;
+    let found = simulate::first_drop(ruleset, topology, traffic, packets)?;
     Some(Blocker {
         table: Some(remedy::table_name(found.name)),
         remedy: remedy::remedy(&found),
@@ -138,19 +134,19 @@ fn blocker(
     })
 }
 
-/// Holds what drops the nodes' traffic.
+/// Holds the chains that drop required traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blockers {
-    /// on the way that it takes
+    /// Drops forwarded traffic on the active uplink.
     pub egress: Option<Blocker>,
-    /// on ways that it would take by other uplinks
+    /// Drop forwarded traffic on other uplinks, by name.
     pub spare: Vec<(String, Blocker)>,
-    /// of what is promised beside that
+    /// Drop other required traffic.
     pub traffic: Vec<(Traffic, Blocker)>,
 }
 
-/// Reads any bytes as messages of the kernel and follows packets through what they say: the door
-/// for fuzzing.
+/// Parses arbitrary bytes as messages of the kernel and evaluates packets against the result, for
+/// fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
     let mut watcher = Watcher::default();
@@ -180,7 +176,8 @@ pub fn read_any(bytes: &[u8]) {
     }
     legacy::add(&mut ruleset, legacy::parse_any(bytes));
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
-    let place = Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
+    let topology =
+        Topology { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head: None };
     let traffic = vec![
         Traffic::Addresses,
         Traffic::Neighbours,
@@ -188,12 +185,12 @@ pub fn read_any(bytes: &[u8]) {
     ];
     let ipv6_uplinks = vec!["eth1".to_owned()];
     let watch = FirewallWatch { traffic, ipv6_uplinks, ..FirewallWatch::default() };
-    judge_at(&watch, &place, &ruleset);
+    judge_at(&watch, &topology, &ruleset);
 }
 
-/// Returns the ports that packets pass, with their numbers by `socket`; `None` without a cluster
-/// port.
-fn place(watch: &FirewallWatch, socket: &Socket) -> Option<Place> {
+/// Returns the interfaces that packets pass, with indices looked up by `socket`; `None` without a
+/// cluster port.
+fn topology(watch: &FirewallWatch, socket: &Socket) -> Option<Topology> {
     let port = |name: &String| {
         let index = index_of(socket, name).ok();
         Port { name: name.clone(), index, bridge: false }
@@ -203,34 +200,34 @@ fn place(watch: &FirewallWatch, socket: &Socket) -> Option<Place> {
         Some(IpNet::V4(head)) => Some(head),
         _ => None,
     };
-    Some(Place { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
+    Some(Topology { cluster, uplinks: watch.uplinks.iter().map(port).collect(), head })
 }
 
 fn judge(watch: &FirewallWatch, ruleset: &foreign::Ruleset, socket: &Socket) -> Blockers {
-    place(watch, socket).map_or_else(Blockers::default, |place| judge_at(watch, &place, ruleset))
+    topology(watch, socket)
+        .map_or_else(Blockers::default, |topology| judge_at(watch, &topology, ruleset))
 }
 
-/// Returns what the nodes and the head send takes the way out that is used, where that is
-/// known.
-fn place_of(watch: &FirewallWatch, place: &Place, traffic: Traffic) -> Place {
-    let mut place = place.clone();
+/// Returns `place` restricted to the uplinks that this kind of traffic uses.
+fn topology_for(watch: &FirewallWatch, topology: &Topology, traffic: Traffic) -> Topology {
+    let mut topology = topology.clone();
     let by_egress = matches!(traffic, Traffic::Datagrams | Traffic::Own);
     if let Some(egress) =
         watch.egress.as_ref().filter(|egress| by_egress && watch.uplinks.contains(egress))
     {
-        place.uplinks.retain(|uplink| uplink.name == *egress);
+        topology.uplinks.retain(|uplink| uplink.name == *egress);
     }
     if matches!(traffic, Traffic::VenueIpv6 { .. }) {
-        place.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
+        topology.uplinks.retain(|uplink| watch.ipv6_uplinks.contains(&uplink.name));
     }
-    place
+    topology
 }
 
-fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) -> Blockers {
+fn judge_at(watch: &FirewallWatch, topology: &Topology, ruleset: &foreign::Ruleset) -> Blockers {
     let mut found = Blockers::default();
-    for uplink in &place.uplinks {
-        let packets = packet::forwarded(place, uplink);
-        let Some(blocker) = blocker(ruleset, place, Traffic::Forwarding, &packets) else {
+    for uplink in &topology.uplinks {
+        let packets = packet::forwarded(topology, uplink);
+        let Some(blocker) = blocker(ruleset, topology, Traffic::Forwarding, &packets) else {
             continue;
         };
         if watch.egress.as_ref().is_none_or(|egress| *egress == uplink.name) {
@@ -239,27 +236,24 @@ fn judge_at(watch: &FirewallWatch, place: &Place, ruleset: &foreign::Ruleset) ->
             found.spare.push((uplink.name.clone(), blocker));
         }
     }
-    // Of what is forwarded all is reported already where not even connections are.
-    let logged = |traffic: &Traffic| *traffic == Traffic::Datagrams && found.egress.is_some();
-    let promised: Vec<Traffic> =
-        watch.traffic.iter().copied().filter(|traffic| !logged(traffic)).collect();
-    for traffic in &promised {
-        let place = &place_of(watch, place, *traffic);
-        let drop = blocker(ruleset, place, *traffic, &packet::packets(place, *traffic));
-        // Where it is dropped by IPv4 that says it all.
-        let is_named = drop.is_some();
-        found.traffic.extend(drop.map(|drop| (*traffic, drop)));
-        let by_ipv6 = by_ipv6(*traffic).filter(|_| !is_named && !watch.ipv6_uplinks.is_empty());
-        found.traffic.extend(by_ipv6.and_then(|by_ipv6| {
-            let place = &place_of(watch, place, by_ipv6);
-            let packets = packet::packets(place, by_ipv6);
-            Some((by_ipv6, blocker(ruleset, place, by_ipv6, &packets)?))
-        }));
+    let drop_of = |traffic| {
+        let topology = &topology_for(watch, topology, traffic);
+        let blocker = blocker(ruleset, topology, traffic, &packet::packets(topology, traffic))?;
+        Some((traffic, blocker))
+    };
+    for traffic in watch.traffic.iter().copied() {
+        // A dropped connection is reported already, so dropped datagrams add nothing.
+        if traffic == Traffic::Datagrams && found.egress.is_some() {
+            continue;
+        }
+        // Likewise IPv6, if IPv4 is dropped.
+        let over_ipv6 = || by_ipv6(traffic).filter(|_| !watch.ipv6_uplinks.is_empty());
+        found.traffic.extend(drop_of(traffic).or_else(|| over_ipv6().and_then(drop_of)));
     }
     found
 }
 
-/// Returns the traffic that is the same to its user, by IPv6.
+/// Returns the IPv6 counterpart of a kind of traffic.
 const fn by_ipv6(traffic: Traffic) -> Option<Traffic> {
     match traffic {
         Traffic::Venue { protocol: ICMP, port } => {
@@ -270,7 +264,7 @@ const fn by_ipv6(traffic: Traffic) -> Option<Traffic> {
     }
 }
 
-/// Holds a moment that is put off by each new reason, but not for ever.
+/// Debounces: each change postpones the deadline, up to [`MAX_DELAY`] after the first.
 #[derive(Debug, Clone, Copy, Default)]
 struct Due {
     at: Option<Instant>,
@@ -278,10 +272,10 @@ struct Due {
 }
 
 impl Due {
-    fn put_off(&mut self) {
+    fn postpone(&mut self) {
         let now = Instant::now();
-        let latest = *self.latest.get_or_insert(now + PATIENCE);
-        self.at = Some((now + QUIET).min(latest));
+        let latest = *self.latest.get_or_insert(now + MAX_DELAY);
+        self.at = Some((now + DEBOUNCE).min(latest));
     }
 }
 
@@ -290,16 +284,16 @@ struct Source {
     requests: Socket,
     watcher: Watcher,
     watch: FirewallWatch,
-    /// as last reported
+    /// As last reported.
     blockers: Blockers,
     counts: Option<Counts>,
-    /// what was read of iptables' older interface, which does not notify of changes
+    /// Tables of iptables-legacy, which sends no notifications.
     legacy: Vec<legacy::Listing>,
-    /// as last reported
+    /// As last reported.
     dropped: Vec<Dropped>,
-    /// what each of our rules had counted, as last reported
+    /// Counters of our rules, as last reported.
     rules: Vec<RuleCount>,
-    /// of the counters, to follow closely upon one another
+    /// Remaining readings at [`COUNTERS_SUSPICIOUS`] after a change.
     readings: u8,
 }
 
@@ -308,8 +302,8 @@ impl Source {
         Ok(emit(&self.events, Event::Firewall(event)).await?)
     }
 
-    /// Takes in a batch of messages; true if another table was changed.
-    async fn heard(&mut self, batch: &[u8]) -> io::Result<bool> {
+    /// Processes a batch of messages. Returns whether another program changed rules.
+    async fn take(&mut self, batch: &[u8]) -> io::Result<bool> {
         let mut foreign = false;
         for message in messages(batch) {
             match self.watcher.take(&message, self.watch.table, self.watch.own_port) {
@@ -324,33 +318,33 @@ impl Source {
         Ok(foreign)
     }
 
-    /// Messages were lost: is our table still there, and ours? If the kernel does not guard it,
-    /// that cannot be known.
-    async fn lost(&mut self) -> io::Result<()> {
+    /// Handles lost messages. Unless our table still exists and has us as its owner, which protects
+    /// it from others, it may have been changed.
+    async fn overrun(&mut self) -> io::Result<()> {
         self.watcher = Watcher::default();
         let port = self.watch.own_port;
-        let guarded = foreign::owner(&mut self.requests, self.watch.table)
+        let protected = foreign::owner(&mut self.requests, self.watch.table)
             .is_ok_and(|owner| owner == Some(port));
-        if port != 0 && !guarded {
+        if port != 0 && !protected {
             self.report(Firewall::Disturbed { by: None }).await?;
         }
         Ok(())
     }
 
-    /// Returns true if it matters for what blocks us.
+    /// Applies a new plan. Returns whether it differs in more than our own port ID.
     fn rewatch(&mut self, watch: FirewallWatch) -> bool {
         let before = std::mem::replace(&mut self.watch, watch);
         FirewallWatch { own_port: 0, ..before }
             != FirewallWatch { own_port: 0, ..self.watch.clone() }
     }
 
-    /// Looks for chains of others that drop what is to get through; reports what is new.
-    async fn look(&mut self) -> io::Result<()> {
+    /// Finds the chains of other programs that drop required traffic, and reports changes.
+    async fn analyse(&mut self) -> io::Result<()> {
         let ruleset = match self.watch.cluster_port {
             None => Ok(foreign::Ruleset::default()),
             Some(_) => foreign::read(&mut self.requests, self.watch.table),
         };
-        // A listing that is refused says nothing; the next change asks again.
+        // After an error the next change triggers another attempt.
         let Ok(mut ruleset) = ruleset else { return Ok(()) };
         self.legacy = legacy::read();
         legacy::add(&mut ruleset, self.legacy.clone());
@@ -368,7 +362,7 @@ impl Source {
         Ok(())
     }
 
-    /// Reads the counters and reports them if they moved. Returns when to read again.
+    /// Reads the counters and reports changes. Returns when to read them again.
     async fn count(&mut self) -> io::Result<Option<Instant>> {
         if self.watch.forwarded.is_empty() || self.watch.cluster_port.is_none() {
             self.counts = None;
@@ -378,7 +372,7 @@ impl Source {
             return Ok(None);
         }
         if legacy::read() != self.legacy {
-            self.look().await?;
+            self.analyse().await?;
         }
         let rules = counters::rules(&mut self.requests, self.watch.table).ok();
         let counts = rules.as_ref().map(|rules| Counts::of(rules, &self.watch));
@@ -397,10 +391,10 @@ impl Source {
         if let Some(Counts { forwarded, postrouted }) = counts.filter(|_| counts != before) {
             self.report(Firewall::Counters { forwarded, postrouted }).await?;
         }
-        let curious = self.readings > 0;
+        let after_change = self.readings > 0;
         self.readings = self.readings.saturating_sub(1);
         let suspicious =
-            curious || self.blockers.egress.is_some() || counters::suspicious(before, counts);
+            after_change || self.blockers.egress.is_some() || counters::suspicious(before, counts);
         Ok(Some(if suspicious {
             Instant::now() + COUNTERS_SUSPICIOUS
         } else {

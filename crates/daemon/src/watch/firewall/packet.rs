@@ -1,5 +1,5 @@
-//! Makes the packets that have to get through: for each thing that is promised to the nodes or to
-//! the venue, those without which it does not work, as far as they are known before they are sent.
+//! Makes the packets to simulate: for each service to the nodes or the venue, those that it needs,
+//! as far as their content is known in advance.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,24 +10,24 @@ use crate::packet::{
     ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ICMP, ICMPV6, IPV4_HEADER, IPV6_HEADER, TCP, UDP,
 };
 
-/// ICMP types (RFC 792)
+/// ICMP types (RFC 792).
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
-/// ICMPv6 types (RFC 4443, RFC 4861)
+/// ICMPv6 types (RFC 4443, RFC 4861).
 const ECHO_REQUEST_6: u8 = 128;
 const ECHO_REPLY_6: u8 = 129;
 pub const NEIGHBOUR_SOLICITATION: u8 = 135;
 pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-/// `NF_CT_STATE_BIT`: established and new
+/// `NF_CT_STATE_BIT`: established and new.
 pub const ESTABLISHED: u16 = 2;
 pub const NEW: u16 = 8;
-/// `NF_CT_STATE_UNTRACKED_BIT`: the kernel tracks no neighbour discovery
+/// `NF_CT_STATE_UNTRACKED_BIT`, the state of neighbour discovery.
 pub const UNTRACKED: u16 = 64;
-/// `IPS_*`: seen both ways, assured, confirmed, source translated and both translations done
+/// `IPS_*`: seen reply, assured, confirmed, source NAT, and both NAT types done.
 const STATUS_REPLY: u32 = 0x19e;
-/// `IPS_DST_NAT` with both translations done
+/// `IPS_DST_NAT` with both NAT types done.
 const STATUS_REDIRECTED: u32 = 0x1a0;
-/// `RTN_*`: kinds of addresses, as the kernel's routes give them
+/// Address types `RTN_*`, as in the kernel's routes.
 pub const UNICAST: u8 = 1;
 pub const LOCAL: u8 = 2;
 pub const BROADCAST: u8 = 3;
@@ -36,27 +36,27 @@ const MULTICAST: u8 = 5;
 const MDNS: u16 = 5353;
 const MDNS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const MDNS_GROUP_6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
-/// Bytes of the longest header after that of IP that is looked at.
+/// Simulated part of the transport header, in bytes.
 const TRANSPORT: usize = 20;
 
-/// Holds bytes of which each bit is known or not.
+/// Holds bytes of which each bit is known or unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bytes {
     pub value: Vec<u8>,
-    /// 1: known
+    /// Mask of the known bits.
     pub known: Vec<u8>,
 }
 
-/// Names a port of this machine.
+/// Identifies an interface of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     pub name: String,
     pub index: Option<u32>,
-    /// it is a bridge: its members' names are not known here
+    /// It is a bridge, whose members' names are unknown here.
     pub bridge: bool,
 }
 
-/// Names where a packet is looked at.
+/// Lists the hooks that a packet passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Ingress,
@@ -68,7 +68,7 @@ pub enum Stage {
     Egress,
 }
 
-/// Describes a packet on its way through this machine.
+/// Describes a packet that passes this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     pub input: Option<Port>,
@@ -77,19 +77,19 @@ pub struct Packet {
     pub ipv6: bool,
     pub network: Bytes,
     pub transport: Bytes,
-    /// `IPPROTO_*`
+    /// `IPPROTO_*`.
     pub protocol: u8,
-    /// `NF_CT_STATE_BIT`, once connections are tracked
+    /// `NF_CT_STATE_BIT` after conntrack.
     pub state: u16,
-    /// `IPS_*`
+    /// `IPS_*`.
     pub status: u32,
-    /// kinds of source and destination (`RTN_*`), where they are known
+    /// Address types of source and destination (`RTN_*`), if known.
     pub kinds: [Option<u8>; 2],
-    /// only there; empty: wherever it passes
+    /// The stages at which it is simulated; empty means all.
     pub only: Vec<Stage>,
 }
 
-/// Holds an IPv4 address as far as it is known; packets of IPv6 have none here.
+/// Holds an IPv4 address as far as known. IPv6 addresses are not simulated.
 #[derive(Debug, Clone, Copy)]
 enum Known {
     This(Ipv4Addr),
@@ -97,12 +97,12 @@ enum Known {
     Any,
 }
 
-/// Names the ports and addresses that the packets are about.
+/// Holds the interfaces and addresses of the packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Topology {
     pub cluster: Port,
     pub uplinks: Vec<Port>,
-    /// the head's IPv4 address in the cluster, with its network
+    /// The head's IPv4 address in the cluster, with its prefix.
     pub head: Option<Ipv4Net>,
 }
 
@@ -137,7 +137,7 @@ impl Bytes {
         }
     }
 
-    /// Returns `length` of the bytes from `offset` on; what lies beyond them is not known.
+    /// Returns `length` bytes from `offset` on; bytes beyond the end are unknown.
     pub fn part(&self, offset: usize, length: usize) -> Self {
         let of = |bytes: &[u8]| -> Vec<u8> {
             (offset..offset.saturating_add(length))
@@ -148,7 +148,7 @@ impl Bytes {
     }
 }
 
-/// Holds the parts of a packet that services differ in.
+/// Holds the parts of a packet that differ between services.
 struct Datagram {
     protocol: u8,
     from: Known,
@@ -158,6 +158,12 @@ struct Datagram {
 }
 
 impl Datagram {
+    /// Makes a datagram between unknown addresses and ports.
+    const fn any(protocol: u8) -> Self {
+        let (from, to) = (Known::Any, Known::Any);
+        Self { protocol, from, to, source_port: None, destination_port: None }
+    }
+
     const fn udp(
         from: Known,
         source_port: Option<u16>,
@@ -170,7 +176,7 @@ impl Datagram {
     fn packet(&self, input: Option<&Port>, output: Option<&Port>, state: u16) -> Packet {
         let mut network = Bytes::unknown(IPV4_HEADER);
         network.set(0, &[0x45]);
-        // No fragment; whether one is allowed is not known.
+        // Not a fragment; the DF flag is unknown.
         network.set_masked(6, &[0, 0], &[0xbf, 0xff]);
         network.set(9, &[self.protocol]);
         network.set_address(12, self.from);
@@ -182,7 +188,7 @@ impl Datagram {
             }
         }
         if self.protocol == TCP {
-            // SYN, or ACK
+            // SYN or ACK.
             transport.set(13, &[if state == NEW { 0x02 } else { 0x10 }]);
         }
         let reply = state == ESTABLISHED;
@@ -203,11 +209,13 @@ impl Datagram {
 }
 
 impl Packet {
+    /// Restricts the packet to these stages.
     fn at(mut self, only: &[Stage]) -> Self {
         self.only = only.to_vec();
         self
     }
 
+    /// Sets the type of the destination address (`RTN_*`).
     fn reaching(mut self, kind: u8) -> Self {
         let [from, _] = self.kinds;
         self.kinds = [from, Some(kind)];
@@ -220,15 +228,14 @@ impl Packet {
         (from, to): (Known, Known),
         state: u16,
     ) -> Self {
-        let datagram =
-            Datagram { protocol: ICMP, from, to, source_port: None, destination_port: None };
+        let datagram = Datagram { from, to, ..Datagram::any(ICMP) };
         let mut packet = datagram.packet(input, output, state);
         packet.transport = Bytes::unknown(TRANSPORT);
         packet.transport.set(0, &[if state == NEW { ECHO_REQUEST } else { ECHO_REPLY }, 0]);
         packet
     }
 
-    /// Returns this packet by IPv6, between any addresses.
+    /// Converts the packet to IPv6, between unknown addresses.
     fn by_ipv6(mut self) -> Self {
         let mut network = Bytes::unknown(IPV6_HEADER);
         network.set_masked(0, &[0x60], &[0xf0]);
@@ -237,25 +244,22 @@ impl Packet {
         Self { ipv6: true, ..self }
     }
 
-    /// Returns an ICMPv6 message of this type.
+    /// Makes an ICMPv6 message of this type.
     fn icmpv6(input: Option<&Port>, output: Option<&Port>, kind: u8, state: u16) -> Self {
-        let datagram =
-            Datagram { protocol: ICMPV6, ..Datagram::udp(Known::Any, None, Known::Any, None) };
-        let mut packet = datagram.packet(input, output, state).by_ipv6();
+        let mut packet = Datagram::any(ICMPV6).packet(input, output, state).by_ipv6();
         packet.transport = Bytes::unknown(TRANSPORT);
         packet.transport.set(0, &[kind, 0]);
         packet
     }
 
-    /// Returns a message of neighbour discovery, which goes no further than one hop (RFC 4861,
-    /// 7.1).
+    /// Makes a neighbour discovery message, whose hop limit is 255 (RFC 4861, 7.1).
     fn discovery(input: Option<&Port>, output: Option<&Port>, kind: u8) -> Self {
         let mut packet = Self::icmpv6(input, output, kind, UNTRACKED);
         packet.network.set(7, &[0xff]);
         packet
     }
 
-    /// Returns an ARP packet ([`ARP_REQUEST`], [`ARP_REPLY`]) between nodes and head.
+    /// Makes an ARP packet ([`ARP_REQUEST`] or [`ARP_REPLY`]).
     fn arp(
         input: Option<&Port>,
         output: Option<&Port>,
@@ -268,76 +272,62 @@ impl Packet {
         network.set(ARP_TYPES.len(), &[0, operation]);
         network.set_address(14, from);
         network.set_address(24, to);
-        let none = Datagram::udp(Known::Any, None, Known::Any, None);
-        let packet = none.packet(input, output, NEW);
-        Self { arp: true, network, transport: Bytes::default(), protocol: 0, ..packet }
+        let packet = Datagram::any(0).packet(input, output, NEW);
+        Self { arp: true, network, transport: Bytes::default(), ..packet }
     }
 }
 
-/// Returns what is forwarded for the nodes by this uplink: the first packet of a connection, and
-/// the answer.
-pub fn forwarded(place: &Place, uplink: &Port) -> Vec<Packet> {
-    forwarded_by(place, uplink, TCP)
+/// Returns packets forwarded for the nodes through this uplink: the first of a connection, and the
+/// reply.
+pub fn forwarded(topology: &Topology, uplink: &Port) -> Vec<Packet> {
+    forwarded_by(topology, uplink, TCP)
 }
 
-fn forwarded_by(place: &Place, uplink: &Port, protocol: u8) -> Vec<Packet> {
+fn forwarded_by(topology: &Topology, uplink: &Port, protocol: u8) -> Vec<Packet> {
     use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
-    let node = place.node();
-    let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
-    let out = |from| Datagram {
-        protocol,
-        from,
-        to: Known::Any,
-        source_port: None,
-        destination_port: None,
-    };
-    let back =
-        |to| Datagram { protocol, from: Known::Any, to, source_port: None, destination_port: None };
+    let node = topology.node();
+    let (cluster, uplink) = (Some(&topology.cluster), Some(uplink));
+    let out = |from| Datagram { from, ..Datagram::any(protocol) };
+    let back = |to| Datagram { to, ..Datagram::any(protocol) };
     vec![
         out(node).packet(cluster, uplink, NEW).at(&[Ingress, Prerouting, Forward]),
-        // Translated or not, by priority.
+        // The source may be translated already, depending on the priority.
         out(Known::Any).packet(cluster, uplink, NEW).at(&[Postrouting, Egress]),
         back(Known::Any).packet(uplink, cluster, ESTABLISHED).at(&[Ingress, Prerouting]),
         back(node).packet(uplink, cluster, ESTABLISHED).at(&[Forward, Postrouting, Egress]),
     ]
 }
 
-/// Returns what the head itself asks by this uplink, with the answers. Its connections may be to
-/// any port, names are asked for at 53.
+/// Returns the head's own traffic through this uplink, with replies: ARP, TCP to any port, and DNS.
 fn own(uplink: &Port) -> Vec<Packet> {
     let uplink = Some(uplink);
-    let connection =
-        Datagram { protocol: TCP, ..Datagram::udp(Known::Any, None, Known::Any, None) };
-    let question = Datagram::udp(Known::Any, None, Known::Any, Some(53));
-    let answer = Datagram::udp(Known::Any, Some(53), Known::Any, None);
+    let connection = Datagram::any(TCP);
+    let query = Datagram { destination_port: Some(53), ..Datagram::any(UDP) };
+    let response = Datagram { source_port: Some(53), ..Datagram::any(UDP) };
     vec![
         Packet::arp(None, uplink, ARP_REQUEST, Known::Any, Known::Any),
         Packet::arp(uplink, None, ARP_REPLY, Known::Any, Known::Any),
         connection.packet(None, uplink, NEW).reaching(UNICAST),
         connection.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
-        question.packet(None, uplink, NEW).reaching(UNICAST),
-        answer.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
+        query.packet(None, uplink, NEW).reaching(UNICAST),
+        response.packet(uplink, None, ESTABLISHED).reaching(LOCAL),
     ]
 }
 
-/// Returns what the venue asks of the head by IPv6 at this uplink, with the answer; and how the two
-/// find each other.
-fn asked_by_ipv6(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
-    let uplink = Some(uplink);
-    let (question, answer) = if protocol == ICMPV6 {
-        (
-            Packet::icmpv6(uplink, None, ECHO_REQUEST_6, NEW),
-            Packet::icmpv6(None, uplink, ECHO_REPLY_6, ESTABLISHED),
-        )
-    } else {
-        let any = Datagram { protocol, ..Datagram::udp(Known::Any, None, Known::Any, None) };
-        let to = Datagram { destination_port: Some(port), ..any };
-        let from = Datagram { source_port: Some(port), destination_port: None, ..to };
-        (to.packet(uplink, None, NEW).by_ipv6(), from.packet(None, uplink, ESTABLISHED).by_ipv6())
+/// Returns a request of the venue to the head over IPv6 through this uplink, the reply, and their
+/// neighbour discovery.
+fn venue_service_by_ipv6(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
+    let [request, reply] = match protocol {
+        ICMPV6 => [
+            Packet::icmpv6(Some(uplink), None, ECHO_REQUEST_6, NEW).reaching(LOCAL),
+            Packet::icmpv6(None, Some(uplink), ECHO_REPLY_6, ESTABLISHED).reaching(UNICAST),
+        ],
+        _ => venue_service(uplink, protocol, port).map(Packet::by_ipv6),
     };
+    let uplink = Some(uplink);
     vec![
-        question.reaching(LOCAL),
-        answer.reaching(UNICAST),
+        request,
+        reply,
         Packet::discovery(uplink, None, NEIGHBOUR_SOLICITATION),
         Packet::discovery(None, uplink, NEIGHBOUR_ADVERTISEMENT),
         Packet::discovery(None, uplink, NEIGHBOUR_SOLICITATION),
@@ -345,8 +335,8 @@ fn asked_by_ipv6(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
     ]
 }
 
-/// Returns a question of the venue by multicast DNS at this uplink, and the head's answer: both to
-/// the group, so that to connection tracking neither answers the other.
+/// Returns a multicast DNS query from the venue on this uplink, and the head's response. Both go to
+/// the group, so conntrack treats both as new.
 fn mdns(uplink: &Port) -> [Packet; 2] {
     let (port, group) = (Some(MDNS), Known::This(MDNS_GROUP));
     let message = Datagram::udp(Known::Any, port, group, port);
@@ -356,7 +346,7 @@ fn mdns(uplink: &Port) -> [Packet; 2] {
     ]
 }
 
-/// Returns the same by IPv6.
+/// Returns the same over IPv6.
 fn mdns_by_ipv6(uplink: &Port) -> [Packet; 2] {
     mdns(uplink).map(|packet| {
         let mut packet = packet.by_ipv6();
@@ -365,19 +355,19 @@ fn mdns_by_ipv6(uplink: &Port) -> [Packet; 2] {
     })
 }
 
-/// Returns the packets without which this does not work.
-pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
-    let each = place.uplinks.iter();
+/// Returns the packets that a kind of traffic needs.
+pub fn packets(topology: &Topology, traffic: Traffic) -> Vec<Packet> {
+    let each = topology.uplinks.iter();
     match traffic {
-        Traffic::Forwarding => each.flat_map(|uplink| forwarded(place, uplink)).collect(),
-        Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(place, uplink, UDP)).collect(),
+        Traffic::Forwarding => each.flat_map(|uplink| forwarded(topology, uplink)).collect(),
+        Traffic::Datagrams => each.flat_map(|uplink| forwarded_by(topology, uplink, UDP)).collect(),
         Traffic::Own => each.flat_map(own).collect(),
-        Traffic::Addresses => leases(place),
-        Traffic::Names => served_at(place, 53),
-        Traffic::Time => served_at(place, 123),
-        Traffic::BootFiles => boot_files(place),
-        Traffic::Probes => pings(place),
-        Traffic::Neighbours => neighbours(place),
+        Traffic::Addresses => leases(topology),
+        Traffic::Names => served_at(topology, 53),
+        Traffic::Time => served_at(topology, 123),
+        Traffic::BootFiles => boot_files(topology),
+        Traffic::Probes => pings(topology),
+        Traffic::Neighbours => neighbours(topology),
         Traffic::Venue { protocol: ICMP, .. } => each.flat_map(venue_ping).collect(),
         Traffic::Venue { protocol: UDP, port: MDNS } => each.flat_map(mdns).collect(),
         Traffic::VenueIpv6 { protocol: UDP, port: MDNS } => each.flat_map(mdns_by_ipv6).collect(),
@@ -385,19 +375,19 @@ pub fn packets(place: &Place, traffic: Traffic) -> Vec<Packet> {
             each.flat_map(|uplink| venue_service(uplink, protocol, port)).collect()
         }
         Traffic::VenueIpv6 { protocol, port } => {
-            each.flat_map(|uplink| asked_by_ipv6(uplink, protocol, port)).collect()
+            each.flat_map(|uplink| venue_service_by_ipv6(uplink, protocol, port)).collect()
         }
-        // To a node of IPv6 nothing is forwarded yet.
+        // Port forwarding to IPv6 nodes does not exist yet.
         Traffic::Port { to: IpAddr::V6(_), .. } => Vec::new(),
         Traffic::Port { protocol, listen, to: IpAddr::V4(to), port } => {
             let translation = Translation { protocol, listen, to, port };
-            each.flat_map(|uplink| translation.packets(place, uplink)).collect()
+            each.flat_map(|uplink| translation.packets(topology, uplink)).collect()
         }
     }
 }
 
-impl Place {
-    /// Returns the nodes' addresses, as far as they are known.
+impl Topology {
+    /// Returns the nodes' addresses, as far as known.
     fn node(&self) -> Known {
         self.head.map_or(Known::Any, Known::Within)
     }
@@ -408,9 +398,9 @@ impl Place {
     }
 }
 
-/// Returns a question of a node at this port of the head over UDP, and its answer.
-fn served_at(place: &Place, port: u16) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+/// Returns a node's request to this UDP port of the head, and the reply.
+fn served_at(topology: &Topology, port: u16) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     let question = Datagram::udp(node, None, head, Some(port));
     let answer = Datagram::udp(head, Some(port), node, None);
     vec![
@@ -419,13 +409,13 @@ fn served_at(place: &Place, port: u16) -> Vec<Packet> {
     ]
 }
 
-/// Returns what a node needs to get an address, and to keep it (RFC 2131, 4.1).
-fn leases(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
-    let everybody = Known::This(Ipv4Addr::BROADCAST);
+/// Returns the DHCP messages for getting and renewing a lease (RFC 2131, 4.1).
+fn leases(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
+    let broadcast = Known::This(Ipv4Addr::BROADCAST);
     let unspecified = Known::This(Ipv4Addr::UNSPECIFIED);
-    let discover = Datagram::udp(unspecified, Some(68), everybody, Some(67));
-    // To an address that the node has yet to take.
+    let discover = Datagram::udp(unspecified, Some(68), broadcast, Some(67));
+    // To an address that the node has not configured yet.
     let offer = Datagram::udp(head, Some(67), node, Some(68));
     let renewal = Datagram::udp(node, Some(68), head, Some(67));
     vec![
@@ -435,10 +425,10 @@ fn leases(place: &Place) -> Vec<Packet> {
     ]
 }
 
-/// Returns the question for a file by TFTP, and the first of its data, which comes from a port of
-/// its own (RFC 1350, 4).
-fn boot_files(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+/// Returns a TFTP read request, and the first data packet, which comes from an ephemeral port
+/// (RFC 1350, 4).
+fn boot_files(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     let question = Datagram::udp(node, None, head, Some(69));
     let data = Datagram::udp(head, None, node, None);
     vec![
@@ -447,18 +437,18 @@ fn boot_files(place: &Place) -> Vec<Packet> {
     ]
 }
 
-/// Returns the head's ping to a node, and its answer.
-fn pings(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+/// Returns the head's ping to a node, and the reply.
+fn pings(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     vec![
         Packet::echo(None, cluster, (head, node), NEW).reaching(UNICAST),
         Packet::echo(cluster, None, (node, head), ESTABLISHED).reaching(LOCAL),
     ]
 }
 
-/// Returns what nodes and head ask one another by ARP, with the answers.
-fn neighbours(place: &Place) -> Vec<Packet> {
-    let (cluster, node, head) = (Some(&place.cluster), place.node(), place.head());
+/// Returns ARP requests and replies between nodes and head, in both directions.
+fn neighbours(topology: &Topology) -> Vec<Packet> {
+    let (cluster, node, head) = (Some(&topology.cluster), topology.node(), topology.head());
     vec![
         Packet::arp(cluster, None, ARP_REQUEST, node, head),
         Packet::arp(None, cluster, ARP_REPLY, head, node),
@@ -467,7 +457,7 @@ fn neighbours(place: &Place) -> Vec<Packet> {
     ]
 }
 
-/// Returns the venue's ping to the head by this uplink, and its answer.
+/// Returns the venue's ping to the head through this uplink, and the reply.
 fn venue_ping(uplink: &Port) -> Vec<Packet> {
     let (uplink, any) = (Some(uplink), (Known::Any, Known::Any));
     vec![
@@ -476,23 +466,17 @@ fn venue_ping(uplink: &Port) -> Vec<Packet> {
     ]
 }
 
-/// Returns what begins a connection of the venue to a port of the head, and its answer.
-fn venue_service(uplink: &Port, protocol: u8, port: u16) -> Vec<Packet> {
-    let to = Datagram {
-        protocol,
-        from: Known::Any,
-        to: Known::Any,
-        source_port: None,
-        destination_port: Some(port),
-    };
-    let from = Datagram { source_port: Some(port), destination_port: None, ..to };
-    vec![
+/// Returns the first packet from the venue to a TCP or UDP port of the head, and the reply.
+fn venue_service(uplink: &Port, protocol: u8, port: u16) -> [Packet; 2] {
+    let to = Datagram { destination_port: Some(port), ..Datagram::any(protocol) };
+    let from = Datagram { source_port: Some(port), ..Datagram::any(protocol) };
+    [
         to.packet(Some(uplink), None, NEW).reaching(LOCAL),
         from.packet(None, Some(uplink), ESTABLISHED).reaching(UNICAST),
     ]
 }
 
-/// Leads a port of the head to one of a node.
+/// Describes a port forwarded to a node.
 struct Translation {
     protocol: u8,
     listen: u16,
@@ -501,26 +485,16 @@ struct Translation {
 }
 
 impl Translation {
-    /// Returns what begins a connection by this uplink, before and after its destination is
-    /// translated, and the node's answer.
-    fn packets(&self, place: &Place, uplink: &Port) -> [Packet; 3] {
+    /// Returns the first packet of a connection through this uplink, before and after DNAT, and the
+    /// node's reply.
+    fn packets(&self, topology: &Topology, uplink: &Port) -> [Packet; 3] {
         use Stage::{Egress, Forward, Ingress, Postrouting, Prerouting};
-        let (cluster, uplink) = (Some(&place.cluster), Some(uplink));
-        let outside = Datagram {
-            protocol: self.protocol,
-            from: Known::Any,
-            to: Known::Any,
-            source_port: None,
-            destination_port: Some(self.listen),
-        };
-        let inside =
-            Datagram { to: Known::This(self.to), destination_port: Some(self.port), ..outside };
-        let back = Datagram {
-            from: Known::This(self.to),
-            source_port: Some(self.port),
-            destination_port: None,
-            ..outside
-        };
+        let (cluster, uplink) = (Some(&topology.cluster), Some(uplink));
+        let any = Datagram::any(self.protocol);
+        let node = Known::This(self.to);
+        let outside = Datagram { destination_port: Some(self.listen), ..any };
+        let inside = Datagram { to: node, destination_port: Some(self.port), ..any };
+        let back = Datagram { from: node, source_port: Some(self.port), ..any };
         let mut through = inside.packet(uplink, cluster, NEW);
         through.status = STATUS_REDIRECTED;
         [

@@ -1,6 +1,6 @@
-//! What a person can do about a chain that blocks us, in the words of the program that made it. The
-//! rules let through what the nodes and the head say to each other, and of the venue's only what
-//! the settings allow.
+//! Makes the commands with which a user can unblock traffic, for the program that owns the blocking
+//! chain. The rules accept all traffic between nodes and head, and from the venue only what the
+//! settings allow.
 
 use super::foreign::{ARP, BRIDGE, INET, IPV4, IPV6, NETDEV, TableName};
 use super::legacy::LEGACY_SUFFIX;
@@ -9,7 +9,7 @@ use super::simulate::{CONNTRACK, Found};
 use crate::event::Traffic;
 use crate::packet::{ICMP, ICMPV6, TCP};
 
-/// Returns a table's family and name as nft lists them: `ip filter`.
+/// Returns a table's family and name in nft syntax, such as `ip filter`.
 pub fn table_name((family, name): &TableName) -> String {
     let family = match *family {
         INET => "inet",
@@ -23,12 +23,12 @@ pub fn table_name((family, name): &TableName) -> String {
     format!("{family} {name}")
 }
 
-/// Returns a table's name as iptables has it.
+/// Returns a table's name for iptables.
 fn plain_name<'a>(found: &Found<'a>) -> &'a str {
     found.name.1.strip_suffix(LEGACY_SUFFIX).unwrap_or(&found.name.1)
 }
 
-/// Holds what a rule is to let through.
+/// Describes a rule that accepts packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Clause {
     input: Option<String>,
@@ -40,21 +40,21 @@ struct Clause {
 enum What {
     Everything,
     Answers,
-    /// protocol, and a port that it comes from or goes to
+    /// Protocol, `sport` or `dport`, and the number.
     Port(u8, &'static str, u16),
-    /// an ICMP type
+    /// An ICMP type.
     Echo(&'static str),
-    /// an ICMPv6 type, in nft's words and in those of ip6tables
+    /// An ICMPv6 type, named as in nft and as in ip6tables.
     Icmpv6(&'static str, &'static str),
-    /// what a translation of ours leads to a node
+    /// Connections redirected by our DNAT.
     Redirected,
 }
 
-/// Returns the commands that let the traffic through, joined by `; `.
+/// Returns the commands that accept the traffic, joined by `; `.
 pub fn remedy(found: &Found<'_>) -> String {
     let clauses = clauses(found);
     let has = |prefix: &str| found.table.chains.keys().any(|chain| chain.starts_with(prefix));
-    let theirs = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
+    let is_dropped_by = |prefix: &str| found.by_policy || found.culprit.starts_with(prefix);
     let built_in =
         ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"].contains(&found.base_name);
     let tables = ["filter", "nat", "mangle", "raw", "security"].contains(&plain_name(found));
@@ -63,12 +63,13 @@ pub fn remedy(found: &Found<'_>) -> String {
     if found.name == &(INET, "firewalld".to_owned()) {
         return firewalld(found, &clauses);
     }
-    if iptables && has(chains_of_ufw) && theirs(chains_of_ufw) {
+    if iptables && has(chains_of_ufw) && is_dropped_by(chains_of_ufw) {
         if let Some(commands) = ufw(found, &clauses) {
             return commands;
         }
     }
-    let docker = iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && theirs("DOCKER");
+    let docker =
+        iptables && found.base_name == "FORWARD" && has("DOCKER-USER") && is_dropped_by("DOCKER");
     let chain = if docker { "DOCKER-USER" } else { found.base_name };
     let commands = clauses.iter().map(|clause| {
         if iptables { clause.iptables(found, chain) } else { clause.insert_by_nft(found) }
@@ -76,7 +77,7 @@ pub fn remedy(found: &Found<'_>) -> String {
     commands.collect::<Vec<_>>().join("; ")
 }
 
-/// Returns one clause for each direction that passes the chain, each once.
+/// Returns the distinct clauses for the packets that pass the chain.
 fn clauses(found: &Found<'_>) -> Vec<Clause> {
     let mut clauses: Vec<Clause> = Vec::new();
     for (stage, packet) in &found.passing {
@@ -96,7 +97,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         Clause { input, output: None, what: What::Everything },
         Clause { input: None, output, what: What::Everything },
     );
-    // Before connections are tracked an answer is not known as one.
+    // Before conntrack a reply cannot be recognised as such.
     let tracked = !matches!(stage, Ingress | Egress)
         && (found.base.priority > CONNTRACK || !matches!(stage, Prerouting | Output))
         && matches!(found.name.0, INET | IPV4 | IPV6);
@@ -109,8 +110,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         (_, Postrouting | Egress) if forwarded => leaves,
         (_, _) if forwarded && answer && tracked => Clause { what: What::Answers, ..enters },
         (_, _) if forwarded => enters,
-        // Everything is let out, and of what comes in only the answers, where they are known as
-        // such.
+        // Outgoing packets are accepted, and incoming replies where they can be recognised.
         (Traffic::Own, _) if answer && tracked => Clause { what: What::Answers, ..enters },
         (Traffic::Venue { protocol: ICMP, .. }, _) if answer => {
             Clause { what: What::Echo("echo-reply"), ..leaves }
@@ -128,7 +128,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
         (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if answer => {
             Clause { what: port("sport"), ..leaves }
         }
-        // Multicast is answered to the group, not to who asked.
+        // A multicast reply goes to the group's port.
         (Traffic::Venue { .. } | Traffic::VenueIpv6 { .. }, _) if packet.input.is_none() => {
             Clause { what: port("dport"), ..leaves }
         }
@@ -144,7 +144,7 @@ fn clause(found: &Found<'_>, stage: Stage, packet: &Packet) -> Clause {
     }
 }
 
-/// Returns the words for a message of ICMPv6.
+/// Returns the names of an ICMPv6 message type.
 fn icmpv6(packet: &Packet) -> What {
     match packet.transport.value.first() {
         Some(&NEIGHBOUR_SOLICITATION) => {
@@ -159,17 +159,17 @@ fn icmpv6(packet: &Packet) -> What {
 }
 
 impl Clause {
-    /// Returns the command that puts the rule before those of the hooked chain.
+    /// Returns the nft command that inserts the rule at the start of the base chain.
     fn insert_by_nft(&self, found: &Found<'_>) -> String {
         let (table, chain) = (table_name(found.name), found.base_name);
         format!("nft 'insert rule {table} {chain} {}accept'", self.nft(found))
     }
 
-    /// Returns the matches of a rule in nft's words, with a blank at the end.
+    /// Returns the matches of the rule in nft syntax, with a trailing space.
     fn nft(&self, found: &Found<'_>) -> String {
         let mut text = String::new();
         if found.name.0 == BRIDGE {
-            // A bridge's chains see its members, which may be many.
+            // Bridge chains see the members, of which there may be many.
             let cluster = found.cluster.map_or_else(String::new, |net| net.to_string());
             return match self.input {
                 Some(_) => format!("ip saddr {{ 0.0.0.0, {cluster} }} "),
@@ -252,17 +252,17 @@ fn firewalld(found: &Found<'_>, clauses: &[Clause]) -> String {
     }
 }
 
-/// Returns commands of ufw; `None`: it has no word for it.
+/// Returns the commands of ufw, if it can express the clauses.
 fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
     if matches!(found.traffic, Traffic::Forwarding | Traffic::Datagrams)
         && found.base_name == "FORWARD"
     {
         let (_, packet) = found.passing.first()?;
-        // The first one is on its way out.
+        // The first packet is the outgoing one.
         let (cluster, uplink) = (packet.input.as_ref()?, packet.output.as_ref()?);
         return Some(format!("ufw route allow in on {} out on {}", cluster.name, uplink.name));
     }
-    // A rule of its user's own is beaten only by one before it.
+    // A user's own rule takes precedence over later ones.
     let verb = if found.culprit.starts_with("ufw-user") { "prepend allow" } else { "allow" };
     let usable = matches!(found.base_name, "INPUT" | "OUTPUT");
     let commands: Option<Vec<String>> =
@@ -270,7 +270,7 @@ fn ufw(found: &Found<'_>, clauses: &[Clause]) -> Option<String> {
     commands.filter(|commands| !commands.is_empty()).map(|commands| commands.join("; "))
 }
 
-/// Returns the command of ufw that lets packets of a clause through; `None`: there is none.
+/// Returns the ufw command for a clause, if ufw can express it.
 fn ufw_command(verb: &str, clause: &Clause) -> Option<String> {
     match (&clause.input, &clause.output, &clause.what) {
         (Some(input), None, What::Everything) => Some(format!("ufw {verb} in on {input}")),

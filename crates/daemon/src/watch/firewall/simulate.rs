@@ -1,49 +1,52 @@
-//! Finds out whether another program's rules drop what has to get through. Packets are followed
-//! through its chains, at every hook that they pass. Only what is certain counts: a rule that may
-//! match and drop is passed by, a rule that may match and accept is taken to accept. What is missed
-//! here shows in counters.
+//! Simulates packets through the chains of other programs, at every hook that they pass, to find
+//! those that drop required traffic. Only certain drops count: a rule that may match is assumed to
+//! match if it accepts, and not to if it drops. Drops missed here show in the counters.
 
 use ipnet::Ipv4Net;
 
-use super::expression::{Expression, PortRanges, Ports, Verdict, What, XT_UNTRACKED};
+use super::expression::{
+    CT_DIRECTION, CT_STATE, CT_STATUS, Expression, META_BRI_IIFNAME, META_BRI_OIFNAME, META_IIF,
+    META_IIFNAME, META_IIFTYPE, META_L4PROTO, META_NFPROTO, META_OIF, META_OIFNAME, META_OIFTYPE,
+    META_PROTOCOL, PortRanges, Ports, Verdict, What, XT_UNTRACKED,
+};
 use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, IPV6, NETDEV, Ruleset, Table, TableName};
-use super::packet::{Bytes, ESTABLISHED, Packet, Place, Port, Stage, UNTRACKED};
-use super::value::{Registers, Truth, compare, find, masked};
+use super::packet::{Bytes, ESTABLISHED, Packet, Port, Stage, Topology, UNTRACKED};
+use super::value::{EQUAL, Registers, Truth, compare, find, in_range, masked};
 use crate::event::Traffic;
 use crate::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, UDP};
 
-/// `NFT_JUMP_STACK_SIZE`: the kernel allows no more.
-const DEPTH: usize = 16;
-/// Rules looked at for one packet; more is a maze.
+/// Maximum depth of jumps, as in the kernel (`NFT_JUMP_STACK_SIZE`).
+const MAX_DEPTH: usize = 16;
+/// Limit on rules evaluated per packet, so that a looping rule set ends.
 const BUDGET: usize = 100_000;
-/// `NF_IP_PRI_CONNTRACK`: from here on connections are known, where a packet comes in or is made.
+/// `NF_IP_PRI_CONNTRACK`: conntrack has run after this priority, at prerouting and output.
 pub const CONNTRACK: i32 = -200;
-/// `NF_CT_STATE_INVALID_BIT`: what a packet is before.
+/// `NF_CT_STATE_INVALID_BIT`: the state of a packet before that.
 const INVALID: u16 = 1;
 
-/// Names the chain that drops a packet, and what a remedy has to know of it.
+/// Describes the chain that drops a packet, with what the remedy text needs.
 #[derive(Debug)]
 pub struct Found<'a> {
     pub name: &'a TableName,
     pub table: &'a Table,
-    /// the hooked chain that leads there
+    /// The base chain that leads there.
     pub base_name: &'a str,
     pub base: &'a Base,
-    /// the chain that drops
+    /// The chain that drops.
     pub culprit: String,
-    /// nothing matched: it is the hooked chain's policy
+    /// No rule matched, and the base chain's policy is drop.
     pub by_policy: bool,
     pub traffic: Traffic,
-    /// the cluster's network
+    /// The cluster's network.
     pub cluster: Option<Ipv4Net>,
-    /// what of this traffic passes the hooked chain, and where it is
+    /// Packets of this traffic that pass the base chain, with their stage.
     pub passing: Vec<(Stage, &'a Packet)>,
 }
 
-/// Returns the first chain of others that drops one of the packets.
+/// Returns the first chain of another program that drops one of the packets.
 pub fn first_drop<'a>(
     ruleset: &'a Ruleset,
-    place: &Place,
+    topology: &Topology,
     traffic: Traffic,
     packets: &'a [Packet],
 ) -> Option<Found<'a>> {
@@ -66,7 +69,7 @@ pub fn first_drop<'a>(
                     by_policy: ends.dropped.is_none(),
                     culprit: ends.dropped.unwrap_or_else(|| base_name.clone()),
                     traffic,
-                    cluster: place.head.map(|head| head.trunc()),
+                    cluster: topology.head.map(|head| head.trunc()),
                     passing: packets.iter().filter_map(at_stage).collect(),
                 });
             }
@@ -75,7 +78,7 @@ pub fn first_drop<'a>(
     None
 }
 
-/// Follows a packet through a hooked chain; `None`: it never gets there.
+/// Simulates a packet through a base chain; `None` if it does not pass there.
 fn follow(
     family: u8,
     table: &Table,
@@ -86,28 +89,27 @@ fn follow(
 ) -> Option<Ends> {
     let here = stage(family, base, packet)?;
     let view = View::of(family, base, here, packet.ipv6);
-    let translated =
-        is_translated(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
-    Some(Trace { table, packet, view, translated, budget: BUDGET }.chain(base_name, 0))
+    let needs_tracking =
+        needs_nat(traffic) && here == Stage::Prerouting && view.tracking == Tracking::NotYet;
+    Some(Trace { table, packet, view, needs_tracking, budget: BUDGET }.chain(base_name, 0))
 }
 
-/// Returns whether it gets through by translation of addresses, which takes connection tracking.
-const fn is_translated(traffic: Traffic) -> bool {
+/// Returns whether the traffic needs NAT, and so connection tracking.
+const fn needs_nat(traffic: Traffic) -> bool {
     matches!(traffic, Traffic::Forwarding | Traffic::Datagrams | Traffic::Port { .. })
 }
 
-/// Returns where a chain of this family, hooked in like this, sees the packet; `None`: it never
-/// does.
+/// Returns the stage at which a base chain of this family sees the packet; `None` if it does not.
 fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
     use Stage::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
     let at =
         |port: &Option<Port>| port.as_ref().is_some_and(|port| base.devices.contains(&port.name));
     let bridge = |port: &Option<Port>| port.as_ref().is_some_and(|port| port.bridge);
-    let (comes, leaves) = (packet.input.is_some(), packet.output.is_some());
+    let (enters, leaves) = (packet.input.is_some(), packet.output.is_some());
     let stage = match (family, base.hook) {
         (NETDEV, 0) if at(&packet.input) => Ingress,
         (NETDEV, 1) if at(&packet.output) => Egress,
-        (ARP, 0) if packet.arp && comes => Input,
+        (ARP, 0) if packet.arp && enters => Input,
         (ARP, 1) if packet.arp && leaves => Output,
         (BRIDGE, 0) if bridge(&packet.input) => Prerouting,
         (BRIDGE, 1) if bridge(&packet.input) => Input,
@@ -117,28 +119,29 @@ fn stage(family: u8, base: &Base, packet: &Packet) -> Option<Stage> {
         (IPV4, _) if packet.ipv6 => return None,
         (IPV6, _) if !packet.ipv6 => return None,
         (INET, 5) if at(&packet.input) => Ingress,
-        (INET | IPV4 | IPV6, 0) if comes => Prerouting,
-        (INET | IPV4 | IPV6, 1) if comes && !leaves => Input,
-        (INET | IPV4 | IPV6, 2) if comes && leaves => Forward,
-        (INET | IPV4 | IPV6, 3) if leaves && !comes => Output,
+        (INET | IPV4 | IPV6, 0) if enters => Prerouting,
+        (INET | IPV4 | IPV6, 1) if enters && !leaves => Input,
+        (INET | IPV4 | IPV6, 2) if enters && leaves => Forward,
+        (INET | IPV4 | IPV6, 3) if leaves && !enters => Output,
         (INET | IPV4 | IPV6, 4) if leaves => Postrouting,
         _ => return None,
     };
     (packet.only.is_empty() || packet.only.contains(&stage)).then_some(stage)
 }
 
-/// Holds what can be seen of a packet where a chain is hooked in.
+/// Describes what a base chain can see of a packet.
 #[derive(Debug, Clone, Copy)]
 struct View {
-    /// `NFPROTO_*`, as the expression `meta nfproto` gives it
+    /// `NFPROTO_*`, as in `meta nfproto`.
     family: u8,
     input: bool,
     output: bool,
-    /// the names that a bridge's members have instead
+    /// Interfaces are bridge members, whose names are unknown.
     members: bool,
     tracking: Tracking,
 }
 
+/// Describes whether conntrack has processed the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tracking {
     Done,
@@ -170,23 +173,23 @@ impl View {
     }
 }
 
-/// Holds how a chain may end.
+/// Holds the possible outcomes of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Ends {
     accepted: bool,
-    /// in this chain
+    /// The chain that drops.
     dropped: Option<String>,
-    /// nothing was decided
+    /// No rule decided.
     through: bool,
 }
 
-/// Follows one packet through the chains of one table.
+/// Simulates one packet through the chains of one table.
 struct Trace<'a> {
     table: &'a Table,
     packet: &'a Packet,
     view: View,
-    /// it is lost unless its connection is tracked from here on
-    translated: bool,
+    /// The packet needs conntrack, so exempting it amounts to a drop.
+    needs_tracking: bool,
     budget: usize,
 }
 
@@ -194,9 +197,8 @@ impl Trace<'_> {
     fn chain(&mut self, name: &str, depth: usize) -> Ends {
         let mut ends = Ends::default();
         let table = self.table;
-        let rules =
-            table.chains.get(name).filter(|_| depth < DEPTH).map(|chain| chain.rules.as_slice());
-        for rule in rules.unwrap_or_default() {
+        let chain = table.chains.get(name).filter(|_| depth < MAX_DEPTH);
+        for rule in chain.iter().flat_map(|chain| &chain.rules) {
             self.budget = self.budget.saturating_sub(1);
             if self.budget == 0 {
                 ends.accepted = true;
@@ -206,8 +208,8 @@ impl Trace<'_> {
             if truth == Truth::No {
                 continue;
             }
-            // Whether the next rule is reached though this one matches.
-            let goes_on = match verdict {
+            // Whether evaluation continues with the next rule even if this one matches.
+            let continues = match verdict {
                 Verdict::Accept | Verdict::Other => {
                     ends.accepted = true;
                     false
@@ -226,7 +228,7 @@ impl Trace<'_> {
                     false
                 }
             };
-            if truth == Truth::Yes && !goes_on {
+            if truth == Truth::Yes && !continues {
                 return ends;
             }
         }
@@ -234,15 +236,16 @@ impl Trace<'_> {
         ends
     }
 
-    /// Follows another chain; whether the packet may come back from it undecided.
+    /// Evaluates another chain and merges its outcomes. Returns whether the packet may return from
+    /// it.
     fn enter(&mut self, target: &str, depth: usize, ends: &mut Ends) -> bool {
-        let there = self.chain(target, depth + 1);
-        ends.accepted |= there.accepted;
-        ends.dropped = ends.dropped.take().or(there.dropped);
-        there.through
+        let inner = self.chain(target, depth + 1);
+        ends.accepted |= inner.accepted;
+        ends.dropped = ends.dropped.take().or(inner.dropped);
+        inner.through
     }
 
-    /// Returns whether the rule matches, and what it decides then.
+    /// Returns whether the rule matches, and its verdict.
     fn rule(&self, rule: &[Expression]) -> (Truth, Option<Verdict>) {
         let mut registers = Registers::new();
         let mut truth = Truth::Yes;
@@ -263,7 +266,7 @@ impl Trace<'_> {
                 }
                 Expression::Range { register, inverted, first, last } => {
                     let value = registers.read(*register, first.len().max(last.len()));
-                    compare(&value, 5, first).and(compare(&value, 3, last)).not_if(*inverted)
+                    in_range(&value, first, last).not_if(*inverted)
                 }
                 Expression::Lookup { register, set, inverted, verdicts } => {
                     let elements = self.table.sets.get(set).map(Vec::as_slice).unwrap_or_default();
@@ -274,26 +277,28 @@ impl Trace<'_> {
                     found.not_if(*inverted)
                 }
                 Expression::States { mask, inverted } => match self.state() {
-                    // nf_tables has another bit for it than iptables.
+                    // iptables uses another bit than nf_tables.
                     Some(UNTRACKED) => Truth::from((mask & XT_UNTRACKED != 0) != *inverted),
                     Some(state) => {
-                        Truth::from((mask & (state | self.translated()) != 0) != *inverted)
+                        Truth::from((mask & (state | self.nat_states()) != 0) != *inverted)
                     }
                     None => Truth::Maybe,
                 },
                 Expression::Ports(ports) => self.ports(ports),
                 Expression::AddressTypes { source, destination, inverted } => {
                     let [from, to] = self.packet.kinds;
-                    of_kind(*source, from)
+                    has_type(*source, from)
                         .not_if(inverted[0])
-                        .and(of_kind(*destination, to).not_if(inverted[1]))
+                        .and(has_type(*destination, to).not_if(inverted[1]))
                 }
                 Expression::IcmpType { number, inverted } => {
-                    let same = compare(&self.packet.transport.part(0, 1), 0, &[*number]);
+                    let same = compare(&self.packet.transport.part(0, 1), EQUAL, &[*number]);
                     if *number == u8::MAX { Truth::Yes } else { same }.not_if(*inverted)
                 }
                 Expression::Verdict(verdict) => return (truth, Some(verdict.clone())),
-                Expression::Untracked if self.translated => return (truth, Some(Verdict::Drop)),
+                Expression::Untracked if self.needs_tracking => {
+                    return (truth, Some(Verdict::Drop));
+                }
                 Expression::Untracked => Truth::Yes,
                 Expression::Unknown => Truth::Maybe,
                 Expression::Neutral => Truth::Yes,
@@ -306,7 +311,7 @@ impl Trace<'_> {
         (truth, None)
     }
 
-    /// Returns the `NF_CT_STATE_BIT` here; `None`: not known.
+    /// Returns the `NF_CT_STATE_BIT` at this hook; `None` if unknown.
     const fn state(&self) -> Option<u16> {
         match self.view.tracking {
             Tracking::Done => Some(self.packet.state),
@@ -315,9 +320,8 @@ impl Trace<'_> {
         }
     }
 
-    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`: iptables counts translations among the
-    /// states.
-    const fn translated(&self) -> u16 {
+    /// Returns `XT_CONNTRACK_STATE_SNAT` and `_DNAT`, which iptables treats as states.
+    const fn nat_states(&self) -> u16 {
         const SOURCE: u32 = 1 << 4;
         const DESTINATION: u32 = 1 << 5;
         if !matches!(self.view.tracking, Tracking::Done) {
@@ -328,8 +332,8 @@ impl Trace<'_> {
         source | destination
     }
 
-    /// Returns what an expression loads. `None`: there is no such thing, and the rule does not
-    /// match.
+    /// Returns the value that an expression loads; `None` if the packet has none, so that the rule
+    /// does not match.
     fn value(&self, what: What) -> Option<Bytes> {
         let packet = self.packet;
         let input = packet.input.as_ref().filter(|_| self.view.input);
@@ -341,27 +345,29 @@ impl Trace<'_> {
         };
         let protocol = ethertype.to_be_bytes();
         match what {
-            What::Meta(1) => Some(Bytes::known(protocol.to_vec())),
-            What::Meta(4) => self.index(input),
-            What::Meta(5) => self.index(output),
-            What::Meta(6) => name_of(input, self.view.members),
-            What::Meta(7) => name_of(output, self.view.members),
-            // ARPHRD_ETHER: others have no ARP that would matter here.
-            What::Meta(8 | 9) if packet.arp => Some(Bytes::known(1_u16.to_ne_bytes().to_vec())),
-            What::Meta(15) => Some(Bytes::known(vec![self.view.family])),
-            What::Meta(16) if packet.arp => None,
-            What::Meta(16) => Some(Bytes::known(vec![packet.protocol])),
-            What::Meta(17) => name_of(input.filter(|port| port.bridge), false),
-            What::Meta(18) => name_of(output.filter(|port| port.bridge), false),
-            What::Ct(0) => Some(self.state().map_or_else(Bytes::default, |state| {
+            What::Meta(META_PROTOCOL) => Some(Bytes::known(protocol.to_vec())),
+            What::Meta(META_IIF) => self.index(input),
+            What::Meta(META_OIF) => self.index(output),
+            What::Meta(META_IIFNAME) => name_of(input, self.view.members),
+            What::Meta(META_OIFNAME) => name_of(output, self.view.members),
+            // `ARPHRD_ETHER`: ARP is simulated on Ethernet only.
+            What::Meta(META_IIFTYPE | META_OIFTYPE) if packet.arp => {
+                Some(Bytes::known(1_u16.to_ne_bytes().to_vec()))
+            }
+            What::Meta(META_NFPROTO) => Some(Bytes::known(vec![self.view.family])),
+            What::Meta(META_L4PROTO) if packet.arp => None,
+            What::Meta(META_L4PROTO) => Some(Bytes::known(vec![packet.protocol])),
+            What::Meta(META_BRI_IIFNAME) => name_of(input.filter(|port| port.bridge), false),
+            What::Meta(META_BRI_OIFNAME) => name_of(output.filter(|port| port.bridge), false),
+            What::Ct(CT_STATE) => Some(self.state().map_or_else(Bytes::default, |state| {
                 Bytes::known(u32::from(state).to_ne_bytes().to_vec())
             })),
             What::Ct(_) if self.view.tracking == Tracking::NotYet => None,
             What::Ct(_) if packet.state == UNTRACKED => None,
-            What::Ct(1) if self.view.tracking == Tracking::Done => {
+            What::Ct(CT_DIRECTION) if self.view.tracking == Tracking::Done => {
                 Some(Bytes::known(vec![u8::from(packet.state == ESTABLISHED)]))
             }
-            What::Ct(2) if self.view.tracking == Tracking::Done => {
+            What::Ct(CT_STATUS) if self.view.tracking == Tracking::Done => {
                 Some(Bytes::known(packet.status.to_ne_bytes().to_vec()))
             }
             What::Payload(0, 12, 2) => Some(Bytes::known(protocol.to_vec())),
@@ -383,7 +389,7 @@ impl Trace<'_> {
         }
     }
 
-    /// Returns what `iif` and `oif` load.
+    /// Returns the value of `iif` or `oif`.
     fn index(&self, port: Option<&Port>) -> Option<Bytes> {
         match port {
             Some(port) if !self.view.members => {
@@ -404,9 +410,9 @@ impl Trace<'_> {
         }
         let (source, destination) =
             (self.is_port_within(&ports.source, 0), self.is_port_within(&ports.destination, 2));
-        let flags = ports.tcp_flags.map_or(Truth::Yes, |(looked_at, set, inverted)| {
-            let seen = masked(&packet.transport.part(13, 1), &[looked_at], &[0]);
-            compare(&seen, 0, &[set]).not_if(inverted)
+        let flags = ports.tcp_flags.map_or(Truth::Yes, |(mask, set, inverted)| {
+            let flags = masked(&packet.transport.part(13, 1), &[mask], &[0]);
+            compare(&flags, EQUAL, &[set]).not_if(inverted)
         });
         let matching = if ports.either { source.or(destination) } else { source.and(destination) };
         matching.and(flags)
@@ -417,17 +423,13 @@ impl Trace<'_> {
         let Some(PortRanges { ranges, inverted }) = ranges else { return Truth::Yes };
         let port = self.packet.transport.part(at, 2);
         let inside = ranges.iter().fold(Truth::No, |found, (first, last)| {
-            found.or(compare(&port, 5, &first.to_be_bytes()).and(compare(
-                &port,
-                3,
-                &last.to_be_bytes(),
-            )))
+            found.or(in_range(&port, &first.to_be_bytes(), &last.to_be_bytes()))
         });
         inside.not_if(*inverted)
     }
 }
 
-/// Returns what `iifname` and `oifname` load; a bridge's `members` have names that are not known.
+/// Returns the value of `iifname` or `oifname`, unknown for bridge `members`.
 fn name_of(port: Option<&Port>, members: bool) -> Option<Bytes> {
     match port {
         Some(port) if !members => Some(Bytes::known(padded(&port.name))),
@@ -436,8 +438,8 @@ fn name_of(port: Option<&Port>, members: bool) -> Option<Bytes> {
     }
 }
 
-/// Returns whether an address of this kind (`RTN_*`) is in the mask; 0 is any.
-fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
+/// Returns whether an address type (`RTN_*`) is in the mask; 0 means any.
+fn has_type(mask: u16, kind: Option<u8>) -> Truth {
     match kind {
         _ if mask == 0 => Truth::Yes,
         Some(kind) => Truth::from(mask >> kind.min(15) & 1 == 1),
@@ -445,7 +447,7 @@ fn of_kind(mask: u16, kind: Option<u8>) -> Truth {
     }
 }
 
-/// Returns an interface's name as the kernel holds it: 16 bytes.
+/// Returns an interface name as in the kernel, padded to 16 bytes.
 fn padded(name: &str) -> Vec<u8> {
     let mut bytes: Vec<u8> = name.bytes().take(15).collect();
     bytes.resize(16, 0);

@@ -2,26 +2,26 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 use super::disturbance::{Disturbance, Watcher};
-use super::expression::{Expression, Verdict, What};
+use super::expression::{CT_STATE, Expression, META_IIFNAME, META_OIFNAME, Verdict, What};
 use super::foreign::{self, Base, Chain, Element, Key, Ruleset, Table};
-use super::packet::{self, Place, Port};
+use super::packet::{self, Port, Topology};
 use crate::event::{Blocker, Traffic};
 use bramblegate_netlink::netfilter::NFTABLES;
 use bramblegate_netlink::{Request, messages};
 
-fn place() -> Place {
+fn topology() -> Topology {
     let port = |name: &str, index| Port { name: name.into(), index: Some(index), bridge: false };
     let head = Some("192.168.50.1/24".parse().unwrap());
-    Place { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head }
+    Topology { cluster: port("eth0", 2), uplinks: vec![port("eth1", 3)], head }
 }
 
-/// What drops what the nodes send by the uplink.
+/// Returns the blocker of forwarded traffic.
 fn blocker(ruleset: &Ruleset) -> Option<Blocker> {
     blocker_of(ruleset, Traffic::Forwarding)
 }
 
 fn blocker_of(ruleset: &Ruleset, traffic: Traffic) -> Option<Blocker> {
-    super::blocker(ruleset, &place(), traffic, &packet::packets(&place(), traffic))
+    super::blocker(ruleset, &topology(), traffic, &packet::packets(&topology(), traffic))
 }
 
 const INPUT: u32 = 1;
@@ -74,11 +74,11 @@ fn when(tests: impl IntoIterator<Item = [Expression; 2]>, verdict: Verdict) -> V
 }
 
 fn input(text: &str) -> [Expression; 2] {
-    test(What::Meta(6), &name(text))
+    test(What::Meta(META_IIFNAME), &name(text))
 }
 
 fn output(text: &str) -> [Expression; 2] {
-    test(What::Meta(7), &name(text))
+    test(What::Meta(META_OIFNAME), &name(text))
 }
 
 /// `-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`
@@ -92,7 +92,7 @@ fn an_empty_machine_blocks_nothing() {
     assert_eq!(blocker(&filter(vec![("FORWARD", base(false, vec![]))])), None);
 }
 
-/// Docker: policy drop, its own bridges accepted, everything else not.
+/// Makes Docker's rules: policy drop, only its own bridges accepted.
 fn docker(user: Vec<Vec<Expression>>) -> Ruleset {
     let forward = vec![
         vec![Expression::Neutral, Expression::Verdict(Verdict::Jump("DOCKER-USER".into()))],
@@ -130,7 +130,7 @@ fn accepting_answers_does_not_let_new_connections_out() {
 }
 
 #[test]
-fn ufw_is_reported_in_its_own_words() {
+fn the_remedy_for_ufw_is_a_ufw_command() {
     let chains = vec![
         (
             "FORWARD",
@@ -142,14 +142,14 @@ fn ufw_is_reported_in_its_own_words() {
 }
 
 #[test]
-fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
+fn a_final_reject_of_firewalld_is_found_after_sets_of_states() {
     let states =
         Expression::Lookup { register: 0, set: "__set0".into(), inverted: false, verdicts: false };
     let chain = base(
         false,
         vec![
             vec![
-                Expression::Load { to: 0, what: What::Ct(0) },
+                Expression::Load { to: 0, what: What::Ct(CT_STATE) },
                 states,
                 Expression::Verdict(Verdict::Accept),
             ],
@@ -171,7 +171,7 @@ fn firewalld_that_rejects_at_the_end_is_found_also_with_sets_of_states() {
 }
 
 #[test]
-fn a_verdict_map_is_followed() {
+fn a_verdict_map_is_evaluated() {
     let element =
         |port: &str, verdict| Element { key: Key::At(name(port)), verdict: Some(verdict) };
     let map = |verdict| {
@@ -181,7 +181,7 @@ fn a_verdict_map_is_followed() {
         )])
     };
     let rule = vec![
-        Expression::Load { to: 0, what: What::Meta(6) },
+        Expression::Load { to: 0, what: What::Meta(META_IIFNAME) },
         Expression::Lookup { register: 0, set: "__map0".into(), inverted: false, verdicts: true },
     ];
     let with =
@@ -191,7 +191,7 @@ fn a_verdict_map_is_followed() {
 }
 
 #[test]
-fn a_rule_for_another_network_or_an_uncertain_one_is_no_culprit() {
+fn rules_for_another_network_or_that_may_not_match_are_no_blockers() {
     let source = |address: [u8; 4]| test(What::Payload(1, 12, 4), &address);
     let dropping = |address| {
         filter(vec![("FORWARD", base(false, vec![when([source(address)], Verdict::Drop)]))])
@@ -208,14 +208,14 @@ fn a_rule_for_another_network_or_an_uncertain_one_is_no_culprit() {
 }
 
 #[test]
-fn chains_that_go_round_in_circles_end() {
+fn the_simulation_of_looping_chains_ends() {
     let jump = |to: &str| vec![vec![Expression::Verdict(Verdict::Jump(to.into())); 1]; 4];
     let chains =
         vec![("FORWARD", base(false, jump("a"))), ("a", plain(jump("b"))), ("b", plain(jump("a")))];
     assert_eq!(blocker(&filter(chains)), None);
 }
 
-/// ufw's input chains, as far as they decide: what it lets in by default, and its policy.
+/// Makes ufw's input chains: its default rules and policy.
 fn ufw_input(user: Vec<Vec<Expression>>) -> Ruleset {
     let jump = |chain: &str| vec![Expression::Verdict(Verdict::Jump(chain.into()))];
     let kind = |mask: u16, verdict| {
@@ -243,7 +243,7 @@ fn ufw_input(user: Vec<Vec<Expression>>) -> Ruleset {
 }
 
 #[test]
-fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
+fn the_default_policy_of_ufw_blocks_nodes_until_the_remedy() {
     let all = [
         (Traffic::Addresses, "ufw allow in on eth0"),
         (Traffic::Names, "ufw allow in on eth0"),
@@ -272,10 +272,9 @@ fn ufws_default_cuts_the_nodes_off_until_its_own_remedy() {
     assert_eq!(blocker(&ufw_input(vec![])), None, "what is forwarded does not pass there");
 }
 
-/// A rule that may match and let through some of it is no proof; one that is for another port is
-/// none either.
+/// Covers a rule that may accept part of the traffic, and one for another port.
 #[test]
-fn what_is_uncertain_is_no_culprit_at_input_either() {
+fn an_uncertain_drop_at_input_is_no_blocker() {
     let port = |number: u16| test(What::Payload(2, 2, 2), &number.to_be_bytes());
     let with = |rule: Vec<Expression>| filter(vec![("INPUT", base_at(INPUT, true, vec![rule]))]);
     assert!(
@@ -298,7 +297,7 @@ fn what_is_uncertain_is_no_culprit_at_input_either() {
 }
 
 #[test]
-fn a_set_of_intervals_is_looked_into() {
+fn an_interval_set_is_evaluated() {
     let key = |port: u16, end: bool| {
         let bytes = port.to_be_bytes().to_vec();
         Element { key: if end { Key::End(bytes) } else { Key::At(bytes) }, verdict: None }
@@ -308,7 +307,7 @@ fn a_set_of_intervals_is_looked_into() {
         Expression::Lookup { register: 0, set: "ports".into(), inverted: false, verdicts: false },
         Expression::Verdict(Verdict::Accept),
     ];
-    // 53 to 67, 1000 to 1999
+    // 53 to 67, 1000 to 1999.
     let elements =
         vec![key(2000, true), key(0, true), key(1000, false), key(68, true), key(53, false)];
     let sets = BTreeMap::from_iter([("ports".to_owned(), elements)]);
@@ -317,7 +316,7 @@ fn a_set_of_intervals_is_looked_into() {
     assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "123 lies between them");
 }
 
-/// `ip saddr . udp dport`, as nft loads them: the port stands in the register behind the address.
+/// Loads `ip saddr . udp dport` like nft: the port is in the register after the address.
 fn address_and_port() -> [Expression; 2] {
     [
         Expression::Load { to: 0, what: What::Payload(1, 12, 4) },
@@ -325,9 +324,9 @@ fn address_and_port() -> [Expression; 2] {
     ]
 }
 
-/// Names are asked for from 192.168.50.0/24, at port 53; which node asks is not known.
+/// The simulated DNS query comes from an unknown address in 192.168.50.0/24.
 #[test]
-fn several_fields_are_one_key() {
+fn a_concatenation_is_evaluated() {
     let both = |address: [u8; 4], port: u8| [address.as_slice(), &[0, port, 0, 0]].concat();
     let element = |key: Key, verdict: Verdict| Element { key, verdict: Some(verdict) };
     let fields = |first: [u8; 4], last: [u8; 4], ports: [u8; 2]| {
@@ -370,14 +369,13 @@ fn several_fields_are_one_key() {
     assert!(!lookup(vec![element(Key::Unclear, Verdict::Drop)]), "what is not read is not certain");
 }
 
-/// A policy of drop that lets in `iifname . udp dport`: what is in the set passes, and the rest is
-/// certainly dropped.
+/// Accepts a set of `iifname . udp dport` before a policy of drop.
 #[test]
-fn a_port_and_its_interface_are_one_key() {
+fn a_concatenation_of_interface_and_port_is_evaluated() {
     let key = |port: &str, number: u8| [name(port).as_slice(), &[0, number, 0, 0]].concat();
     let element = |key| Element { key: Key::At(key), verdict: None };
     let rule = vec![
-        Expression::Load { to: 0, what: What::Meta(6) },
+        Expression::Load { to: 0, what: What::Meta(META_IIFNAME) },
         Expression::Load { to: 4, what: What::Payload(2, 2, 2) },
         Expression::Lookup { register: 0, set: "open".into(), inverted: false, verdicts: false },
         Expression::Verdict(Verdict::Accept),
@@ -389,11 +387,11 @@ fn a_port_and_its_interface_are_one_key() {
     assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "that one is open at the other port");
 }
 
-/// A value that is loaded over a longer one leaves nothing of it behind.
+/// A shorter value replaces a longer one completely.
 #[test]
-fn registers_hold_what_was_loaded_last() {
+fn registers_hold_the_last_value() {
     let rule = vec![
-        Expression::Load { to: 0, what: What::Meta(6) },
+        Expression::Load { to: 0, what: What::Meta(META_IIFNAME) },
         Expression::Load { to: 1, what: What::Other },
         Expression::Compare { register: 0, operator: 0, data: name("eth0") },
         Expression::Verdict(Verdict::Drop),
@@ -413,7 +411,7 @@ fn listen(watcher: &mut Watcher, bytes: &[u8]) -> Disturbance {
 }
 
 #[test]
-fn who_touched_our_table_is_named_by_the_end_of_the_transaction() {
+fn the_end_of_a_transaction_names_the_program_that_changed_our_table() {
     let mut watcher = Watcher::default();
     let ours = Request::netfilter(NFTABLES, 0, 1).text(1, "bramblegate");
     let end = Request::netfilter(NFTABLES, 0, 0).be32(1, 9).be32(2, 1234).text(3, "nft");
@@ -444,7 +442,7 @@ fn a_table_of_our_name_in_another_family_is_not_ours() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_and_judged_without_harm(payload: Vec<u8>) {
+    fn arbitrary_messages_never_panic(payload: Vec<u8>) {
         let bytes = Request::netfilter(NFTABLES, 6, 2).attribute(0, &payload).bytes(1);
         let mut raw = Request::netfilter(NFTABLES, 6, 2).bytes(1);
         raw.extend(&payload);
@@ -464,7 +462,7 @@ proptest! {
     }
 
     #[test]
-    fn any_expression_is_parsed_without_harm(payload: Vec<u8>, name in "(meta|ct|cmp|bitwise|lookup|immediate|match|target|payload)") {
+    fn arbitrary_expressions_never_panic(payload: Vec<u8>, name in "(meta|ct|cmp|bitwise|lookup|immediate|match|target|payload)") {
         let bytes = Request::netfilter(0, 0, 0).text(1, &name).attribute(2, &payload).bytes(0);
         let _ = Expression::parse(bytes.get(20..).unwrap());
     }

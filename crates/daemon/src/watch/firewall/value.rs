@@ -1,4 +1,4 @@
-//! Values of which some bits are not known, compared as the kernel compares them.
+//! Partially known values, compared like in the kernel.
 
 use std::cmp::Ordering;
 
@@ -6,14 +6,14 @@ use super::expression::{Register, Verdict};
 use super::foreign::{Element, Key};
 use super::packet::Bytes;
 
-/// Bytes of the sixteen registers (`NFT_REG32_00` to `NFT_REG32_15`), and of one register.
+/// Size of all registers (`NFT_REG32_00` to `NFT_REG32_15`), and of one, in bytes.
 const REGISTERS: usize = 64;
 const REGISTER: usize = 4;
-/// The longest value that is loaded: an interface's name, an IPv6 address.
-const LONGEST: usize = 16;
+/// Maximum size of a loaded value: an interface name or an IPv6 address.
+const MAX_VALUE: usize = 16;
 
-/// Holds the registers of a rule, as far as what they hold is known. Several values side by side
-/// are one key (a concatenation).
+/// Holds the partially known registers of a rule. Values in adjacent registers form one key (a
+/// concatenation).
 #[derive(Debug, Clone)]
 pub struct Registers(Bytes);
 
@@ -22,13 +22,13 @@ impl Registers {
         Self(Bytes::unknown(REGISTERS))
     }
 
-    /// Puts a value there; the kernel fills its last register with zeros. Of one whose length is
-    /// not known as much as the longest may take is not known any more.
-    pub fn load(&mut self, place: Register, value: &Bytes) {
-        let at = Self::offset(place);
+    /// Loads a value; the kernel pads its last register with zeros. An empty value is one of
+    /// unknown length, which makes [`MAX_VALUE`] bytes unknown.
+    pub fn load(&mut self, register: Register, value: &Bytes) {
+        let at = Self::offset(register);
         let length = value.value.len().next_multiple_of(REGISTER);
         match length {
-            0 => self.0.set_masked(at, &[0; LONGEST], &[0; LONGEST]),
+            0 => self.0.set_masked(at, &[0; MAX_VALUE], &[0; MAX_VALUE]),
             _ => {
                 self.0.set_masked(at, &vec![0; length], &vec![0xff; length]);
                 self.0.set_masked(at, &value.value, &value.known);
@@ -36,13 +36,13 @@ impl Registers {
         }
     }
 
-    /// Returns `length` bytes from a register on.
-    pub fn read(&self, place: Register, length: usize) -> Bytes {
-        self.0.part(Self::offset(place), length)
+    /// Returns `length` bytes starting at a register.
+    pub fn read(&self, register: Register, length: usize) -> Bytes {
+        self.0.part(Self::offset(register), length)
     }
 
-    fn offset(place: Register) -> usize {
-        usize::try_from(place).unwrap_or(usize::MAX).saturating_mul(REGISTER)
+    fn offset(register: Register) -> usize {
+        usize::try_from(register).unwrap_or(usize::MAX).saturating_mul(REGISTER)
     }
 }
 
@@ -86,7 +86,7 @@ impl Truth {
     }
 }
 
-/// Masks a value; what is masked away is known to be zero.
+/// Applies mask and xor to a value; masked bits become known.
 pub fn masked(value: &Bytes, mask: &[u8], xor: &[u8]) -> Bytes {
     let value = value.part(0, mask.len());
     let bits = value.value.iter().zip(mask).zip(xor.iter().chain(std::iter::repeat(&0)));
@@ -96,10 +96,18 @@ pub fn masked(value: &Bytes, mask: &[u8], xor: &[u8]) -> Bytes {
     }
 }
 
-/// Compares the first bytes of a value with `data`, by the operator's number (`NFT_CMP_*`).
+/// Operators `NFT_CMP_*` (`linux/netfilter/nf_tables.h`).
+pub const EQUAL: u32 = 0;
+pub const NOT_EQUAL: u32 = 1;
+const LESS: u32 = 2;
+const LESS_OR_EQUAL: u32 = 3;
+const GREATER: u32 = 4;
+const GREATER_OR_EQUAL: u32 = 5;
+
+/// Compares the first bytes of a value with `data`, by an operator (`NFT_CMP_*`).
 pub fn compare(value: &Bytes, operator: u32, data: &[u8]) -> Truth {
     let Bytes { value, known } = value.part(0, data.len());
-    // The least and the greatest that it can be.
+    // The smallest and the largest possible value.
     let least: Vec<u8> = value.iter().zip(&known).map(|(byte, known)| byte & known).collect();
     let most: Vec<u8> = value.iter().zip(&known).map(|(byte, known)| byte | !known).collect();
     let (least, most) = (least.as_slice().cmp(data), most.as_slice().cmp(data));
@@ -121,27 +129,33 @@ pub fn compare(value: &Bytes, operator: u32, data: &[u8]) -> Truth {
         _ => Truth::Maybe,
     };
     match operator {
-        0 => equal,
-        1 => equal.not(),
-        2 => below,
-        3 => above.not(),
-        4 => above,
-        5 => below.not(),
+        EQUAL => equal,
+        NOT_EQUAL => equal.not(),
+        LESS => below,
+        LESS_OR_EQUAL => above.not(),
+        GREATER => above,
+        GREATER_OR_EQUAL => below.not(),
         _ => Truth::Maybe,
     }
 }
 
-/// Looks what stands from a register on up in a set.
+/// Returns whether a value is within these inclusive bounds.
+pub fn in_range(value: &Bytes, first: &[u8], last: &[u8]) -> Truth {
+    compare(value, GREATER_OR_EQUAL, first).and(compare(value, LESS_OR_EQUAL, last))
+}
+
+/// Looks up the key that starts at a register in a set. Returns whether it matches, and the verdict
+/// of the element.
 pub fn find(
     registers: &Registers,
-    place: Register,
+    register: Register,
     elements: &[Element],
 ) -> (Truth, Option<Verdict>) {
     let intervals = elements.iter().any(|element| matches!(element.key, Key::End(_)));
     let found = if intervals {
-        within(registers, place, elements)
+        within(registers, register, elements)
     } else {
-        among(registers, place, elements)
+        among(registers, register, elements)
     };
     let rest = elements.iter().find(|element| element.key == Key::All);
     match (found.0, rest) {
@@ -150,14 +164,18 @@ pub fn find(
     }
 }
 
-/// Looks it up in a set of single values, or of ranges of several fields.
-fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth, Option<Verdict>) {
+/// Looks up in a set of single values, or of ranges of concatenated fields.
+fn among(
+    registers: &Registers,
+    register: Register,
+    elements: &[Element],
+) -> (Truth, Option<Verdict>) {
     let mut best = Truth::No;
     for element in elements {
         let here = match &element.key {
             Key::At(key) if key.is_empty() => Truth::Maybe,
-            Key::At(key) => compare(&registers.read(place, key.len()), 0, key),
-            Key::Fields(fields) => in_ranges(registers, place, fields),
+            Key::At(key) => compare(&registers.read(register, key.len()), EQUAL, key),
+            Key::Fields(fields) => in_ranges(registers, register, fields),
             Key::Unclear => Truth::Maybe,
             Key::End(_) | Key::All => Truth::No,
         };
@@ -170,22 +188,21 @@ fn among(registers: &Registers, place: Register, elements: &[Element]) -> (Truth
     (best, None)
 }
 
-/// Returns whether each field is between its first and its last value; a field begins at a
-/// register.
-fn in_ranges(registers: &Registers, place: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
-    let (mut truth, mut at) = (Truth::Yes, place);
+/// Returns whether each field is within its range; each field starts at a register.
+fn in_ranges(registers: &Registers, register: Register, fields: &[(Vec<u8>, Vec<u8>)]) -> Truth {
+    let (mut truth, mut at) = (Truth::Yes, register);
     for (first, last) in fields {
         let value = registers.read(at, first.len());
-        truth = truth.and(compare(&value, 5, first)).and(compare(&value, 3, last));
+        truth = truth.and(in_range(&value, first, last));
         at = at.saturating_add(u32::try_from(first.len().div_ceil(REGISTER)).unwrap_or(u32::MAX));
     }
     truth
 }
 
-/// Looks it up in a set of intervals.
+/// Looks up in a set of intervals.
 fn within(
     registers: &Registers,
-    place: Register,
+    register: Register,
     elements: &[Element],
 ) -> (Truth, Option<Verdict>) {
     let mut edges: Vec<(&[u8], bool, Option<&Verdict>)> = Vec::new();
@@ -200,7 +217,7 @@ fn within(
     edges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
     let mut found = (Truth::No, None);
     for (key, begins, verdict) in edges {
-        match compare(&registers.read(place, key.len()), 5, key) {
+        match compare(&registers.read(register, key.len()), GREATER_OR_EQUAL, key) {
             Truth::Yes => found = (Truth::from(begins), verdict.filter(|_| begins).cloned()),
             Truth::No => break,
             Truth::Maybe => return (Truth::Maybe, None),

@@ -1,4 +1,4 @@
-//! One look at how the machine itself is.
+//! Sensors of the machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,32 +9,32 @@ use crate::event::{Head, Pressure};
 use crate::files::reading;
 use crate::watch::dhcp::boot_files;
 
-/// No clock that was set is before this: 2025-01-01.
+/// 2025-01-01; an earlier clock was not set.
 const EARLIEST: u64 = 1_735_689_600;
-/// File systems that cannot be written to.
-const NEVER_WRITTEN: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
+/// File systems that are read-only by design.
+const READ_ONLY_KINDS: [&str; 4] = ["squashfs", "erofs", "iso9660", "cramfs"];
 
-/// Holds where to look.
+/// Holds the paths that sensors read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View {
     pub root: PathBuf,
-    /// the files that nodes boot from
+    /// Folder of the nodes' boot files.
     pub boot_folder: Option<PathBuf>,
 }
 
-/// Holds what the sensors report, each its part of it.
+/// Holds the readings; each sensor fills in its part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Seen {
     head: Head,
     alarm: Option<bool>,
     firmware: Option<(bool, bool)>,
-    /// why the folder cannot be used
+    /// Why the boot folder is unusable.
     pub boot_folder: Option<String>,
-    /// files in it that may not be read
+    /// Files in it that their server may not read.
     pub boot_files: Option<String>,
 }
 
-/// Holds what is looked at, in words, and how; each may hang without the others.
+/// A sensor's name for users and its function; each may hang without affecting the others.
 pub(super) type Sensor = (&'static str, fn(&View, &mut Seen));
 
 pub(super) const SENSORS: [Sensor; 6] = [
@@ -59,7 +59,7 @@ pub(super) const SENSORS: [Sensor; 6] = [
 ];
 
 impl Seen {
-    /// Takes in what another sensor has seen.
+    /// Merges the readings of another sensor.
     pub fn absorb(&mut self, other: Self) {
         let (head, more) = (&mut self.head, other.head);
         head.temperature = head.temperature.or(more.temperature);
@@ -78,27 +78,28 @@ impl Seen {
         self.boot_files = self.boot_files.take().or(other.boot_files);
     }
 
-    /// Returns how the machine is, by all that was seen.
+    /// Returns the state of the machine from all readings.
     pub fn head(&self) -> Head {
         let low = self.firmware.map(|(low, _)| low);
-        let sags = self.alarm.is_some() || low.is_some();
+        let is_known = self.alarm.is_some() || low.is_some();
         Head {
-            under_voltage: sags.then_some(self.alarm == Some(true) || low == Some(true)),
+            under_voltage: is_known.then_some(self.alarm == Some(true) || low == Some(true)),
             throttled: self.firmware.map(|(_, slow)| slow),
             ..self.head
         }
     }
 }
 
-/// Reads what the kernel itself counts.
+/// Reads load, memory, pressure, the root file system's state and the clock's.
 fn machine(root: &Path, head: &mut Head) {
     let text = |path: &str| reading::text(&root.join(path)).ok();
-    let wait =
+    let pressure =
         |what: &str| text(&format!("proc/pressure/{what}")).as_deref().and_then(parse::pressure);
-    // Tenths are all that is shown.
+    // Only tenths are shown.
     head.load = text("proc/loadavg").as_deref().and_then(parse::load).map(|load| load / 10 * 10);
     head.memory = text("proc/meminfo").as_deref().and_then(parse::available);
-    head.pressure = Pressure { processor: wait("cpu"), memory: wait("memory"), disk: wait("io") };
+    head.pressure =
+        Pressure { processor: pressure("cpu"), memory: pressure("memory"), disk: pressure("io") };
     head.read_only = read_only(
         &text("proc/self/mountinfo").unwrap_or_default(),
         &text("etc/fstab").unwrap_or_default(),
@@ -106,13 +107,12 @@ fn machine(root: &Path, head: &mut Head) {
     head.clock_set = Some(is_clock_set(root, SystemTime::now()));
 }
 
-/// Returns why nothing below a folder can be read by us, and so by the server of boot files, which
-/// is the same user.
+/// Returns why this user, which the TFTP server runs as too, cannot read in a folder.
 fn unusable(folder: &Path) -> Option<String> {
     check_folder(folder).err().map(|error| error.to_string())
 }
 
-/// Checks that `folder` is one, and that this user may look into it.
+/// Checks that `folder` is a directory that this user may enter.
 fn check_folder(folder: &Path) -> std::io::Result<()> {
     if !fs::metadata(folder)?.is_dir() {
         return Err(std::io::ErrorKind::NotADirectory.into());
@@ -120,7 +120,7 @@ fn check_folder(folder: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?)
 }
 
-/// Entries of a folder, in order.
+/// Returns the entries of a folder, sorted.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -136,8 +136,8 @@ fn temperature(root: &Path) -> Option<i32> {
     zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
 }
 
-/// Finds `in0_lcrit_alarm` of the driver raspberrypi-hwmon: 1 while the supply is too weak. The
-/// kernel reports its changes by poll(2).
+/// Finds `in0_lcrit_alarm` of the driver raspberrypi-hwmon, which is 1 during under-voltage. The
+/// kernel signals its changes through poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     let chips = entries(&root.join("sys/class/hwmon")).into_iter();
     let mut ours = chips.filter(|chip| {
@@ -146,8 +146,8 @@ pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
     ours.next().map(|chip| chip.join("in0_lcrit_alarm"))
 }
 
-/// Finds `get_throttled` of the driver raspberrypi-firmware; the folder's name has the bus's
-/// address on a Pi 5.
+/// Finds `get_throttled` of the driver raspberrypi-firmware; on a Pi 5 the folder's name contains
+/// the address of the bus.
 pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
     let buses = entries(&root.join("sys/devices/platform"))
         .into_iter()
@@ -157,15 +157,15 @@ pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
     firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
 }
 
-/// Returns whether a file of the system on chip ends so.
+/// Returns whether a file name begins with `soc` and ends with `end`.
 fn is_soc_file(path: &Path, end: &str) -> bool {
     path.file_name()
         .and_then(|name| name.to_str())
         .is_some_and(|name| name.starts_with("soc") && name.ends_with(end))
 }
 
-/// Returns the percent of space, and of inodes, that ordinary users have left. Some file systems
-/// count no inodes.
+/// Returns free space and free inodes for ordinary users, in percent. Some file systems have no
+/// inode count.
 fn room(root: &Path) -> (Option<u8>, Option<u8>) {
     let Ok(seen) = rustix::fs::statvfs(root) else { return (None, None) };
     let used = seen.f_blocks.saturating_sub(seen.f_bfree);
@@ -175,27 +175,27 @@ fn room(root: &Path) -> (Option<u8>, Option<u8>) {
     )
 }
 
-/// Returns whether the root file system is read-only, and meant to be written to: by what `fstab`
-/// says. `None` where it is unknown.
+/// Returns whether the root file system is read-only although it should be writable according to
+/// `fstab`; `None` if unknown.
 fn read_only(mountinfo: &str, fstab: &str) -> Option<bool> {
     let options = parse::super_options(mountinfo)?;
-    let meant = parse::fields(fstab)?;
-    let kind = meant.get(2).copied().unwrap_or_default();
-    let never = NEVER_WRITTEN.contains(&kind)
-        || meant.get(3).is_some_and(|options| parse::says_read_only(options));
-    Some(!never && parse::says_read_only(options))
+    let entry = parse::fields(fstab)?;
+    let kind = entry.get(2).copied().unwrap_or_default();
+    let intended = READ_ONLY_KINDS.contains(&kind)
+        || entry.get(3).is_some_and(|options| parse::says_read_only(options));
+    Some(!intended && parse::says_read_only(options))
 }
 
-/// Returns whether the clock is set. A Pi without a clock of its own has a guessed time until the
-/// network sets it. systemd-timesyncd leaves a mark; other time servers do not, so without
-/// timesyncd a date that can be is believed.
+/// Returns whether the clock is set. A Pi without an RTC starts with an estimated time until NTP
+/// sets it. systemd-timesyncd creates a file then; other NTP clients do not, so without timesyncd
+/// any plausible date counts.
 pub(crate) fn is_clock_set(root: &Path, now: SystemTime) -> bool {
-    let possible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
-    let there = |path: &str| root.join(path).exists();
-    possible
-        && (there("dev/rtc0")
-            || there("run/systemd/timesync/synchronized")
-            || !there("run/systemd/timesync"))
+    let plausible = now.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() >= EARLIEST);
+    let exists = |path: &str| root.join(path).exists();
+    plausible
+        && (exists("dev/rtc0")
+            || exists("run/systemd/timesync/synchronized")
+            || !exists("run/systemd/timesync"))
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ pub(super) mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Looks at all sensors, one after the other.
+    /// Reads all sensors in turn.
     fn look(root: &Path) -> Head {
         let view = View { root: root.to_owned(), boot_folder: None };
         let mut all = Seen::default();
@@ -221,9 +221,9 @@ pub(super) mod tests {
         fs::write(path, text).unwrap();
     }
 
-    /// Makes a Raspberry Pi 4 in a folder.
-    pub fn tree(name: &str) -> PathBuf {
-        let root = tempfile::Builder::new().prefix(name).tempdir().unwrap().keep();
+    /// Creates the files of a Raspberry Pi 4 in a temporary folder.
+    pub fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
         for (path, text) in [
             ("proc/loadavg", "0.31 0.18 0.11 1/213 4711\n"),
             ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 620 kB\n"),
@@ -237,20 +237,16 @@ pub(super) mod tests {
             ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n"),
             ("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n"),
         ] {
-            put(&root, path, text);
+            put(root.path(), path, text);
         }
         root
     }
 
-    fn gone(root: &Path) {
-        fs::remove_dir_all(root).unwrap();
-    }
-
     #[test]
-    fn a_pi_that_is_well() {
-        let root = tree("well");
-        let head = look(&root);
-        gone(&root);
+    fn a_healthy_pi_is_read() {
+        let temporary = tree();
+        let root = temporary.path();
+        let head = look(root);
         assert_eq!((head.temperature, head.load, head.memory), (Some(48), Some(30), Some(62)));
         assert_eq!(
             (head.under_voltage, head.throttled, head.read_only),
@@ -262,8 +258,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_sensor_that_is_a_pipe_is_not_waited_for_and_the_others_are_read() {
-        let root = tree("pipe");
+    fn a_fifo_as_sensor_does_not_block_the_others() {
+        let temporary = tree();
+        let root = temporary.path();
         let folder = root.join("sys/class/thermal/thermal_zone1");
         fs::create_dir_all(&folder).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -276,41 +273,40 @@ pub(super) mod tests {
         )
         .unwrap();
         let (done, seen) = std::sync::mpsc::channel();
-        let looked = root.clone();
+        let looked = root.to_owned();
         std::thread::spawn(move || done.send(look(&looked)));
         let head = seen.recv_timeout(Duration::from_secs(10));
-        gone(&root);
         assert_eq!(head.expect("it hangs").temperature, Some(48));
     }
 
     #[test]
-    fn under_voltage_is_seen_by_the_driver_or_by_the_firmware() {
-        let root = tree("volt");
-        put(&root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let by_driver = look(&root);
+    fn under_voltage_is_read_from_driver_or_firmware() {
+        let temporary = tree();
+        let root = temporary.path();
+        put(root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
+        let by_driver = look(root);
         fs::remove_dir_all(root.join("sys/class/hwmon")).unwrap();
-        put(&root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
-        let by_firmware = look(&root);
-        gone(&root);
+        put(root, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+        let by_firmware = look(root);
         assert_eq!((by_driver.under_voltage, by_driver.throttled), (Some(true), Some(false)));
         assert_eq!((by_firmware.under_voltage, by_firmware.throttled), (Some(true), Some(true)));
     }
 
     #[test]
     fn the_firmware_of_a_pi_5_is_found() {
-        let root = tree("pi5");
+        let temporary = tree();
+        let root = temporary.path();
         fs::remove_dir_all(root.join("sys/devices/platform/soc")).unwrap();
-        assert_eq!(throttled_file(&root), None);
+        assert_eq!(throttled_file(root), None);
         let file = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
-        put(&root, file, "0\n");
-        let found = throttled_file(&root);
+        put(root, file, "0\n");
+        let found = throttled_file(root);
         let expected = root.join(file);
-        gone(&root);
         assert_eq!(found, Some(expected));
     }
 
     #[test]
-    fn a_card_that_gives_up_is_distinguished_from_a_root_that_is_meant_to_be_read_only() {
+    fn a_failed_root_is_distinguished_from_one_read_only_by_design() {
         let failed = "24 1 179:2 / / rw shared:1 - ext4 /dev/root ro,errors=remount-ro\n";
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults 0 1\n"), Some(true));
         assert_eq!(read_only(failed, "UUID=1 / ext4 defaults,ro 0 1\n"), Some(false));
@@ -319,34 +315,34 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_clock_is_set_when_its_keeper_reports_so_or_there_is_none_to_ask() {
-        let root = tree("clock");
+    fn a_clock_is_set_if_timesyncd_reports_so_or_is_absent() {
+        let temporary = tree();
+        let root = temporary.path();
         let (early, late) = (
             UNIX_EPOCH + Duration::from_secs(EARLIEST - 1),
             UNIX_EPOCH + Duration::from_secs(EARLIEST),
         );
-        assert!(!is_clock_set(&root, early));
-        assert!(is_clock_set(&root, late));
+        assert!(!is_clock_set(root, early));
+        assert!(is_clock_set(root, late));
         fs::create_dir_all(root.join("run/systemd/timesync")).unwrap();
-        assert!(!is_clock_set(&root, late), "timesyncd has not heard from anybody");
-        put(&root, "run/systemd/timesync/synchronized", "");
-        assert!(is_clock_set(&root, late));
-        gone(&root);
+        assert!(!is_clock_set(root, late), "timesyncd has not synchronised yet");
+        put(root, "run/systemd/timesync/synchronized", "");
+        assert!(is_clock_set(root, late));
     }
 
     #[test]
-    fn a_folder_of_boot_files_is_one_that_can_be_entered() {
-        let root = tree("boot");
+    fn an_unusable_boot_folder_is_reported() {
+        let temporary = tree();
+        let root = temporary.path();
         let why = |path: &str| unusable(&root.join(path));
         let found = (why("sys/class"), why("missing"), why("etc/fstab"));
-        gone(&root);
         assert_eq!(found.0, None);
         assert!(found.1.unwrap().contains("No such file"));
-        assert!(found.2.is_some(), "a file is no folder");
+        assert!(found.2.is_some(), "not a directory");
     }
 
     #[test]
-    fn a_machine_that_reports_nothing_has_no_vitals() {
+    fn a_machine_without_sensors_has_no_vitals() {
         let head = Head { clock_set: None, ..look(Path::new("/nonexistent")) };
         assert_eq!(head, Head::default());
     }

@@ -1,10 +1,10 @@
-//! The vitals of the head: how full the tables of connections (`conntrack`) and of neighbours
-//! (`neighbours`) are, which settings the ports have (`ports`),
-//! and how the machine itself is (`head`).
+//! Reports the vitals of the head: usage of the kernel's connection tracking table (`conntrack`)
+//! and neighbour table (`neighbours`), interface settings (`ports`) and the state of the machine
+//! (`head`).
 //!
-//! All is looked at together, once a minute, with everything else that has that beat: a quiet
-//! machine is to sleep. What comes near its limit is looked at every ten seconds, and what the
-//! kernel reports by itself (`triggers`) at once.
+//! All are polled together once a minute, aligned with other polling, so that an idle machine
+//! sleeps. Near a limit the interval is ten seconds. Changes that the kernel signals (`triggers`)
+//! cause a poll at once.
 
 mod conntrack;
 mod head;
@@ -41,13 +41,13 @@ use triggers::Triggers;
 
 pub use conntrack::usage;
 
-/// Far from every limit the vitals are looked at this often, …
-const CALM: Duration = Duration::from_secs(60);
-/// … and near one this often.
-const NEAR: Duration = Duration::from_secs(10);
-/// Degrees, and percent, that are near.
-const WARM: i32 = 10;
-const CLOSE: u8 = 5;
+/// Polling interval far from every limit.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Polling interval near a limit.
+const INTERVAL_NEAR_LIMIT: Duration = Duration::from_secs(10);
+/// What counts as near a limit, in degrees Celsius and in percentage points.
+const NEAR_DEGREES: i32 = 10;
+const NEAR_PERCENT: u8 = 5;
 
 /// Reports each vital when it has changed.
 ///
@@ -67,39 +67,38 @@ pub async fn run(
             plan.changed().await.map_err(|_| Closed)?;
             continue;
         };
-        // The next look begins when this one has ended: each sensor that hangs is one thread, and
-        // the daemon lives on.
+        // Polls never overlap, so a sensor that hangs blocks one thread at most.
         let view = View { root: root.to_owned(), boot_folder: wanted.boot_folder };
-        let seen = poll.look(&view, &SENSORS).await?;
+        let seen = poll.read(&view, &SENSORS).await?;
         let tables;
         (reported, tables) = spawn_blocking(move || {
             let tables = if wanted.tables { reported.read_tables() } else { Tables::default() };
             (reported, tables)
         })
         .await?;
-        let (news, near) = reported.take(&seen, tables, poll.hanging(), &limits);
-        for vital in news {
+        let (changed, near) = reported.take(&seen, tables, poll.hanging(), &limits);
+        for vital in changed {
             emit(&events, Event::Vital(vital)).await?;
         }
         for port in ports.read(&wanted.ports) {
             emit(&events, Event::Netconf(port)).await?;
         }
         tokio::select! {
-            () = sleep_until(next_aligned(if near { NEAR } else { CALM })) => {}
+            () = sleep_until(next_aligned(if near { INTERVAL_NEAR_LIMIT } else { INTERVAL })) => {}
             () = triggers.fired() => {}
             changed = plan.changed() => changed.map_err(|_| Closed)?,
         }
     }
 }
 
-/// Holds how full the kernel's tables are: (entries, size).
+/// Holds the usage of the kernel's tables, as (entries, size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Tables {
     conntrack: Option<(u32, u32)>,
     neighbours: Option<(u32, u32)>,
 }
 
-/// Holds what was reported last, and the sockets by which the tables are asked.
+/// Holds the vitals that were last reported, and the sockets for reading the tables.
 #[derive(Default)]
 struct Reported {
     socket: Option<Socket>,
@@ -119,7 +118,7 @@ impl Reported {
         }
     }
 
-    /// Returns what is news of what was seen, and whether something is near its limit.
+    /// Returns the vitals that have changed, and whether any is near its limit.
     fn take(
         &mut self,
         seen: &Seen,
@@ -127,60 +126,59 @@ impl Reported {
         hanging: Vec<&'static str>,
         limits: &VitalLimits,
     ) -> (Vec<Vital>, bool) {
-        let mut news = Vec::new();
-        if let Some((count, max)) = differing(&mut self.tables.conntrack, tables.conntrack) {
-            news.push(Vital::Conntrack { count, max });
+        let mut changed = Vec::new();
+        if let Some((count, max)) = changed_usage(&mut self.tables.conntrack, tables.conntrack) {
+            changed.push(Vital::Conntrack { count, max });
         }
-        if let Some((count, max)) = differing(&mut self.tables.neighbours, tables.neighbours) {
-            news.push(Vital::Neighbours { count, max });
+        if let Some((count, max)) = changed_usage(&mut self.tables.neighbours, tables.neighbours) {
+            changed.push(Vital::Neighbours { count, max });
         }
         let head = seen.head();
         if self.head != Some(head) {
             self.head = Some(head);
-            news.push(Vital::Head(head));
+            changed.push(Vital::Head(head));
         }
         if self.boot_folder != seen.boot_folder {
             self.boot_folder.clone_from(&seen.boot_folder);
-            news.push(Vital::BootFolder(seen.boot_folder.clone()));
+            changed.push(Vital::BootFolder(seen.boot_folder.clone()));
         }
         if self.boot_files != seen.boot_files {
             self.boot_files.clone_from(&seen.boot_files);
-            news.push(Vital::BootFiles(seen.boot_files.clone()));
+            changed.push(Vital::BootFiles(seen.boot_files.clone()));
         }
         if self.hanging != hanging {
             self.hanging.clone_from(&hanging);
-            news.push(Vital::Hanging(hanging));
+            changed.push(Vital::Hanging(hanging));
         }
-        (news, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
+        (changed, tables.conntrack.is_some_and(conntrack::half_full) || is_near(&head, limits))
     }
 }
 
-/// Returns how full a table is, if that is news.
-fn differing(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
-    let news =
+/// Returns the usage of a table if it differs enough from the reported one, and records it.
+fn changed_usage(reported: &mut Option<(u32, u32)>, now: Option<(u32, u32)>) -> Option<(u32, u32)> {
+    let usage =
         now.filter(|now| reported.is_none_or(|reported| conntrack::differs(reported, *now)))?;
-    *reported = Some(news);
-    Some(news)
+    *reported = Some(usage);
+    Some(usage)
 }
 
-/// Returns whether something that can change quickly is near its limit, or beyond. (A disk does not
-/// fill up in seconds.)
+/// Returns whether a vital that can change quickly is near its limit or beyond; disk space is not
+/// one of them.
 fn is_near(head: &Head, limits: &VitalLimits) -> bool {
-    let waits = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
-    // The share of the last minute: from half of the limit to the limit it takes half a minute at
-    // least.
-    let waiting = limits.pressure.map(|limit| limit / 2);
-    head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - WARM)
+    let pressures = [head.pressure.processor, head.pressure.memory, head.pressure.disk];
+    // An average over one minute takes at least half a minute from half of the limit to the limit.
+    let near_pressure = limits.pressure.map(|limit| limit / 2);
+    head.temperature.is_some_and(|degrees| degrees >= limits.temperature_above - NEAR_DEGREES)
         || head.under_voltage == Some(true)
         || head.throttled == Some(true)
         || head.clock_set == Some(false)
         || is_close(head.memory, limits.memory_free_below)
-        || waits.iter().flatten().any(|wait| waiting.is_some_and(|from| *wait >= from))
+        || pressures.iter().flatten().any(|value| near_pressure.is_some_and(|from| *value >= from))
 }
 
-/// Returns whether what is free is within [`CLOSE`] of its limit.
+/// Returns whether a free share is within [`NEAR_PERCENT`] of its limit.
 fn is_close(free: Option<u8>, limit: Option<u8>) -> bool {
-    free.zip(limit).is_some_and(|(free, limit)| free < limit + CLOSE)
+    free.zip(limit).is_some_and(|(free, limit)| free < limit + NEAR_PERCENT)
 }
 
 #[cfg(test)]
@@ -196,7 +194,7 @@ mod tests {
     };
 
     #[test]
-    fn what_comes_near_its_limit_is_looked_at_often_and_a_full_disk_is_not() {
+    fn a_vital_near_its_limit_is_polled_often_except_for_a_full_disk() {
         let well =
             Head { temperature: Some(48), memory: Some(62), disk: Some(3), ..Head::default() };
         assert!(!is_near(&well, &LIMITS));
@@ -204,7 +202,7 @@ mod tests {
         assert!(is_near(&Head { temperature: Some(70), ..well }, &LIMITS));
         assert!(is_near(&Head { memory: Some(14), ..well }, &LIMITS));
         assert!(is_near(&Head { under_voltage: Some(true), ..well }, &LIMITS));
-        assert!(is_near(&Head { clock_set: Some(false), ..well }, &LIMITS), "it is set soon");
+        assert!(is_near(&Head { clock_set: Some(false), ..well }, &LIMITS), "NTP will set it soon");
         assert!(!is_near(&Head { clock_set: Some(true), ..well }, &LIMITS));
         let busy = Pressure { disk: Some(40), ..Pressure::default() };
         assert!(is_near(&Head { pressure: busy, ..well }, &LIMITS));
@@ -217,29 +215,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_not_changed_is_reported_once() {
-        let view = View {
-            root: head::tests::tree("reported-once"),
-            boot_folder: Some("/nowhere/at/all".into()),
-        };
+    async fn an_unchanged_vital_is_reported_once() {
+        let root = head::tests::tree();
+        let view = View { root: root.path().into(), boot_folder: Some("/nowhere/at/all".into()) };
         let (mut reported, mut poll) = (Reported::default(), SensorPoll::default());
-        let seen = poll.look(&view, &SENSORS).await.unwrap();
-        let (news, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
+        let seen = poll.read(&view, &SENSORS).await.unwrap();
+        let (changed, near) = reported.take(&seen, Tables::default(), poll.hanging(), &LIMITS);
         assert!(
-            matches!(news.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
-            "{news:?}"
+            matches!(changed.as_slice(), [Vital::Head(_), Vital::BootFolder(Some(_))]) && !near,
+            "{changed:?}"
         );
         assert_eq!(
             reported.take(&seen, Tables::default(), Vec::new(), &LIMITS),
             (Vec::new(), false)
         );
         head::tests::put(&view.root, "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let seen = poll.look(&view, &SENSORS).await.unwrap();
-        let (news, near) =
+        let seen = poll.read(&view, &SENSORS).await.unwrap();
+        let (changed, near) =
             reported.take(&seen, Tables::default(), vec!["the temperature"], &LIMITS);
-        std::fs::remove_dir_all(&view.root).unwrap();
-        let [Vital::Head(head), Vital::Hanging(hanging)] = news.as_slice() else {
-            panic!("{news:?}")
+        let [Vital::Head(head), Vital::Hanging(hanging)] = changed.as_slice() else {
+            panic!("{changed:?}")
         };
         assert!(head.under_voltage == Some(true) && near);
         assert_eq!(hanging, &["the temperature"]);

@@ -1,6 +1,6 @@
-//! The head's own name, whether it is announced by multicast DNS, and the ports on which its sshd
-//! listens: by its settings, whose files are watched by inotify. Who moves sshd to another port must
-//! not be locked out.
+//! Reports the head's host name, whether multicast DNS announces it, and the TCP ports of sshd, so
+//! that moving sshd to another port locks no user out. The configuration files are watched by
+//! inotify.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -16,27 +16,27 @@ use crate::files::inotify::Files;
 use crate::files::reading;
 use crate::watch::emit;
 
-const DEFAULT: u16 = 22;
-/// `Include` may nest; sshd allows 16 levels.
-const DEEPEST: usize = 16;
+const DEFAULT_PORT: u16 = 22;
+/// Maximum nesting of `Include`, as in sshd.
+const MAX_DEPTH: usize = 16;
 
-/// sshd's own folder, and where it or a drop-in folder may appear.
+/// The configuration folder of sshd, and its parent, in which it may appear.
 const FOLDERS: [&str; 2] = ["etc", "etc/ssh"];
-/// Units by which systemd may listen for sshd, and where those that are in use are named.
+/// Socket units by which systemd may listen for sshd, and the folder that lists the enabled ones.
 const UNITS: [&str; 2] = ["ssh.socket", "sshd.socket"];
 const WANTS: &str = "etc/systemd/system/sockets.target.wants";
-/// Where units lie, the least important first.
+/// Folders of units, in order of increasing precedence.
 const UNIT_FOLDERS: [&str; 4] =
     ["usr/lib/systemd/system", "run/systemd/generator", "run/systemd/system", "etc/systemd/system"];
 
-/// Where avahi-daemon(8) leaves its process id while it announces the name; and where that folder
-/// appears.
+/// Folder with the PID file of avahi-daemon(8), which exists while that announces the name, and its
+/// parent.
 const AVAHI: [&str; 2] = ["run", "run/avahi-daemon"];
 
-/// Reports it at the start, and each change of the files.
+/// Reports [`Vital::Host`] at the start, and each change.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`Closed`).
+/// inotify is unavailable, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -45,7 +45,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         let drop_ins = |folder: &str| UNITS.map(|unit| root.join(folder).join(format!("{unit}.d")));
         let folders = FOLDERS.iter().chain(&UNIT_FOLDERS).chain(&AVAHI).chain([&WANTS]);
         let folders = folders.map(|folder| root.join(folder));
-        // What is included may be on a file system that does not answer.
+        // An included file may be on a file system that hangs.
         let (now, included) = spawn_blocking(|| (read(), sshd(Path::new("/")).folders)).await?;
         for folder in folders.chain(UNIT_FOLDERS.into_iter().flat_map(drop_ins)).chain(included) {
             files.folder(&folder);
@@ -70,26 +70,25 @@ fn is_announced(root: &Path) -> bool {
     AVAHI.iter().any(|folder| root.join(folder).join("pid").is_file())
 }
 
-/// Holds what sshd's settings say.
+/// Holds the relevant parts of sshd's configuration.
 #[derive(Default)]
 struct Sshd {
     ports: BTreeSet<u16>,
-    /// in which more of them would be found
+    /// Folders named by `Include`, where further files may appear.
     folders: BTreeSet<PathBuf>,
 }
 
 fn sshd(root: &Path) -> Sshd {
     let mut found = Sshd::default();
-    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut found, DEEPEST);
+    sshd_config(root, &root.join("etc/ssh/sshd_config"), &mut found, MAX_DEPTH);
     found
 }
 
-/// Returns the TCP ports of sshd's settings and, where systemd listens for it, of `ssh.socket`; 22
-/// when none are named.
+/// Returns the TCP ports of sshd's configuration (22 by default) and of an enabled `ssh.socket`.
 pub fn ssh_ports(root: &Path) -> Vec<u16> {
     let mut ports = sshd(root).ports;
     if ports.is_empty() {
-        ports.insert(DEFAULT);
+        ports.insert(DEFAULT_PORT);
     }
     for unit in UNITS {
         if root.join(WANTS).join(unit).symlink_metadata().is_ok() {
@@ -99,7 +98,8 @@ pub fn ssh_ports(root: &Path) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-/// Reads `Port N` and the ports of `ListenAddress`, also from included files (sshd_config(5)).
+/// Adds the ports of `Port` and `ListenAddress`, including those in included files
+/// (sshd_config(5)).
 fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     let Ok(text) = reading::text(file) else { return };
     for (keyword, argument) in text.lines().filter_map(directive) {
@@ -120,7 +120,7 @@ fn sshd_config(root: &Path, file: &Path, found: &mut Sshd, depth: usize) {
     }
 }
 
-/// Splits a line into a keyword in lower case and what follows it; `Keyword=value` is allowed too.
+/// Splits a line into its keyword, in lower case, and argument; accepts `Keyword=value` as well.
 fn directive(line: &str) -> Option<(String, &str)> {
     let line = line.split('#').next()?.trim();
     let (keyword, argument) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
@@ -134,18 +134,18 @@ fn directive(line: &str) -> Option<(String, &str)> {
 fn port_of(argument: &str) -> Option<u16> {
     let address = argument.split_whitespace().next()?;
     let (host, port) = address.rsplit_once(':')?;
-    let alone = host.starts_with('[') || !host.contains(':');
-    port.parse().ok().filter(|_| alone)
+    let is_port = host.starts_with('[') || !host.contains(':');
+    port.parse().ok().filter(|_| is_port)
 }
 
-/// Returns where a pattern looks, and for what; a relative one in `/etc/ssh`.
+/// Splits an `Include` pattern into folder and file name; a relative one starts at `/etc/ssh`.
 fn included(root: &Path, pattern: &str) -> Option<(PathBuf, String)> {
     let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
     let (folder, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
     Some((root.join(folder.strip_prefix("/").unwrap_or(folder)), name.to_owned()))
 }
 
-/// Returns the files that a name, perhaps with one `*`, means.
+/// Returns the files that match a name with at most one `*`.
 fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
     match name.split_once('*') {
         Some((before, after)) => files_in(folder, before, after),
@@ -153,6 +153,7 @@ fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
     }
 }
 
+/// Returns the files whose name begins with `before` and ends with `after`, sorted.
 fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
@@ -168,10 +169,10 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Reads `ListenStream=` of a unit and its drop-ins, the most important first found; an empty one
-/// forgets those before it.
+/// Returns the ports in `ListenStream=` of a unit and its drop-ins, in order of precedence; an
+/// empty assignment resets the list (systemd.socket(5)).
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
-    let whole = UNIT_FOLDERS
+    let main = UNIT_FOLDERS
         .iter()
         .rev()
         .map(|place| root.join(place).join(unit))
@@ -180,7 +181,7 @@ fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
         .iter()
         .flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
     let mut ports = BTreeSet::new();
-    for file in whole.into_iter().chain(drop_ins) {
+    for file in main.into_iter().chain(drop_ins) {
         let text = reading::text(&file).unwrap_or_default();
         for value in text.lines().filter_map(|line| line.trim().strip_prefix("ListenStream=")) {
             if value.trim().is_empty() {
@@ -201,19 +202,19 @@ mod tests {
 
     impl Root {
         fn with(name: &str, files: &[(&str, &str)]) -> Self {
-            let held = tempfile::Builder::new().prefix(name).tempdir().unwrap();
-            let root = held.path().to_owned();
+            let temporary = tempfile::Builder::new().prefix(name).tempdir().unwrap();
+            let root = temporary.path().to_owned();
             for (path, text) in files {
                 let path = root.join(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            Self(root, held)
+            Self(root, temporary)
         }
     }
 
     #[test]
-    fn a_machine_without_a_word_about_it_listens_on_22() {
+    fn the_default_port_is_22() {
         assert_eq!(
             ssh_ports(&Root::with("none", &[("etc/ssh/sshd_config", "#Port 22\n")]).0),
             [22]
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folders_of_included_files_are_known_though_they_are_empty() {
+    fn folders_of_includes_are_returned_even_if_empty() {
         let root =
             Root::with("folders", &[("etc/ssh/sshd_config", "Include /etc/own/*.conf more\n")]);
         let folders: Vec<_> = sshd(&root.0).folders.into_iter().collect();

@@ -1,16 +1,16 @@
-//! How full the kernel's table of IPv4 neighbours is. Who finds no room in it is neither reached
-//! nor given an address. The table is one for all network namespaces of the machine.
+//! Reads the usage of the kernel's IPv4 neighbour table. If it is full, new nodes can neither be
+//! reached nor get an address. All network namespaces share the table.
 
 use bramblegate_netlink::packet::neighbour_table::NeighbourTableAttribute;
 use bramblegate_netlink::rtnetlink::{self, Listing};
 use bramblegate_netlink::{Message, Protocol, Socket};
 
-/// Asks over one socket, which is opened by the first question.
+/// Holds the socket for the queries, opened by the first one.
 #[derive(Debug, Default)]
 pub struct Neighbours(Option<Socket>);
 
 impl Neighbours {
-    /// Returns (entries, the most that there may be); nothing where the kernel does not say.
+    /// Returns (entries, maximum), or `None` if the kernel does not report them.
     pub fn usage(&mut self) -> Option<(u32, u32)> {
         let socket = match &mut self.0 {
             Some(socket) => socket,
@@ -24,13 +24,13 @@ impl Neighbours {
     }
 }
 
-/// Reads a table's usage. The messages about single ports have none.
+/// Parses a table's usage; messages about the parameters of one interface contain none.
 fn read(message: &Message<'_>) -> Option<(u32, u32)> {
     let (mut entries, mut size) = (None, None);
     for attribute in rtnetlink::neighbour_table(message)?.attributes() {
         match attribute {
             NeighbourTableAttribute::Config(config) => entries = Some(config.entries),
-            // Beyond it no entry is taken in.
+            // `gc_thresh3`: the kernel refuses entries beyond it.
             NeighbourTableAttribute::Threshold3(threshold) => size = Some(threshold),
             _ => {}
         }
@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// `NDTA_THRESH3`, `NDTA_CONFIG`
+    /// `NDTA_THRESH3`, `NDTA_CONFIG`.
     const SIZE: u16 = 4;
     const CONFIG: u16 = 5;
 
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_size_are_read_where_both_stand() {
+    fn usage_needs_both_entries_and_size() {
         let config =
             [&4_u16.to_ne_bytes()[..], &400_u16.to_ne_bytes(), &970_u32.to_ne_bytes(), &[0; 24]]
                 .concat();

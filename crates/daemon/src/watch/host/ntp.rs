@@ -1,5 +1,5 @@
-//! One question to a time server (NTP, RFC 5905): whether it serves the time, and has one. A server
-//! that listens may answer no one (chrony without `allow`), or know no time itself.
+//! Queries an NTP server (RFC 5905) to find out whether it serves a valid time. A server with an
+//! open socket may ignore clients (chrony without `allow`), or may not be synchronised itself.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -11,31 +11,33 @@ use crate::watch::probe::unguessable;
 
 const PORT: u16 = 123;
 const LENGTH: usize = 48;
-/// A client's question of version 4, and where its time stands in it and comes back.
+/// First byte of a request: version 4, mode 3 (client).
 const CLIENT: u8 = 4 << 3 | 3;
-const TRANSMITTED: usize = 40;
+/// Offsets of the transmit timestamp, and of the origin timestamp that echoes it.
+const TRANSMIT: usize = 40;
 const ORIGIN: usize = 24;
+/// Mode of a server's reply.
 const SERVER: u8 = 4;
-/// "The clock is not synchronised."
+/// Leap indicator of an unsynchronised clock.
 const LEAP_UNKNOWN: u8 = 3;
-/// Of 16 on a server has no time itself; 0 says no, in words.
+/// Valid strata: 0 is a kiss-o'-death, 16 means unsynchronised.
 const STRATA: std::ops::RangeInclusive<u8> = 1..=15;
 const TRIES: u8 = 3;
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Names how a server answers.
+/// Lists the results of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeAnswer {
     Serves,
-    /// it has no time itself
+    /// The server is not synchronised.
     Unsynchronised,
-    /// no server answers
+    /// No server answers.
     Silent,
-    /// the address is not this machine's
+    /// The address does not belong to this machine.
     NoAddress,
 }
 
-/// Asks the server at this address of ours, as a node of that network: from the address itself.
+/// Queries the server at one of our addresses, from that same address, as a node would.
 pub async fn ask(address: Ipv4Addr) -> TimeAnswer {
     for _ in 0..TRIES {
         let Ok(socket) = UdpSocket::bind(SocketAddrV4::new(address, 0)).await else {
@@ -50,34 +52,34 @@ pub async fn ask(address: Ipv4Addr) -> TimeAnswer {
 
 async fn ask_once(socket: &UdpSocket, address: Ipv4Addr) -> Option<TimeAnswer> {
     socket.connect(SocketAddrV4::new(address, PORT)).await.ok()?;
-    let mark = unguessable().to_ne_bytes();
-    socket.send(&question(mark)).await.ok()?;
-    let mut answer = [0; LENGTH];
-    let heard = async {
+    let nonce = unguessable().to_ne_bytes();
+    socket.send(&request(nonce)).await.ok()?;
+    let mut reply = [0; LENGTH];
+    let received = async {
         loop {
-            let length = socket.recv(&mut answer).await.ok()?;
-            let answer = answer.get(..length).and_then(|answer| read(answer, mark));
+            let length = socket.recv(&mut reply).await.ok()?;
+            let answer = reply.get(..length).and_then(|reply| parse(reply, nonce));
             if answer.is_some() {
                 return answer;
             }
         }
     };
-    timeout(TIMEOUT, heard).await.ok()?
+    timeout(TIMEOUT, received).await.ok()?
 }
 
-fn question(mark: [u8; 8]) -> [u8; LENGTH] {
-    let mut question = [0; LENGTH];
-    question.iter_mut().zip([CLIENT]).for_each(|(place, byte)| *place = byte);
-    // Any time will do: the server gives it back.
-    question.iter_mut().skip(TRANSMITTED).zip(mark).for_each(|(place, byte)| *place = byte);
-    question
+/// Makes a request with a nonce as its transmit timestamp, which the server echoes.
+fn request(nonce: [u8; 8]) -> [u8; LENGTH] {
+    let mut request = [0; LENGTH];
+    request.iter_mut().zip([CLIENT]).for_each(|(place, byte)| *place = byte);
+    request.iter_mut().skip(TRANSMIT).zip(nonce).for_each(|(place, byte)| *place = byte);
+    request
 }
 
-/// Reads an answer to the question with this mark.
-fn read(answer: &[u8], mark: [u8; 8]) -> Option<TimeAnswer> {
-    let (first, stratum) = (*answer.first()?, *answer.get(1)?);
-    let ours = answer.len() >= LENGTH
-        && answer.get(ORIGIN..ORIGIN + 8) == Some(&mark[..])
+/// Parses a reply to the request with this nonce.
+fn parse(reply: &[u8], nonce: [u8; 8]) -> Option<TimeAnswer> {
+    let (first, stratum) = (*reply.first()?, *reply.get(1)?);
+    let ours = reply.len() >= LENGTH
+        && reply.get(ORIGIN..ORIGIN + 8) == Some(&nonce[..])
         && first & 7 == SERVER;
     let serves = first >> 6 != LEAP_UNKNOWN && STRATA.contains(&stratum);
     ours.then_some(if serves { TimeAnswer::Serves } else { TimeAnswer::Unsynchronised })
@@ -87,14 +89,14 @@ fn read(answer: &[u8], mark: [u8; 8]) -> Option<TimeAnswer> {
 mod tests {
     use super::*;
 
-    /// Answers of chronyd 4.3: with `local stratum 10`, without a source, and with one.
+    /// Checks replies of chronyd 4.3: with `local stratum 10`, without a source, and with one.
     #[test]
-    fn a_server_serves_when_it_has_a_time() {
-        let mark = *b"01234567";
+    fn a_synchronised_server_serves_the_time() {
+        let nonce = *b"01234567";
         let answer = |first: u8, stratum: u8| {
-            let mut bytes = question([0; 8]);
+            let mut bytes = request([0; 8]);
             (bytes[0], bytes[1]) = (first, stratum);
-            bytes[ORIGIN..ORIGIN + 8].copy_from_slice(&mark);
+            bytes[ORIGIN..ORIGIN + 8].copy_from_slice(&nonce);
             bytes
         };
         for (first, stratum, expected) in [
@@ -108,9 +110,9 @@ mod tests {
             (0x23, 10, None),
             (0x25, 10, None),
         ] {
-            assert_eq!(read(&answer(first, stratum), mark), expected, "{first:#x} {stratum}");
+            assert_eq!(parse(&answer(first, stratum), nonce), expected, "{first:#x} {stratum}");
         }
-        assert_eq!(read(&answer(0x24, 10), *b"another?"), None);
-        assert_eq!(read(&answer(0x24, 10)[..47], mark), None);
+        assert_eq!(parse(&answer(0x24, 10), *b"another?"), None);
+        assert_eq!(parse(&answer(0x24, 10)[..47], nonce), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Readers of what the kernel writes in `/proc` and `/sys`: pure, and content with any text.
+//! Parsers for files in `/proc` and `/sys`. Pure; any input is accepted.
 
-/// Reads the first field of `/proc/loadavg` (proc_loadavg(5)), in hundredths.
+/// Parses the first field of `/proc/loadavg` (proc_loadavg(5)), in hundredths.
 pub fn load(text: &str) -> Option<u32> {
     let (whole, hundredths) = text.split_whitespace().next()?.split_once('.')?;
     if hundredths.len() != 2 {
@@ -9,12 +9,12 @@ pub fn load(text: &str) -> Option<u32> {
     whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(digits(hundredths)?)
 }
 
-/// Digits only: a sign would be taken by `parse`.
+/// Parses digits only; `str::parse` would accept a sign.
 fn digits(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Reads the percent of the memory that is available, from `/proc/meminfo` (proc_meminfo(5)).
+/// Parses the available memory in percent, from `/proc/meminfo` (proc_meminfo(5)).
 pub fn available(text: &str) -> Option<u8> {
     let kibibytes = |key: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
@@ -23,33 +23,34 @@ pub fn available(text: &str) -> Option<u8> {
     share(kibibytes("MemAvailable")?, kibibytes("MemTotal")?)
 }
 
-/// Reads `some avg60` of a file of `/proc/pressure` (Documentation/accounting/psi.rst), percent.
+/// Parses `some avg60` of a file in `/proc/pressure` (Documentation/accounting/psi.rst), in
+/// percent.
 pub fn pressure(text: &str) -> Option<u8> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let average = some.split_whitespace().find_map(|word| word.strip_prefix("avg60="))?;
     digits(average.split('.').next()?).and_then(|percent| u8::try_from(percent).ok())
 }
 
-/// Reads the firmware's word on voltage and clock: (below 4.63 V now, slowed down now). Bits 0 to 3
-/// are under-voltage, capped, throttled, soft temperature limit; from bit 16 on what has been so
-/// since the start (Raspberry Pi documentation, `vcgencmd get_throttled`).
+/// Parses the firmware's throttling state: (below 4.63 V now, slowed down now). Bits 0 to 3 are
+/// under-voltage, frequency capped, throttled and soft temperature limit; bits from 16 on report
+/// the same since the boot (Raspberry Pi documentation, `vcgencmd get_throttled`).
 pub fn throttled(text: &str) -> Option<(bool, bool)> {
     let text = text.trim();
     let bits = u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()?;
     Some((bits & 1 != 0, bits & 0b1110 != 0))
 }
 
-/// Finds the options of the root file system itself, from `/proc/self/mountinfo`
-/// (proc_pid_mountinfo(5)): not those of the mount, which is read-only for us in our sandbox. The
-/// topmost mount of `/` counts.
+/// Returns the super options of the root file system, from `/proc/self/mountinfo`
+/// (proc_pid_mountinfo(5)), not the mount options, which are read-only in our sandbox. The topmost
+/// mount of `/` counts.
 pub fn super_options(mountinfo: &str) -> Option<&str> {
     let is_root = |line: &&str| line.split(' ').nth(4) == Some("/");
     let root = mountinfo.lines().rev().find(is_root)?;
-    // Optional fields end with a hyphen; then type, source, options.
+    // A hyphen ends the optional fields; type, source and super options follow.
     root.split_once(" - ")?.1.splitn(3, ' ').nth(2)
 }
 
-/// Finds the fields of the line of `/` in `/etc/fstab` (fstab(5)).
+/// Returns the fields of the entry for `/` in `/etc/fstab` (fstab(5)).
 pub fn fields(fstab: &str) -> Option<Vec<&str>> {
     let lines = fstab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     lines
@@ -62,8 +63,8 @@ pub fn says_read_only(options: &str) -> bool {
     options.split(',').any(|option| option == "ro")
 }
 
-/// Reads millidegrees, as thermal zones give them, as degrees; nothing for a sensor that is not
-/// there or off.
+/// Converts the millidegrees of a thermal zone to degrees Celsius; `None` outside 1 to 150, which
+/// means that the sensor is absent or off.
 pub fn degrees(text: &str) -> Option<i32> {
     let degrees = text.trim().parse::<i32>().ok()? / 1000;
     (1..=150).contains(&degrees).then_some(degrees)
@@ -81,7 +82,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_raspberry_pi_reports_is_read() {
+    fn the_files_of_a_raspberry_pi_are_parsed() {
         assert_eq!(load("0.31 0.18 0.11 1/213 4711\n"), Some(31));
         assert_eq!(
             available("MemTotal:        948304 kB\nMemFree: 1 kB\nMemAvailable:    590000 kB\n"),
@@ -92,13 +93,13 @@ mod tests {
         assert_eq!(pressure(psi), Some(12));
         assert_eq!(throttled("0\n"), Some((false, false)));
         assert_eq!(throttled("50005\n"), Some((true, true)));
-        assert_eq!(throttled("0x50000"), Some((false, false)), "that was earlier");
+        assert_eq!(throttled("0x50000"), Some((false, false)), "since the boot, but not now");
         assert_eq!(degrees("48312\n"), Some(48));
         assert_eq!(degrees("-274000\n"), None);
     }
 
     #[test]
-    fn the_file_system_is_looked_at_and_not_our_sandboxs_mount_of_it() {
+    fn super_options_count_and_not_those_of_our_sandboxs_mount() {
         let sandbox = "\
             24 1 179:2 / / rw,noatime shared:1 - ext4 /dev/root rw\n\
             25 24 0:22 / /proc rw - proc proc rw\n\
@@ -118,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_borne(text in ".*", lines in "((some |Mem)?[a-zA-Z]*[ :=][0-9.]*kB?\n){0,5}") {
+        fn arbitrary_text_never_panics(text in ".*", lines in "((some |Mem)?[a-zA-Z]*[ :=][0-9.]*kB?\n){0,5}") {
             for text in [text, lines] {
                 let _ = (load(&text), available(&text), pressure(&text), throttled(&text), degrees(&text));
                 let _ = (super_options(&text), fields(&text));
@@ -126,18 +127,18 @@ mod tests {
         }
 
         #[test]
-        fn a_load_is_read_back(load_ in 0_u32..100_000) {
+        fn a_load_is_parsed(load_ in 0_u32..100_000) {
             prop_assert_eq!(load(&format!("{}.{:02} 0.00 0.00 1/2 3", load_ / 100, load_ % 100)), Some(load_));
         }
 
         #[test]
-        fn a_share_is_never_more_than_all(part: u64, whole: u64) {
+        fn a_share_is_at_most_100_percent(part: u64, whole: u64) {
             prop_assert!(share(part, whole).is_none_or(|percent| percent <= 100));
             prop_assert_eq!(share(part, whole).is_none(), whole == 0);
         }
 
         #[test]
-        fn a_pressure_is_read_back(percent in 0_u8..=100, hundredths in 0_u8..100) {
+        fn a_pressure_is_parsed(percent in 0_u8..=100, hundredths in 0_u8..100) {
             let text = format!("some avg10=99.00 avg60={percent}.{hundredths:02} avg300=0.00 total=1\n");
             prop_assert_eq!(pressure(&text), Some(percent));
         }

@@ -1,33 +1,32 @@
-//! Reads which settings the ports have. The kernel reports forwarding and `rp_filter` by itself; of
-//! `arp_ignore` and `arp_announce` only who asks hears. The facts compare.
+//! Reads the settings of interfaces. The kernel announces changes of forwarding and `rp_filter`
+//! only; the others, such as `arp_ignore`, have to be polled. The facts detect drift.
 
 use bramblegate_netlink::{Protocol, Socket, rtnetlink};
 
 use crate::event::{Event, LinkIndex, Netconf};
 use crate::watch::link::parse;
 
-/// Asks over one socket, which is opened by the first question.
+/// Holds the socket for the queries, opened by the first one.
 #[derive(Debug, Default)]
 pub(super) struct Ports(Option<Socket>);
 
 impl Ports {
-    /// Returns the settings of each port, whatever they are to be. A port that cannot be asked is
-    /// gone, and reported as such by others.
+    /// Returns the current settings of each interface. Skips those that cannot be queried, which
+    /// are gone; the watch `link` reports that.
     pub fn read(&mut self, ports: &[LinkIndex]) -> Vec<Netconf> {
-        ports.iter().filter_map(|port| self.ask(*port)).collect()
+        ports.iter().filter_map(|port| self.query(*port)).collect()
     }
 
-    /// Asks for one interface by its index.
-    fn ask(&mut self, index: LinkIndex) -> Option<Netconf> {
+    fn query(&mut self, index: LinkIndex) -> Option<Netconf> {
         let socket = match &mut self.0 {
             Some(socket) => socket,
             none => none.insert(Socket::open(Protocol::Route, &[]).ok()?),
         };
         let mut events = Vec::new();
-        let answer = socket.request(&rtnetlink::link_request(index), |message| {
+        let result = socket.request(&rtnetlink::link_request(index), |message| {
             parse(message, &mut events);
         });
-        if answer.is_err() {
+        if result.is_err() {
             self.0 = None;
         }
         events.into_iter().find_map(|event| match event {

@@ -1,6 +1,6 @@
-//! Who has the time: whether the head serves it, and whom it asks. There is no notification when a
-//! socket is bound, so it is looked at now and then; a server that listens is asked, for it may
-//! answer no one.
+//! Reports whether the head serves NTP, and which time servers it uses. The kernel does not notify
+//! of bound sockets, so they are polled. A server found that way is queried too, since it may
+//! ignore clients.
 
 use std::convert::Infallible;
 use std::fs;
@@ -18,21 +18,21 @@ use crate::files::reading;
 use crate::sync::{Closed, next_aligned};
 use crate::watch::emit;
 
-/// How often: a node that boots meanwhile asks for its lease again soon enough.
+/// Polling interval. A node that boots in between gets the time server with its next lease renewal.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The port of NTP, as `/proc/net/udp` writes it at the end of an address.
+/// The NTP port in the format of `/proc/net/udp`.
 const PORT: &str = ":007B";
-/// Bound UDP sockets that are not connected (`TCP_CLOSE`).
+/// State of UDP sockets that are not connected (`TCP_CLOSE`).
 const UNCONNECTED: &str = "07";
-/// 127.0.0.0/8 and ::1, as the same files write them on machines of either byte order.
+/// 127.0.0.1 and ::1 in the format of those files, for either byte order.
 const LOOPBACK: [&str; 4] = [
     "0100007F",
     "7F000001",
     "00000000000000000000000001000000",
     "00000000000000000000000000000001",
 ];
-/// Files of lines `server ADDRESS …` or `pool ADDRESS …` (chrony.conf(5)), or `NTP=ADDRESS …`
-/// (timesyncd.conf(5), systemd-networkd's leases).
+/// Files with lines `server ADDRESS …` or `pool ADDRESS …` (chrony.conf(5)), or `NTP=ADDRESS …`
+/// (timesyncd.conf(5), leases of systemd-networkd).
 const FILES: [&str; 2] = ["etc/chrony/chrony.conf", "etc/systemd/timesyncd.conf"];
 const FOLDERS: [&str; 5] = [
     "run/chrony-dhcp",
@@ -42,8 +42,8 @@ const FOLDERS: [&str; 5] = [
     "run/systemd/netif/leases",
 ];
 
-/// Reports it at the start, and each change. `head` is the head's address in the cluster, where
-/// nodes would ask.
+/// Reports [`Vital::Time`] at the start, and each change. `head` is the head's cluster address,
+/// which nodes query.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).
@@ -72,12 +72,11 @@ pub async fn run(
     }
 }
 
-/// Returns what the files below `root` say now; `served` of a server that listens, whether it
-/// answers or not.
+/// Returns [`Vital::Time`] according to the files below `root`; `served` means that a server
+/// listens, whether it answers or not.
 pub fn read(root: &Path) -> Vital {
     let text = |path: &Path| reading::text(path).unwrap_or_default();
-    // Where a server has a socket for IPv4, that one decides: chrony keeps one for all of IPv6
-    // beside it.
+    // An IPv4 socket decides: chrony also has an IPv6 wildcard socket even if it serves no clients.
     let tables = ["proc/net/udp", "proc/net/udp6"];
     let served = tables.iter().find_map(|path| listens(&text(&root.join(path)))).unwrap_or(false);
     let mut files: Vec<_> = FILES.iter().map(|path| root.join(path)).collect();
@@ -96,23 +95,24 @@ pub fn read(root: &Path) -> Vital {
     Vital::Time { served, servers }
 }
 
-/// Returns whether a process serves NTP where others reach it, by a table of `/proc/net`
-/// (proc_pid_net(5)); `None`: none at all.
+/// Returns whether a socket on the NTP port in a table of `/proc/net` (proc_pid_net(5)) is
+/// reachable from other hosts; `None` without such a socket.
 fn listens(table: &str) -> Option<bool> {
-    let reached = table.lines().skip(1).filter_map(|line| {
+    let reachable = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let address = words.get(1)?.strip_suffix(PORT)?;
         (words.get(3) == Some(&UNCONNECTED)).then(|| !LOOPBACK.contains(&address))
     });
-    reached.reduce(|one, other| one || other)
+    reachable.reduce(|one, other| one || other)
 }
 
-/// Addresses of servers; names would have to be resolved, which DHCP's option 42 cannot wait for.
+/// Returns the servers given by address. Names would have to be resolved first, for which DHCP
+/// option 42 cannot wait.
 fn addresses(text: &str) -> Vec<Ipv4Addr> {
     text.lines().flat_map(servers_of).collect()
 }
 
-/// Returns the addresses of time servers in a line of chrony's, ntpd's or timesyncd's settings.
+/// Returns the server addresses in a line of a chrony, ntpd or timesyncd configuration.
 fn servers_of(line: &str) -> Vec<Ipv4Addr> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match (words.as_slice(), line.trim().strip_prefix("NTP=")) {
@@ -139,12 +139,12 @@ mod tests {
         assert_eq!(
             listens(&table("00000000:007B").replace(" 07 ", " 01 ")),
             None,
-            "somebody's question"
+            "a connected socket, that of a client"
         );
     }
 
     #[test]
-    fn servers_are_read_by_address_from_either_ones_files() {
+    fn server_addresses_are_parsed_from_either_format() {
         let text = "# server 10.0.0.9\npool 2.debian.pool.ntp.org iburst\nserver 10.0.0.1 iburst\n\
          [Time]\nNTP=10.0.0.2 a.example 10.0.0.3\n";
         let reported: Vec<String> = addresses(text).iter().map(ToString::to_string).collect();

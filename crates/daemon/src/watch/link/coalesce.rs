@@ -1,5 +1,4 @@
-//! Of the events of one batch only the last word on each thing: in a storm most say what the next
-//! one says again.
+//! Coalesces the events of one batch: under load most are superseded by a later one.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +8,25 @@ use crate::event::{
     Anycast, Change, Delegated, Event, Link, LinkIndex, Netconf, ROUTE_PROTOCOL, Route,
 };
 
-/// Holds what comes later in the batch, by the thing that it is about.
+/// Holds what later events of the batch say, by object.
 #[derive(Debug, Default)]
 struct Later {
     links: BTreeMap<LinkIndex, Link>,
     netconf: BTreeMap<LinkIndex, Netconf>,
-    /// whether what is kept of it next is its coming
+    /// Whether the next event kept for this address is its appearance.
     addresses: BTreeMap<(LinkIndex, IpNet), bool>,
     anycast: BTreeMap<Anycast, bool>,
     delegated: BTreeMap<Delegated, bool>,
     routes: BTreeMap<Route, bool>,
 }
 
-/// Returns the events without those that a later one of the batch makes superfluous. The order of
-/// the others stays.
+/// Drops the events that a later one of the batch supersedes. The others keep their order.
 ///
-/// A thing that went and came again keeps both events: it is another one, behind those that stayed.
-/// A link keeps each change of what it is (name, master, carrier …), so that a cable that was
-/// pulled for a moment is seen. Of what is ours every change stays: what came and was taken away at
-/// once has to be put back again.
-pub fn last_words(events: Vec<Event>) -> Vec<Event> {
+/// An object that was removed and added again keeps both events, since its place in the kernel's
+/// order has changed. A link keeps each change other than its MTU, so that a short loss of carrier
+/// is seen. Our own addresses and routes keep every event: one that was added and removed at once
+/// has to be restored.
+pub fn coalesce(events: Vec<Event>) -> Vec<Event> {
     if events.len() < 2 {
         return events;
     }
@@ -40,7 +38,7 @@ pub fn last_words(events: Vec<Event>) -> Vec<Event> {
 }
 
 impl Later {
-    /// Returns whether an event says something that no later one does, and notes it.
+    /// Returns whether no later event supersedes this one, and records it.
     fn keeps(&mut self, event: &Event) -> bool {
         match event {
             Event::Link(Change::Present(link)) => {
@@ -56,12 +54,9 @@ impl Later {
             }
             Event::Address(change) => {
                 let (Change::Present(address) | Change::Gone(address)) = change;
-                let says = keeps(
-                    &mut self.addresses,
-                    (address.index, address.address),
-                    is_present(change),
-                );
-                says || address.protocol == ROUTE_PROTOCOL
+                let key = (address.index, address.address);
+                let kept = keeps(&mut self.addresses, key, is_present(change));
+                kept || address.protocol == ROUTE_PROTOCOL
             }
             Event::Anycast(change) => {
                 let (Change::Present(held) | Change::Gone(held)) = change;
@@ -73,8 +68,8 @@ impl Later {
             }
             Event::Route(change) => {
                 let (Change::Present(route) | Change::Gone(route)) = change;
-                let says = keeps(&mut self.routes, route.clone(), is_present(change));
-                says || route.protocol == ROUTE_PROTOCOL
+                let kept = keeps(&mut self.routes, route.clone(), is_present(change));
+                kept || route.protocol == ROUTE_PROTOCOL
             }
             _ => true,
         }
@@ -85,14 +80,14 @@ const fn is_present<T>(change: &Change<T>) -> bool {
     matches!(change, Change::Present(_))
 }
 
-/// Returns whether a thing's coming or going is to be reported, and notes it: a going before it
-/// comes again, and the last of each.
-fn keeps<Thing: Ord>(later: &mut BTreeMap<Thing, bool>, thing: Thing, present: bool) -> bool {
-    let says = matches!((later.get(&thing), present), (None, _) | (Some(true), false));
-    if says {
-        later.insert(thing, present);
+/// Returns whether an event about `object` is kept, and records it: the last one, and a removal
+/// that precedes a kept appearance.
+fn keeps<Object: Ord>(later: &mut BTreeMap<Object, bool>, object: Object, present: bool) -> bool {
+    let kept = matches!((later.get(&object), present), (None, _) | (Some(true), false));
+    if kept {
+        later.insert(object, present);
     }
-    says
+    kept
 }
 
 #[cfg(test)]
@@ -108,11 +103,11 @@ mod tests {
         }
     }
 
-    fn came(last: u8, seconds: u64) -> Event {
+    fn new(last: u8, seconds: u64) -> Event {
         Event::Address(Change::Present(address(last, seconds)))
     }
 
-    fn went(last: u8) -> Event {
+    fn gone(last: u8) -> Event {
         Event::Address(Change::Gone(address(last, 1)))
     }
 
@@ -121,45 +116,41 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_named_once_with_what_it_is_in_the_end() {
-        assert_eq!(
-            last_words(vec![came(1, 60), came(2, 9), came(1, 61)]),
-            [came(2, 9), came(1, 61)]
-        );
-        assert_eq!(last_words(vec![came(1, 60), went(1), came(2, 9)]), [went(1), came(2, 9)]);
+    fn an_address_is_reported_once_with_its_final_state() {
+        assert_eq!(coalesce(vec![new(1, 60), new(2, 9), new(1, 61)]), [new(2, 9), new(1, 61)]);
+        assert_eq!(coalesce(vec![new(1, 60), gone(1), new(2, 9)]), [gone(1), new(2, 9)]);
     }
 
     #[test]
-    fn what_went_and_came_again_is_another_one() {
-        assert_eq!(last_words(vec![went(1), came(1, 60)]), [went(1), came(1, 60)]);
-        assert_eq!(last_words(vec![came(1, 60), went(1), came(1, 61), went(1)]), [went(1)]);
+    fn a_removal_before_an_appearance_is_kept() {
+        assert_eq!(coalesce(vec![gone(1), new(1, 60)]), [gone(1), new(1, 60)]);
+        assert_eq!(coalesce(vec![new(1, 60), gone(1), new(1, 61), gone(1)]), [gone(1)]);
     }
 
     #[test]
-    fn what_we_put_back_and_others_take_away_again_is_seen() {
+    fn every_event_of_our_own_addresses_is_kept() {
         let ours = Address { protocol: ROUTE_PROTOCOL, ..address(1, 60) };
         let events =
             vec![Event::Address(Change::Present(ours.clone())), Event::Address(Change::Gone(ours))];
-        assert_eq!(last_words(events.clone()), events);
+        assert_eq!(coalesce(events.clone()), events);
     }
 
     #[test]
-    fn of_a_link_that_only_changes_its_mtu_the_last_is_reported_and_a_moment_without_carrier_is_not_lost()
-     {
+    fn mtu_changes_of_a_link_are_merged_but_a_loss_of_carrier_is_kept() {
         assert_eq!(
-            last_words(vec![link(true, 1400), link(true, 1401), link(true, 1402)]),
+            coalesce(vec![link(true, 1400), link(true, 1401), link(true, 1402)]),
             [link(true, 1402)]
         );
         let flap = vec![link(true, 1400), link(false, 1400), link(true, 1400)];
-        assert_eq!(last_words(flap.clone()), flap);
+        assert_eq!(coalesce(flap.clone()), flap);
     }
 
     #[test]
-    fn a_setting_that_was_changed_for_a_moment_is_seen() {
+    fn a_short_change_of_a_setting_is_kept() {
         let netconf =
             |on| Event::Netconf(Netconf { index: 7, forwarding: Some(on), ..Netconf::default() });
-        assert_eq!(last_words(vec![netconf(true), netconf(true)]), [netconf(true)]);
+        assert_eq!(coalesce(vec![netconf(true), netconf(true)]), [netconf(true)]);
         let flap = vec![netconf(true), netconf(false), netconf(true)];
-        assert_eq!(last_words(flap.clone()), flap);
+        assert_eq!(coalesce(flap.clone()), flap);
     }
 }

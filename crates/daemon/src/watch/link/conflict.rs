@@ -1,7 +1,6 @@
-//! Finds out whether another board has one of the head's own addresses. Each port is asked by ARP
-//! probes (RFC 5227, 2.1.1), and what others send there with such an address as their own is picked
-//! out by a filter in the kernel, so that a port in order wakes no task. The kernel itself neither
-//! notices nor reports this.
+//! Detects other devices that use one of the head's own IPv4 addresses. Sends ARP probes (RFC 5227,
+//! 2.1.1) on each interface and captures ARP packets whose sender claims such an address; a socket
+//! filter drops all others, so normal traffic wakes no task. The kernel does not detect conflicts.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,24 +22,26 @@ use crate::sync::{Closed, next_aligned, reached, readable};
 use crate::watch::emit;
 use crate::watch::probe::arp_request;
 
-/// Asked so often when a port has got its cable: switches may keep the first ones.
-const FIRST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
-/// Asked again this often; …
-const AGAIN: Duration = Duration::from_secs(60);
-/// … and this often while a device has the address, which is gone when not heard for so long.
-const WHILE_TAKEN: Duration = Duration::from_secs(5);
-const GONE: Duration = Duration::from_secs(12);
+/// Times of the first probes after the carrier comes up: a switch may drop the first ones.
+const FIRST_PROBES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3)];
+/// Interval of the probes after that.
+const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval of the probes during a conflict.
+const CONFLICT_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// A conflict ends when the address was not claimed for this long.
+const CONFLICT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Reports all conflicts whenever they change.
 ///
 /// # Errors
-/// No packet socket is to be had (`CAP_NET_RAW`), or a channel is closed (`Closed`).
+/// A packet socket cannot be opened (`CAP_NET_RAW`), or a channel is closed (`Closed`).
 pub async fn run(
     mut plan: watch::Receiver<ConflictPlan>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Infallible> {
     let mut reported = Vec::new();
-    let mut ports: Vec<AskedPort> = Vec::new();
+    let mut ports: Vec<ProbedPort> = Vec::new();
     let mut own = Vec::new();
     let mut planned = true;
     loop {
@@ -49,7 +50,7 @@ pub async fn run(
             ports = reopen(ports, &wanted)?;
             own = wanted.own;
         }
-        let conflicts: Vec<Conflict> = ports.iter().flat_map(AskedPort::conflicts).collect();
+        let conflicts: Vec<Conflict> = ports.iter().flat_map(ProbedPort::conflicts).collect();
         if conflicts != reported {
             emit(&events, Event::Vital(Vital::Conflicts(conflicts.clone()))).await?;
             reported = conflicts;
@@ -60,32 +61,32 @@ pub async fn run(
                 changed.map_err(|_| Closed)?;
                 planned = true;
             }
-            (place, heard) = heard(&ports) => match heard {
-                Ok((mac, address)) => if let Some(port) = ports.get_mut(place) {
+            (position, claim) = next_claim(&ports) => match claim {
+                Ok((mac, address)) => if let Some(port) = ports.get_mut(position) {
                     if !own.contains(&mac) {
                         port.take(mac, address);
                     }
                 }
-                // The port went away; the next plan says so.
+                // The interface is gone; the next plan will not contain it.
                 Err(error) => {
                     debug!(%error, "a port is not heard any more");
-                    ports.remove(place);
+                    ports.remove(position);
                 }
             },
-            () = reached(due) => ports.iter_mut().for_each(AskedPort::act),
+            () = reached(due) => ports.iter_mut().for_each(ProbedPort::act),
         }
     }
 }
 
-/// Keeps what continues. A port that has just gone is left out.
-fn reopen(mut before: Vec<AskedPort>, plan: &ConflictPlan) -> io::Result<Vec<AskedPort>> {
+/// Opens the interfaces of the plan, reusing those already open. One that is gone is left out.
+fn reopen(mut before: Vec<ProbedPort>, plan: &ConflictPlan) -> io::Result<Vec<ProbedPort>> {
     let mut ports = Vec::new();
     for wanted in &plan.ports {
-        if let Some(place) = before.iter().position(|port| port.plan == *wanted) {
-            ports.push(before.swap_remove(place));
+        if let Some(position) = before.iter().position(|port| port.plan == *wanted) {
+            ports.push(before.swap_remove(position));
             continue;
         }
-        match AskedPort::open(wanted) {
+        match ProbedPort::open(wanted) {
             Ok(opened) => ports.push(opened),
             Err(error) if packet::is_port_gone(&error) => {}
             Err(error) => return Err(error),
@@ -94,35 +95,32 @@ fn reopen(mut before: Vec<AskedPort>, plan: &ConflictPlan) -> io::Result<Vec<Ask
     Ok(ports)
 }
 
-/// Waits for the next claim to an address of ours. Returns at which of the ports it was heard.
-async fn heard(ports: &[AskedPort]) -> (usize, io::Result<(Mac, Ipv4Addr)>) {
+/// Waits for the next claim to one of our addresses. Returns the position of its interface as well.
+async fn next_claim(ports: &[ProbedPort]) -> (usize, io::Result<(Mac, Ipv4Addr)>) {
     if ports.is_empty() {
         return std::future::pending().await;
     }
-    let each: Vec<BoxFuture<'_, _>> = ports.iter().map(|port| port.heard().boxed()).collect();
-    let (heard, place, _) = select_all(each).await;
-    (place, heard)
+    let each: Vec<BoxFuture<'_, _>> = ports.iter().map(|port| port.next_claim().boxed()).collect();
+    let (claim, position, _) = select_all(each).await;
+    (position, claim)
 }
 
-/// Asks and listens at one port.
-struct AskedPort {
+/// Probes one interface and captures claims there.
+struct ProbedPort {
     socket: AsyncFd<Socket>,
     plan: ConflictPort,
-    asked: usize,
+    probes_sent: usize,
     due: Instant,
-    /// who has which address, and when it was heard last
+    /// Conflicts: address, its other holder, and when it was last claimed.
     taken: Vec<(Ipv4Addr, Mac, Instant)>,
 }
 
-impl AskedPort {
+impl ProbedPort {
     fn open(port: &ConflictPort) -> io::Result<Self> {
-        let socket = readable(packet::open(
-            Type::DGRAM,
-            ETHERTYPE_ARP,
-            port.index,
-            &claims(&port.addresses),
-        )?)?;
-        Ok(Self { socket, plan: port.clone(), asked: 0, due: Instant::now(), taken: Vec::new() })
+        let filter = claims(&port.addresses);
+        let socket = readable(packet::open(Type::DGRAM, ETHERTYPE_ARP, port.index, &filter)?)?;
+        let due = Instant::now();
+        Ok(Self { socket, plan: port.clone(), probes_sent: 0, due, taken: Vec::new() })
     }
 
     fn conflicts(&self) -> impl Iterator<Item = Conflict> {
@@ -133,40 +131,41 @@ impl AskedPort {
     fn take(&mut self, by: Mac, address: Ipv4Addr) {
         let now = Instant::now();
         match self.taken.iter_mut().find(|(taken, ..)| *taken == address) {
-            // Of two the first is named.
-            Some((_, _, heard)) => *heard = now,
+            // Of two devices with the address the first is reported.
+            Some((_, _, claimed)) => *claimed = now,
             None => {
                 self.taken.push((address, by, now));
-                self.due = self.due.min(next_aligned(WHILE_TAKEN));
+                self.due = self.due.min(next_aligned(CONFLICT_PROBE_INTERVAL));
             }
         }
     }
 
-    /// Asks what is due, and forgets who is not heard any more.
+    /// Sends the probes that are due, and drops conflicts that timed out.
     fn act(&mut self) {
         let now = Instant::now();
         if self.due > now {
             return;
         }
-        self.taken.retain(|(_, _, heard)| now.saturating_duration_since(*heard) < GONE);
-        let everybody = packet::address(self.plan.index, ETHERTYPE_ARP, Mac([0xff; 6]));
+        self.taken
+            .retain(|(_, _, claimed)| now.saturating_duration_since(*claimed) < CONFLICT_TIMEOUT);
+        let broadcast = packet::address(self.plan.index, ETHERTYPE_ARP, Mac([0xff; 6]));
         for address in &self.plan.addresses {
-            let question = arp_request(self.plan.mac, address.octets());
-            if let Err(error) = self.socket.get_ref().send_to(&question, &everybody) {
-                // The port's queue may be full; it is asked again.
+            let probe = arp_request(self.plan.mac, address.octets());
+            if let Err(error) = self.socket.get_ref().send_to(&probe, &broadcast) {
+                // For example a full queue; the probe is repeated.
                 debug!(%address, %error, "no probe for one of the head's addresses was sent");
             }
         }
-        self.asked += 1;
-        let first = FIRST.get(self.asked).zip(FIRST.get(self.asked - 1));
+        self.probes_sent += 1;
+        let first = FIRST_PROBES.get(self.probes_sent).zip(FIRST_PROBES.get(self.probes_sent - 1));
         self.due = match first {
             Some((next, last)) => now + next.saturating_sub(*last),
-            None if self.taken.is_empty() => next_aligned(AGAIN),
-            None => next_aligned(WHILE_TAKEN),
+            None if self.taken.is_empty() => next_aligned(PROBE_INTERVAL),
+            None => next_aligned(CONFLICT_PROBE_INTERVAL),
         };
     }
 
-    async fn heard(&self) -> io::Result<(Mac, Ipv4Addr)> {
+    async fn next_claim(&self) -> io::Result<(Mac, Ipv4Addr)> {
         let mut packet = [0; ARP_LENGTH];
         loop {
             let length = packet::receive(&self.socket, &mut packet).await?;
@@ -178,13 +177,13 @@ impl AskedPort {
     }
 }
 
-/// Returns who sent an ARP packet.
+/// Returns the sender's hardware and protocol address of an ARP packet.
 fn sender(packet: &[u8; ARP_LENGTH]) -> (Mac, Ipv4Addr) {
     let [_, _, _, _, _, _, _, _, a, b, c, d, e, f, w, x, y, z, ..] = *packet;
     (Mac([a, b, c, d, e, f]), Ipv4Addr::new(w, x, y, z))
 }
 
-/// Lets ARP packets through whose sender has one of the addresses.
+/// Returns a filter that passes ARP packets whose sender claims one of the addresses.
 fn claims(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
     let mut program = vec![load_word(14)];
     for address in addresses {

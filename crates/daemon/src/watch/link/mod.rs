@@ -1,10 +1,9 @@
-//! Links, addresses, routes, rules and interface settings, as the kernel announces them by
-//! rtnetlink.
+//! Reports links, addresses, routes, rules and interface settings from rtnetlink.
 //!
-//! Subscribed first, listed afterwards: what changes while the listing runs waits in the groups'
-//! socket and is heard after it, so the last word is always right. The kernel drops what is not
-//! read ([`filter::forwarding`]); what waits is read at once and as a whole, and in a storm at
-//! most a hundred times a second.
+//! Subscribes first and dumps afterwards: notifications of changes during the dump are queued and
+//! processed after it, so the final state is always right. A socket filter drops irrelevant
+//! messages ([`filter::forwarding`]). The queue is read in batches, under load at most a hundred
+//! times a second.
 
 mod coalesce;
 pub mod conflict;
@@ -23,13 +22,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Change, Dump, Event, Netconf};
 use crate::pace::Pace;
+use crate::sync::reached;
 use crate::watch::emit;
 
 pub use parse::parse;
 
 use nexthop::NexthopRoutes;
 
-/// What is heard of. Neighbours have a socket of their own, because they are the busiest by far.
+/// Multicast groups of the subscription. Neighbours, by far the busiest, have their own socket.
 const GROUPS: [u32; 9] = [
     group::LINK,
     group::IPV4_ADDRESS,
@@ -41,42 +41,41 @@ const GROUPS: [u32; 9] = [
     group::IPV4_NETCONF,
     group::NEXTHOP,
 ];
-/// What is listed, in this order.
+/// The dumps, in this order.
 const LISTINGS: [Listing; 5] =
     [Listing::Links, Listing::Addresses, Listing::Routes, Listing::Rules, Listing::Netconf];
 
-/// The kernel drops IPv4 routes without a word when their address, interface or nexthop object
-/// goes, and names only the new route of a replacement: list again this long after.
+/// Delay before a new dump. The kernel does not announce IPv4 routes that it removes along with
+/// their address, interface or nexthop object, nor the old route of a replacement.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Shortest time between two listings, so that a storm cannot keep us listing.
+/// Minimum time between two dumps, so that a flood of changes cannot cause one after another.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
-/// Bounds the readings that follow one another at once; a cable that is plugged in takes some ten,
-/// …
-const READINGS: u32 = 32;
-/// … and in a storm there is one in each interval: what comes meanwhile waits and is read together.
-const READING_INTERVAL: Duration = Duration::from_millis(10);
+/// Number of reads without delay; plugging in a cable takes about ten.
+const READ_BURST: u32 = 32;
+/// Interval between reads after such a burst; meanwhile messages queue up in the socket.
+const READ_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Emits every change until the receiver is gone.
 ///
 /// # Errors
-/// The sockets cannot be made or read, or the receiver is gone (`Closed`).
+/// The sockets cannot be opened or read, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let socket = Socket::open(Protocol::Route, &GROUPS)?;
     socket.attach(&filter::forwarding())?;
     let mut listener = Listener::new(socket)?;
     let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut nexthops = NexthopRoutes::default();
-    let mut list_at = list(&mut requests, &mut nexthops, &events).await?;
-    let mut listed = Instant::now();
-    let mut pace = Pace::new(READINGS, READING_INTERVAL, listed);
-    let mut read_at = listed;
+    let mut dump_at = dump(&mut requests, &mut nexthops, &events).await?;
+    let mut dumped = Instant::now();
+    let mut pace = Pace::new(READ_BURST, READ_INTERVAL, dumped);
+    let mut read_at = dumped;
     let mut parsed = Vec::new();
     loop {
         let batch = tokio::select! {
-            batch = read_from(&mut listener, read_at) => batch,
-            () = due(list_at) => {
-                list_at = list(&mut requests, &mut nexthops, &events).await?;
-                listed = Instant::now();
+            batch = receive(&mut listener, read_at) => batch,
+            () = reached(dump_at) => {
+                dump_at = dump(&mut requests, &mut nexthops, &events).await?;
+                dumped = Instant::now();
                 continue;
             }
         };
@@ -86,27 +85,27 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             Ok(batch) => {
                 for message in messages(batch) {
                     let before = parsed.len();
-                    let unsure = parse(&message, &mut parsed);
-                    if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || unsure {
-                        list_at = list_at.or(Some((now + SETTLE).max(listed + DUMP_SPACING)));
+                    let stale = parse(&message, &mut parsed);
+                    if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || stale {
+                        dump_at = dump_at.or(Some((now + SETTLE).max(dumped + DUMP_SPACING)));
                     }
                 }
-                for mut event in coalesce::last_words(std::mem::take(&mut parsed)) {
-                    look_for_radio(&mut event);
+                for mut event in coalesce::coalesce(std::mem::take(&mut parsed)) {
+                    detect_radio(&mut event);
                     emit(&events, event).await?;
                 }
             }
             Err(NetlinkError::Overrun) => {
                 emit(&events, Event::Overrun).await?;
-                list_at = Some(now.max(listed + DUMP_SPACING));
+                dump_at = Some(now.max(dumped + DUMP_SPACING));
             }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Reads what waits, not before `at`.
-async fn read_from(listener: &mut Listener, at: Instant) -> Result<&[u8], NetlinkError> {
+/// Receives the queued messages, not before `at`.
+async fn receive(listener: &mut Listener, at: Instant) -> Result<&[u8], NetlinkError> {
     if at > Instant::now() {
         listener.rest();
         sleep_until(at).await;
@@ -114,10 +113,10 @@ async fn read_from(listener: &mut Listener, at: Instant) -> Result<&[u8], Netlin
     listener.receive().await
 }
 
-/// Returns what there is now, once: for the verbs that only look.
+/// Returns the current state as events, for commands that read it once.
 ///
 /// # Errors
-/// The kernel refused the socket or a listing.
+/// The kernel refused the socket or a dump.
 pub fn snapshot() -> io::Result<Vec<Event>> {
     let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut events = Vec::new();
@@ -129,12 +128,12 @@ pub fn snapshot() -> io::Result<Vec<Event>> {
         })?;
         events.extend(dump.items);
     }
-    events.iter_mut().for_each(look_for_radio);
+    events.iter_mut().for_each(detect_radio);
     events.extend(global_forwarding());
     Ok(events)
 }
 
-/// Returns whether `net.ipv4.ip_forward` is on; what cannot be read is not.
+/// Returns whether `net.ipv4.ip_forward` is on; false if it cannot be read.
 pub fn is_forwarding_everywhere() -> bool {
     read_global_forwarding() == Some(true)
 }
@@ -144,27 +143,20 @@ fn read_global_forwarding() -> Option<bool> {
     Some(text.trim() != "0")
 }
 
-/// Returns the state of `net.ipv4.ip_forward`, which no listing of links holds.
+/// Returns the state of `net.ipv4.ip_forward`, which no dump contains.
 fn global_forwarding() -> Option<Event> {
     let forwarding = Some(read_global_forwarding()?);
     Some(Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() }))
 }
 
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Emits everything there is; `Some` when it changed so much meanwhile that it is to be listed
-/// again then.
-async fn list(
+/// Emits a complete dump. Returns when to repeat it, if changes during the dump made it
+/// inconsistent.
+async fn dump(
     requests: &mut Socket,
     nexthops: &mut NexthopRoutes,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<Option<Instant>> {
-    let mut whole = true;
+    let mut complete = true;
     nexthops.clear();
     emit(events, Event::Dump(Dump::Begin)).await?;
     for listing in LISTINGS {
@@ -174,9 +166,9 @@ async fn list(
             nexthops.take(message, &parsed);
             parsed
         })?;
-        whole &= dump.whole;
+        complete &= dump.whole;
         for mut event in dump.items {
-            look_for_radio(&mut event);
+            detect_radio(&mut event);
             emit(events, event).await?;
         }
     }
@@ -184,12 +176,12 @@ async fn list(
         emit(events, event).await?;
     }
     emit(events, Event::Dump(Dump::End)).await?;
-    Ok((!whole).then(|| Instant::now() + DUMP_SPACING))
+    Ok((!complete).then(|| Instant::now() + DUMP_SPACING))
 }
 
-/// Marks a radio: one under a name that does not begin with `wl` still has its `phy80211`; only
-/// hardware is looked up.
-fn look_for_radio(event: &mut Event) {
+/// Marks a Wi-Fi interface whose name does not begin with `wl`: it has a `phy80211` in sysfs.
+/// Virtual interfaces are not looked up.
+fn detect_radio(event: &mut Event) {
     if let Event::Link(Change::Present(link)) = event {
         if !link.wireless && !link.loopback && link.kind.is_none() {
             link.wireless = Path::new("/sys/class/net").join(&link.name).join("phy80211").exists();

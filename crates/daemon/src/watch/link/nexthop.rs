@@ -1,6 +1,6 @@
-//! IPv4 routes by a nexthop object (`ip nexthop`, since kernel 5.3): the kernel takes object and
-//! route away together when the port loses its carrier or the object is deleted, and announces the
-//! route's end in neither case. IPv6 routes' end is announced.
+//! Tracks IPv4 routes that use a nexthop object (`ip nexthop`, kernel ≥ 5.3): the kernel removes
+//! object and route when the interface loses its carrier or the object is deleted, and announces
+//! the removal of the route in neither case. It does announce that of IPv6 routes.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use bramblegate_netlink::rtnetlink::{self, kind};
 
 use crate::event::{Change, Event, LinkIndex};
 
-/// Holds the ports that IPv4 routes by a nexthop object have led by since the last listing.
+/// Holds the interfaces of IPv4 routes with a nexthop object, seen since the last dump.
 #[derive(Debug, Default)]
 pub struct NexthopRoutes(BTreeSet<LinkIndex>);
 
 impl NexthopRoutes {
-    /// Forgets all, as a listing begins.
+    /// Forgets all interfaces, when a dump begins.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Takes in a message, and the events that it was parsed to. Returns whether such a route has
-    /// perhaps gone with it.
+    /// Processes a message and the events parsed from it. Returns whether it may have removed such
+    /// a route.
     pub fn take(&mut self, message: &Message<'_>, parsed: &[Event]) -> bool {
         match message.kind {
             kind::NEW_ROUTE => {
-                if !parsed.is_empty() && is_by_nexthop(message) {
+                if !parsed.is_empty() && uses_nexthop_object(message) {
                     self.0.extend(parsed.iter().filter_map(port_of_route));
                 }
                 false
@@ -41,7 +41,7 @@ impl NexthopRoutes {
     }
 }
 
-fn is_by_nexthop(message: &Message<'_>) -> bool {
+fn uses_nexthop_object(message: &Message<'_>) -> bool {
     let route = rtnetlink::route(message)
         .filter(|route| route.header.address_family == AddressFamily::Inet);
     route.is_some_and(|route| {

@@ -1,7 +1,7 @@
-//! Nodes that the kernel has not heard by IPv6: all are asked at once, by an echo request to
-//! all on the wire (ff02::1, RFC 4443 4.1) from the head's address in their network. They answer
-//! from their own addresses there. Of one that the kernel does not know as a neighbour it is asked
-//! for: the next request goes to that address alone.
+//! Discovers IPv6 nodes that the kernel does not know: sends an echo request (RFC 4443, 4.1) to all
+//! nodes on the link (ff02::1), from the head's address in the cluster prefix, so that nodes reply
+//! from their own addresses in it. An address missing in the neighbour table then gets a unicast
+//! request, for which the kernel resolves it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,78 +10,78 @@ use std::time::Duration;
 
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, reject};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::event::NeighbourPlan;
-use crate::sync::next_aligned;
+use crate::sync::{next_aligned, reached};
 
-/// All nodes of the link (RFC 4291 2.7.1).
+/// All nodes on the link (RFC 4291, 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const EVERY: Duration = Duration::from_secs(60);
-/// One that has just come makes its address and looks for its double for a second or two (RFC 4862
-/// 5.4); at the start the first advertisement goes out when it is sure that no other server is
-/// there.
-const SOON: Duration = Duration::from_secs(1);
-const TIMES: u8 = 20;
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Interval of the first rounds after a start or a newcomer. A new node spends a second or two on
+/// duplicate address detection (RFC 4862, 5.4), and our first router advertisement waits until no
+/// other DHCP server has answered.
+const FAST_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of such rounds.
+const FAST_ROUNDS: u8 = 20;
 
-/// An echo request without identifier, sequence and data; the kernel fills the checksum in
-/// (RFC 3542 3.1).
+/// An echo request with identifier and sequence number 0 and no data; the kernel fills in the
+/// checksum (RFC 3542, 3.1).
 const REQUEST: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 0];
 const REPLY: u32 = 129;
-/// Bounds the answers that are looked at, and the addresses asked for, at a time: a computer that
-/// answers in the name of a whole network fills no table.
-const MOST: usize = 512;
+/// Limit on replies read, and thus on addresses queried, per round: a host that replies from a
+/// whole network must not fill the neighbour table.
+const MAX_REPLIES: usize = 512;
 
-/// When the nodes are asked.
+/// Holds the schedule and the socket of the discovery.
 #[derive(Debug, Default)]
 pub struct RollCall {
     plan: Option<NeighbourPlan>,
     socket: Option<UdpSocket>,
     at: Option<Instant>,
-    /// so many times more at short intervals
-    left: u8,
+    /// Remaining rounds at [`FAST_INTERVAL`].
+    fast_rounds: u8,
 }
 
 impl RollCall {
-    /// Begins at a port; where the nodes get no IPv6 there is nothing to ask.
+    /// Starts on an interface; does nothing if the nodes get no IPv6.
     pub fn begin(&mut self, plan: Option<NeighbourPlan>) {
         self.plan = plan.filter(|plan| plan.ipv6.is_some());
         (self.at, self.socket) = (None, None);
         self.soon();
     }
 
-    /// Has a round begin soon, since a neighbour has come.
+    /// Schedules a round soon, because a new neighbour has appeared.
     pub fn soon(&mut self) {
         if self.plan.is_some() {
-            let soon = Instant::now() + SOON;
+            let soon = Instant::now() + FAST_INTERVAL;
             self.at = Some(self.at.map_or(soon, |at| at.min(soon)));
-            self.left = TIMES;
+            self.fast_rounds = FAST_ROUNDS;
         }
     }
 
-    /// Waits until it is time to ask; for ever where no node is to be asked.
+    /// Waits until the next round is due; forever without a plan.
     pub async fn due(&self) {
-        match self.at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+        reached(self.at).await;
     }
 
-    /// Takes the answers to the last call in, and asks again. That the head has no address yet, or
-    /// the port no cable, is as if no node answered. `is_known`: the kernel has it as a neighbour.
+    /// Processes the replies to the last round and starts the next. A missing address of the head
+    /// or a missing carrier is treated like missing replies. `is_known` returns whether the kernel
+    /// has a neighbour entry for an address.
     pub fn call(&mut self, is_known: impl Fn(IpAddr) -> bool) {
-        self.left = self.left.saturating_sub(1);
+        self.fast_rounds = self.fast_rounds.saturating_sub(1);
+        let is_fast = self.fast_rounds > 0;
         self.at = self
             .plan
-            .map(|_| if self.left > 0 { Instant::now() + SOON } else { next_aligned(EVERY) });
-        if let Err(error) = self.ask(is_known) {
+            .map(|_| if is_fast { Instant::now() + FAST_INTERVAL } else { next_aligned(INTERVAL) });
+        if let Err(error) = self.send_requests(is_known) {
             debug!(%error, "the nodes were not asked for their IPv6 addresses");
             self.socket = None;
         }
     }
 
-    fn ask(&mut self, is_known: impl Fn(IpAddr) -> bool) -> io::Result<()> {
+    fn send_requests(&mut self, is_known: impl Fn(IpAddr) -> bool) -> io::Result<()> {
         let Some((plan, head)) = self.plan.and_then(|plan| Some((plan, plan.ipv6?))) else {
             return Ok(());
         };
@@ -90,15 +90,14 @@ impl RollCall {
             None => open(head.addr())?,
         };
         let mut unknown = BTreeSet::new();
-        for _ in 0..MOST {
-            // Nothing waits any more, or an error of an earlier request does.
+        for _ in 0..MAX_REPLIES {
+            // An error means an empty queue, or reports an earlier request.
             let Ok((_, SocketAddr::V6(from))) = socket.recv_from(&mut [0; 8]) else { break };
             if head.contains(from.ip()) && !is_known(IpAddr::V6(*from.ip())) {
                 unknown.insert(*from.ip());
             }
         }
-        let everywhere = std::iter::once(ALL_NODES);
-        for to in unknown.into_iter().chain(everywhere) {
+        for to in unknown.into_iter().chain([ALL_NODES]) {
             socket.send_to(&REQUEST, SocketAddrV6::new(to, 0, 0, plan.index))?;
         }
         self.socket = Some(socket);
@@ -106,7 +105,7 @@ impl RollCall {
     }
 }
 
-/// Returns a socket that hears echo replies to this address.
+/// Opens a raw socket for echo replies to this address.
 fn open(head: Ipv6Addr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
     socket.attach_filter(&[

@@ -1,6 +1,6 @@
-//! An ARP request (RFC 826) in the form of an address probe (RFC 5227: no sender address), on the
-//! cluster port: answered by a node whose firewall lets nothing else through, and before it has
-//! services. Only IPv4, as ARP is; a node of another family goes unanswered.
+//! ARP requests (RFC 826) in the form of address probes (RFC 5227: no sender address), on the
+//! cluster port. Nodes answer them even with a firewall that drops everything else, and before any
+//! service runs. IPv4 only; an IPv6 node never answers this probe.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,49 +13,49 @@ use tracing::debug;
 
 use super::batch::{RecvBuffer, SENT_AT_ONCE, prepare, send, wall};
 use super::icmp::is_full;
-use super::{Answer, Key, Probe, Question};
+use super::{Key, Probe, Reply, Request};
 use crate::event::{LinkIndex, Mac};
 use crate::packet::{self, ARP_LENGTH, ARP_REPLY, ARP_REQUEST, ARP_TYPES, ETHERTYPE_ARP};
 
-/// For bursts of replies.
-const ROOM: usize = 4 << 20;
+/// Socket buffer for bursts of replies, in bytes.
+const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Asks by ARP (`arp`).
+/// Implements the probe `arp`.
 #[derive(Debug, Default)]
 pub struct ArpProbe {
     socket: Option<ArpSocket>,
     denied: bool,
     received: RecvBuffer,
-    /// of each address what was asked last, of which board, and when: a reply says no more than who
-    /// sends it; forgotten when the port is opened anew, and so bounded by the addresses of its
-    /// nodes
-    asked: HashMap<[u8; 4], Asked>,
+    /// Last request for each address, since a reply carries no more than its sender. Cleared when
+    /// the socket is reopened, and so bounded by the number of nodes.
+    pending: HashMap<[u8; 4], Pending>,
 }
 
-/// Holds one question that waits for its answer.
+/// Holds a request that awaits its reply.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct Pending {
     key: Key,
-    /// whose answer alone counts
+    /// The only hardware address whose reply counts.
     mac: Option<Mac>,
+    /// When it was sent, by the wall clock.
     at: Duration,
 }
 
-impl Asked {
-    /// Returns the address that a question asks for, and what is remembered of it.
-    fn of(question: &Question<'_>, at: Duration) -> Option<([u8; 4], Self)> {
-        let IpAddr::V4(node) = question.address else { return None };
-        Some((node.octets(), Self { key: question.key, mac: question.mac, at }))
+impl Pending {
+    /// Returns the requested address and the pending request.
+    fn of(request: &Request<'_>, at: Duration) -> Option<([u8; 4], Self)> {
+        let IpAddr::V4(node) = request.address else { return None };
+        Some((node.octets(), Self { key: request.key, mac: request.mac, at }))
     }
 }
 
-/// Holds a packet socket on one port.
+/// Holds a packet socket on one interface.
 #[derive(Debug)]
 struct ArpSocket {
     inner: Socket,
     port: String,
     index: LinkIndex,
-    /// as it was when a node was asked last: a port that changes it is still the same port
+    /// Read again before each use, since it may change without the interface being replaced.
     mac: Mac,
 }
 
@@ -63,12 +63,12 @@ impl ArpSocket {
     fn open(port: &str) -> io::Result<Self> {
         let (socket, index) = packet::open_at(port, Type::DGRAM, ETHERTYPE_ARP, &replies())?;
         let mac = packet::own_mac(&socket).ok_or(io::ErrorKind::NotFound)?;
-        prepare(&socket, ROOM);
+        prepare(&socket, SOCKET_BUFFER);
         Ok(Self { inner: socket, port: port.to_owned(), index, mac })
     }
 }
 
-/// Asks who has an address, without an own one (RFC 5227, 2.1.1).
+/// Makes an ARP probe: a request without a sender address (RFC 5227, 2.1.1).
 pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; ARP_LENGTH] {
     let mut packet = [0; ARP_LENGTH];
     let fields = ARP_TYPES
@@ -82,7 +82,7 @@ pub fn request(Mac(ours): Mac, node: [u8; 4]) -> [u8; ARP_LENGTH] {
     packet
 }
 
-/// Returns the address and the board of a reply to us.
+/// Parses a reply to us into its sender's protocol and hardware address.
 pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
     let packet = packet.first_chunk::<ARP_LENGTH>()?;
     let to_us = packet.starts_with(&ARP_TYPES)
@@ -94,8 +94,7 @@ pub(super) fn reply(packet: &[u8], Mac(ours): Mac) -> Option<([u8; 4], Mac)> {
     Some((*packet.get(14..)?.first_chunk()?, Mac(*packet.get(8..)?.first_chunk()?)))
 }
 
-/// Lets replies through: of requests, which any board sends
-/// as often as it likes, none wakes us.
+/// Returns a filter that passes replies only, so that no flood of requests wakes the task.
 fn replies() -> [SockFilter; 4] {
     [load_half(6), jump_if_equal(ARP_REPLY.into(), 0, 1), accept(u32::MAX), reject()]
 }
@@ -110,55 +109,55 @@ impl ArpProbe {
             self.denied =
                 opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
             self.socket = opened.inspect_err(|error| debug!(%error, "no socket for ARP")).ok();
-            self.asked.clear();
+            self.pending.clear();
         }
         self.socket.as_ref()
     }
 }
 
 impl Probe for ArpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize {
-        let Some(socket) = self.socket(port) else { return questions.len() };
+    fn send(&mut self, requests: &[Request<'_>], port: &str) -> usize {
+        let Some(socket) = self.socket(port) else { return requests.len() };
         let to = packet::address(socket.index, ETHERTYPE_ARP, Mac([0xff; 6]));
-        let (mut taken, mut went) = (0, Vec::new());
-        for chunk in questions.chunks(SENT_AT_ONCE) {
+        let (mut accepted, mut sent) = (0, Vec::new());
+        for chunk in requests.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let asked: Vec<([u8; 4], Asked)> =
-                chunk.iter().filter_map(|question| Asked::of(question, now)).collect();
-            taken += chunk.len() - asked.len();
+            let pending: Vec<([u8; 4], Pending)> =
+                chunk.iter().filter_map(|request| Pending::of(request, now)).collect();
+            accepted += chunk.len() - pending.len();
             let packets: Vec<_> =
-                asked.iter().map(|(node, _)| (request(socket.mac, *node), to.clone())).collect();
+                pending.iter().map(|(node, _)| (request(socket.mac, *node), to.clone())).collect();
             match send(&socket.inner, &packets) {
-                Ok(sent) => {
-                    taken += sent;
-                    went.extend(asked.into_iter().take(sent));
-                    if sent < packets.len() {
+                Ok(count) => {
+                    accepted += count;
+                    sent.extend(pending.into_iter().take(count));
+                    if count < packets.len() {
                         break;
                     }
                 }
                 Err(error) if is_full(&error) => break,
-                Err(_) => taken += packets.len(),
+                Err(_) => accepted += packets.len(),
             }
         }
-        if went.is_empty() && taken > 0 {
-            // The interface went away under the socket.
+        if sent.is_empty() && accepted > 0 {
+            // Every send failed: the interface of the socket is gone.
             self.socket = None;
         }
-        self.asked.extend(went);
-        taken
+        self.pending.extend(sent);
+        accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
-        let Self { socket: Some(socket), received, asked, .. } = self else { return };
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
+        let Self { socket: Some(socket), received, pending, .. } = self else { return };
         received.read(&socket.inner, |datagram| {
             let Some((node, mac)) = reply(datagram.bytes, socket.mac) else { return };
-            // Another board at the node's address does not make the node live; that it is there is
-            // an alert of its own.
-            let is_its_own =
-                asked.get(&node).is_some_and(|asked| asked.mac.is_none_or(|known| known == mac));
-            if let Some(Asked { key, at, .. }) = is_its_own.then(|| asked.remove(&node)).flatten() {
+            // Another board at the node's address does not count; that has an alert of its own.
+            let is_of_node = |request: &Pending| request.mac.is_none_or(|expected| expected == mac);
+            let request = pending.get(&node).copied().filter(is_of_node);
+            if let Some(Pending { key, at, .. }) = request {
+                pending.remove(&node);
                 let rtt = datagram.at.checked_sub(at);
-                answered.push(Answer { key, rtt, from: Some(node.into()) });
+                replies.push(Reply { key, rtt, from: Some(node.into()) });
             }
         });
     }
@@ -176,7 +175,7 @@ mod tests {
     const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
     #[test]
-    fn a_reply_counts_when_it_is_for_us() {
+    fn only_a_reply_to_us_counts() {
         let mut packet = request(Mac([2, 0, 0, 0, 0, 9]), [0; 4]);
         packet[7] = ARP_REPLY;
         packet[14..18].copy_from_slice(&[192, 168, 50, 11]);

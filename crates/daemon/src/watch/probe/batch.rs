@@ -1,5 +1,5 @@
-//! Many datagrams by one call of the kernel (`sendmmsg(2)`, `recvmmsg(2)`), and when each of them
-//! arrived.
+//! Sends and receives many datagrams per system call (`sendmmsg(2)`, `recvmmsg(2)`), with their
+//! arrival times.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -9,27 +9,26 @@ use std::time::{Duration, SystemTime};
 use socket2::SockAddr;
 use tracing::debug;
 
-/// Bounds the datagrams of one `sendmmsg(2)`. One time stamp serves them all, so this bounds the
-/// error of a round trip: a tenth of a millisecond or two.
+/// Maximum number of datagrams per `sendmmsg(2)`. They share a send timestamp, so this also limits
+/// the error of a round trip to one or two tenths of a millisecond.
 pub const SENT_AT_ONCE: usize = 32;
-/// Bounds the datagrams of one `recvmmsg(2)`.
+/// Maximum number of datagrams per `recvmmsg(2)`.
 const READ_AT_ONCE: usize = 64;
-/// Bounds the bytes that are kept of a datagram; the rest is cut off.
-const LONGEST: usize = 128;
-/// Bytes of a sender's address: `sockaddr_in6` is the longest (linux/in6.h).
+/// Maximum length of a received datagram in bytes; longer ones are truncated.
+const MAX_LENGTH: usize = 128;
+/// Size of a sender's address in bytes: `sockaddr_in6` is the longest (linux/in6.h).
 pub const SENDER: usize = 28;
-/// `SO_TIMESTAMPNS_NEW` of `asm-generic/socket.h`, kernel ≥ 5.1: a `__kernel_timespec`, two `i64`,
-/// also where `time_t` is short.
+/// `SO_TIMESTAMPNS_NEW` (`asm-generic/socket.h`, kernel ≥ 5.1): a `__kernel_timespec`, which is two
+/// `i64` even if `time_t` has 32 bits.
 const TIMESTAMP: libc::c_int = 64;
 
-/// Reads the wall clock: time since 1970. The kernel's times of arrival are this clock's.
+/// Returns the wall-clock time since 1970, the clock of the kernel's arrival times.
 pub fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Asks the kernel to note when a datagram arrives, and for room for a burst of `bytes` in either
-/// direction: beyond the system's limit where we may (CAP_NET_ADMIN), else up to it. Memory is used
-/// only while datagrams wait.
+/// Enables arrival timestamps, and sets both socket buffers to `bytes`: beyond the system's limit
+/// with CAP_NET_ADMIN, else up to it. The kernel uses memory only for queued datagrams.
 pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     set(socket, libc::SOL_SOCKET, TIMESTAMP, 1);
     let forced = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes);
@@ -45,14 +44,14 @@ pub fn prepare(socket: &socket2::Socket, bytes: usize) {
     }
 }
 
-/// Forbids fragments, for datagrams that fit everywhere (68 bytes; RFC 791). The kernel need not
-/// think of an identification for each then, by which its pieces would be put together again: with
-/// ten thousand peers a twentieth of all that asking costs.
+/// Sets the DF flag, for datagrams within the minimum MTU (68 bytes; RFC 791). The kernel then need
+/// not generate an IP identification for each, which with ten thousand peers is a twentieth of the
+/// total cost of probing.
 pub fn never_fragment(socket: &socket2::Socket) {
     set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
 }
 
-/// Sets an option that is an int, and returns whether the kernel took it.
+/// Sets an integer socket option. Returns whether the kernel accepted it.
 fn set(
     socket: &socket2::Socket,
     level: libc::c_int,
@@ -66,10 +65,10 @@ fn set(
     }
 }
 
-/// Sends datagrams to their addresses, at most [`SENT_AT_ONCE`], and returns how many went.
+/// Sends at most [`SENT_AT_ONCE`] datagrams to their addresses. Returns how many were sent.
 ///
 /// # Errors
-/// Of the first one; those behind it were not tried.
+/// The first datagram could not be sent; the others were not tried.
 pub fn send<const N: usize>(
     socket: &impl AsFd,
     datagrams: &[([u8; N], SockAddr)],
@@ -96,18 +95,18 @@ pub fn send<const N: usize>(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Holds the room for the datagrams that one call reads.
+/// Holds the buffers for the datagrams that one call reads.
 pub struct RecvBuffer {
     slots: Box<[Slot; READ_AT_ONCE]>,
 }
 
-/// Holds one datagram, and what the kernel says of it.
+/// Holds one datagram and its metadata.
 #[derive(Clone, Copy)]
 struct Slot {
-    bytes: [u8; LONGEST],
+    bytes: [u8; MAX_LENGTH],
     length: usize,
     from: [u8; SENDER],
-    /// room for one control message with a time, aligned as they are
+    /// Buffer for one control message with a timestamp, aligned for `cmsghdr`.
     control: [u64; 4],
 }
 
@@ -119,23 +118,23 @@ impl std::fmt::Debug for RecvBuffer {
 
 impl Default for RecvBuffer {
     fn default() -> Self {
-        let empty = Slot { bytes: [0; LONGEST], length: 0, from: [0; SENDER], control: [0; 4] };
+        let empty = Slot { bytes: [0; MAX_LENGTH], length: 0, from: [0; SENDER], control: [0; 4] };
         Self { slots: Box::new([empty; READ_AT_ONCE]) }
     }
 }
 
-/// Lends out a datagram that was read.
+/// Borrows a received datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     pub bytes: &'a [u8],
-    /// the first bytes of the sender's `sockaddr`
+    /// The first bytes of the sender's `sockaddr`.
     pub from: &'a [u8; SENDER],
-    /// by the [`wall`] clock; of a socket that was not [`prepare`]d, when it was read
+    /// Arrival by the [`wall`] clock; the time of reading on a socket without [`prepare`].
     pub at: Duration,
 }
 
 impl RecvBuffer {
-    /// Hands over everything that waits, without waiting.
+    /// Passes all queued datagrams to `take`, without blocking.
     pub fn read(&mut self, socket: &impl AsFd, mut take: impl FnMut(Datagram<'_>)) {
         loop {
             let count = self.fill(socket);
@@ -149,6 +148,7 @@ impl RecvBuffer {
         }
     }
 
+    /// Reads one batch. Returns the number of datagrams.
     fn fill(&mut self, socket: &impl AsFd) -> usize {
         let mut vectors =
             [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; READ_AT_ONCE];
@@ -159,7 +159,7 @@ impl RecvBuffer {
             self.slots.iter_mut().zip(vectors.iter_mut().zip(&mut headers))
         {
             slot.control = [0; 4];
-            *vector = libc::iovec { iov_base: slot.bytes.as_mut_ptr().cast(), iov_len: LONGEST };
+            *vector = libc::iovec { iov_base: slot.bytes.as_mut_ptr().cast(), iov_len: MAX_LENGTH };
             header.msg_hdr.msg_name = slot.from.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = SENDER as libc::socklen_t;
             header.msg_hdr.msg_iov = vector;
@@ -182,14 +182,14 @@ impl RecvBuffer {
         };
         let count = usize::try_from(count).unwrap_or(0);
         for (slot, header) in self.slots.iter_mut().zip(&headers).take(count) {
-            slot.length = (header.msg_len as usize).min(LONGEST);
+            slot.length = (header.msg_len as usize).min(MAX_LENGTH);
         }
         count
     }
 }
 
 impl Slot {
-    /// Returns the time in the control message, if there is one.
+    /// Returns the timestamp in the control message, if present.
     fn arrival(&self) -> Option<Duration> {
         let bytes = self.control.map(u64::to_ne_bytes);
         let bytes = bytes.as_flattened();
@@ -213,7 +213,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
     #[test]
-    fn a_hundred_datagrams_go_and_come_with_their_bytes_sender_and_time() {
+    fn a_hundred_datagrams_are_received_with_content_sender_and_time() {
         let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let here = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         here.set_nonblocking(true).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_time_is_that_of_arrival_not_of_reading() {
+    fn the_timestamp_is_that_of_arrival_not_of_reading() {
         let there = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         prepare(&there.try_clone().unwrap().into(), 1 << 16);
         let here = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -247,8 +247,7 @@ mod tests {
             RecvBuffer::default().read(&there, |datagram| arrival = Some(datagram.at));
             wall().saturating_sub(arrival.unwrap())
         };
-        // The kernel begins to note arrivals a moment after it was asked to (`net_enable_timestamp`
-        // defers it to a worker).
+        // Timestamps start with a delay: `net_enable_timestamp` defers to a worker.
         let ages: Vec<Duration> = std::iter::repeat_with(age).take(25).collect();
         assert!(ages.last().is_some_and(|age| *age >= Duration::from_millis(35)), "{ages:?}");
     }

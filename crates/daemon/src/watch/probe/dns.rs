@@ -1,4 +1,4 @@
-//! A name's addresses from the resolvers of one uplink, asked through that uplink.
+//! Resolves names with the resolvers of one uplink, through that uplink.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -11,28 +11,27 @@ use tracing::debug;
 use super::{UplinkTarget, unguessable};
 use crate::dns::{addresses, query};
 
-/// Port 53.
 const PORT: u16 = 53;
-/// An unanswered question is put again after this.
+/// Interval of retransmissions.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Asks all resolvers of the uplink at once; the first answer with addresses counts. Waits as long
-/// as it is let.
+/// Queries all resolvers of the uplink at once. Returns the first answer with addresses. Has no
+/// timeout of its own.
 ///
 /// # Errors
-/// No socket, or no resolver could be asked.
+/// The uplink has no resolver, or `host` is not a host name.
 pub async fn resolve(target: &UplinkTarget, host: &str) -> io::Result<Vec<IpAddr>> {
-    let outside: Vec<_> =
-        target.resolvers.iter().copied().filter(|resolver| !resolver.is_loopback()).collect();
-    let inside: Vec<_> = target.resolvers.iter().copied().filter(IpAddr::is_loopback).collect();
+    let (local, remote): (Vec<_>, Vec<_>) =
+        target.resolvers.iter().copied().partition(IpAddr::is_loopback);
     tokio::select! {
-        found = ask(target, &outside, Some(&target.name), host), if !outside.is_empty() => found,
-        found = ask(target, &inside, None, host), if !inside.is_empty() => found,
+        found = query_all(target, &remote, Some(&target.name), host), if !remote.is_empty() => found,
+        found = query_all(target, &local, None, host), if !local.is_empty() => found,
         else => Err(io::Error::new(io::ErrorKind::NotFound, "no resolver is known")),
     }
 }
 
-async fn ask(
+/// Queries the resolvers through the interface `port` until one answers.
+async fn query_all(
     target: &UplinkTarget,
     resolvers: &[IpAddr],
     port: Option<&str>,
@@ -40,18 +39,17 @@ async fn ask(
 ) -> io::Result<Vec<IpAddr>> {
     let v4 = socket("0.0.0.0:0", port).await;
     let v6 = socket("[::]:0", port).await;
-    let [high, low, ..] = unguessable().to_ne_bytes();
-    let id = u16::from_ne_bytes([high, low]);
+    let id = unguessable() as u16;
     let ipv6 = target.source.is_ipv6() && target.nat64.is_none();
-    let question = query(id, host, ipv6).ok_or_else(|| {
+    let request = query(id, host, ipv6).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{host} is not a host name"))
     })?;
     loop {
         for &resolver in resolvers {
             let socket = if resolver.is_ipv4() { &v4 } else { &v6 };
-            // One that cannot be reached leaves the others.
+            // An unreachable resolver does not affect the others.
             if let Ok(socket) = socket {
-                let sent = socket.send_to(&question, endpoint(resolver, target)).await;
+                let sent = socket.send_to(&request, endpoint(resolver, target)).await;
                 if let Err(error) = sent {
                     debug!(%resolver, %error, "a question for a name was not sent");
                 }
@@ -59,8 +57,8 @@ async fn ask(
         }
         let first = async {
             tokio::select! {
-                found = answer(&v4, resolvers, &question) => found,
-                found = answer(&v6, resolvers, &question) => found,
+                found = answer(&v4, resolvers, &request) => found,
+                found = answer(&v6, resolvers, &request) => found,
             }
         };
         if let Ok(found) = timeout(RETRY, first).await {
@@ -84,19 +82,19 @@ fn endpoint(resolver: IpAddr, target: &UplinkTarget) -> SocketAddr {
     }
 }
 
-/// Waits for the first answer to the question with addresses from one of the resolvers. What others
-/// send is passed over.
+/// Waits for the first answer to `request` with addresses from one of the resolvers; ignores other
+/// packets.
 async fn answer(
     socket: &io::Result<UdpSocket>,
     resolvers: &[IpAddr],
-    question: &[u8],
+    request: &[u8],
 ) -> Vec<IpAddr> {
     let Ok(socket) = socket else { return std::future::pending().await };
     let mut buffer = [0; 1500];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) if from.port() == PORT && resolvers.contains(&from.ip()) => {
-                let found = buffer.get(..length).and_then(|bytes| addresses(bytes, question));
+                let found = buffer.get(..length).and_then(|bytes| addresses(bytes, request));
                 let found = found.unwrap_or_default();
                 if !found.is_empty() {
                     return found;
@@ -105,7 +103,7 @@ async fn answer(
             }
             Ok((_, from)) => debug!(%from, "not a resolver that was asked"),
             Err(error) => {
-                // "connection refused" of an earlier question; the next may fare better
+                // Mostly "connection refused" for an earlier query; a retransmission may succeed.
                 debug!(%error, "no answer for a name");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

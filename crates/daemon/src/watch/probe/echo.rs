@@ -1,5 +1,5 @@
-//! ICMP echo (RFC 792, RFC 4443), bound to a port: the message, and a socket that asks one host at
-//! a time.
+//! ICMP echo (RFC 792, RFC 4443): the messages, and a socket that pings one host at a time,
+//! optionally bound to an interface.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,12 +13,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::unguessable;
 use crate::packet::checksum;
 
-/// `ICMP_ECHO`, `ICMP_ECHOREPLY`; `ICMPV6_ECHO_REQUEST`, `ICMPV6_ECHO_REPLY`
+/// `ICMP_ECHO`, `ICMP_ECHOREPLY`; `ICMPV6_ECHO_REQUEST`, `ICMPV6_ECHO_REPLY`.
 pub(super) const TYPES_V4: (u8, u8) = (8, 0);
 pub(super) const TYPES_V6: (u8, u8) = (128, 129);
 const HEADER: usize = 8;
 
-/// Holds a socket that sends echo requests and reads replies; never blocks.
+/// Holds a non-blocking socket for echo requests and replies.
 #[derive(Debug)]
 pub struct Echo {
     socket: Socket,
@@ -33,33 +33,32 @@ pub struct Echo {
 pub struct Reply {
     pub from: IpAddr,
     pub sequence: u16,
-    /// when it arrived, by the wall clock
+    /// Arrival time, by the wall clock.
     pub at: SystemTime,
 }
 
 impl Echo {
-    /// Opens a socket through `port`, from `source` where it is given.
+    /// Opens a socket, optionally bound to the interface `port` and the address `source`.
     ///
     /// # Errors
-    /// No such interface, or no right to (CAP_NET_RAW).
+    /// The interface does not exist, or permission is missing (CAP_NET_RAW).
     pub fn open(ipv6: bool, port: Option<&str>, source: Option<IpAddr>) -> io::Result<Self> {
         let socket = socket(ipv6, port)?;
         if let Some(source) = source.filter(|source| source.is_ipv6() == ipv6) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         let cookie = unguessable().to_ne_bytes();
-        let [high, low, ..] = unguessable().to_ne_bytes();
-        let echo =
-            Self { socket, ipv6, identifier: u16::from_ne_bytes([high, low]), cookie, sequence: 0 };
-        // The first question for a time stamp switches them on; it has no answer yet.
+        let identifier = unguessable() as u16;
+        let echo = Self { socket, ipv6, identifier, cookie, sequence: 0 };
+        // The first SIOCGSTAMPNS enables timestamps, and fails for lack of one.
         let _ = echo.arrival();
         Ok(echo)
     }
 
-    /// Sends one request; its sequence number.
+    /// Sends one request. Returns its sequence number.
     ///
     /// # Errors
-    /// No route, no interface, or the queue is full.
+    /// There is no route or interface, or the queue is full.
     pub fn send(&mut self, to: SocketAddr) -> io::Result<u16> {
         self.sequence = self.sequence.wrapping_add(1);
         let types = if self.ipv6 { TYPES_V6 } else { TYPES_V4 };
@@ -68,7 +67,7 @@ impl Echo {
         Ok(self.sequence)
     }
 
-    /// Returns the next reply to us that waits; others are passed over.
+    /// Returns the next queued reply to one of our requests; skips other messages.
     pub fn receive(&self) -> Option<Reply> {
         let mut buffer = [0; 256];
         loop {
@@ -87,7 +86,7 @@ impl Echo {
         }
     }
 
-    /// Returns when the packet read last arrived (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
+    /// Returns the arrival time of the last packet read (`SIOCGSTAMPNS_NEW`, kernel ≥ 5.1).
     fn arrival(&self) -> Option<SystemTime> {
         const SIOCGSTAMPNS_NEW: ioctl::Opcode = ioctl::opcode::read::<[i64; 2]>(0x89, 7);
         // SAFETY: the opcode writes one `__kernel_timespec`, two `i64`, into the memory that
@@ -113,14 +112,14 @@ impl AsRawFd for Echo {
     }
 }
 
-/// Opens a socket for echo messages through one port.
+/// Opens a socket for echo messages, optionally bound to an interface.
 ///
 /// # Errors
-/// No such interface, or no right to (CAP_NET_RAW).
+/// The interface does not exist, or permission is missing (CAP_NET_RAW).
 pub(super) fn socket(ipv6: bool, port: Option<&str>) -> io::Result<Socket> {
     let (domain, protocol) =
         if ipv6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
-    // Where the system lets everybody ping, the kernel sorts the replies for us.
+    // A ping socket (`net.ipv4.ping_group_range`) gets only its own replies.
     let socket = Socket::new(domain, Type::DGRAM, Some(protocol))
         .or_else(|_| Socket::new(domain, Type::RAW, Some(protocol)))?;
     socket.set_nonblocking(true)?;
@@ -128,8 +127,8 @@ pub(super) fn socket(ipv6: bool, port: Option<&str>) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Makes an echo request of `N` bytes with its checksum (the kernel makes its own where it owns the
-/// identifier).
+/// Makes an echo request of `N` bytes with its checksum. On a ping socket the kernel replaces
+/// identifier and checksum.
 pub(super) fn request<const N: usize>(
     kind: u8,
     identifier: u16,
@@ -150,7 +149,8 @@ pub(super) fn request<const N: usize>(
     message
 }
 
-/// Returns sequence number and payload of an echo reply. Raw IPv4 sockets give the IP header along.
+/// Parses an echo reply into sequence number and payload. On raw IPv4 sockets the IP header
+/// precedes it.
 pub(super) fn answer(bytes: &[u8], ipv6: bool) -> Option<(u16, &[u8])> {
     let first = *bytes.first()?;
     let bytes =
@@ -164,7 +164,7 @@ pub(super) fn answer(bytes: &[u8], ipv6: bool) -> Option<(u16, &[u8])> {
     }
 }
 
-/// Returns the sequence number of a reply that carries our cookie and nothing else.
+/// Returns the sequence number of a reply whose payload is our cookie.
 pub(super) fn reply(bytes: &[u8], ipv6: bool, cookie: [u8; 8]) -> Option<u16> {
     answer(bytes, ipv6).filter(|(_, payload)| *payload == cookie).map(|(sequence, _)| sequence)
 }
@@ -183,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_sums_to_zero() {
+    fn the_checksum_of_a_whole_request_is_zero() {
         assert_eq!(checksum(&request::<16>(8, 0x1234, 7, &COOKIE)), 0);
-        // RFC 1071, 3: the words of its example, and an odd byte.
+        // The example of RFC 1071, section 3, and an odd length.
         assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
         assert_eq!(checksum(&[0xff, 0xff, 0x12]), !0x1200);
     }
 
     #[test]
-    fn a_reply_is_ours_by_its_cookie_with_and_without_ip_header() {
+    fn a_reply_is_recognised_by_its_cookie_with_and_without_ip_header() {
         assert_eq!(reply(&answered(false), false, COOKIE), Some(513));
         let mut with_header = vec![0x45];
         with_header.resize(20, 0);

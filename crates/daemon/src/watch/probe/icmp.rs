@@ -1,7 +1,7 @@
-//! `icmp`: all nodes are asked through one socket of each family, many by one call. A request carries
-//! whom, in which round and at which try it asks, so that an answer needs no search, and a keyed hash
-//! of that and of the node's address: no answer of an earlier run, of another program, or of another
-//! node counts (RFC 792, RFC 4443).
+//! The probe `icmp` (RFC 792, RFC 4443): pings all nodes through one socket per address family,
+//! many per system call. A request carries node, round and try, so that a reply needs no look-up,
+//! and a keyed hash of these and the node's address, so that replies of an earlier run, to another
+//! program or from another node do not count.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -17,37 +17,36 @@ use tracing::debug;
 
 use super::batch::{RecvBuffer, SENDER, SENT_AT_ONCE, never_fragment, prepare, send, wall};
 use super::echo::{self, TYPES_V4, TYPES_V6};
-use super::{Answer, Key, Probe, Question, unguessable};
+use super::{Key, Probe, Reply, Request, unguessable};
 use crate::event::NodeId;
 
-/// For as many requests as wait for nodes that do not answer ARP (three seconds each), and for
-/// bursts of replies.
-const ROOM: usize = 16 << 20;
-/// Header, tag, slot, generation, turn, probe, try, two bytes of nothing, time.
+/// Socket buffer in bytes, for requests queued during ARP resolution of silent nodes (three seconds
+/// each), and for bursts of replies.
+const SOCKET_BUFFER: usize = 16 << 20;
+/// Header, tag, slot, generation, turn, probe, try, two bytes of padding, time.
 const LENGTH: usize = 8 + PAYLOAD;
 const PAYLOAD: usize = TAG + 4 + 4 + 4 + 4 + 8;
-/// Bytes of the keyed hash that precedes the rest.
+/// Length of the keyed hash at the start of the payload, in bytes.
 const TAG: usize = 8;
 
-/// Asks by ICMP echo (`icmp`).
+/// Implements the probe `icmp`.
 #[derive(Debug, Default)]
 pub struct IcmpProbe {
-    /// of IPv4, and of IPv6 once a node has nothing else
+    /// For IPv4 and IPv6, opened on first use.
     sockets: [Option<PingSocket>; 2],
     denied: bool,
     received: RecvBuffer,
-    /// random, of this run
     seal: Seal,
 }
 
-/// Marks requests so that the answer to one counts for no other node. Holds the two random keys of
-/// a SipHash.
+/// Authenticates requests, so that a reply counts for its own node only. Holds the two random keys
+/// of a SipHash, chosen anew at each start.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seal(RandomState);
 
 impl Seal {
-    /// Returns the tag of what is sent to `node`. A node sees only what is sent to itself, so it
-    /// cannot know another's.
+    /// Returns the tag for `content` sent to `node`. A node sees only its own requests, so it
+    /// cannot know the tag of another.
     fn tag(&self, node: IpAddr, content: &[u8]) -> [u8; TAG] {
         self.0.hash_one((node, content)).to_be_bytes()
     }
@@ -61,16 +60,15 @@ struct PingSocket {
 
 impl PingSocket {
     fn open(ipv6: bool) -> io::Result<Self> {
-        // Unbound: by the way that everybody's packets go.
+        // Not bound to an interface: pings follow the routes of ordinary packets.
         let socket = echo::socket(ipv6, None)?;
-        prepare(&socket, ROOM);
+        prepare(&socket, SOCKET_BUFFER);
         if !ipv6 {
             never_fragment(&socket);
         }
-        let [high, low, ..] = unguessable().to_ne_bytes();
-        let identifier = u16::from_ne_bytes([high, low]);
+        let identifier = unguessable() as u16;
         if socket.r#type()? == socket2::Type::RAW {
-            // A raw socket gets a copy of every ICMP message of this machine.
+            // A raw socket gets a copy of every ICMP message that this machine receives.
             if ipv6 {
                 socket.attach_filter(&ipv6_replies_to(identifier))?;
             } else {
@@ -81,12 +79,12 @@ impl PingSocket {
     }
 }
 
-/// Lets echo replies with this identifier through.
+/// Returns a filter that passes echo replies with this identifier.
 fn replies_to(identifier: u16) -> [SockFilter; 7] {
     [
         load_header_length(0),
         load_byte_from_x(0),
-        // An echo reply is type 0; else to the last, which lets nothing through.
+        // Other types jump to the last instruction, which rejects.
         jump_if_equal(TYPES_V4.1.into(), 0, 3),
         load_half_from_x(4),
         jump_if_equal(identifier.into(), 0, 1),
@@ -95,7 +93,7 @@ fn replies_to(identifier: u16) -> [SockFilter; 7] {
     ]
 }
 
-/// The same of IPv6, where a raw socket's messages begin behind the IP header.
+/// Returns the same filter for IPv6, where raw sockets deliver messages without the IP header.
 fn ipv6_replies_to(identifier: u16) -> [SockFilter; 6] {
     [
         load_byte(0),
@@ -108,7 +106,7 @@ fn ipv6_replies_to(identifier: u16) -> [SockFilter; 6] {
 }
 
 impl IcmpProbe {
-    /// Returns the socket of a family; a new one where the old one was of no use.
+    /// Returns the socket of an address family; opens it if necessary.
     fn socket(&mut self, ipv6: bool) -> Option<&PingSocket> {
         let socket = self.sockets.get_mut(usize::from(ipv6))?;
         if socket.is_none() {
@@ -120,18 +118,18 @@ impl IcmpProbe {
         socket.as_ref()
     }
 
-    /// Asks nodes of one family, which come one after the other, and returns how many were taken;
-    /// `false`: there was no room for the next.
-    fn ask_family(&mut self, questions: &[Question<'_>], ipv6: bool) -> (usize, bool) {
+    /// Sends requests to nodes of one address family. Returns how many were accepted, and `false`
+    /// if the queue was full.
+    fn send_family(&mut self, requests: &[Request<'_>], ipv6: bool) -> (usize, bool) {
         let seal = self.seal.clone();
-        // Without a socket all of them go unanswered.
-        let Some(socket) = self.socket(ipv6) else { return (questions.len(), true) };
+        // Without a socket none is sent, and so none answered.
+        let Some(socket) = self.socket(ipv6) else { return (requests.len(), true) };
         let types = if ipv6 { TYPES_V6 } else { TYPES_V4 };
-        let (mut taken, mut went) = (0, 0);
-        for chunk in questions.chunks(SENT_AT_ONCE) {
+        let (mut accepted, mut sent) = (0, 0);
+        for chunk in requests.chunks(SENT_AT_ONCE) {
             let now = wall();
-            let datagram = |question: &Question<'_>| {
-                let (key, node) = (question.key, question.address);
+            let datagram = |request: &Request<'_>| {
+                let (key, node) = (request.key, request.address);
                 let content = payload(&seal, node, key, now);
                 let content = content.as_flattened();
                 let message = echo::request(types.0, socket.identifier, key.turn as u16, content);
@@ -141,44 +139,43 @@ impl IcmpProbe {
             let mut rest = datagrams.as_slice();
             while !rest.is_empty() {
                 match send(&socket.inner, rest) {
-                    Ok(sent) => {
-                        (taken, went) = (taken + sent, went + sent);
-                        rest = rest.get(sent.max(1)..).unwrap_or_default();
+                    Ok(count) => {
+                        (accepted, sent) = (accepted + count, sent + count);
+                        rest = rest.get(count.max(1)..).unwrap_or_default();
                     }
-                    // No room: that says nothing of a node.
-                    Err(error) if is_full(&error) => return (taken, false),
+                    // A full queue says nothing about a node.
+                    Err(error) if is_full(&error) => return (accepted, false),
                     Err(_) => {
-                        taken += 1;
+                        accepted += 1;
                         rest = rest.get(1..).unwrap_or_default();
                     }
                 }
             }
         }
-        if let (true, Some(socket)) = (went == 0, self.sockets.get_mut(usize::from(ipv6))) {
-            // Of no use now, whatever the reason.
+        if let (true, Some(socket)) = (sent == 0, self.sockets.get_mut(usize::from(ipv6))) {
+            // Every send failed: open a new socket next time.
             *socket = None;
         }
-        (taken, true)
+        (accepted, true)
     }
 }
 
 impl Probe for IcmpProbe {
-    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
-        let mut taken = 0;
-        for family in
-            questions.chunk_by(|one, next| one.address.is_ipv6() == next.address.is_ipv6())
+    fn send(&mut self, requests: &[Request<'_>], _port: &str) -> usize {
+        let mut accepted = 0;
+        for family in requests.chunk_by(|one, next| one.address.is_ipv6() == next.address.is_ipv6())
         {
-            let ipv6 = family.first().is_some_and(|question| question.address.is_ipv6());
-            let (asked, all) = self.ask_family(family, ipv6);
-            taken += asked;
-            if !all {
+            let ipv6 = family.first().is_some_and(|request| request.address.is_ipv6());
+            let (count, has_room) = self.send_family(family, ipv6);
+            accepted += count;
+            if !has_room {
                 break;
             }
         }
-        taken
+        accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
         let seal = &self.seal;
         for (ipv6, socket) in [false, true].into_iter().zip(&self.sockets) {
             let Some(socket) = socket else { continue };
@@ -188,7 +185,7 @@ impl Probe for IcmpProbe {
                     .and_then(|(_, payload)| read(payload, seal, node));
                 let Some((key, sent)) = reply else { return };
                 let rtt = datagram.at.checked_sub(sent);
-                answered.push(Answer { key, rtt, from: Some(node) });
+                replies.push(Reply { key, rtt, from: Some(node) });
             });
         }
     }
@@ -198,7 +195,7 @@ impl Probe for IcmpProbe {
     }
 }
 
-/// Returns the address of a `sockaddr_in` or a `sockaddr_in6`.
+/// Parses the address of a `sockaddr_in` or `sockaddr_in6`.
 fn sender(from: &[u8; SENDER], ipv6: bool) -> IpAddr {
     let [_, _, _, _, a, b, c, d, rest @ ..] = *from;
     match rest.first_chunk::<16>() {
@@ -207,13 +204,13 @@ fn sender(from: &[u8; SENDER], ipv6: bool) -> IpAddr {
     }
 }
 
-/// Returns whether there was no room. `ENOBUFS` is the port's own queue.
+/// Returns whether a queue was full: the socket's (`EAGAIN`) or the interface's (`ENOBUFS`).
 pub(super) fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
         || error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error())
 }
 
-/// Returns the payload of a request to `node`. `now` is [`wall`]'s.
+/// Makes the payload of a request to `node`; `now` is the [`wall`] clock.
 fn payload(seal: &Seal, node: IpAddr, key: Key, now: Duration) -> [[u8; 8]; PAYLOAD / 8] {
     let words = |high: u32, low: u32| (u64::from(high) << 32 | u64::from(low)).to_be_bytes();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -227,7 +224,7 @@ fn payload(seal: &Seal, node: IpAddr, key: Key, now: Duration) -> [[u8; 8]; PAYL
     [seal.tag(node, content.as_flattened()), whom, round, sent]
 }
 
-/// Returns what was asked, and when, if it was us who asked it, and asked `node`.
+/// Parses a payload into the request's key and send time, if we sent that request to `node`.
 pub(super) fn read(payload: &[u8], seal: &Seal, node: IpAddr) -> Option<(Key, Duration)> {
     let (tag, content) = payload.split_at_checked(TAG).filter(|_| payload.len() == PAYLOAD)?;
     if tag != seal.tag(node, content) {
@@ -250,11 +247,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_sender_is_read_of_either_family() {
+    fn senders_of_both_families_are_parsed() {
         let read = |address: SocketAddr| {
             let address = socket2::SockAddr::from(address);
             let mut bytes = [0; SENDER];
-            // SAFETY: an address lies there in so many initialised octets.
+            // SAFETY: `as_ptr` points to `len` initialised bytes.
             let from = unsafe {
                 std::slice::from_raw_parts(address.as_ptr().cast::<u8>(), address.len() as usize)
             };
@@ -269,7 +266,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_comes_back_and_counts_for_no_other_node(
+        fn a_reply_counts_for_its_own_node_only(
             slot: u32, generation: u32, turn: u32, probe: u8, nth: u8, nanos in 0..u64::MAX / 2, others: [u8; 4]
         ) {
             let (seal, asked) = (Seal::default(), IpAddr::from([192, 168, 50, 11]));
@@ -285,7 +282,7 @@ mod tests {
             if other != asked {
                 prop_assert_eq!(read(answered, &seal, other), None, "an answer of another node's address");
             }
-            // A node that changes in its own request whom it is about.
+            // A node that alters its own request.
             for at in TAG..PAYLOAD {
                 let mut forged = answered.to_vec();
                 forged[at] ^= 1 + (others[0] & 0x7f);

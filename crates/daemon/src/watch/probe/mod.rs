@@ -1,38 +1,39 @@
-//! Finds out whether the internet is behind an uplink (`uplink`), and whether the nodes live
-//! (`node`). What an answer means, and how many lost rounds make a node dead, the facts decide.
+//! Probes internet access through the uplinks (`uplink`) and the health of the nodes (`node`). The
+//! facts decide what a result means, and how many failed rounds make a node dead.
 //!
-//! # How ten thousand nodes are asked each second
+//! # How ten thousand nodes are probed each second
 //!
-//! There is no task, timer or socket for a node. One task ([`node::run`]) does all of it: it takes
-//! in what was answered, ends rounds, begins others, sends, and sleeps until the next moment at
-//! which anything is due. Three parts share the work:
+//! No node has a task, timer or socket of its own. A single task ([`node::run`]) receives replies,
+//! ends and starts rounds, sends requests, and sleeps until the next deadline. Three parts share
+//! the work:
 //!
-//! * The **scheduler** (`scheduler`) knows who is asked when. It has no socket and reads no
-//!   clock, so its tests play hours in milliseconds. Up to sixteen nodes are asked together. More
-//!   are spread evenly over the interval, and the work of ten milliseconds is put together: 100
-//!   wake-ups a second, however many nodes there are. A round asks each of a node's probes up to
-//!   three times; an answer to any of the tries counts until the round ends. How soon the second
-//!   try follows is learned for each node (four smoothed round trips, RFC 6298), so a node on a
-//!   quick wire is known to be silent long before the round's longest wait is over.
-//! * The **probes** ([`Probe`]) know how one kind of question is asked: ARP, ICMP, TCP, HTTP. ARP
-//!   and ICMP use one socket for all nodes, and carry in the question what finds its place again:
-//!   node, round, probe and try ([`Key`]), for ICMP with a keyed hash, so that no answer needs a
-//!   search or can be forged for another node. TCP and HTTP have a connection for each question.
-//! * The **batches** (`batch`) bring many datagrams to the kernel by one call, and take many from
-//!   it. The kernel notes when each one arrived, so the round trip does not grow with what waits
-//!   before it, and a classic BPF filter lets only our own answers wake us.
+//! * The **scheduler** (`scheduler`) decides which node is probed when. It has no socket and reads
+//!   no clock, so its tests simulate hours in milliseconds. Up to sixteen nodes are probed
+//!   together. More are spread evenly over the interval in ticks of ten milliseconds: 100 wake-ups
+//!   a second, whatever their number. A round tries each of a node's probes up to three times; a
+//!   reply to any try counts until the round ends. The timeout before the second try adapts to each
+//!   node (four smoothed round trips, RFC 6298), so a nearby node is found silent long before the
+//!   maximum timeout.
+//! * The **probes** ([`Probe`]) implement one kind of request each: ARP, ICMP, TCP, HTTP. ARP and
+//!   ICMP use one socket for all nodes. An ICMP request carries node, round, probe and try
+//!   ([`Key`]) with a keyed hash, so that a reply needs no look-up and cannot be forged for another
+//!   node. TCP and HTTP open a connection for each request.
+//! * The **batches** (`batch`) send and receive many datagrams per system call. The kernel
+//!   timestamps each arrival, so queueing does not inflate round trips, and a classic BPF filter
+//!   passes replies to our own requests only.
 //!
-//! What a moment costs follows what is underway, not what there is: the scheduler holds a list of
-//! open questions and a queue for each kind of probe, all by place, in vectors. An answer finds its
-//! node by the slot in its number. The results of all rounds that end together are one event.
+//! The cost of a wake-up depends on the requests in flight, not on the number of nodes: the
+//! scheduler holds a list of open requests and a queue for each kind of probe, as indices into
+//! vectors. A reply finds its node by the slot in its ID. The results of all rounds that end
+//! together form one event.
 //!
-//! What does not fit is not lost: a probe says how many questions it took, and the rest stays at
-//! the head of the queue. After a delay the scheduler catches up at twice the pace, never all at
-//! once, and rounds that were slept through are not made up for. A question that may not be sent
-//! for want of a right says nothing of its node, and is reported as such.
+//! Backpressure: a probe returns how many requests it accepted, and the rest stays at the head of
+//! the queue. After a delay the scheduler catches up at twice the rate, never all at once, and does
+//! not make up for rounds missed while suspended. A request that lacks permission says nothing
+//! about its node, and is reported as denied.
 //!
-//! A node that has been silent for two rounds may have got another board at its address: the kernel
-//! is asked to look for it anew (`resolution`).
+//! After two failed rounds another board may have the node's address, so the kernel's neighbour
+//! entry is deleted (`resolution`).
 //!
 //! A new kind of health probe is a file here with an `impl Probe`, and a line in [`PROBES`].
 
@@ -58,53 +59,51 @@ use crate::config::NodeProbe;
 use crate::event::{Mac, NodeId};
 pub use crate::event::{NodeProbePlan, NodeTarget, UplinkProbePlan, UplinkTarget};
 
-/// Names the question that an answer belongs to.
+/// Identifies the request that a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub node: NodeId,
-    /// counts up with every round that begins
+    /// Number of the round, incremented for each round of any node.
     pub turn: u32,
-    /// place in the node's probes
+    /// Index into the node's probes.
     pub probe: u8,
-    /// 0 is the first try
+    /// Number of the try, from 0.
     pub nth: u8,
 }
 
-/// Holds one question to one node.
+/// Holds one request to one node.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct Request<'a> {
     pub key: Key,
     pub address: IpAddr,
     /// [`NodeTarget::mac`]
     pub mac: Option<Mac>,
     pub probe: &'a NodeProbe,
-    /// what is answered later than this is not waited for
+    /// Timeout of the reply.
     pub within: Duration,
 }
 
-/// Holds an answer that shows that the node is well.
+/// Holds a reply that shows that the node is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct Reply {
     pub key: Key,
-    /// `None` when a clock that was set in between made it meaningless
+    /// `None` if the wall clock was set back in between.
     pub rtt: Option<Duration>,
-    /// who answered, where that has to be compared with who was asked
+    /// Source address, where it must match the node's.
     pub from: Option<IpAddr>,
 }
 
-/// Asks nodes in one way whether they live. Who is asked when, and again, is the business of
-/// `scheduler`.
+/// Implements one kind of health probe. `scheduler` decides on times and retries.
 pub trait Probe: Send {
-    /// Asks without waiting. Returns how many of the questions, from the first on, were taken; for
-    /// the others there was no room, and they come again a moment later. `port`: the cluster's, for
-    /// what is asked on the wire itself.
-    fn ask(&mut self, questions: &[Question<'_>], port: &str) -> usize;
+    /// Sends requests without blocking. Returns how many, from the first on, were accepted; the
+    /// others are passed again later. `port` is the cluster interface, for link-layer probes.
+    fn send(&mut self, requests: &[Request<'_>], port: &str) -> usize;
 
-    /// Adds what was answered since it was called last, without waiting.
-    fn answers(&mut self, answered: &mut Vec<Answer>);
+    /// Appends the replies received since the last call, without blocking.
+    fn receive(&mut self, replies: &mut Vec<Reply>);
 
-    /// Returns whether nothing could be asked the last time for want of the right to: then silence
-    /// says nothing of the nodes.
+    /// Returns whether the last requests could not be sent for lack of permission, so that missing
+    /// replies say nothing about the nodes.
     fn is_denied(&self) -> bool {
         false
     }
@@ -113,7 +112,7 @@ pub trait Probe: Send {
 /// Describes a kind of probe.
 pub struct Kind {
     pub name: &'static str,
-    /// does this setting ask for it?
+    /// Returns whether a setting selects this kind.
     pub takes: fn(&NodeProbe) -> bool,
     pub make: fn() -> Box<dyn Probe>,
 }
@@ -152,7 +151,7 @@ pub(crate) use arp::request as arp_request;
 pub use node::run as run_nodes;
 pub use uplink::run as run_uplinks;
 
-/// Reads any bytes as what nodes answer to ARP and ICMP: the door for fuzzing.
+/// Parses arbitrary bytes as replies to ARP and ICMP, for fuzzing.
 #[doc(hidden)]
 pub fn read_any(bytes: &[u8]) {
     arp::reply(bytes, Mac([2; 6]));
@@ -163,9 +162,9 @@ pub fn read_any(bytes: &[u8]) {
         .and_then(|(_, payload)| icmp::read(payload, &seal, Ipv4Addr::LOCALHOST.into()));
 }
 
-/// Returns a number that others cannot guess, for query ids and cookies: the kernel's
-/// (getrandom(2)). While the kernel has none yet, one that others can hardly guess: early in a boot
-/// the call would hold up the whole loop, for more than a second where nothing seeds the kernel.
+/// Returns an unpredictable number for query IDs and cookies, from getrandom(2). While the kernel's
+/// generator is not initialised, early in a boot, that call could block the whole loop for more
+/// than a second; the number then comes from `RandomState`, which is hard to guess.
 pub fn unguessable() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     let mut bytes = [0; 8];

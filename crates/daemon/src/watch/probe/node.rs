@@ -1,5 +1,5 @@
-//! Runs the nodes' probes: takes answers in, ends rounds, begins others, and reports the results.
-//! The facts decide what a failed round means.
+//! Runs the node probes: receives replies, ends and starts rounds, and reports the results. The
+//! facts decide what a failed round means.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -15,8 +15,7 @@ use crate::event::{self, Event};
 use crate::sync::{Closed, reached};
 use crate::watch::emit;
 
-/// Asks round after round, and reports every node's result of each; those that end together are
-/// reported together.
+/// Probes all nodes in rounds and reports each result; those that end together form one event.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).
@@ -26,7 +25,7 @@ pub async fn run(
 ) -> io::Result<Infallible> {
     let mut probes: Vec<Box<dyn Probe>> = PROBES.iter().map(|kind| (kind.make)()).collect();
     let mut scheduler = ProbeScheduler::new(Instant::now());
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     let mut denied = BTreeSet::new();
     let mut resolution = Resolution::default();
     plan.mark_changed();
@@ -36,8 +35,8 @@ pub async fn run(
             let wanted = plan.borrow_and_update().clone();
             scheduler.replan(&wanted, now);
         }
-        probes.iter_mut().for_each(|probe| probe.answers(&mut answers));
-        answers.drain(..).for_each(|answer| scheduler.answered(&answer, now));
+        probes.iter_mut().for_each(|probe| probe.receive(&mut replies));
+        replies.drain(..).for_each(|reply| scheduler.answered(&reply, now));
         let mut ended = Vec::new();
         scheduler.settle(now, &mut ended);
         let silent = scheduler.take_silent();
@@ -47,13 +46,13 @@ pub async fn run(
         scheduler.begin(now);
         for (kind, probe) in probes.iter_mut().enumerate() {
             let port = scheduler.plan().port.clone();
-            let (indices, questions) = scheduler.questions(kind);
-            if questions.is_empty() {
+            let (indices, requests) = scheduler.requests(kind);
+            if requests.is_empty() {
                 continue;
             }
-            // Without a cluster port they go unanswered: elsewhere another host may have their
-            // addresses.
-            let taken = port.map_or(questions.len(), |port| probe.ask(&questions, &port));
+            // Without a cluster port nothing is sent: on other networks another host may have the
+            // address.
+            let taken = port.map_or(requests.len(), |port| probe.send(&requests, &port));
             now = Instant::now();
             if probe.is_denied() {
                 scheduler.denied(&indices, now);
@@ -78,21 +77,21 @@ pub async fn run(
     }
 }
 
-/// Returns the kinds of probes that are asked for and may not be sent.
+/// Returns the kinds of probes that are in use but denied.
 fn kinds_denied(probes: &[Box<dyn Probe>], scheduler: &ProbeScheduler) -> BTreeSet<&'static str> {
     let kinds = PROBES.iter().zip(probes).enumerate();
     let denied = kinds.filter(|(kind, (_, probe))| probe.is_denied() && scheduler.asks(*kind));
     BTreeSet::from_iter(denied.map(|(_, (kind, _))| kind.name))
 }
 
-/// Returns what is to be reported when these kinds may not be sent, and `before` was reported.
+/// Returns the events for kinds whose denial has changed since `before`, and updates it.
 fn denials(before: &mut BTreeSet<&'static str>, now: BTreeSet<&'static str>) -> Vec<event::Probe> {
     let changed = before.symmetric_difference(&now);
-    let reported = changed
-        .map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) });
-    let reported = reported.collect();
+    let events = changed
+        .map(|kind| event::Probe::Denied { probe: (*kind).to_owned(), denied: now.contains(kind) })
+        .collect();
     *before = now;
-    reported
+    events
 }
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_right_is_reported_once_and_so_is_its_return() {
+    fn a_denial_and_its_end_are_reported_once() {
         let mut known = BTreeSet::new();
         let mut report =
             |kinds: &[&'static str]| denials(&mut known, kinds.iter().copied().collect());

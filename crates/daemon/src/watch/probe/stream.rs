@@ -1,5 +1,5 @@
-//! Probes that need a connection: each question is a task of its own, and only so many at a time,
-//! so that ten thousand nodes do not open ten thousand sockets at once.
+//! Probes that need a connection. Each request is a task, and their number is limited, so that ten
+//! thousand nodes do not need ten thousand sockets at once.
 
 use std::net::IpAddr;
 
@@ -7,46 +7,46 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::{Answer, Probe, Question};
+use super::{Probe, Reply, Request};
 use crate::config::NodeProbe;
 
-/// Sockets open at once, for each kind of probe.
-const MOST: usize = 256;
+/// Maximum number of open sockets for each kind of probe.
+const MAX_IN_FLIGHT: usize = 256;
 
-/// Asks one node once: (its address, what to ask); whether it is well.
-pub type AskOne = fn(IpAddr, NodeProbe) -> BoxFuture<'static, bool>;
+/// Probes the node at an address once. Returns whether it is healthy.
+pub type Check = fn(IpAddr, NodeProbe) -> BoxFuture<'static, bool>;
 
-/// Holds the questions underway.
+/// Holds the requests in flight.
 #[derive(Debug)]
 pub struct Streams {
-    ask: AskOne,
-    underway: JoinSet<Option<Answer>>,
+    check: Check,
+    in_flight: JoinSet<Option<Reply>>,
 }
 
 impl Streams {
-    pub fn new(ask: AskOne) -> Self {
-        Self { ask, underway: JoinSet::new() }
+    pub fn new(check: Check) -> Self {
+        Self { check, in_flight: JoinSet::new() }
     }
 }
 
 impl Probe for Streams {
-    fn ask(&mut self, questions: &[Question<'_>], _port: &str) -> usize {
-        let room = MOST.saturating_sub(self.underway.len()).min(questions.len());
-        for question in questions.iter().take(room) {
-            let asked = (self.ask)(question.address, question.probe.clone());
-            let (key, within) = (question.key, question.within);
-            self.underway.spawn(async move {
+    fn send(&mut self, requests: &[Request<'_>], _port: &str) -> usize {
+        let accepted = MAX_IN_FLIGHT.saturating_sub(self.in_flight.len()).min(requests.len());
+        for request in requests.iter().take(accepted) {
+            let check = (self.check)(request.address, request.probe.clone());
+            let (key, within) = (request.key, request.within);
+            self.in_flight.spawn(async move {
                 let begin = Instant::now();
-                let well = timeout(within, asked).await.unwrap_or(false);
-                well.then(|| Answer { key, rtt: Some(begin.elapsed()), from: None })
+                let healthy = timeout(within, check).await.unwrap_or(false);
+                healthy.then(|| Reply { key, rtt: Some(begin.elapsed()), from: None })
             });
         }
-        room
+        accepted
     }
 
-    fn answers(&mut self, answered: &mut Vec<Answer>) {
-        while let Some(ended) = self.underway.try_join_next() {
-            answered.extend(ended.ok().flatten());
+    fn receive(&mut self, replies: &mut Vec<Reply>) {
+        while let Some(ended) = self.in_flight.try_join_next() {
+            replies.extend(ended.ok().flatten());
         }
     }
 }
@@ -60,8 +60,8 @@ mod tests {
     use crate::watch::probe::Key;
 
     #[tokio::test]
-    async fn no_more_than_the_limit_are_open_and_the_rest_comes_later() {
-        let slow: AskOne = |_, _| {
+    async fn requests_beyond_the_limit_are_accepted_later() {
+        let slow: Check = |_, _| {
             Box::pin(async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 true
@@ -70,23 +70,27 @@ mod tests {
         let mut streams = Streams::new(slow);
         let probe = NodeProbe::Tcp(22);
         let key = |slot| Key { node: NodeId { slot, generation: 0 }, turn: 1, probe: 0, nth: 0 };
-        let question = |slot| Question {
+        let request = |slot| Request {
             key: key(slot),
             address: [127, 0, 0, 1].into(),
             mac: None,
             probe: &probe,
             within: Duration::from_secs(1),
         };
-        let questions: Vec<_> = (0..1000).map(question).collect();
-        assert_eq!(streams.ask(&questions, "eth0"), MOST);
-        assert_eq!(streams.ask(&questions[MOST..], "eth0"), 0, "no room");
+        let requests: Vec<_> = (0..1000).map(request).collect();
+        assert_eq!(streams.send(&requests, "eth0"), MAX_IN_FLIGHT);
+        assert_eq!(streams.send(&requests[MAX_IN_FLIGHT..], "eth0"), 0, "no room");
         let mut answered = Vec::new();
-        streams.answers(&mut answered);
+        streams.receive(&mut answered);
         assert!(answered.is_empty(), "no node has answered yet");
         tokio::time::sleep(Duration::from_millis(60)).await;
-        streams.answers(&mut answered);
-        assert_eq!(answered.len(), MOST);
+        streams.receive(&mut answered);
+        assert_eq!(answered.len(), MAX_IN_FLIGHT);
         assert!(answered.iter().all(|answer| answer.rtt >= Some(Duration::from_millis(20))));
-        assert_eq!(streams.ask(&questions[MOST..], "eth0"), MOST, "there is room again");
+        assert_eq!(
+            streams.send(&requests[MAX_IN_FLIGHT..], "eth0"),
+            MAX_IN_FLIGHT,
+            "there is room again"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A TCP connection, bound to a port where one is given. Accepted is healthy; refused means that
-//! the host lives, but not the service.
+//! TCP connections, optionally bound to an interface. An accepted connection means healthy; a
+//! refused one means that the host runs, but not the service.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,10 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::config::NodeProbe;
 
-/// Connects, through `port` and from `source` where they are given.
+/// Connects, optionally through the interface `port` and from the address `source`.
 ///
 /// # Errors
-/// No such interface, no right to bind to it (CAP_NET_RAW), or no connection.
+/// The interface does not exist or must not be bound to (CAP_NET_RAW), or the connection failed.
 pub async fn connect(
     to: SocketAddr,
     port: Option<&str>,

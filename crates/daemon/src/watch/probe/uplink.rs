@@ -1,5 +1,5 @@
-//! Is the internet behind an uplink? At once when its address or route changes, then ever more
-//! seldom while the answer stays the same.
+//! Probes internet access through each uplink: at once when its address or route changes, then at
+//! growing intervals while the result stays the same.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,24 +20,24 @@ use crate::config::{HttpExpectation, UplinkProbe};
 use crate::event::{Event, PortalSource, PortalUrl, Probe, Reachability, UplinkNews, VenueNews};
 use crate::supervise::{Backoff, Task};
 use crate::sync::{Closed, readable};
-use crate::watch::emit;
+use crate::watch::{emit, sync_tasks};
 
-/// One try takes no longer.
-const TRY: Duration = Duration::from_secs(5);
-/// Nothing answers only if nothing did for so long: a renewal puts the address back before its
-/// routes, and a venue's router may need a moment for a newcomer.
-const DOUBT: Duration = Duration::from_millis(1500);
-const TRY_AGAIN: Duration = Duration::from_millis(250);
-/// The longest pause between rounds.
-const LAST_PAUSE: Duration = Duration::from_secs(60);
-/// Pauses between rounds with the same answer.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), LAST_PAUSE);
-/// The longest pause where another uplink could stand in for this one.
-const LAST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
-/// An unanswered ping is followed by another after this.
-const PING_AGAIN: Duration = Duration::from_millis(1200);
+/// Timeout of one try.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A first failure is reported only after retries for this long: a lease renewal restores the
+/// address before its routes, and a venue's router may be slow with a new client.
+const RETRY_PERIOD: Duration = Duration::from_millis(1500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum pause between rounds.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Pauses between rounds with the same result.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), MAX_PAUSE);
+/// Maximum pause if there are several uplinks, so that failover is quick.
+const MAX_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(15);
+/// Interval between pings without reply.
+const PING_INTERVAL: Duration = Duration::from_millis(1200);
 
-/// Probes the plan's uplinks side by side and reports each answer.
+/// Probes the planned uplinks concurrently and reports each result.
 ///
 /// # Errors
 /// A channel is closed (`Closed`).
@@ -57,22 +57,12 @@ pub async fn run(
             probe = wanted.probe;
             rights.report(&events, false).await?;
         }
-        running.retain(|(target, _)| wanted.targets.contains(target));
-        if probe != UplinkProbe::Off {
-            for target in wanted.targets {
-                if !running.iter().any(|(known, _)| *known == target) {
-                    let (rights, several) = (rights.clone(), Arc::clone(&several));
-                    let watch = watch_uplink(
-                        target.clone(),
-                        probe.clone(),
-                        rights,
-                        several,
-                        events.clone(),
-                    );
-                    running.push((target, Task::spawn(watch)));
-                }
-            }
-        }
+        let targets = if probe == UplinkProbe::Off { Vec::new() } else { wanted.targets };
+        sync_tasks(&mut running, targets, |target| {
+            let (rights, several) = (rights.clone(), Arc::clone(&several));
+            let (target, probe, events) = (target.clone(), probe.clone(), events.clone());
+            Task::spawn(watch_uplink(target, probe, rights, several, events))
+        });
         tokio::select! {
             changed = plan.changed() => changed.map_err(|_| Closed)?,
             () = events.closed() => return Err(Closed.into()),
@@ -80,7 +70,7 @@ pub async fn run(
     }
 }
 
-/// Holds what one round found; of a portal also where it is.
+/// The result of a round; for a portal with its URL, if known.
 type Answer = (Reachability, Option<PortalUrl>);
 
 async fn watch_uplink(
@@ -93,20 +83,19 @@ async fn watch_uplink(
     let mut known: Option<Answer> = None;
     let mut pauses = PAUSES;
     loop {
-        let found = ask(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
+        let found = probe_round(&target, &probe, known.as_ref().map(|(known, _)| *known)).await;
         if rights.report(&events, found.is_none()).await.is_err() {
             return;
         }
         let Some((reachability, portal)) = found else {
-            sleep(LAST_PAUSE).await;
+            sleep(MAX_PAUSE).await;
             continue;
         };
-        if emit(&events, found_by(&target, reachability)).await.is_err() {
+        if emit(&events, result_event(&target, reachability)).await.is_err() {
             return;
         }
         let answer = (reachability, portal);
-        // Another page of the same portal: some put a new token into each redirect, and one is as
-        // good as the other.
+        // A new URL of the same portal is no change: some put a fresh token into each redirect.
         let moved = known
             .as_ref()
             .is_none_or(|known| known.0 != answer.0 || known.1.is_none() && answer.1.is_some());
@@ -123,14 +112,13 @@ async fn watch_uplink(
         if moved {
             known = Some(answer);
         }
-        let longest =
-            if several.load(Ordering::Relaxed) { LAST_PAUSE_OF_SEVERAL } else { LAST_PAUSE };
-        sleep(pauses.pause_within(longest)).await;
+        let max = if several.load(Ordering::Relaxed) { MAX_PAUSE_OF_SEVERAL } else { MAX_PAUSE };
+        sleep(pauses.pause_within(max)).await;
     }
 }
 
-/// Returns the event of an answer: the uplink's, or that of one path.
-fn found_by(target: &UplinkTarget, reachability: Reachability) -> Event {
+/// Returns the event for a result: about the uplink, or about one path of it.
+fn result_event(target: &UplinkTarget, reachability: Reachability) -> Event {
     let index = target.index;
     match target.path {
         None => Event::Probe(Probe::Uplink { index, reachability }),
@@ -138,12 +126,12 @@ fn found_by(target: &UplinkTarget, reachability: Reachability) -> Event {
     }
 }
 
-/// Holds what was reported of the right to ping; one for all uplinks.
+/// Holds whether missing permission to ping was reported, for all uplinks together.
 #[derive(Debug, Clone, Default)]
 struct Rights(Arc<AtomicBool>);
 
 impl Rights {
-    /// Reports that it is missing, or no longer missing, if that is news.
+    /// Reports a change.
     async fn report(&self, events: &mpsc::Sender<Event>, denied: bool) -> io::Result<()> {
         if self.0.swap(denied, Ordering::Relaxed) == denied {
             return Ok(());
@@ -156,27 +144,27 @@ async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
     Ok(emit(events, Event::Probe(probe)).await?)
 }
 
-/// Asks one round: a single try, or several before it reports for the first time that nothing
-/// answers. `None`: it may not be sent.
-async fn ask(
+/// Probes once, or several times before a failure is reported for the first time. Returns `None` if
+/// permission is missing.
+async fn probe_round(
     target: &UplinkTarget,
     probe: &UplinkProbe,
     known: Option<Reachability>,
 ) -> Option<Answer> {
     let start = Instant::now();
     loop {
-        let found = timeout(TRY, try_once(target, probe))
+        let found = timeout(TRY_TIMEOUT, try_once(target, probe))
             .await
             .unwrap_or(Some((Reachability::Nothing, None)))?;
-        let news = found.0 == Reachability::Nothing && known != Some(found.0);
-        if !news || start.elapsed() >= DOUBT {
+        let is_first_failure = found.0 == Reachability::Nothing && known != Some(found.0);
+        if !is_first_failure || start.elapsed() >= RETRY_PERIOD {
             return Some(found);
         }
-        sleep(TRY_AGAIN).await;
+        sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Tries once, for as long as it is let.
+/// Probes once. Has no timeout of its own.
 async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> {
     match probe {
         UplinkProbe::Http { host, port, path, expect } => {
@@ -194,7 +182,7 @@ async fn try_once(target: &UplinkTarget, probe: &UplinkProbe) -> Option<Answer> 
     }
 }
 
-/// Returns the address that stands for an IPv4 address, where it is tried by a NAT64.
+/// Maps an IPv4 address to the IPv6 address of the target's NAT64, if it has one.
 fn by_nat64(target: &UplinkTarget, address: IpAddr) -> IpAddr {
     match (address, target.nat64) {
         (IpAddr::V4(address), Some(prefix)) => prefix.embed(address).into(),
@@ -202,7 +190,7 @@ fn by_nat64(target: &UplinkTarget, address: IpAddr) -> IpAddr {
     }
 }
 
-/// Asks every address of the host in turn, until one answers.
+/// Sends the HTTP request to each address of the host in turn, until one answers.
 async fn fetch(
     target: &UplinkTarget,
     host: &str,
@@ -215,7 +203,7 @@ async fn fetch(
         Err(_) => dns::resolve(target, host).await.unwrap_or_default(),
     };
     let page = (host.trim_matches(['[', ']']), port, path);
-    let share = TRY / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
+    let share = TRY_TIMEOUT / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
     for address in addresses.into_iter().map(|address| by_nat64(target, address)) {
         let once = async {
             let to = SocketAddr::new(address, port);
@@ -234,14 +222,15 @@ async fn fetch(
     (Reachability::Nothing, None)
 }
 
+/// Pings a host until it answers.
 async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {
     let mut echo = readable(echo)?;
     loop {
-        // A full queue or a missing route may be gone with the next.
+        // A full queue or a missing route may be temporary.
         if let Err(error) = echo.get_mut().send(SocketAddr::new(host, 0)) {
             debug!(%host, %error, "a ping was not sent");
         }
-        let answered = timeout(PING_AGAIN, async {
+        let answered = timeout(PING_INTERVAL, async {
             let receive = |echo: &Echo| echo.receive().ok_or(io::ErrorKind::WouldBlock.into());
             while echo.async_io(Interest::READABLE, receive).await?.from != host {}
             io::Result::Ok(())

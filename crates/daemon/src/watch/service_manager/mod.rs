@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads. A stop that is part of a shutdown is distinguished from
-//! one that is not: the panel says something else then.
+//! Turns signals into events: SIGTERM and SIGINT stop, SIGHUP reloads. The panel shows a stop that
+//! is part of a shutdown differently, so the two are distinguished.
 
 mod shutdown;
 
@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use crate::event::Event;
 use crate::watch::emit;
 
-/// Holds the handlers. From when they are set no signal kills the process or is lost: the first
-/// thing that a start does.
+/// Holds the signal handlers. Installed first thing at the start: from then on no signal kills the
+/// process or gets lost.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -23,10 +23,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Sets them; within a runtime.
+    /// Installs the handlers. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// They cannot be set.
+    /// A handler cannot be installed.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -36,7 +36,7 @@ impl Signals {
     }
 }
 
-/// Reports each signal, also those that came before.
+/// Reports each signal, including those received before this call.
 ///
 /// # Errors
 /// The receiver is gone (`Closed`).

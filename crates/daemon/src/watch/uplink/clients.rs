@@ -1,5 +1,5 @@
-//! Which DHCP clients are on a port of this machine, by what they leave in `/proc` and `/run`.
-//! Reads only, below a root.
+//! Detects the DHCP clients on an interface of this machine from their files in `/proc` and `/run`,
+//! below a given root.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use glob::Pattern;
 
 use crate::event::LinkIndex;
 
-/// Names a program that looks after ports, and brings a DHCP client for them.
+/// Lists the network managers that include a DHCP client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Manager {
     NetworkManager,
@@ -19,7 +19,7 @@ pub enum Manager {
 impl Manager {
     pub const ALL: [Self; 3] = [Self::NetworkManager, Self::Networkd, Self::Dhcpcd];
 
-    /// Returns its name as users know it.
+    /// Returns the name for users.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NetworkManager => "NetworkManager",
@@ -28,7 +28,7 @@ impl Manager {
         }
     }
 
-    /// Returns the name of its process (`/proc/PID/comm` holds 15 bytes).
+    /// Returns the process name (`/proc/PID/comm` holds 15 bytes).
     pub const fn process(self) -> &'static str {
         match self {
             Self::NetworkManager => "NetworkManager",
@@ -37,8 +37,8 @@ impl Manager {
         }
     }
 
-    /// Returns whether its files say that it asks for an IPv4 address on this port. They may
-    /// outlive it.
+    /// Returns whether its files say that it requests an IPv4 address on this interface. They may
+    /// outlive the process.
     pub fn asks(self, root: &Path, index: LinkIndex, name: &str) -> bool {
         match self {
             Self::NetworkManager => {
@@ -51,15 +51,15 @@ impl Manager {
     }
 }
 
-/// Holds a packet socket (packet(7)): by such a one a client speaks that has no address yet.
+/// Describes a packet socket (packet(7)), which a DHCP client without an address uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketSocket {
     pub index: LinkIndex,
     pub inode: String,
 }
 
-/// `ETH_P_IP` and `ETH_P_ALL`: clients use either.
-const OF_CLIENTS: [&str; 2] = ["0800", "0003"];
+/// Protocols of DHCP clients' sockets: `ETH_P_IP` and `ETH_P_ALL`.
+const CLIENT_PROTOCOLS: [&str; 2] = ["0800", "0003"];
 
 /// Returns the packet sockets of this network namespace that may be a DHCP client's.
 pub fn packet_sockets(root: &Path) -> Vec<PacketSocket> {
@@ -67,15 +67,15 @@ pub fn packet_sockets(root: &Path) -> Vec<PacketSocket> {
     table.lines().skip(1).filter_map(packet_socket).collect()
 }
 
-/// Reads a line of `/proc/net/packet`: sk RefCnt Type Proto Iface R Rmem User Inode.
+/// Parses a line of `/proc/net/packet`: sk RefCnt Type Proto Iface R Rmem User Inode.
 fn packet_socket(line: &str) -> Option<PacketSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let of_clients = OF_CLIENTS.contains(fields.get(3)?);
-    let index = fields.get(4)?.parse().ok().filter(|index| *index != 0 && of_clients)?;
+    let is_client = CLIENT_PROTOCOLS.contains(fields.get(3)?);
+    let index = fields.get(4)?.parse().ok().filter(|index| *index != 0 && is_client)?;
     Some(PacketSocket { index, inode: (*fields.get(8)?).to_owned() })
 }
 
-/// Returns whether networkd looks after the port (`networkctl`), by a file that asks for IPv4.
+/// Returns whether systemd-networkd manages the interface and its `.network` file enables DHCPv4.
 fn networkd(root: &Path, index: LinkIndex) -> bool {
     let link = read(root, &format!("run/systemd/netif/links/{index}"));
     let state = link.lines().find_map(|line| line.strip_prefix("ADMIN_STATE="));
@@ -93,8 +93,8 @@ fn networkd(root: &Path, index: LinkIndex) -> bool {
     )
 }
 
-/// Returns the texts of the `.network` file of a port and of its drop-ins, as systemd-networkd
-/// names them.
+/// Returns the texts of the `.network` file of an interface and of its drop-ins, which
+/// systemd-networkd lists in its state file.
 pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
     let link = read(root, &format!("run/systemd/netif/links/{index}"));
     let value = |key: &str| link.lines().find_map(|line| line.strip_prefix(key));
@@ -103,41 +103,41 @@ pub fn networkd_files(root: &Path, index: LinkIndex) -> Vec<String> {
     files.map(|file| read(root, file.trim_start_matches('/'))).collect()
 }
 
-/// Returns whether dhcpcd asks at the port: a process that is there, and settings that do not deny
-/// the port or give it a fixed address.
+/// Returns whether dhcpcd runs and its configuration neither excludes the interface nor gives it a
+/// static address.
 fn dhcpcd(root: &Path, name: &str) -> bool {
     let conf = read(root, "etc/dhcpcd.conf");
     let named = |patterns: &[String]| {
         patterns.iter().any(|p| Pattern::new(p).is_ok_and(|p| p.matches(name)))
     };
     let (denied, allowed) = (words(&conf, "denyinterfaces"), words(&conf, "allowinterfaces"));
-    if named(&denied) || !allowed.is_empty() && !named(&allowed) || fixed_by_dhcpcd(&conf, name) {
+    if named(&denied) || !allowed.is_empty() && !named(&allowed) || is_static(&conf, name) {
         return false;
     }
     let files = ["pid".to_owned(), format!("{name}.pid"), format!("{name}-4.pid")];
     files.iter().any(|file| root.join("run/dhcpcd").join(file).exists())
 }
 
-/// Returns the words behind a key of dhcpcd.conf(5).
+/// Returns the arguments of an option in dhcpcd.conf(5).
 fn words(conf: &str, key: &str) -> Vec<String> {
     let lines = conf.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
     lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
-/// Returns whether `dhcpcd.conf` gives this port a fixed IPv4 address, or no IPv4.
-fn fixed_by_dhcpcd(conf: &str, name: &str) -> bool {
-    let mut of_port = true;
+/// Returns whether `dhcpcd.conf` gives this interface a static IPv4 address, or no IPv4.
+fn is_static(conf: &str, name: &str) -> bool {
+    let mut applies = true;
     conf.lines().map(str::trim).any(|line| {
         if let Some(port) = line.strip_prefix("interface ") {
-            of_port = port.trim() == name;
+            applies = port.trim() == name;
         }
-        let fixed = line.starts_with("static ip_address=")
+        let no_dhcp = line.starts_with("static ip_address=")
             || ["noipv4", "nodhcp", "ipv6only"].contains(&line);
-        of_port && fixed
+        applies && no_dhcp
     })
 }
 
-/// Returns a file's text; nothing where there is none.
+/// Returns a file's text, or an empty string if it cannot be read.
 fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap_or_default()
 }
@@ -146,12 +146,10 @@ fn read(root: &Path, path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn root(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
-        let root =
-            std::env::temp_dir().join(format!("bramblegate-clients-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
-            let path = root.join(path);
+            let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
@@ -159,68 +157,51 @@ mod tests {
     }
 
     #[test]
-    fn managers_are_known_by_what_they_leave_behind() {
+    fn managers_are_detected_by_their_files() {
         let network = |dhcp: &str| format!("[Match]\nName=eth1\n[Network]\nDHCP={dhcp}\n");
         let link = "ADMIN_STATE=configuring\nNETWORK_FILE=/etc/systemd/network/20-wired.network\n";
         let nm = |managed: &str| format!("[device]\nmanaged={managed}\n");
-        let asks = |name: &str, manager: Manager, files: &[(&str, &str)]| {
-            let root = root(name, files);
-            let asks = manager.asks(&root, 7, "eth1");
-            fs::remove_dir_all(&root).unwrap();
-            asks
-        };
+        let asks =
+            |manager: Manager, files: &[(&str, &str)]| manager.asks(root(files).path(), 7, "eth1");
         for (dhcp, expected) in [("yes", true), ("ipv4", true), ("ipv6", false), ("no", false)] {
             let files = [
                 ("run/systemd/netif/links/7", link),
                 ("etc/systemd/network/20-wired.network", &network(dhcp)),
             ];
-            assert_eq!(asks("networkd", Manager::Networkd, &files), expected, "{dhcp}");
+            assert_eq!(asks(Manager::Networkd, &files), expected, "{dhcp}");
         }
         assert!(!asks(
-            "unmanaged",
             Manager::Networkd,
             &[("run/systemd/netif/links/7", "ADMIN_STATE=unmanaged\n")]
         ));
-        assert!(asks(
-            "nm",
-            Manager::NetworkManager,
-            &[("run/NetworkManager/devices/7", &nm("true"))]
-        ));
-        assert!(!asks(
-            "nm2",
-            Manager::NetworkManager,
-            &[("run/NetworkManager/devices/7", &nm("false"))]
-        ));
+        assert!(asks(Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("true"))]));
+        assert!(!asks(Manager::NetworkManager, &[("run/NetworkManager/devices/7", &nm("false"))]));
         let pid = ("run/dhcpcd/pid", "12\n");
-        assert!(asks("dhcpcd", Manager::Dhcpcd, &[pid]));
+        assert!(asks(Manager::Dhcpcd, &[pid]));
         for conf in [
             "denyinterfaces eth*\n",
             "allowinterfaces wlan0\n",
             "interface eth1\nstatic ip_address=10.0.0.2/24\n",
             "noipv4\n",
         ] {
-            assert!(!asks("dhcpcd2", Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", conf)]), "{conf}");
+            assert!(!asks(Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", conf)]), "{conf}");
         }
         let other = "allowinterfaces eth1\ninterface wlan0\nstatic ip_address=10.0.0.2/24\n";
-        assert!(asks("dhcpcd3", Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", other)]));
-        assert!(!asks("none", Manager::Dhcpcd, &[("etc/dhcpcd.conf", "")]));
+        assert!(asks(Manager::Dhcpcd, &[pid, ("etc/dhcpcd.conf", other)]));
+        assert!(!asks(Manager::Dhcpcd, &[("etc/dhcpcd.conf", "")]));
     }
 
     #[test]
-    fn packet_sockets_are_read_as_the_kernel_writes_them() {
-        let root = root(
-            "packet",
-            &[(
-                "proc/thread-self/net/packet",
-                "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
+    fn packet_sockets_are_parsed() {
+        let root = root(&[(
+            "proc/thread-self/net/packet",
+            "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
              00000000b2b7a0b1 3      3    0003   7     1 0      0      4711  \n\
              00000000b2b7a0b2 3      2    0800   3     1 0      0      4712  \n\
              00000000b2b7a0b3 3      3    888e   7     1 0      0      4713  \n\
              00000000b2b7a0b4 3      3    0003   0     1 0      0      4714  \n",
-            )],
-        );
-        let found = packet_sockets(&root);
-        fs::remove_dir_all(&root).unwrap();
+        )]);
+        let found = packet_sockets(root.path());
         let socket = |index, inode: &str| PacketSocket { index, inode: inode.to_owned() };
         assert_eq!(found, [socket(7, "4711"), socket(3, "4712")]);
     }

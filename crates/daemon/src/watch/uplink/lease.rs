@@ -1,8 +1,8 @@
-//! Finds out how far the DHCP client of an uplink has come that has no IPv4 address. Heard on the
-//! wire, from both ends; nothing is sent.
+//! Tracks the DHCP exchange on an uplink that has no IPv4 address yet, by capturing messages of
+//! both client and server. Nothing is sent.
 //!
-//! A filter in the kernel picks DHCP out, and an uplink with an address is not listened to: traffic
-//! costs nothing there.
+//! A socket filter passes DHCP only, and an uplink with an address is not captured at all, so
+//! ordinary traffic costs nothing.
 
 use std::convert::Infallible;
 use std::io;
@@ -26,18 +26,19 @@ use crate::watch::dhcp::{FRAME, filter};
 use crate::watch::emit;
 use crate::watch::uplink::clients::{self, Manager};
 
-/// A client asks several times in this time after the carrier came.
-const FIRST_LOOK: Duration = Duration::from_secs(9);
-/// After that the machine is looked at again this often for a client that does not ask.
-const LOOK: Duration = Duration::from_secs(60);
-/// A port that went away is reported by netlink too; until then.
-const PAUSE: Duration = Duration::from_millis(500);
+/// When to look first for a client that sends nothing: by then any client has sent several
+/// requests.
+const FIRST_CHECK: Duration = Duration::from_secs(9);
+/// Interval of the checks after that.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause before a vanished interface is tried again; netlink reports its end as well.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Listens to the ports of the plan; reports [`UplinkNews::Acquisition`] when it is another, and a
-/// portal that an answer names.
+/// Captures on the plan's interfaces. Reports [`UplinkNews::Acquisition`] when it changes, and a
+/// captive portal that a reply names.
 ///
 /// # Errors
-/// A channel is closed (`Closed`), or no packet socket is to be had (`CAP_NET_RAW`).
+/// A channel is closed (`Closed`), or a packet socket cannot be opened (`CAP_NET_RAW`).
 pub async fn run(
     mut plan: watch::Receiver<Vec<ListeningPlan>>,
     events: mpsc::Sender<Event>,
@@ -70,13 +71,13 @@ pub async fn run(
     }
 }
 
-/// Listens to one port for as long as it is there.
+/// Captures on one interface, and resumes when it reappears.
 async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<()> {
     loop {
-        match hear(&port, &events).await {
+        match capture(&port, &events).await {
             Err(error) if packet::is_port_gone(&error) => {
                 debug!(port = %port.name, %error, "the port is not heard for now");
-                sleep(PAUSE).await;
+                sleep(REOPEN_PAUSE).await;
             }
             Err(error) => return Err(error),
             Ok(never) => match never {},
@@ -84,39 +85,40 @@ async fn listen(port: ListeningPlan, events: mpsc::Sender<Event>) -> io::Result<
     }
 }
 
-async fn hear(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
+async fn capture(port: &ListeningPlan, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire =
         readable(packet::open(Type::RAW, packet::ETHERTYPE_ALL, port.index, &filter::both())?)?;
     let mut frame = [0; FRAME];
-    let mut talk = Talk::default();
-    let (mut known, mut portal) = (None, None);
-    let mut look = Instant::now() + FIRST_LOOK;
+    let mut exchange = Exchange::default();
+    let (mut reported, mut portal) = (None, None);
+    let mut check_at = Instant::now() + FIRST_CHECK;
     loop {
         tokio::select! {
             length = packet::receive(&wire, &mut frame) => {
-                talk.take(frame.get(..length?).unwrap_or_default(), port.mac);
+                exchange.take(frame.get(..length?).unwrap_or_default(), port.mac);
             }
-            () = sleep_until(look) => {
-                look = next_aligned(LOOK);
-                talk.client = Some(is_client_there(Path::new("/"), port, &wire));
+            () = sleep_until(check_at) => {
+                check_at = next_aligned(CHECK_INTERVAL);
+                exchange.client = Some(is_client_running(Path::new("/"), port, &wire));
             }
         }
-        if portal != talk.portal {
-            portal.clone_from(&talk.portal);
+        if portal != exchange.portal {
+            portal.clone_from(&exchange.portal);
             let (index, by, url) = (port.index, PortalSource::Lease, portal.clone());
             emit(events, Event::Uplink(UplinkNews::Portal { index, by, url })).await?;
         }
-        let state = talk.acquisition();
-        if state != known {
-            known = state;
+        let state = exchange.acquisition();
+        if state != reported {
+            reported = state;
             let news = UplinkNews::Acquisition { index: port.index, state };
             emit(events, Event::Uplink(news)).await?;
         }
     }
 }
 
-/// Returns whether a client has a socket on the port, or a manager's files say that it asks there.
-fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) -> bool {
+/// Returns whether a client has a packet socket on the interface, or a manager's files say that it
+/// requests an address there. `ours` is our own packet socket.
+fn is_client_running(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) -> bool {
     let ours = rustix::fs::fstat(ours.get_ref().as_fd())
         .map(|stat| stat.st_ino.to_string())
         .unwrap_or_default();
@@ -125,29 +127,28 @@ fn is_client_there(root: &Path, port: &ListeningPlan, ours: &AsyncFd<Socket>) ->
     listens || Manager::ALL.into_iter().any(|manager| manager.asks(root, port.index, &port.name))
 }
 
-/// Holds what was heard so far. Pure.
+/// Holds the state of the DHCP exchange. Pure.
 #[derive(Debug, Default)]
-struct Talk {
+struct Exchange {
     heard: Option<Acquisition>,
-    /// the client's last question asks whether IPv6 only is preferred here
+    /// The client's last message requests the option IPv6-only preferred.
     asked_for_ipv6_only: bool,
     portal: Option<PortalUrl>,
-    /// a client is on this machine; `None`: not looked yet
+    /// A client runs on this machine; `None` before the first check.
     client: Option<bool>,
 }
 
-impl Talk {
-    /// Takes a frame in, of this machine's client or of a server.
+impl Exchange {
+    /// Processes a frame of this machine's client (`ours`) or of a server.
     fn take(&mut self, frame: &[u8], ours: Mac) {
-        if let Some(Question { mac, kind, ipv6_only }) =
+        if let Some(Question { kind, ipv6_only, .. }) =
             message::question(frame).filter(|asked| asked.mac == ours)
         {
-            debug_assert_eq!(mac, ours);
             match kind {
                 message::DECLINE => self.heard = Some(Acquisition::Declined),
                 message::DISCOVER | message::REQUEST => {
                     self.asked_for_ipv6_only = ipv6_only;
-                    // A question that is put again does not undo what a server has answered.
+                    // A retransmission does not undo a server's reply.
                     self.heard = self.heard.or(Some(Acquisition::Unanswered));
                 }
                 _ => {}
@@ -181,18 +182,18 @@ mod tests {
 
     const SERVER: [u8; 6] = [54, 4, 192, 168, 1, 1];
 
-    /// Frames one after the other, and what is known after each.
+    /// Returns the state after each frame.
     fn heard(frames: &[Vec<u8>]) -> Vec<Option<Acquisition>> {
-        let mut talk = Talk::default();
+        let mut exchange = Exchange::default();
         let known = frames.iter().map(|frame| {
-            talk.take(frame, OURS);
-            talk.acquisition()
+            exchange.take(frame, OURS);
+            exchange.acquisition()
         });
         known.collect()
     }
 
     #[test]
-    fn each_side_of_the_talk_is_heard() {
+    fn messages_of_both_client_and_server_count() {
         let server = [192, 168, 1, 1].into();
         let discover = question(message::DISCOVER, &[55, 2, 1, 3]);
         let wants = question(message::DISCOVER, &[55, 3, 1, 3, 108]);
@@ -220,7 +221,7 @@ mod tests {
         for (frames, expected) in table {
             assert_eq!(heard(&frames).last().copied().flatten(), Some(expected));
         }
-        // Another board's talk, and a server's to it, are none of ours.
+        // Messages of another board, and replies to it, do not count.
         let mut others = discover;
         others[70..76].fill(7);
         let mut to_others = ipv6_only;
@@ -229,8 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn who_reports_nothing_is_there_or_not() {
-        let with = |client| Talk { client, ..Talk::default() }.acquisition();
+    fn a_silent_uplink_has_a_waiting_client_or_none() {
+        let with = |client| Exchange { client, ..Exchange::default() }.acquisition();
         assert_eq!(with(None), None);
         assert_eq!(with(Some(true)), Some(Acquisition::Waiting));
         assert_eq!(with(Some(false)), Some(Acquisition::NoClient));

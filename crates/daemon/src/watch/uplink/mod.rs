@@ -1,4 +1,4 @@
-//! Uplinks, beside what the kernel says of them: their DHCP clients, resolvers and leases.
+//! Facts about uplinks that the kernel does not report: DHCP clients, resolvers and leases.
 
 pub mod clients;
 pub mod lease;

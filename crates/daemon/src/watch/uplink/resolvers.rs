@@ -1,5 +1,5 @@
-//! What DHCP clients write down: who resolves names, for the machine and for each uplink, and where
-//! a captive portal is. Files, watched by inotify; nothing is polled.
+//! Reads the files of DHCP clients: DNS resolvers, for the machine and for each uplink, and captive
+//! portals. The files are watched by inotify, not polled.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,21 +15,22 @@ use crate::files::inotify::Files;
 use crate::files::reading;
 use crate::watch::emit;
 
-/// Resolvers by interface index; 0 is the machine.
+/// Maps an interface index to its resolvers; 0 stands for the machine.
 pub type Resolvers = BTreeMap<LinkIndex, Vec<IpAddr>>;
 
-/// The machine's, the first that names one outside: those behind a stub come before the stub.
+/// Resolver files of the machine. The first with a non-loopback server counts, so the upstream
+/// servers of a stub resolver precede the stub.
 const MACHINE: [&str; 3] = [
     "run/systemd/resolve/resolv.conf",
     "run/NetworkManager/no-stub-resolv.conf",
     "etc/resolv.conf",
 ];
-/// systemd-networkd: a file for each index, with a line `DNS=`.
+/// Folders of systemd-networkd: a file for each interface index, with a line `DNS=`.
 const NETWORKD: [&str; 2] = ["run/systemd/netif/leases", "run/systemd/netif/links"];
-/// dhcpcd and resolvconf: a file `INTERFACE.protocol` for each, in the form of `resolv.conf`.
+/// Folders of dhcpcd and resolvconf: files `INTERFACE.protocol` in the format of resolv.conf(5).
 const BY_NAME: [&str; 3] =
     ["run/dhcpcd/hook-state/resolv.conf", "run/resolvconf/interface", "run/resolvconf/interfaces"];
-/// Where the above appear.
+/// Parent folders of the above, watched because these may appear later.
 const PARENTS: [&str; 8] = [
     "etc",
     "run",
@@ -41,10 +42,10 @@ const PARENTS: [&str; 8] = [
     "run/dhcpcd/hook-state",
 ];
 
-/// Reports the resolvers at the start, and each change.
+/// Reports resolvers and portals at the start, and each change.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`Closed`).
+/// inotify is unavailable, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let root = Path::new("/");
     let files = Files::new()?;
@@ -58,7 +59,10 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
         }
         let now = read(root);
         let portals = portals(root);
-        for event in changes(&known, &now).into_iter().chain(moved(&known_portals, &portals)) {
+        for event in resolver_changes(&known, &now)
+            .into_iter()
+            .chain(portal_changes(&known_portals, &portals))
+        {
             emit(&events, event).await?;
         }
         (known, known_portals) = (now, portals);
@@ -66,11 +70,11 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     }
 }
 
-/// Portals by interface index.
+/// Maps an interface index to its captive portal.
 pub type Portals = BTreeMap<LinkIndex, PortalUrl>;
 
-/// Returns the captive portals that systemd-networkd (from 254 on) has learned, by DHCP or a router
-/// (RFC 8910).
+/// Returns the captive portals that systemd-networkd (254 or newer) has learned from DHCP or router
+/// advertisements (RFC 8910).
 pub fn portals(root: &Path) -> Portals {
     let mut found = Portals::new();
     for (name, text) in files(&root.join("run/systemd/netif/links")) {
@@ -84,26 +88,32 @@ pub fn portals(root: &Path) -> Portals {
     found
 }
 
-fn moved(before: &Portals, now: &Portals) -> Vec<Event> {
+fn portal_changes(before: &Portals, now: &Portals) -> Vec<Event> {
+    let event = |(index, url): (_, Option<&PortalUrl>)| {
+        let url = url.cloned();
+        Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Lease, url })
+    };
+    changed(before, now).map(event).collect()
+}
+
+fn resolver_changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
+    let event = |(index, servers): (_, Option<&Vec<_>>)| {
+        Event::Vital(Vital::Resolvers { index, servers: servers.cloned().unwrap_or_default() })
+    };
+    changed(before, now).map(event).collect()
+}
+
+/// Returns the interfaces whose value differs: removed ones first, as `None`, then new values.
+fn changed<'a, T: PartialEq>(
+    before: &'a BTreeMap<LinkIndex, T>,
+    now: &'a BTreeMap<LinkIndex, T>,
+) -> impl Iterator<Item = (LinkIndex, Option<&'a T>)> {
     let gone = before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, None));
-    let new = now.iter().filter(|&(index, url)| before.get(index) != Some(url));
-    gone.chain(new.map(|(&index, url)| (index, Some(url.clone()))))
-        .map(|(index, url)| {
-            Event::Uplink(UplinkNews::Portal { index, by: PortalSource::Lease, url })
-        })
-        .collect()
+    let new = now.iter().filter(|&(index, value)| before.get(index) != Some(value));
+    gone.chain(new.map(|(&index, value)| (index, Some(value))))
 }
 
-fn changes(before: &Resolvers, now: &Resolvers) -> Vec<Event> {
-    let gone =
-        before.keys().filter(|index| !now.contains_key(index)).map(|&index| (index, Vec::new()));
-    let new = now.iter().filter(|&(index, servers)| before.get(index) != Some(servers));
-    gone.chain(new.map(|(&index, servers)| (index, servers.clone())))
-        .map(|(index, servers)| Event::Vital(Vital::Resolvers { index, servers }))
-        .collect()
-}
-
-/// Returns what the files below `root` say now.
+/// Returns the resolvers that the files below `root` name.
 pub fn read(root: &Path) -> Resolvers {
     let mut found = Resolvers::new();
     let texts: Vec<_> =
@@ -128,6 +138,7 @@ pub fn read(root: &Path) -> Resolvers {
     found
 }
 
+/// Adds the servers that are not listed yet for this interface.
 fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
     if servers.is_empty() {
         return;
@@ -140,6 +151,7 @@ fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
     }
 }
 
+/// Returns names and texts of the files in a folder, sorted by name.
 fn files(directory: &Path) -> Vec<(String, String)> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
@@ -162,7 +174,7 @@ fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
     reading::text(&path).ok()?.trim().parse().ok()
 }
 
-/// Reads `nameserver ADDRESS` lines (resolv.conf(5)); a scope behind `%` is left out.
+/// Parses `nameserver ADDRESS` lines (resolv.conf(5)); a scope ID after `%` is dropped.
 fn nameservers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
     lines
@@ -173,7 +185,7 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Reads `DNS=ADDRESS ADDRESS…`
+/// Parses `DNS=ADDRESS ADDRESS…` lines.
 fn networkd(text: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| line.strip_prefix("DNS="))
@@ -182,7 +194,7 @@ fn networkd(text: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Reads an address, perhaps with a scope (`%eth1`) or a server name (`#dns.example`).
+/// Parses an address, optionally with a scope ID (`%eth1`) or a server name (`#dns.example`).
 fn address(text: &str) -> Option<IpAddr> {
     text.split(['%', '#']).next()?.parse().ok()
 }
@@ -197,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn resolv_conf_is_read_with_its_comments_and_scopes() {
+    fn resolv_conf_is_parsed_with_comments_and_scope_ids() {
         let text = "# made by dhcpcd\nsearch lan\nnameserver 10.99.0.1 # venue\n\
          nameserver fe80::1%eth1\nnameserver x\n";
         assert_eq!(nameservers(text), ips(&["10.99.0.1", "fe80::1"]));
@@ -208,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_behind_a_stub_are_preferred_and_each_uplink_has_its_own() {
-        let held = tempfile::tempdir().unwrap();
-        let root = held.path().to_owned();
+    fn upstream_servers_of_a_stub_are_preferred_and_each_uplink_has_its_own() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
         for (path, text) in [
             ("etc/resolv.conf", "nameserver 127.0.0.53\n"),
             ("run/systemd/resolve/resolv.conf", "nameserver 10.99.0.1\n"),
@@ -236,14 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_reported_and_what_went_is_reported_empty() {
+    fn only_changes_are_reported_and_a_removed_list_is_reported_empty() {
         let before = Resolvers::from_iter([(0, ips(&["10.99.0.1"])), (7, ips(&["10.98.0.1"]))]);
         let now = Resolvers::from_iter([(0, ips(&["10.99.0.1"]))]);
         assert_eq!(
-            changes(&before, &now),
+            resolver_changes(&before, &now),
             [Event::Vital(Vital::Resolvers { index: 7, servers: vec![] })]
         );
-        assert!(changes(&now, &now).is_empty());
+        assert!(resolver_changes(&now, &now).is_empty());
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! Hears router advertisements at one port, and asks for one when it begins (RFC 4861): a raw
-//! socket gets them also where a DHCP client has the kernel ignore them (`accept_ra=0`).
+//! Receives router advertisements (RFC 4861) on one interface, and solicits one at the start. A raw
+//! socket gets them even if a DHCP client has made the kernel ignore them (`accept_ra=0`).
 
 use std::convert::Infallible;
 use std::io;
@@ -24,36 +24,36 @@ use crate::packet;
 use crate::sync::{Closed, reached, readable};
 use crate::watch::emit;
 
-/// The address that is asked: all routers of the link (RFC 4291 2.7.1).
+/// All routers on the link (RFC 4291, 2.7.1).
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// `MAX_RTR_SOLICITATIONS`, `RTR_SOLICITATION_INTERVAL` (RFC 4861, section 10).
 const SOLICITATIONS: u8 = 3;
 const SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
-/// Without a link-local address nothing can be sent; it is there when the kernel knows that no
-/// other host has it.
-const NO_ADDRESS_YET: Duration = Duration::from_millis(250);
-/// So often: a port on which IPv6 is switched off never has one.
-const FAILURES: u8 = 40;
-/// A port that went away is reported by netlink too; until then.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Any host on the link can send advertisements: so many of one router are read at once, and then no
-/// more often than this; in between the kernel drops what it sends.
-const AT_ONCE: u32 = 8;
+/// Pause after a solicitation that could not be sent: until duplicate address detection has
+/// finished the interface has no usable link-local address.
+const SEND_RETRY: Duration = Duration::from_millis(250);
+/// Maximum number of such retries: an interface without IPv6 never gets an address.
+const MAX_SEND_RETRIES: u8 = 40;
+/// Pause before a vanished interface is tried again; netlink reports its end as well.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// Number of messages of one router read without delay, then one per `SPACING`: any host on the
+/// link can send advertisements. The kernel drops those in between.
+const BURST: u32 = 8;
 const SPACING: Duration = Duration::from_secs(10);
-/// … and so many of all, from ever other addresses.
-const AT_ONCE_OF_ALL: u32 = 32;
-/// What waits in the kernel is bounded too, in bytes.
-const BUFFER: usize = 64 << 10;
-/// Bounds the messages that are taken out of it in a row.
+/// The same limit for all source addresses together.
+const TOTAL_BURST: u32 = 32;
+/// Size of the socket's receive buffer, in bytes.
+const RECEIVE_BUFFER: usize = 64 << 10;
+/// Maximum number of messages read in a row.
 const BATCH: usize = 16;
-/// Longer than any link's packet that is not a jumbogram, in bytes.
-const LONGEST: usize = 9216;
-/// Repetitions are left to the kernel for so long, unless a lifetime asks for less.
+/// Size of the read buffer in bytes, longer than any ordinary packet (a jumbo frame).
+const MAX_MESSAGE: usize = 9216;
+/// Maximum time for which the kernel drops repetitions; less if a lifetime is shorter.
 const QUIET: Duration = Duration::from_secs(600);
-/// Of so many routers.
-const MOST_KNOWN: usize = 4;
+/// Maximum number of routers that are tracked.
+const MAX_ROUTERS: usize = 4;
 
-/// The port that is heard.
+/// Identifies the interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     index: LinkIndex,
@@ -62,109 +62,113 @@ pub struct Port {
 }
 
 impl Port {
-    /// Returns the port of a plan.
+    /// Returns the interface of a plan.
     pub fn of(plan: &VenuePlan) -> Self {
         Self { index: plan.index, name: plan.name.clone(), mac: plan.mac }
     }
 }
 
-/// Hears one port for as long as it is there.
-pub async fn hear(port: Port, events: mpsc::Sender<Event>) {
+/// Receives on one interface until the receiver is gone; resumes when the interface reappears.
+pub async fn listen(port: Port, events: mpsc::Sender<Event>) {
     loop {
-        let Err(error) = listen(&port, &events).await;
+        let Err(error) = receive(&port, &events).await;
         if Closed::is_cause_of(&error) {
             return;
         }
-        // Without IPv6 in this kernel there is nothing to hear.
+        // This kernel has no IPv6.
         if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
             return;
         }
         debug!(port = %port.name, %error, "router advertisements are not heard for now");
-        let pause = if packet::is_port_gone(&error) { PAUSE } else { SPACING };
+        let pause = if packet::is_port_gone(&error) { REOPEN_PAUSE } else { SPACING };
         sleep(pause).await;
     }
 }
 
-async fn listen(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
+async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infallible> {
     let wire = readable(open(port)?)?;
-    let mut heard = Heard::default();
-    let mut pace = Pace::new(AT_ONCE_OF_ALL, SPACING, Instant::now());
-    let (mut asked, mut failed, mut ask_at) = (0, 0, Some(Instant::now()));
+    let mut routers = Routers::default();
+    let mut pace = Pace::new(TOTAL_BURST, SPACING, Instant::now());
+    let (mut sent, mut failed, mut solicit_at) = (0, 0, Some(Instant::now()));
     let mut quiet_until: Option<Instant> = None;
     loop {
-        let portal_end = heard.portals.iter().map(|portal| portal.until).min();
-        let unmuted_at = heard.muted.iter().map(|(_, until)| *until).min();
+        let portal_end = routers.portals.iter().map(|portal| portal.until).min();
+        let unmute_at = routers.muted.iter().map(|(_, until)| *until).min();
         tokio::select! {
             messages = next(&wire, port.index) => {
                 for (source, message) in messages? {
-                    for event in heard.take(port.index, source, message, Instant::now()) {
+                    for event in routers.take(port.index, source, message, Instant::now()) {
                         emit(events, event).await?;
                     }
                 }
-                if !heard.known.is_empty() {
-                    ask_at = None;
+                if !routers.known.is_empty() {
+                    solicit_at = None;
                 }
-                heard.attach(wire.get_ref())?;
-                quiet_until = heard.shortest.map(|time| Instant::now() + time);
+                routers.attach_filter(wire.get_ref())?;
+                quiet_until = routers.quiet.map(|time| Instant::now() + time);
                 sleep_until(pace.next(Instant::now())).await;
             }
-            () = reached(ask_at) => {
-                let sent = wire.get_ref().send_to(
+            () = reached(solicit_at) => {
+                let result = wire.get_ref().send_to(
                     &solicitation(port.mac.map(|Mac(mac)| mac)),
                     &SocketAddrV6::new(ALL_ROUTERS, 0, 0, port.index).into(),
                 );
-                let sent_is_ok = sent.is_ok();
-                match sent {
-                    Ok(_) => asked += 1,
+                let pause = match result {
+                    Ok(_) => {
+                        sent += 1;
+                        SOLICITATION_INTERVAL
+                    }
                     Err(error) if packet::is_port_gone(&error) => return Err(error),
-                    Err(_) => failed += 1,
-                }
-                let pause = if sent_is_ok { SOLICITATION_INTERVAL } else { NO_ADDRESS_YET };
-                let again = asked < SOLICITATIONS && failed < FAILURES;
-                ask_at = again.then(|| Instant::now() + pause);
+                    Err(_) => {
+                        failed += 1;
+                        SEND_RETRY
+                    }
+                };
+                let retry = sent < SOLICITATIONS && failed < MAX_SEND_RETRIES;
+                solicit_at = retry.then(|| Instant::now() + pause);
             }
             () = reached(portal_end) => {
-                heard.end_portals(Instant::now());
-                if let Some(event) = heard.portal_news(port.index) {
+                routers.expire_portals(Instant::now());
+                if let Some(event) = routers.portal_change(port.index) {
                     emit(events, event).await?;
                 }
             }
-            () = reached(unmuted_at) => {
-                heard.muted.retain(|(_, until)| *until > Instant::now());
-                heard.attach(wire.get_ref())?;
+            () = reached(unmute_at) => {
+                routers.muted.retain(|(_, until)| *until > Instant::now());
+                routers.attach_filter(wire.get_ref())?;
             }
-            // A lifetime that no router renews ends: the next repetition is to be heard.
+            // A repetition renews lifetimes, so it must pass again before one ends.
             () = reached(quiet_until) => {
                 quiet_until = None;
-                heard.known.clear();
-                heard.attach(wire.get_ref())?;
+                routers.known.clear();
+                routers.attach_filter(wire.get_ref())?;
             }
         }
     }
 }
 
-/// Opens a socket that hears advertisements at one port alone.
+/// Opens a raw ICMPv6 socket for advertisements on one interface.
 fn open(port: &Port) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-    socket.attach_filter(&filter::news(&[], &[]))?;
+    socket.attach_filter(&filter::unless_known(&[], &[]))?;
     socket.bind_device(Some(port.name.as_bytes()))?;
     socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_multicast_hops_v6(255)?;
     socket.set_multicast_if_v6(port.index)?;
     Ok(socket)
 }
 
-/// Returns what waits, a batch at most.
+/// Waits for messages and returns the queued ones, at most [`BATCH`], with their sources.
 async fn next(wire: &AsyncFd<Socket>, index: LinkIndex) -> io::Result<Vec<(Ipv6Addr, Vec<u8>)>> {
     let mut messages = Vec::new();
-    let mut buffer = vec![0; LONGEST];
+    let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         let mut guard = wire.readable().await?;
         while messages.len() < BATCH {
             match recvfrom(wire.get_ref(), &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _, Some(from))) => {
-                    // What came by another port waits here from before the socket was bound.
+                    // The queue may hold packets of other interfaces from before the bind.
                     let from = SocketAddrV6::try_from(from).ok();
                     if let Some(from) = from.filter(|from| from.scope_id() == index) {
                         let message = buffer.get(..length).unwrap_or_default().to_vec();
@@ -185,24 +189,25 @@ async fn next(wire: &AsyncFd<Socket>, index: LinkIndex) -> io::Result<Vec<(Ipv6A
     }
 }
 
-/// What was heard so far. Pure.
+/// Holds the state of the routers heard so far. Pure.
 #[derive(Debug, Default)]
-struct Heard {
-    /// messages whose repetitions say nothing new
+struct Routers {
+    /// Messages whose exact repetitions the filter drops.
     known: Vec<Known>,
-    /// after this a repetition is to be heard again
-    shortest: Option<Duration>,
-    /// how often each of them may say something new
+    /// How long the filter may drop repetitions.
+    quiet: Option<Duration>,
+    /// Rate limit of each router.
     paces: Vec<(Ipv6Addr, Pace)>,
-    /// those that did so too often, and until when nothing is heard of them: they hide no other
+    /// Routers above their limit, and until when all their messages are dropped.
     muted: Vec<(Ipv6Addr, Instant)>,
-    /// that of the router that was heard first is the venue's: who poses as another one later
-    /// leads no user elsewhere
+    /// Captive portals, oldest router first. The first is reported, so that an impostor that comes
+    /// later cannot redirect users.
     portals: Vec<Portal>,
+    /// The portal that was last reported.
     portal: Option<PortalUrl>,
 }
 
-/// A portal that a router advertises, for as long as it is a router.
+/// Holds the captive portal of a router, valid for the router lifetime.
 #[derive(Debug)]
 struct Portal {
     router: Ipv6Addr,
@@ -210,40 +215,36 @@ struct Portal {
     until: Instant,
 }
 
-impl Heard {
-    /// Has the kernel drop what says nothing new, and all of routers that flood.
-    fn attach(&self, wire: &Socket) -> io::Result<()> {
+impl Routers {
+    /// Attaches a filter that drops repetitions and the messages of muted routers.
+    fn attach_filter(&self, wire: &Socket) -> io::Result<()> {
         let muted: Vec<_> = self.muted.iter().map(|(router, _)| router.octets()).collect();
-        wire.attach_filter(&filter::news(&self.known, &muted))
+        wire.attach_filter(&filter::unless_known(&self.known, &muted))
     }
 
-    /// Counts a message of a router; whether it is read.
+    /// Counts a message against its router's limit. Returns whether to process it; mutes the router
+    /// if the limit is now exhausted.
     fn admits(&mut self, router: Ipv6Addr, now: Instant) -> bool {
         if self.muted.iter().any(|(muted, until)| *muted == router && *until > now) {
             return false;
         }
-        let known = self.paces.iter().position(|(known, _)| *known == router);
-        let (_, mut pace) = known
-            .map(|place| self.paces.remove(place))
-            .unwrap_or_else(|| (router, Pace::new(AT_ONCE, SPACING, now)));
+        let position = self.paces.iter().position(|(known, _)| *known == router);
+        let (_, mut pace) = position
+            .map(|position| self.paces.remove(position))
+            .unwrap_or_else(|| (router, Pace::new(BURST, SPACING, now)));
         let _ = pace.try_take(now);
+        // On a copy: only the time of the next slot is needed.
         let next = { pace }.next(now);
-        if self.paces.len() >= MOST_KNOWN {
-            self.paces.remove(0);
-        }
-        self.paces.push((router, pace));
+        push_bounded(&mut self.paces, (router, pace));
         self.muted.retain(|(muted, _)| *muted != router);
         if next > now {
-            if self.muted.len() >= MOST_KNOWN {
-                self.muted.remove(0);
-            }
-            self.muted.push((router, next));
+            push_bounded(&mut self.muted, (router, next));
         }
         true
     }
 
-    /// Takes a message in. Returns what is to be reported; nothing of what is no advertisement that
-    /// a host may heed.
+    /// Processes a message. Returns the events to report; none for an invalid advertisement
+    /// (RFC 4861, section 6.1.2).
     fn take(
         &mut self,
         index: LinkIndex,
@@ -251,36 +252,33 @@ impl Heard {
         message: Vec<u8>,
         now: Instant,
     ) -> Vec<Event> {
-        // What waited before the kernel dropped them.
+        // The queue may hold messages from before the router was muted in the filter.
         if !self.admits(router, now) {
             return Vec::new();
         }
-        // The kernel has compared the hop limit with 255 (`filter`).
+        // The filter has checked the hop limit of 255.
         let Ok(advertisement) = Advertisement::read(&message, router, 255) else {
             return Vec::new();
         };
         let offer = offer(&advertisement);
         self.known.retain(|(known, _)| *known != router.octets());
         if self.known.is_empty() {
-            self.shortest = None;
+            self.quiet = None;
         }
         let lifetimes = offer.nat64.iter().map(|(_, lifetime)| *lifetime).chain([offer.lifetime]);
         let least = lifetimes.filter(|lifetime| *lifetime > 0).min();
         let quiet = least.map_or(QUIET, |least| Duration::from_secs(least.into()) / 3).min(QUIET);
-        self.shortest = Some(self.shortest.map_or(quiet, |known| known.min(quiet)));
-        if self.known.len() >= MOST_KNOWN {
-            self.known.remove(0);
-        }
-        self.known.push((router.octets(), message));
-        self.end_portals(now);
+        self.quiet = Some(self.quiet.map_or(quiet, |known| known.min(quiet)));
+        push_bounded(&mut self.known, (router.octets(), message));
+        self.expire_portals(now);
         let url = advertisement.captive_portal.as_deref().and_then(PortalUrl::read);
         self.take_portal(router, url, now + Duration::from_secs(offer.lifetime.into()), now);
-        let portal = self.portal_news(index);
+        let portal = self.portal_change(index);
         let advertised = Event::Venue(VenueNews::Advertised { index, router, offer });
         portal.into_iter().chain([advertised]).collect()
     }
 
-    /// Takes in which portal a router advertises until when.
+    /// Records a router's portal, valid until `until`; `None` removes it.
     fn take_portal(
         &mut self,
         router: Ipv6Addr,
@@ -288,27 +286,24 @@ impl Heard {
         until: Instant,
         now: Instant,
     ) {
-        let place = self.portals.iter().position(|portal| portal.router == router);
-        match (url.filter(|_| until > now), place) {
-            (Some(url), Some(place)) => {
-                if let Some(portal) = self.portals.get_mut(place) {
-                    (portal.url, portal.until) = (url, until);
-                }
-            }
-            (Some(url), None) if self.portals.len() < MOST_KNOWN => {
-                self.portals.push(Portal { router, url, until });
-            }
-            (Some(_), None) => {}
-            (None, _) => self.portals.retain(|portal| portal.router != router),
+        let Some(url) = url.filter(|_| until > now) else {
+            self.portals.retain(|portal| portal.router != router);
+            return;
+        };
+        let has_room = self.portals.len() < MAX_ROUTERS;
+        match self.portals.iter_mut().find(|portal| portal.router == router) {
+            Some(portal) => (portal.url, portal.until) = (url, until),
+            None if has_room => self.portals.push(Portal { router, url, until }),
+            None => {}
         }
     }
 
-    fn end_portals(&mut self, now: Instant) {
+    fn expire_portals(&mut self, now: Instant) {
         self.portals.retain(|portal| portal.until > now);
     }
 
-    /// Returns the portal of the venue, where it is another than before.
-    fn portal_news(&mut self, index: LinkIndex) -> Option<Event> {
+    /// Returns an event if the portal to report has changed.
+    fn portal_change(&mut self, index: LinkIndex) -> Option<Event> {
         let url = self.portals.first().map(|portal| portal.url.clone());
         (url != self.portal).then(|| {
             self.portal.clone_from(&url);
@@ -317,7 +312,15 @@ impl Heard {
     }
 }
 
-/// Returns what counts of an advertisement.
+/// Appends an item; drops the oldest one at [`MAX_ROUTERS`].
+fn push_bounded<T>(items: &mut Vec<T>, item: T) {
+    if items.len() >= MAX_ROUTERS {
+        items.remove(0);
+    }
+    items.push(item);
+}
+
+/// Returns the relevant parts of an advertisement.
 fn offer(advertisement: &Advertisement) -> RouterOffer {
     let prefixes = advertisement.nat_prefixes.iter();
     RouterOffer {
@@ -341,17 +344,17 @@ mod tests {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
     }
 
-    /// What is reported of the portal when a router advertises this one.
+    /// Returns the reported portal, if any, after a router advertises this one.
     fn reported(
-        heard: &mut Heard,
+        routers: &mut Routers,
         from: u16,
         lifetime: u16,
         url: &str,
         now: Instant,
     ) -> Option<Option<String>> {
-        // Not of its pace.
-        heard.paces.clear();
-        heard.muted.clear();
+        // The rate limit is not tested here.
+        routers.paces.clear();
+        routers.muted.clear();
         let mut message = vec![134, 0, 0, 0, 64, 0];
         message.extend(lifetime.to_be_bytes());
         message.extend([0; 8]);
@@ -359,7 +362,7 @@ mod tests {
         message.extend([37, u8::try_from(units).unwrap()]);
         message.extend(url.as_bytes());
         message.resize(16 + units * 8, 0);
-        portal(heard.take(2, router(from), message, now))
+        portal(routers.take(2, router(from), message, now))
     }
 
     fn portal(events: impl IntoIterator<Item = Event>) -> Option<Option<String>> {
@@ -371,35 +374,35 @@ mod tests {
 
     #[test]
     fn a_router_that_floods_is_muted_for_a_while_and_no_other_is() {
-        let (mut heard, now) = (Heard::default(), Instant::now());
+        let (mut routers, now) = (Routers::default(), Instant::now());
         let mut read =
-            |from: u16, at: u64| heard.admits(router(from), now + Duration::from_secs(at));
-        assert_eq!((0..100).filter(|_| read(1, 0)).count(), AT_ONCE as usize);
+            |from: u16, at: u64| routers.admits(router(from), now + Duration::from_secs(at));
+        assert_eq!((0..100).filter(|_| read(1, 0)).count(), BURST as usize);
         assert!(read(2, 0), "another router");
         assert!(!read(1, 9) && read(1, 10) && !read(1, 10));
         for number in 100..200 {
             assert!(read(number, 11));
         }
-        assert!(heard.paces.len() <= MOST_KNOWN && heard.muted.len() <= MOST_KNOWN);
+        assert!(routers.paces.len() <= MAX_ROUTERS && routers.muted.len() <= MAX_ROUTERS);
     }
 
     #[test]
-    fn a_later_router_does_not_take_the_log_in_page_over_and_none_outlives_its_router() {
-        let (mut heard, now) = (Heard::default(), Instant::now());
+    fn a_later_router_does_not_replace_the_portal_and_none_outlives_its_router() {
+        let (mut routers, now) = (Routers::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         let (own, others) = ("https://venue.example/", "https://other.example/");
         let is = |url: &str| Some(Some(url.to_owned()));
-        assert_eq!(reported(&mut heard, 9, 60, own, at(0)), is(own));
-        assert_eq!(reported(&mut heard, 1, 90, others, at(1)), None, "a lower address");
+        assert_eq!(reported(&mut routers, 9, 60, own, at(0)), is(own));
+        assert_eq!(reported(&mut routers, 1, 90, others, at(1)), None, "a lower address");
         for number in 100..120 {
-            assert_eq!(reported(&mut heard, number, 20, others, at(2)), None);
+            assert_eq!(reported(&mut routers, number, 20, others, at(2)), None);
         }
-        assert!(heard.portals.len() <= MOST_KNOWN);
-        assert_eq!(reported(&mut heard, 1, 90, "javascript://x/%0a", at(3)), None);
-        assert_eq!(reported(&mut heard, 1, 90, others, at(4)), None);
-        heard.end_portals(at(60));
-        assert_eq!(portal(heard.portal_news(2)), is(others), "the first one has ended");
-        heard.end_portals(at(94));
-        assert_eq!(portal(heard.portal_news(2)), Some(None));
+        assert!(routers.portals.len() <= MAX_ROUTERS);
+        assert_eq!(reported(&mut routers, 1, 90, "javascript://x/%0a", at(3)), None);
+        assert_eq!(reported(&mut routers, 1, 90, others, at(4)), None);
+        routers.expire_portals(at(60));
+        assert_eq!(portal(routers.portal_change(2)), is(others), "the first one has ended");
+        routers.expire_portals(at(94));
+        assert_eq!(portal(routers.portal_change(2)), Some(None));
     }
 }

@@ -1,6 +1,6 @@
-//! Asks an uplink's resolvers for a name that has no IPv6 address: where they give it one, they
-//! show the venue's NAT64 prefix (RFC 7050). Without the CD bit: a resolver that validates makes no
-//! addresses then.
+//! Discovers the venue's NAT64 prefix (RFC 7050): queries an uplink's resolvers for the IPv6
+//! address of an IPv4-only name. The CD bit is clear, because a validating resolver does not
+//! synthesise addresses when it is set.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,17 +14,18 @@ use crate::sync::next_aligned;
 use crate::watch::emit;
 use crate::watch::probe::dns;
 
-/// An answer without addresses counts as none.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A resolver may begin later than the router; and a prefix may change while the cable stays.
-const AGAIN: [Duration; 3] =
+/// Timeout of a query. Replies without addresses do not end it.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Intervals between queries; the last one repeats. A resolver may start later than the router, and
+/// a prefix may change.
+const INTERVALS: [Duration; 3] =
     [Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(900)];
 
-/// Asks at once and then ever more seldom, and reports what is another answer.
-pub async fn ask(target: UplinkTarget, events: mpsc::Sender<Event>) {
-    let mut known = None;
+/// Queries at once and then at growing intervals, and reports changes.
+pub async fn poll(target: UplinkTarget, events: mpsc::Sender<Event>) {
+    let mut reported = None;
     for round in 0.. {
-        let found = timeout(PATIENCE, dns::resolve(&target, WELL_KNOWN_NAME)).await;
+        let found = timeout(TIMEOUT, dns::resolve(&target, WELL_KNOWN_NAME)).await;
         let addresses = found.ok().and_then(Result::ok).unwrap_or_default();
         let ipv6: Vec<_> = addresses
             .into_iter()
@@ -34,14 +35,14 @@ pub async fn ask(target: UplinkTarget, events: mpsc::Sender<Event>) {
             })
             .collect();
         let prefixes = prefixes(&ipv6);
-        if known.as_ref() != Some(&prefixes) {
-            known = Some(prefixes.clone());
+        if reported.as_ref() != Some(&prefixes) {
+            reported = Some(prefixes.clone());
             let news = VenueNews::Synthesised { index: target.index, prefixes };
             if emit(&events, Event::Venue(news)).await.is_err() {
                 return;
             }
         }
-        let pause = AGAIN.get(round).or(AGAIN.last()).copied().unwrap_or(PATIENCE);
+        let pause = INTERVALS.get(round).or(INTERVALS.last()).copied().unwrap_or(TIMEOUT);
         sleep_until(next_aligned(pause)).await;
     }
 }

@@ -1,7 +1,7 @@
-//! From rounds of probes to health, with thresholds counted in rounds.
+//! Derives health from rounds of probes, with thresholds counted in rounds.
 //!
-//! What the probes say is counted all the time; a node that boots, is worked on, flaps, or answers
-//! slowly or with losses shows that instead. A round costs the same whatever the number of nodes.
+//! Rounds are counted all the time; booting, maintenance, flapping, slow or lossy replies override
+//! the result. The cost of a round does not depend on the number of nodes.
 
 #[cfg(test)]
 mod tests;
@@ -14,35 +14,35 @@ use crate::config::Health;
 use crate::event::{Instant, NodeId, Round};
 pub use crate::facts::transition::Trouble;
 
-/// A node that boots and has not been heard of for this long is as its probes say.
+/// After this long without a further boot file, the probes determine a booting node's health.
 pub const BOOTING_TIME: Duration = Duration::from_secs(180);
-/// First tries that count for `degraded_loss`.
+/// Number of first attempts that count for `degraded_loss`.
 const WINDOW: u32 = u64::BITS;
-/// A smoothed round trip is believed after so many rounds: the first one has the address resolution
-/// in it.
+/// Number of rounds before the smoothed round-trip time is used, as the first one includes address
+/// resolution.
 const SETTLED: u8 = 8;
 
-/// A node's health is another.
+/// Describes a change of a node's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthChange {
     pub from: NodeHealth,
     pub to: NodeHealth,
-    /// of one that is degraded now
+    /// The reason if it is degraded now.
     pub why: Option<Trouble>,
 }
 
-/// What the probes alone say.
+/// The result of the probes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Seen {
     #[default]
     Nothing,
-    /// nothing either, for as many rounds as make a node down; but it may be starting still
+    /// No reply for `down_after` rounds, but it may still be booting.
     Unanswered,
     Up,
     Down,
 }
 
-/// What is remembered of a node between rounds.
+/// The state of a node between rounds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Watch {
     seen: Seen,
@@ -50,29 +50,30 @@ pub(super) struct Watch {
     lossy: bool,
     flapping: bool,
     maintenance: bool,
-    /// it has answered once
+    /// It has replied at least once.
     answered: bool,
-    /// it was asked in vain for as many rounds as make a node down
+    /// It has not replied for `down_after` rounds.
     silent: bool,
-    /// rounds since it was last found up, as far as [`SETTLED`]
+    /// Rounds since it was last found up, at most [`SETTLED`].
     settled: u8,
-    /// rounds in a row that contradict what was seen
+    /// Consecutive rounds that contradict `seen`.
     streak: u32,
-    /// the last rounds, the newest in the lowest bit: was the first try lost?
+    /// Whether the first attempt was lost, for the last rounds; the newest in the lowest bit.
     lost: u64,
-    /// what hardly a node has
+    /// Boxed, as few nodes need it.
     rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Rare {
-    /// when it went down or came up, as many as count
+    /// The last times at which it went down or up, at most `flap_changes`.
     changes: VecDeque<Instant>,
     boot: Option<Boot>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Boot {
+    /// The file that it requested last.
     stage: String,
     until: Instant,
 }
@@ -83,30 +84,30 @@ impl NodeState {
         (self.health == NodeHealth::Degraded).then(|| self.watch.trouble()).flatten()
     }
 
-    /// Returns whether it has answered since it is known here.
+    /// Returns whether it has replied at least once.
     pub fn has_answered(&self) -> bool {
         self.watch.answered
     }
 
-    /// Returns the share of the last 64 rounds whose first try was lost, in percent; `None` of one
-    /// that does not answer.
+    /// Returns the share of lost first attempts in the last 64 rounds, in percent; `None` unless it
+    /// replies.
     pub fn loss_percent(&self) -> Option<u8> {
         (self.watch.seen == Seen::Up)
             .then(|| u8::try_from(self.watch.lost.count_ones() * 100 / WINDOW).unwrap_or(100))
     }
 
-    /// Returns whether it is asked in vain, also if it shows another health: it boots, flaps, is
-    /// worked on, or has not answered since the start.
+    /// Returns whether it does not reply, whatever its health: it may also be booting, flapping, in
+    /// maintenance, or not have replied since the start.
     pub fn is_silent(&self) -> bool {
         self.watch.silent
     }
 
-    /// Returns whether it was asked often enough and has not answered yet.
+    /// Returns whether it has not replied for `down_after` rounds, but may still be booting.
     pub(super) fn is_unanswered(&self) -> bool {
         self.watch.seen == Seen::Unanswered && self.watch.health() == NodeHealth::Unknown
     }
 
-    /// Returns how far a booting node has come: the file that it loaded last.
+    /// Returns the file that a booting node requested last.
     pub fn stage(&self) -> Option<&str> {
         let boot = self.watch.boot().filter(|_| self.health == NodeHealth::Booting);
         boot.map(|boot| boot.stage.as_str())
@@ -114,7 +115,7 @@ impl NodeState {
 }
 
 impl Nodes {
-    /// Takes one round in; returns when the health changed by it.
+    /// Processes one round. Returns the change of health, if any.
     pub fn round(&mut self, round: &Round, health: &Health, now: Instant) -> Option<HealthChange> {
         let returns = round.rtt.is_some() && self.is_return(round.node);
         let node = self.get(round.node)?;
@@ -122,90 +123,88 @@ impl Nodes {
         let starting = node.watch.is_new() && now < self.awaited_until(node, health.boot_grace);
         let node = self.get_mut(round.node)?;
         if returns {
-            node.watch.begin_anew();
+            node.watch.reset();
         }
         node.rtt = round.rtt.map(|rtt| smooth(node.rtt, rtt)).or(node.rtt);
         let boots = node.watch.boot().map(|boot| boot.until);
-        node.watch.take(round, health, starting, now);
+        node.watch.count_round(round, health, starting, now);
         let is_silent = node.watch.is_silent(health);
-        let another = std::mem::replace(&mut node.watch.silent, is_silent) != is_silent;
+        let changed = std::mem::replace(&mut node.watch.silent, is_silent) != is_silent;
         node.watch.judge(node.rtt, health);
         if let Some(until) = boots.filter(|_| node.watch.boot().is_none()) {
             self.booting.remove(&(until, round.node));
         }
-        self.silences += u64::from(another);
+        self.silences += u64::from(changed);
         if is_first {
             self.first_answer(round.node, now);
         }
         if returns {
-            return self.returns(round.node, now);
+            return self.end_shutdown(round.node, now);
         }
         self.note_silence(round.node);
-        self.show(round.node, now)
+        self.update_health(round.node, now)
     }
 
-    /// Takes a silent node as down: it is not starting any more.
+    /// Marks a silent node as down, as it is no longer expected to boot.
     pub(super) fn presume_down(&mut self, id: NodeId) {
         if let Some(node) = self.get_mut(id).filter(|node| node.is_silent()) {
             (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
         }
     }
 
-    /// Takes in that the node loads `file`: it boots, and has news for a while.
+    /// Marks a node as booting for [`BOOTING_TIME`], since it requested `file`.
     pub fn boots(&mut self, id: NodeId, file: &str, now: Instant) -> Option<HealthChange> {
         let node = self.get_mut(id)?;
         let before = node.watch.boot().map(|boot| boot.until);
         let until = now + BOOTING_TIME;
         if before.is_none() {
-            node.watch.begin_anew();
+            node.watch.reset();
         }
         node.watch.rare().boot = Some(Boot { stage: file.to_owned(), until });
         before.map(|before| self.booting.remove(&(before, id)));
         self.booting.insert((until, id));
-        self.show(id, now)
+        self.update_health(id, now)
     }
 
-    /// Puts the node into maintenance, or out of it: its rounds are counted, but it raises no
-    /// alarm.
+    /// Begins or ends maintenance, in which rounds are counted but raise no alarm.
     pub fn set_maintenance(&mut self, id: NodeId, on: bool, now: Instant) -> Option<HealthChange> {
         self.get_mut(id)?.watch.maintenance = on;
-        self.show(id, now)
+        self.update_health(id, now)
     }
 
-    /// Returns those that boot, the one that has been silent for longest first.
+    /// Returns the booting nodes, that with the oldest request first.
     pub fn booting(&self) -> impl Iterator<Item = &NodeState> {
         let nodes = self.booting.iter().filter_map(|(_, id)| self.get(*id));
         nodes.filter(|node| node.health == NodeHealth::Booting)
     }
 
-    /// Returns a count that goes up whenever a node falls silent or answers again.
+    /// Returns a count of how often a node fell silent or replied again.
     pub fn silences(&self) -> u64 {
         self.silences
     }
 
-    /// Notes that from now on the nodes can be heard: those that have not answered yet may be
-    /// starting.
-    pub fn cable_comes(&mut self, now: Instant) {
-        self.cable_since = now;
+    /// Notes carrier-up of the cluster port, from when on silent nodes may be booting.
+    pub fn note_carrier(&mut self, now: Instant) {
+        self.carrier_since = now;
     }
 
-    /// Returns those that were asked often enough and have not answered yet, oldest number first,
-    /// and how many they are: they may be starting.
+    /// Returns the nodes that have not replied yet but may still be booting, in the order of their
+    /// IDs, and their number.
     pub fn unanswered(&self) -> (impl Iterator<Item = &NodeState>, usize) {
         (self.unanswered.iter().filter_map(|id| self.get(*id)), self.unanswered.len())
     }
 
-    /// Returns whether some that are silent may be starting.
+    /// Returns whether silent nodes may still be booting.
     pub fn may_start(&self, health: &Health, now: Instant) -> bool {
-        now < self.cable_since + health.boot_grace || !self.unanswered.is_empty()
+        now < self.carrier_since + health.boot_grace || !self.unanswered.is_empty()
     }
 
-    /// Returns the next moment at which time alone changes a node's health.
+    /// Returns the first timeout of a booting node.
     pub(super) fn boot_deadline(&self) -> Option<Instant> {
         self.booting.first().map(|(until, _)| *until)
     }
 
-    /// Nodes that have booted for too long are as their probes say.
+    /// Ends booting of the nodes whose timeout has passed.
     pub fn expire(&mut self, health: &Health, now: Instant) -> Vec<(NodeId, HealthChange)> {
         let mut transitions = Vec::new();
         while let Some((_, id)) = self.booting.first().copied().filter(|(until, _)| *until <= now) {
@@ -215,13 +214,13 @@ impl Nodes {
             if node.watch.streak >= health.down_after {
                 (node.watch.seen, node.watch.streak) = (Seen::Down, 0);
             }
-            transitions.extend(self.show(id, now).map(|change| (id, change)));
+            transitions.extend(self.update_health(id, now).map(|change| (id, change)));
         }
         transitions
     }
 
-    /// Brings the health that is shown in line with what is known.
-    fn show(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
+    /// Recomputes the health of a node. Returns its change, if any.
+    fn update_health(&mut self, id: NodeId, now: Instant) -> Option<HealthChange> {
         let node = self.get_mut(id)?;
         if node.watch.seen != Seen::Up {
             node.rtt = None;
@@ -250,8 +249,8 @@ impl Nodes {
 }
 
 impl Watch {
-    /// Counts a round. `starting`: who has not answered yet cannot be expected to.
-    fn take(&mut self, round: &Round, health: &Health, starting: bool, now: Instant) {
+    /// Counts a round. `starting`: a node that has not replied yet may still be booting.
+    fn count_round(&mut self, round: &Round, health: &Health, starting: bool, now: Instant) {
         let answered = round.rtt.is_some();
         self.answered |= answered;
         if self.seen == Seen::Up {
@@ -259,7 +258,7 @@ impl Watch {
             self.settled = self.settled.saturating_add(1).min(SETTLED);
         }
         if self.flapping {
-            self.calm(health, now);
+            self.end_flapping_if_stable(health, now);
         }
         let target = if answered { Seen::Up } else { Seen::Down };
         if answered {
@@ -270,15 +269,14 @@ impl Watch {
             return;
         }
         self.streak = self.streak.saturating_add(1);
-        // A node that was never seen is up with its first answer: there is no reason to wait at the
-        // start.
+        // The first reply of a new node is enough, so that the start takes no longer than needed.
         let never = self.is_new();
         let needed = match target {
             Seen::Up if never => 1,
             Seen::Up => health.up_after,
             _ => health.down_after,
         };
-        // One that boots is silent.
+        // A booting node is expected to be silent.
         if self.streak < needed || (target == Seen::Down && self.boot().is_some()) {
             return;
         }
@@ -287,24 +285,24 @@ impl Watch {
             return;
         }
         if !never {
-            self.changed(health, now);
+            self.note_change(health, now);
         }
         (self.seen, self.streak, self.lost, self.settled) = (target, 0, 0, 0);
         (self.slow, self.lossy) = (false, false);
     }
 
-    /// Returns whether it was neither found up nor down yet.
+    /// Returns whether it was found neither up nor down yet.
     fn is_new(&self) -> bool {
         matches!(self.seen, Seen::Nothing | Seen::Unanswered)
     }
 
-    /// Begins the measurement again: its next answer is that of a system that has just begun.
-    fn begin_anew(&mut self) {
+    /// Resets the result of the probes, as the next reply comes from a freshly booted system.
+    fn reset(&mut self) {
         (self.seen, self.streak, self.lost) = (Seen::Nothing, 0, 0);
     }
 
-    /// Counts that it went down or came up: so often within the window is flapping.
-    fn changed(&mut self, health: &Health, now: Instant) {
+    /// Notes that it went down or up; `flap_changes` of that within the window are flapping.
+    fn note_change(&mut self, health: &Health, now: Instant) {
         let most = health.flap_changes as usize;
         let changes = &mut self.rare().changes;
         changes.push_back(now);
@@ -316,8 +314,8 @@ impl Watch {
         self.flapping |= begun && changes.len() == most;
     }
 
-    /// Ends the flapping once it has kept still for half of the window.
-    fn calm(&mut self, health: &Health, now: Instant) {
+    /// Ends flapping after half of the window without a change.
+    fn end_flapping_if_stable(&mut self, health: &Health, now: Instant) {
         let last = self.rare.as_ref().and_then(|rare| rare.changes.back().copied());
         if last.is_none_or(|last| now.saturating_since(last) >= health.flap_window / 2) {
             self.flapping = false;
@@ -325,7 +323,7 @@ impl Watch {
         }
     }
 
-    /// Judges whether it is slow or lossy, each with a lower bound at which it ends.
+    /// Updates whether it is slow or lossy, each with hysteresis.
     fn judge(&mut self, rtt: Option<Duration>, health: &Health) {
         if self.settled >= SETTLED {
             let long = |limit: Duration| {
@@ -359,8 +357,8 @@ impl Watch {
         }
     }
 
-    /// Returns whether it is down by silence: one that boots is silent by its nature, and so not
-    /// down.
+    /// Returns whether it has not replied for `down_after` rounds. Includes booting nodes, which do
+    /// not count as down.
     fn is_silent(&self, health: &Health) -> bool {
         match self.seen {
             Seen::Unanswered | Seen::Down => true,
@@ -384,7 +382,7 @@ impl Watch {
     }
 }
 
-/// Smooths the round trip by RFC 6298, 2.3, with alpha = 1/8.
+/// Smooths the round-trip time by RFC 6298, 2.3, with alpha = 1/8.
 fn smooth(known: Option<Duration>, rtt: Duration) -> Duration {
     known.map_or(rtt, |known| (known * 7 + rtt) / 8)
 }

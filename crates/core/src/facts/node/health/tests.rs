@@ -1,4 +1,4 @@
-//! Stories of one node, and an hour of 750.
+//! Health of one node, and of 750 nodes for an hour.
 
 use super::*;
 use crate::config::board::Board;
@@ -22,7 +22,7 @@ fn settings(count: usize, more: &str) -> Settings {
     load(&[("t", text)], &Board::built_in("emulated").unwrap()).unwrap()
 }
 
-/// A node, asked every 300 ms.
+/// A node that is probed every 300 ms.
 struct Story {
     nodes: Nodes,
     id: NodeId,
@@ -66,14 +66,14 @@ impl Story {
         self.nodes.get(self.id).unwrap().health
     }
 
-    /// Everything reported since it was asked last.
+    /// Takes the changes since the last call.
     fn transitions(&mut self) -> Vec<NodeHealth> {
         std::mem::take(&mut self.transitions).into_iter().map(|(health, _)| health).collect()
     }
 }
 
 #[test]
-fn a_node_is_up_at_its_first_answer_down_after_three_silent_rounds_and_up_again_after_two() {
+fn a_new_node_is_up_at_once_then_thresholds_apply() {
     let mut story = Story::new("");
     story.answered(1).silent(2).answered(1).silent(2).answered(1);
     assert_eq!(story.transitions(), [NodeHealth::Up], "never three in a row");
@@ -84,7 +84,7 @@ fn a_node_is_up_at_its_first_answer_down_after_three_silent_rounds_and_up_again_
 }
 
 #[test]
-fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_after_it() {
+fn a_node_without_a_reply_is_awaited_for_a_minute() {
     let mut story = Story::new("");
     story.silent(2);
     assert_eq!(story.nodes.unanswered().1, 0, "it has not been asked often enough");
@@ -99,7 +99,7 @@ fn a_node_that_has_not_answered_yet_may_be_starting_for_a_minute_and_is_down_aft
 }
 
 #[test]
-fn a_node_that_starts_late_is_up_at_its_first_answer_and_down_as_soon_as_it_dies() {
+fn a_late_node_is_up_at_its_first_reply() {
     let mut story = Story::new("");
     story.silent(100).answered(1).silent(3);
     assert_eq!(story.transitions(), [NodeHealth::Up, NodeHealth::Down]);
@@ -107,15 +107,15 @@ fn a_node_that_starts_late_is_up_at_its_first_answer_and_down_as_soon_as_it_dies
 }
 
 #[test]
-fn the_time_to_start_begins_with_the_cable_and_may_be_another() {
+fn the_boot_grace_begins_at_carrier_up_and_is_configurable() {
     let mut story = Story::new("health.boot_grace = \"3s\"\n");
     story.silent(9);
-    story.nodes.cable_comes(story.now);
+    story.nodes.note_carrier(story.now);
     story.silent(9);
     assert_eq!(story.transitions(), []);
     story.silent(1);
     assert_eq!(story.transitions(), [NodeHealth::Down]);
-    story.nodes.cable_comes(story.now);
+    story.nodes.note_carrier(story.now);
     story.silent(1);
     assert_eq!(story.transitions(), [], "who is down stays so");
     let mut story = Story::new("health.boot_grace = \"0ms\"\n");
@@ -124,7 +124,7 @@ fn the_time_to_start_begins_with_the_cable_and_may_be_another() {
 }
 
 #[test]
-fn a_node_that_is_worked_on_or_boots_is_not_awaited() {
+fn a_node_in_maintenance_or_booting_is_not_awaited() {
     let mut story = Story::new("");
     story.silent(5);
     story.nodes.set_maintenance(story.id, true, story.now);
@@ -136,16 +136,16 @@ fn a_node_that_is_worked_on_or_boots_is_not_awaited() {
 }
 
 #[test]
-fn a_slow_node_is_degraded_until_it_is_clearly_quick_again() {
+fn slow_has_hysteresis() {
     let mut story = Story::new("");
-    // The first answer had to wait for the address resolution.
+    // The first reply includes address resolution.
     story.round(Some(Duration::from_millis(90)), false);
     story.answered(20);
     assert_eq!(story.transitions(), [NodeHealth::Up]);
     (0..40).for_each(|_| story.round(Some(Duration::from_millis(60)), false));
     assert_eq!(story.transitions, [(NodeHealth::Degraded, Some(Trouble::Slow))]);
     story.transitions.clear();
-    // Between the bounds it stays what it is.
+    // Within the hysteresis it does not change.
     (0..40).for_each(|_| story.round(Some(Duration::from_millis(45)), false));
     assert_eq!(story.transitions(), []);
     story.answered(20);
@@ -153,7 +153,7 @@ fn a_slow_node_is_degraded_until_it_is_clearly_quick_again() {
 }
 
 #[test]
-fn a_lossy_node_is_degraded_until_it_loses_much_less() {
+fn lossy_has_hysteresis() {
     let mut story = Story::new("");
     story.answered(10);
     let lossy = |story: &mut Story, every: usize, rounds: usize| {
@@ -171,14 +171,14 @@ fn a_lossy_node_is_degraded_until_it_loses_much_less() {
 }
 
 #[test]
-fn a_node_that_was_down_comes_back_as_up_and_not_as_lossy() {
+fn a_recovered_node_is_not_lossy() {
     let mut story = Story::new("");
     story.answered(100).silent(200).answered(10);
     assert_eq!(story.transitions(), [NodeHealth::Up, NodeHealth::Down, NodeHealth::Up]);
 }
 
 #[test]
-fn only_a_node_that_answers_has_a_round_trip() {
+fn only_a_node_that_replies_has_a_round_trip_time() {
     let mut story = Story::new("");
     let rtt = |story: &Story| story.nodes.get(story.id).unwrap().rtt;
     story.answered(5).silent(1);
@@ -196,15 +196,14 @@ fn only_a_node_that_answers_has_a_round_trip() {
 }
 
 #[test]
-fn thresholds_that_are_off_judge_nothing() {
+fn disabled_thresholds_are_ignored() {
     let mut story = Story::new("health.degraded_rtt = \"off\"\nhealth.degraded_loss = \"off\"\n");
     (0..200).for_each(|_| story.round(Some(Duration::from_millis(99)), true));
     assert_eq!(story.transitions(), [NodeHealth::Up]);
 }
 
 #[test]
-fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_half_of_the_window()
-{
+fn flapping_is_reported_once_and_ends_after_half_of_the_window() {
     let mut story = Story::new("");
     story.answered(1);
     for _ in 0..20 {
@@ -228,7 +227,7 @@ fn a_node_that_flaps_is_degraded_and_reported_once_until_it_has_kept_still_for_h
 }
 
 #[test]
-fn a_node_that_flaps_and_stays_away_is_down_in_the_end() {
+fn a_flapping_node_that_stays_silent_is_down_in_the_end() {
     let mut story = Story::new("");
     story.answered(1);
     for _ in 0..5 {
@@ -240,7 +239,7 @@ fn a_node_that_flaps_and_stays_away_is_down_in_the_end() {
 }
 
 #[test]
-fn a_rare_change_is_no_flapping() {
+fn rare_changes_are_no_flapping() {
     let mut story = Story::new("");
     story.answered(1);
     // Down and up again every minute.
@@ -251,7 +250,7 @@ fn a_rare_change_is_no_flapping() {
 }
 
 #[test]
-fn a_booting_node_shows_its_stage_raises_no_alarm_and_is_up_at_its_first_answer() {
+fn a_booting_node_raises_no_alarm_and_is_up_at_its_first_reply() {
     let mut story = Story::new("");
     let change = story.nodes.boots(story.id, "bootcode.bin", story.now);
     story.note(change);
@@ -269,7 +268,7 @@ fn a_booting_node_shows_its_stage_raises_no_alarm_and_is_up_at_its_first_answer(
 }
 
 #[test]
-fn a_boot_without_news_ends_after_three_minutes() {
+fn booting_times_out_after_three_minutes() {
     for (rounds, end) in [(0, NodeHealth::Unknown), (10, NodeHealth::Down)] {
         let mut story = Story::new("");
         let begun = story.now;
@@ -284,7 +283,7 @@ fn a_boot_without_news_ends_after_three_minutes() {
 }
 
 #[test]
-fn maintenance_hides_what_the_rounds_report_and_its_end_shows_it_at_once() {
+fn maintenance_hides_the_health_until_its_end() {
     let mut story = Story::new("");
     story.answered(5);
     let change = story.nodes.set_maintenance(story.id, true, story.now);
@@ -309,8 +308,7 @@ fn a_node_takes_few_bytes() {
     assert!(size_of::<NodeState>() <= 184);
 }
 
-/// An hour of 750 healthy nodes, asked every 300 ms, of whose answers every twentieth is lost,
-/// thresholds as shipped.
+/// Probes 750 healthy nodes every 300 ms for an hour with 5 % loss and the default thresholds.
 #[test]
 fn an_hour_of_750_nodes_with_five_percent_loss_raises_no_alarm() {
     let settings = settings(750, "");

@@ -1,8 +1,8 @@
-//! What boards call themselves, and who has which name since an earlier run.
+//! Host names that boards advertise, and names reserved since an earlier run.
 //!
-//! Our server writes down the name that it gives, which need not be the one that a board asked for:
-//! what boards say is heard on the wire. At a start nothing was heard yet, and the server's file
-//! says who had which name.
+//! The DHCP server records the name that it assigns, which may differ from the one that a board
+//! requested, so that the requests themselves are observed. After a start nothing was observed yet,
+//! and the server's lease file provides the names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,77 +10,78 @@ use std::time::Duration;
 use super::name;
 use crate::event::{Instant, Mac};
 
-/// Boards of which nothing else is known are remembered for so long, and so many of them: who says
-/// a name is about to ask for an address, and anybody can say many.
+/// How long the name of an otherwise unknown board is stored: it is about to request an address.
 const STRANGERS_TIME: Duration = Duration::from_secs(60);
+/// Limit on such names, as they can be spoofed.
 const STRANGERS: usize = 512;
 
-/// A board may change its name so many times in a row, then once in each interval: the last name
-/// waits until then.
+/// Number of renames that a board may do in a burst.
 const RENAMES: u32 = 3;
+/// Interval of one further rename; until then the last name is pending.
 const RENAME_TIME: Duration = Duration::from_secs(20);
 
-/// What came of a name that a board says.
+/// The result of a name that a board sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// it is the board's name now
+    /// It is the board's new name.
     News,
-    /// nothing: it is known, or no name
+    /// Nothing changed: the name is the same, or not legal.
     Known,
-    /// it changes its name too often
+    /// The board changes its name too often.
     TooOften,
-    /// too many boards of which nothing else is known have sent names
+    /// Too many unknown boards have sent names.
     NoRoom,
 }
 
-/// What one board calls itself.
+/// The host name of one board.
 #[derive(Debug, Clone)]
-struct ServerLog {
+struct Advertised {
     name: String,
     since: Instant,
-    /// when all of its [`RENAMES`] will be free again
-    rested: Instant,
-    /// the name sent last, if it has to wait
+    /// When the full burst of [`RENAMES`] is available again.
+    full_at: Instant,
+    /// The name sent last, if the rate limit delays it.
     next: Option<String>,
 }
 
-impl ServerLog {
-    /// Returns when the board may have another name.
+impl Advertised {
+    /// Returns when the board may change its name.
     fn may_change(&self) -> Instant {
         let ahead = RENAME_TIME * (RENAMES - 1);
-        Instant::from_boot(self.rested.since_boot().saturating_sub(ahead))
+        Instant::from_boot(self.full_at.since_boot().saturating_sub(ahead))
     }
 
     fn change(&mut self, name: String, now: Instant) {
         (self.name, self.since, self.next) = (name, now, None);
-        self.rested = self.rested.max(now) + RENAME_TIME;
+        self.full_at = self.full_at.max(now) + RENAME_TIME;
     }
 }
 
-/// Host names, all of them legal.
+/// Holds host names, all of them legal.
 #[derive(Debug, Clone, Default)]
 pub struct AdvertisedNames {
-    /// as a board last sent it
-    advertised: BTreeMap<Mac, ServerLog>,
-    /// when the first name that waits may be taken
+    /// The name that each board last sent.
+    advertised: BTreeMap<Mac, Advertised>,
+    /// When the first pending name may be taken.
     next_at: Option<Instant>,
-    /// names of an earlier run: whose each is, and until when
-    kept: BTreeMap<String, (Mac, Option<Instant>)>,
-    keepers: BTreeMap<Mac, String>,
+    /// Names of an earlier run, each with its board and expiry.
+    reserved: BTreeMap<String, (Mac, Option<Instant>)>,
+    reserved_by: BTreeMap<Mac, String>,
 }
 
 impl AdvertisedNames {
-    /// Takes in what a board calls itself. `known`: by other things this board is, and so many are.
-    pub fn say(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> Heard {
+    /// Processes a host name that a board sent. `known`: whether this board is known otherwise, and
+    /// the number of boards that are.
+    pub fn advertise(&mut self, mac: Mac, name: &str, known: (bool, usize), now: Instant) -> Heard {
         let Some(name) = name::legal(name) else { return Heard::Known };
         let (is_known, known) = known;
-        // However many strangers call: who is known is heard.
+        // Unknown boards never displace known ones.
         let no_room = !is_known && self.advertised.len() >= known + STRANGERS;
         let heard = match self.advertised.get_mut(&mac) {
             None if no_room => return Heard::NoRoom,
             None => {
                 let advertised =
-                    ServerLog { name: name.clone(), since: now, rested: now, next: None };
+                    Advertised { name: name.clone(), since: now, full_at: now, next: None };
                 self.advertised.insert(mac, advertised);
                 Heard::News
             }
@@ -90,10 +91,8 @@ impl AdvertisedNames {
             }
             Some(advertised) if advertised.may_change() > now => {
                 advertised.next = Some(name.clone());
-                self.next_at = Some(
-                    self.next_at
-                        .map_or(advertised.may_change(), |at| at.min(advertised.may_change())),
-                );
+                let at = advertised.may_change();
+                self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
                 return Heard::TooOften;
             }
             Some(advertised) => {
@@ -101,8 +100,8 @@ impl AdvertisedNames {
                 Heard::News
             }
         };
-        if self.keepers.get(&mac).is_some_and(|kept| *kept != name) {
-            self.give_up(mac);
+        if self.reserved_by.get(&mac).is_some_and(|reserved| *reserved != name) {
+            self.release(mac);
         }
         heard
     }
@@ -112,7 +111,7 @@ impl AdvertisedNames {
         self.next_at
     }
 
-    /// Gives those boards the names that had to wait, and returns them.
+    /// Takes pending names that are due. Returns their boards.
     pub fn take_due(&mut self, now: Instant) -> Vec<Mac> {
         if self.next_at.is_none_or(|at| at > now) {
             return Vec::new();
@@ -133,47 +132,48 @@ impl AdvertisedNames {
         changed
     }
 
-    /// Keeps the name that a board had in an earlier run, by a lease that ends at `until`; `None` =
-    /// never.
-    pub fn keep(&mut self, mac: Mac, name: &str, until: Option<Instant>) {
-        let Some(name) = name::legal(name).filter(|name| !self.kept.contains_key(name)) else {
+    /// Reserves the name that a board had in an earlier run, until its lease ends at `until`;
+    /// `None`: for ever.
+    pub fn reserve(&mut self, mac: Mac, name: &str, until: Option<Instant>) {
+        let Some(name) = name::legal(name).filter(|name| !self.reserved.contains_key(name)) else {
             return;
         };
-        self.give_up(mac);
-        self.keepers.insert(mac, name.clone());
-        self.kept.insert(name, (mac, until));
+        self.release(mac);
+        self.reserved_by.insert(mac, name.clone());
+        self.reserved.insert(name, (mac, until));
     }
 
-    fn give_up(&mut self, mac: Mac) {
-        if let Some(name) = self.keepers.remove(&mac) {
-            self.kept.remove(&name);
+    fn release(&mut self, mac: Mac) {
+        if let Some(name) = self.reserved_by.remove(&mac) {
+            self.reserved.remove(&name);
         }
     }
 
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.advertised.len() + self.kept.len()
+        self.advertised.len() + self.reserved.len()
     }
 
-    /// Returns what a board calls itself, or was called in an earlier run.
+    /// Returns the name that a board sent, or else had in an earlier run.
     pub fn of(&self, mac: Mac) -> Option<&str> {
         let advertised = self.advertised.get(&mac).map(|advertised| &advertised.name);
-        advertised.or_else(|| self.keepers.get(&mac)).map(String::as_str)
+        advertised.or_else(|| self.reserved_by.get(&mac)).map(String::as_str)
     }
 
-    /// Returns whether another board has had this name since an earlier run.
+    /// Returns whether this name is reserved for another board.
     pub fn is_anothers(&self, name: &str, mac: Mac) -> bool {
-        self.kept.get(name).is_some_and(|(keeper, _)| *keeper != mac)
+        self.reserved.get(name).is_some_and(|(keeper, _)| *keeper != mac)
     }
 
-    /// Forgets what time has ended. Returns whether there is more for it to end.
+    /// Removes what has expired. Returns whether more can expire.
     pub fn sweep(&mut self, is_known: impl Fn(Mac) -> bool, now: Instant) -> bool {
         let over = |mac: Mac, at| !is_known(mac) && now.saturating_since(at) >= STRANGERS_TIME;
         self.advertised.retain(|mac, advertised| !over(*mac, advertised.since));
-        let ended = self.kept.values().filter(|(_, until)| until.is_some_and(|until| until <= now));
+        let ended =
+            self.reserved.values().filter(|(_, until)| until.is_some_and(|until| until <= now));
         let ended: Vec<Mac> = ended.map(|(mac, _)| *mac).collect();
-        ended.into_iter().for_each(|mac| self.give_up(mac));
-        self.kept.values().any(|(_, until)| until.is_some())
+        ended.into_iter().for_each(|mac| self.release(mac));
+        self.reserved.values().any(|(_, until)| until.is_some())
             || self.advertised.keys().any(|mac| !is_known(*mac))
     }
 }

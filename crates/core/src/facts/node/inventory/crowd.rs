@@ -1,10 +1,8 @@
-//! Unknown boards: how many of them are listed, and whether the port is flooded with
-//! them.
+//! Limits on unknown boards, and detection of floods.
 //!
-//! A hardware address costs its sender nothing, so the number of boards that were merely heard is
-//! bounded: by the addresses of the subnet, by a number where the subnet is large, and by how many
-//! come in a row. Nodes of the settings, those with a lease and those that answer are not counted
-//! against anybody.
+//! Hardware addresses can be spoofed freely, so the number of boards that are only known from
+//! neighbour entries is limited: by the size of the subnet, by a constant, and by a rate. Nodes of
+//! the settings, those with a lease and those that reply are exempt.
 
 use std::time::Duration;
 
@@ -12,81 +10,80 @@ use super::super::{NodeHealth, NodeState, Nodes, Origin};
 use crate::config::Settings;
 use crate::event::{Instant, Mac, NodeId};
 
-/// Bounds the boards that are listed with neither a lease nor an answer to show; each of them is
-/// asked whether it lives.
+/// Limit on listed nodes with neither a lease nor a reply, each of which is probed.
 const MOST_UNCONFIRMED: usize = 256;
-/// Bounds the strangers that may come in a row, if the subnet has as many addresses, …
+/// Burst of new unknown boards, if the subnet has as many addresses.
 const MOST_AT_ONCE: usize = 1024;
-/// … and one more in each interval after that.
+/// Interval of one further unknown board after the burst.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
-/// A flood is over when for so long no board had to be left out.
+/// A flood ends after this long without a rejected board.
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
-/// A board that was merely heard is asked for so long whether it lives; one that does not answer is
-/// asked again with each sweep, or when it is heard anew.
+/// How long a board is probed that is only known from a neighbour entry; without a reply it is
+/// probed again with each sweep, or when it is seen anew.
 const ASKED: Duration = Duration::from_millis(1500);
-/// But for so many rounds at least.
+/// Minimum number of rounds of these probes.
 const ASKED_ROUNDS: u32 = 4;
 
-/// What is known of those who are left out.
+/// Holds the state of the limits.
 #[derive(Debug, Clone, Default)]
 pub struct Crowd {
-    /// when as many as possible may come in a row again
-    rested: Instant,
-    left_out: u64,
+    /// When the full burst is available again.
+    full_at: Instant,
+    rejected: u64,
     flood_until: Option<Instant>,
-    /// when those that have never answered were last asked anew, and when they are let alone again
-    asked_at: Instant,
-    pub(super) rest_at: Option<Instant>,
-    /// a board that changes its name too often
+    /// When nodes that have never replied were last probed again.
+    probed_at: Instant,
+    /// When their probing ends.
+    pub(super) probing_until: Option<Instant>,
+    /// A board that changes its name too often, and until when that is reported.
     restless: Option<(Mac, Instant)>,
 }
 
-/// Somebody makes more of boards, or of one's name, than a cluster does.
+/// Describes a flood of unknown boards, or of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flood {
-    /// so many strangers were left out since it began, in round numbers
+    /// Number of boards rejected since it began, rounded down.
     pub unknown_clients: Option<u64>,
-    /// the board whose name changes all the time
+    /// The board that changes its name too often.
     pub restless: Option<Mac>,
 }
 
 impl Crowd {
-    /// Takes one stranger in, if there have not been too many in a row.
+    /// Admits one unknown board, unless the burst is exhausted.
     fn admit(&mut self, most: usize, now: Instant) -> bool {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        if self.rested > now + NEXT_AFTER.saturating_mul(most.saturating_sub(1)) {
+        if self.full_at > now + NEXT_AFTER.saturating_mul(most.saturating_sub(1)) {
             return false;
         }
-        self.rested = self.rested.max(now) + NEXT_AFTER;
+        self.full_at = self.full_at.max(now) + NEXT_AFTER;
         true
     }
 
-    /// Notes that one that was taken in answers: it is no stranger's invention, and another may
-    /// come in its place.
+    /// Notes that an admitted board replies: it is real, so another one may be admitted.
     pub fn confirm(&mut self) {
-        self.rested = Instant::from_boot(self.rested.since_boot().saturating_sub(NEXT_AFTER));
+        self.full_at = Instant::from_boot(self.full_at.since_boot().saturating_sub(NEXT_AFTER));
     }
 
-    /// Notes that a board was left out.
-    pub fn leave_out(&mut self, now: Instant) {
+    /// Notes that a board was rejected.
+    pub fn reject(&mut self, now: Instant) {
         if self.flood_until.is_none_or(|until| until <= now) {
-            self.left_out = 0;
+            self.rejected = 0;
         }
-        self.left_out += 1;
+        self.rejected += 1;
         self.flood_until = Some(now + FLOOD_TIME);
     }
 
     /// Notes that a board changes its name too often.
     pub fn renames(&mut self, mac: Mac, now: Instant) {
-        // The first is named as long as it goes on.
+        // Reports the first of several boards.
         let mac = self.restless.filter(|(_, until)| *until > now).map_or(mac, |(mac, _)| mac);
         self.restless = Some((mac, now + FLOOD_TIME));
     }
 
     fn flood(&self, now: Instant) -> Option<Flood> {
         let unknown_clients =
-            self.flood_until.filter(|until| *until > now).map(|_| round(self.left_out));
+            self.flood_until.filter(|until| *until > now).map(|_| round(self.rejected));
         let restless = self.restless.filter(|(_, until)| *until > now).map(|(mac, _)| mac);
         (unknown_clients.is_some() || restless.is_some())
             .then_some(Flood { unknown_clients, restless })
@@ -96,12 +93,12 @@ impl Crowd {
         self.flood_until
             .into_iter()
             .chain(self.restless.map(|(_, until)| until))
-            .chain(self.rest_at)
+            .chain(self.probing_until)
     }
 }
 
-/// Returns the greatest 1, 2 or 5 with noughts that is not above a count: an alert is not to be
-/// another with each frame.
+/// Rounds a count down to 1, 2 or 5 times a power of ten, so that an alert does not change with
+/// each frame.
 fn round(count: u64) -> u64 {
     let power = 10_u64.saturating_pow(count.checked_ilog10().unwrap_or(0));
     let step = match count / power {
@@ -112,105 +109,104 @@ fn round(count: u64) -> u64 {
     step * power
 }
 
-/// Returns how long a board that was merely heard is asked.
+/// Returns how long an unconfirmed board is probed.
 pub(super) fn asked_for(settings: &Settings) -> Duration {
     ASKED.max(settings.health.interval * ASKED_ROUNDS)
 }
 
 impl Nodes {
-    /// Returns whether the cluster port is flooded.
+    /// Returns the current flood, if any.
     pub fn flood(&self, now: Instant) -> Option<Flood> {
         self.inventory.crowd.flood(now)
     }
 
-    /// Returns when time alone ends a flood.
+    /// Returns when a flood, or the probing of unconfirmed boards, ends.
     pub fn flood_deadlines(&self) -> impl Iterator<Item = Instant> {
         self.inventory.crowd.deadlines()
     }
 
-    /// Returns whether a node is to be probed: of those that were found and have never answered
-    /// only now and then.
+    /// Returns whether a node is probed now: a found one that has never replied only for a while
+    /// after each sweep or sighting.
     pub fn is_asked(&self, node: &NodeState, settings: &Settings, now: Instant) -> bool {
         let crowd = &self.inventory.crowd;
         node.origin != Origin::Found
             || node.has_answered()
             || node.mac.is_some_and(|mac| self.has_lease(mac))
-            || now < node.heard.max(crowd.asked_at) + asked_for(settings)
+            || now < node.heard.max(crowd.probed_at) + asked_for(settings)
     }
 
-    /// Lets those that have never answered be asked anew, for a while.
-    pub(super) fn ask_again(&mut self, settings: &Settings, now: Instant) {
+    /// Begins to probe nodes again that have never replied.
+    pub(super) fn probe_again(&mut self, settings: &Settings, now: Instant) {
         if self.unconfirmed(NodeId::default()).next().is_some() {
-            (self.inventory.crowd.asked_at, self.inventory.crowd.rest_at) =
+            (self.inventory.crowd.probed_at, self.inventory.crowd.probing_until) =
                 (now, Some(now + asked_for(settings)));
             self.topology_version += 1;
         }
     }
 
-    /// Lets them alone again when it is time.
-    pub(super) fn let_alone(&mut self, now: Instant) {
-        if self.inventory.crowd.rest_at.is_some_and(|at| at <= now) {
-            self.inventory.crowd.rest_at = None;
+    /// Ends the probing of [`Self::probe_again`] when it is due.
+    pub(super) fn end_probing(&mut self, now: Instant) {
+        if self.inventory.crowd.probing_until.is_some_and(|at| at <= now) {
+            self.inventory.crowd.probing_until = None;
             self.topology_version += 1;
         }
     }
 
-    /// Returns how many found nodes there are at most: as many as the cluster's subnet has
-    /// addresses, but for the head's own.
+    /// Returns the limit on found nodes: the number of host addresses in the cluster's subnet,
+    /// without the head's own.
     pub fn most_found(settings: &Settings) -> usize {
         usize::try_from(u32::from(settings.cluster.address.hostmask()).saturating_sub(2))
             .unwrap_or(usize::MAX)
             .max(1)
     }
 
-    /// Returns whether a board may be listed that has no lease.
+    /// Returns whether a board without a lease may be listed; counts a rejection.
     pub(super) fn admit(&mut self, settings: &Settings, now: Instant) -> bool {
         let admitted =
             self.inventory.crowd.admit(Self::most_found(settings).min(MOST_AT_ONCE), now);
         if !admitted {
-            self.inventory.crowd.leave_out(now);
+            self.inventory.crowd.reject(now);
         }
         admitted
     }
 
-    /// Forgets those of the found nodes that are too many: first those whose address another board
-    /// took, then those that have never answered, then those that answer no longer, the oldest
-    /// first; none with a lease, and none that answers. `newest` stays.
-    pub(super) fn make_room(&mut self, newest: NodeId, settings: &Settings, now: Instant) {
+    /// Removes surplus found nodes, but none that has a lease or replies. Those that have never
+    /// replied go first, among them those whose address another board took, the oldest first.
+    /// `newest` stays.
+    pub(super) fn evict_surplus(&mut self, newest: NodeId, settings: &Settings, now: Instant) {
         let most = Self::most_found(settings);
         let found = self.order.len().saturating_sub(settings.nodes.len());
         if found <= most.min(MOST_UNCONFIRMED) {
             return;
         }
-        // One that answered once goes last, even if its address was taken.
         let groups = [
-            self.unconfirmed_with(newest, false, false),
-            self.unconfirmed_with(newest, false, true),
-            self.unconfirmed_with(newest, true, false),
-            self.unconfirmed_with(newest, true, true),
+            self.unconfirmed_where(newest, false, false),
+            self.unconfirmed_where(newest, false, true),
+            self.unconfirmed_where(newest, true, false),
+            self.unconfirmed_where(newest, true, true),
         ]
         .concat();
         let unconfirmed = groups.len() + 1;
         let too_many = found.saturating_sub(most);
         if too_many > 0 {
-            self.inventory.crowd.leave_out(now);
+            self.inventory.crowd.reject(now);
         }
         let too_many = too_many.max(unconfirmed.saturating_sub(MOST_UNCONFIRMED));
         for id in groups.into_iter().take(too_many) {
             let gone = self.forget(id);
-            self.inventory.pushed_out.extend(gone);
+            self.inventory.evicted.extend(gone);
         }
     }
 
-    /// Returns found nodes without a lease that have answered or not, and have an address or not.
-    fn unconfirmed_with(&self, newest: NodeId, answered: bool, placed: bool) -> Vec<NodeId> {
+    /// Returns the unconfirmed nodes that have ever replied or not, and have an address or not.
+    fn unconfirmed_where(&self, newest: NodeId, answered: bool, placed: bool) -> Vec<NodeId> {
         let wanted = move |node: &&NodeState| {
             (node.has_answered(), node.address.is_some()) == (answered, placed)
         };
         self.unconfirmed(newest).filter(wanted).map(|node| node.id).collect::<Vec<_>>()
     }
 
-    /// Returns found nodes with neither a lease nor an answer to show, the oldest first.
+    /// Returns found nodes that have no lease and do not reply, the oldest first.
     fn unconfirmed(&self, but: NodeId) -> impl Iterator<Item = &NodeState> {
         self.iter().filter(move |node| {
             let answers = node.address.is_some()
@@ -224,10 +220,11 @@ impl Nodes {
         })
     }
 
-    /// Lists boards that were left out and are still there, as far as there is room.
+    /// Lists rejected boards that are still seen, within the limit.
     pub(super) fn admit_waiting(&mut self, settings: &Settings, now: Instant) {
         let known = |mac: &Mac| self.by_mac(*mac).is_some();
-        let waiting: Vec<Mac> = self.inventory.sightings.here().filter(|mac| !known(mac)).collect();
+        let waiting: Vec<Mac> =
+            self.inventory.sightings.present().filter(|mac| !known(mac)).collect();
         let room = MOST_UNCONFIRMED.saturating_sub(self.unconfirmed(NodeId::default()).count());
         for mac in waiting.into_iter().take(room) {
             self.settle(mac, settings, now);
@@ -247,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_there_are_addresses_come_in_a_row_then_few_and_a_flood_ends() {
+    fn a_burst_is_admitted_then_one_per_interval_and_a_flood_ends() {
         let mut crowd = Crowd::default();
         let begin = Instant::from_boot(Duration::from_secs(100));
         let admitted = (0..1000)
             .filter(|_| {
                 crowd.admit(253, begin) || {
-                    crowd.leave_out(begin);
+                    crowd.reject(begin);
                     false
                 }
             })

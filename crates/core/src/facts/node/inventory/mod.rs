@@ -1,11 +1,10 @@
-//! Who the nodes are: those of the settings, and those that were found. A node is known by its
+//! The identity of the nodes, those of the settings and found ones. A node is identified by its
 //! hardware address.
 //!
-//! Identities are derived from what was seen and leased ([`sighting`]), board by board. No two
-//! nodes ever have one name, hardware address or address; where two want the same, one goes without
-//! and the conflict is reported.
+//! Identities are derived per board, from neighbour entries and leases ([`sighting`]). Names,
+//! hardware addresses and addresses are unique: if two nodes want the same, one goes without, and
+//! the conflict is reported.
 
-use std::collections::BTreeMap;
 mod called;
 mod crowd;
 mod name;
@@ -16,7 +15,7 @@ mod sighting;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,29 +32,29 @@ pub use range::most_claims;
 pub use sighting::AddressConflict;
 use sighting::Sightings;
 
-/// A found node without a lease is forgotten after so long a silence.
+/// A found node without a lease is removed after this long without a reply.
 pub const FORGET_TIME: Duration = Duration::from_secs(600);
-/// What ends by time alone is looked for so often, and only while there is something that could.
+/// Interval of [`Nodes::sweep`], while anything can expire.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// What is known beside the nodes themselves.
+/// Holds the state from which identities are derived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inventory {
     sightings: Sightings,
     called: AdvertisedNames,
     pub(super) crowd: Crowd,
-    /// those that had to make room and have not been reported yet
-    pushed_out: Vec<NodeState>,
-    /// the addresses that the settings give, and to whom
+    /// Evicted nodes that are not reported yet.
+    evicted: Vec<NodeState>,
+    /// The nodes to which the settings give an address.
     homes: BTreeMap<IpAddr, NodeId>,
-    /// another board than the settings say answers at these of them
+    /// Boards at addresses that the settings give to another board.
     misplaced: BTreeMap<IpAddr, Mac>,
-    /// names that nodes call themselves by and did not get, because another has them
+    /// Host names of nodes that another node has.
     unnamed: BTreeMap<NodeId, String>,
-    /// who is worked on, also of those that are not here: by [`NodeState::order_key`]
+    /// Nodes in maintenance, even those that do not exist, by [`NodeState::order_key`].
     drained: BTreeSet<String>,
     sweep_at: Option<Instant>,
-    /// the head's own name, in lower case, without a domain
+    /// The head's own host name, in lower case, without its domain.
     head: String,
 }
 
@@ -63,44 +62,44 @@ pub(super) struct Inventory {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WrongDevice<'n> {
     pub address: IpAddr,
-    /// who answers
+    /// The board at the address.
     pub mac: Mac,
-    /// to whom the settings give the address
+    /// The node to which the settings give the address.
     pub owner: &'n NodeState,
-    /// whose board it is, as far as it is known
+    /// The node that the board is, if known.
     pub node: Option<&'n NodeState>,
 }
 
 impl Nodes {
-    /// Returns whether the settings give this address to a node, wherever it is now.
+    /// Returns whether the settings give this address to a node, whatever its current one is.
     pub fn is_configured(&self, address: IpAddr) -> bool {
         self.inventory.homes.contains_key(&address)
     }
 
-    /// Returns whether our server gave this address of `home` to a board: it is so also while the
-    /// cluster has moved, for leases move along and keep their host parts. Looks at all leases.
+    /// Returns whether this address of `home` is leased. Leases keep their host parts when the
+    /// cluster moves, so that only these are compared. Iterates over all leases.
     pub fn is_leased(&self, address: IpAddr, home: IpNet) -> bool {
         let host = host_part(address, home);
         host.is_some() && self.inventory.sightings.leased().any(|it| host_part(it, home) == host)
     }
 
-    /// Returns until when a node uses an address of `net`, as far as it is known: now if the kernel
-    /// hears one there, for as long as its lease lasts if one has one there; `None` if there is
-    /// none. Looks at all of them.
+    /// Returns until when addresses of `net` are in use: now if a neighbour there is reachable, and
+    /// until the end of the longest lease; `None` without either. Iterates over all leases.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         self.inventory.sightings.used_until(net, now)
     }
 
-    /// Returns whether a node goes along when the cluster moves: our server gave it its address, or
-    /// will, for the settings know its board and it is not heard where it is not permitted.
+    /// Returns whether a node follows when the cluster moves: its address is leased, or will be, as
+    /// the settings name its board and it is not seen at a self-assigned one.
     pub fn moves_along(&self, node: &NodeState) -> bool {
         let sightings = &self.inventory.sightings;
         let heard = |mac| sightings.places(mac).any(|place| Some(place) == node.address);
-        node.mac
-            .is_some_and(|mac| sightings.asks(mac) || node.configured_mac.is_some() && !heard(mac))
+        node.mac.is_some_and(|mac| {
+            sightings.is_client(mac) || node.configured_mac.is_some() && !heard(mac)
+        })
     }
 
-    /// Boards at addresses that the settings give to others.
+    /// Returns the boards at addresses that the settings give to others.
     pub fn misplaced(&self) -> impl Iterator<Item = WrongDevice<'_>> {
         self.inventory.misplaced.iter().filter_map(|(address, mac)| {
             let owner = self.get(*self.inventory.homes.get(address)?)?;
@@ -108,8 +107,8 @@ impl Nodes {
         })
     }
 
-    /// Returns whether the board at this node's address is not the one that the settings name by
-    /// its hardware address: who answers there says nothing of the node.
+    /// Returns whether the board at this node's address is another than the settings name, so that
+    /// its replies do not count for the node.
     pub fn another_answers_for(&self, id: NodeId) -> bool {
         if self.inventory.misplaced.is_empty() {
             return false;
@@ -119,18 +118,17 @@ impl Nodes {
         address.is_some_and(|address| self.inventory.misplaced.contains_key(&address))
     }
 
-    /// Addresses that two boards want.
+    /// Returns the addresses that two boards use.
     pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
         self.inventory.sightings.contests()
     }
 
-    /// Returns which nodes are in maintenance: names in lower case; hardware addresses of nodes
-    /// that were found.
+    /// Returns the nodes in maintenance: names in lower case, hardware addresses of found nodes.
     pub fn drained(&self) -> &BTreeSet<String> {
         &self.inventory.drained
     }
 
-    /// Notes that a node is worked on, or no longer. One that is not here yet is meant by how
+    /// Notes that maintenance of a node begins or ends. A node that does not exist yet is named as
     /// [`Self::drained`] returned it.
     pub fn note_drained(&mut self, name: &str, drained: bool) {
         let key =
@@ -147,12 +145,12 @@ impl Nodes {
         self.inventory.drained.contains(&node.order_key())
     }
 
-    /// Returns whether a node raises no alarm: it is worked on, or was shut down.
+    /// Returns whether a node raises no alarm, as it is in maintenance or was shut down.
     pub(super) fn is_at_rest(&self, node: &NodeState) -> bool {
         self.is_drained(node) || self.shut_down.holds(node)
     }
 
-    /// Passes an order about one node to another, which is the same board.
+    /// Transfers an order to the new key of the same board.
     pub(super) fn pass_order(&mut self, from: &str, to: String) {
         if from != to {
             self.shut_down.pass(from, &to);
@@ -162,57 +160,57 @@ impl Nodes {
         }
     }
 
-    /// Returns when time alone may change who is here.
+    /// Returns when [`Self::sweep`] is due.
     pub fn sweep_at(&self) -> Option<Instant> {
         self.inventory.sweep_at.into_iter().chain(self.inventory.called.next_at()).min()
     }
 
-    /// Takes in that a board answers at an address of the cluster. Returns whom this made known.
+    /// Processes a neighbour entry of the cluster port. Returns the nodes found by it.
     pub fn seen(
         &mut self,
         (address, mac, reachable): (IpAddr, Mac, bool),
         settings: &Settings,
         now: Instant,
     ) -> Vec<NodeId> {
+        // A host may claim any address: only those of the cluster make a node.
         if !in_cluster(address, settings) && !self.is_configured(address) {
-            // Anybody can claim any address: only those of the cluster make a node.
             return Vec::new();
         }
+        // dnsmasq adds a neighbour entry for each client to which it sends an offer, and offers the
+        // same address to several clients at once: no board was seen there.
         let anothers = self.inventory.sightings.at(address).is_some_and(|board| board != mac);
         if anothers && !reachable && is_offered(address, settings) {
-            // dnsmasq enters whom it makes an offer, and makes the same one to several who ask at
-            // once: no board was heard.
             return Vec::new();
         }
-        let before = self.inventory.sightings.see(address, mac, reachable, now);
-        self.judge(address);
+        let before = self.inventory.sightings.note_seen(address, mac, reachable, now);
+        self.check_owner(address);
         let boards = before.into_iter().chain([mac]);
         boards.filter_map(|board| self.settle(board, settings, now)).collect()
     }
 
-    /// Takes in that no board answers at an address any more.
+    /// Processes the removal of a neighbour entry.
     pub fn unseen(&mut self, address: IpAddr, settings: &Settings, now: Instant) {
-        if let Some(mac) = self.inventory.sightings.lose(address) {
-            self.judge(address);
+        if let Some(mac) = self.inventory.sightings.note_gone(address) {
+            self.check_owner(address);
             self.settle(mac, settings, now);
         }
     }
 
-    /// Takes in that a node has an address of our server. Returns whom this made known.
+    /// Processes a lease. Returns the node if it was found by it.
     pub fn leased(&mut self, lease: &Lease, settings: &Settings, now: Instant) -> Option<NodeId> {
-        self.inventory.sightings.give(lease, now);
+        self.inventory.sightings.add_lease(lease, now);
         self.settle(lease.mac, settings, now)
     }
 
-    /// Takes in that a lease has ended. A found node that is not there any more is forgotten with
-    /// it.
+    /// Processes the end of a lease. Returns the node if it was removed, as a found one that is
+    /// absent.
     pub fn lease_ended(
         &mut self,
         lease: &Lease,
         settings: &Settings,
         now: Instant,
     ) -> Option<NodeState> {
-        if !self.inventory.sightings.take_back(lease) {
+        if !self.inventory.sightings.end_lease(lease) {
             return None;
         }
         self.without_lease(lease.mac, settings, now)
@@ -228,38 +226,41 @@ impl Nodes {
         }
     }
 
-    /// Forgets what time has ended. Returns who went.
+    /// Removes what has expired. Returns the removed nodes.
     pub fn sweep(&mut self, settings: &Settings, now: Instant) -> Vec<NodeState> {
-        let pushed_out = std::mem::take(&mut self.inventory.pushed_out);
-        self.let_alone(now);
+        let evicted = std::mem::take(&mut self.inventory.evicted);
+        self.end_probing(now);
         for mac in self.inventory.called.take_due(now) {
             self.settle(mac, settings, now);
         }
         if self.inventory.sweep_at.is_none_or(|at| at > now) {
-            return pushed_out;
+            return evicted;
         }
         let ended = self.inventory.sightings.expire(now);
         let mut gone: Vec<NodeState> =
             ended.into_iter().filter_map(|mac| self.without_lease(mac, settings, now)).collect();
-        let silent = |node: &&NodeState| {
-            let kept = node.mac.is_some_and(|mac| {
-                let sightings = &self.inventory.sightings;
-                sightings.lease(mac).is_some() || sightings.is_heard(mac)
-            });
-            node.is_absent() && !kept && now.saturating_since(node.since) >= FORGET_TIME
-        };
-        let silent: Vec<NodeId> = self.iter().filter(silent).map(|node| node.id).collect();
-        gone.extend(silent.into_iter().filter_map(|id| self.forget(id)));
-        gone.extend(pushed_out);
+        let expired = self.iter().filter(|node| self.is_expired(node, now));
+        let expired: Vec<NodeId> = expired.map(|node| node.id).collect();
+        gone.extend(expired.into_iter().filter_map(|id| self.forget(id)));
+        gone.extend(evicted);
         self.admit_waiting(settings, now);
-        self.ask_again(settings, now);
+        self.probe_again(settings, now);
         let names = self.sweep_names(now);
-        self.name_those_without(settings, now);
+        self.retry_names(settings, now);
         let quiet = !names
             && self.inventory.sightings.is_quiet()
             && !self.iter().any(|node| node.origin == Origin::Found);
         self.inventory.sweep_at = (!quiet).then(|| now + SWEEP);
         gone
+    }
+
+    /// Returns whether a found node without a lease has been absent for [`FORGET_TIME`].
+    fn is_expired(&self, node: &NodeState, now: Instant) -> bool {
+        let sightings = &self.inventory.sightings;
+        let is_used = |mac| sightings.lease(mac).is_some() || sightings.is_heard(mac);
+        node.is_absent()
+            && !node.mac.is_some_and(is_used)
+            && now.saturating_since(node.since) >= FORGET_TIME
     }
 
     fn forget(&mut self, id: NodeId) -> Option<NodeState> {
@@ -269,16 +270,14 @@ impl Nodes {
         Some(gone)
     }
 
-    /// Brings who a board is in line with what is known of it. Returns the node if it is a new one.
+    /// Derives the identity of a board from its sightings, lease and name. Returns the node if it
+    /// is a new one.
     fn settle(&mut self, mac: Mac, settings: &Settings, now: Instant) -> Option<NodeId> {
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
-        self.unlearn(mac);
-        if let Some(id) = self.whose(mac, settings) {
-            // It was taken for a stranger as long as it had another address.
-            if let Some(stranger) =
-                self.by_mac(mac).map(|node| node.id).filter(|stranger| *stranger != id)
-            {
-                self.become_known(stranger, id, now);
+        self.forget_learned_board(mac);
+        if let Some(id) = self.node_of(mac, settings) {
+            if let Some(found) = self.by_mac(mac).map(|node| node.id).filter(|found| *found != id) {
+                self.merge(found, id, now);
             }
             self.identify(id, |node| node.mac = Some(mac));
             self.locate(id, mac, settings);
@@ -305,27 +304,27 @@ impl Nodes {
         };
         let id = self.insert(fresh, now);
         self.name_found(id, settings, now);
-        self.make_room(id, settings, now);
-        let _ = self.inventory.crowd.rest_at.get_or_insert(now + crowd::asked_for(settings));
+        self.evict_surplus(id, settings, now);
+        let _ = self.inventory.crowd.probing_until.get_or_insert(now + crowd::asked_for(settings));
         Some(id)
     }
 
-    /// Makes a board that was taken for a stranger a node of the settings; an order about it is one
-    /// about that node.
-    fn become_known(&mut self, stranger: NodeId, id: NodeId, now: Instant) {
+    /// Merges a found node into the node of the settings that it turned out to be, with orders
+    /// about it.
+    fn merge(&mut self, found: NodeId, id: NodeId, now: Instant) {
         let key = |id| self.get(id).map(NodeState::order_key);
-        if let (Some(from), Some(to)) = (key(stranger), key(id)) {
+        if let (Some(from), Some(to)) = (key(found), key(id)) {
             self.pass_order(&from, to);
         }
-        self.forget(stranger);
+        self.forget(found);
         if self.get(id).is_some_and(|node| self.is_at_rest(node)) {
             self.set_maintenance(id, true, now);
         }
     }
 
-    /// Forgets the board of a node that the settings know by its address alone: that is whichever
-    /// board answers there, not one that has left.
-    fn unlearn(&mut self, mac: Mac) {
+    /// Forgets the learned board of a node for which the settings give an address only, once
+    /// another board is at that address.
+    fn forget_learned_board(&mut self, mac: Mac) {
         let Some(node) = self.by_mac(mac).filter(|node| node.origin == Origin::Settings) else {
             return;
         };
@@ -340,10 +339,9 @@ impl Nodes {
         }
     }
 
-    /// Returns the node that this board is: by its hardware address; else one of the settings that
-    /// has none written and is meant by the name that the board calls itself, or by the address
-    /// where it is.
-    fn whose(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
+    /// Returns the node that this board is: by its hardware address, or else one of the settings
+    /// without a hardware address that matches its host name or its address.
+    fn node_of(&self, mac: Mac, settings: &Settings) -> Option<NodeId> {
         let known = self.by_mac(mac);
         if let Some(known) = known.filter(|known| known.origin == Origin::Settings) {
             return Some(known.id);
@@ -352,18 +350,14 @@ impl Nodes {
             |node: &&NodeState| node.origin == Origin::Settings && node.configured_mac.is_none();
         let given = self.inventory.sightings.lease(mac);
         let named = given.and_then(|_| self.by_name(&self.host_name(mac)?));
-        // A board that called itself so before may have been replaced by this one.
-        let away = |board: Mac| {
-            let sightings = &self.inventory.sightings;
-            sightings.lease(board).is_none() && sightings.places(board).next().is_none()
-        };
-        let named = named.filter(open).filter(|node| node.mac.is_none_or(away));
+        // This board may replace the one that had the name before.
+        let is_gone = |board| self.inventory.sightings.is_gone(board);
+        let named = named.filter(open).filter(|node| node.mac.is_none_or(is_gone));
         let places = given
             .map(|given| given.address)
             .into_iter()
             .chain(self.inventory.sightings.places(mac));
-        // Who has been a node so far is not to become another each time that two take an address in
-        // turn.
+        // A known node keeps its identity while two boards use one address in turn.
         let clear = |place: &IpAddr| {
             known.is_none() || self.contests().all(|(contested, _)| contested != *place)
         };
@@ -372,7 +366,7 @@ impl Nodes {
         named.or_else(|| there.find(open)).or(known).map(|node| node.id)
     }
 
-    /// Returns where a board is: where our server put it, else where it is seen.
+    /// Returns the address of a board: its lease, or else where it is seen.
     fn address_of(&self, mac: Mac, settings: &Settings) -> Option<IpAddr> {
         let sightings = &self.inventory.sightings;
         let given = sightings.lease(mac).map(|given| given.address);
@@ -382,9 +376,9 @@ impl Nodes {
         given.or(seen)
     }
 
-    /// Gives a node the address where it is now. That of the settings stands against what is merely
-    /// seen, not against a lease, unless that is another system's: one that boots from the network
-    /// takes a lease, and the next one has the address of the settings.
+    /// Sets the current address of a node. A lease has priority, then the address of the settings,
+    /// then where it is seen. A lease is ignored if the board is seen only at the address of the
+    /// settings: a network boot loader took it, and the system that it loaded did not.
     fn locate(&mut self, id: NodeId, mac: Mac, settings: &Settings) {
         let Some(node) = self.get(id) else { return };
         let given = self.inventory.sightings.lease(mac).map(|given| given.address);
@@ -398,19 +392,19 @@ impl Nodes {
             .filter(|lease| free(lease) && !is_left(lease))
             .or(node.configured_address)
             .or_else(|| self.address_of(mac, settings).filter(free));
-        // It is seen nowhere any more: it is where it was, unless another is there.
+        // A board that is seen nowhere keeps its address.
         let Some(address) = address.filter(|address| node.address != Some(*address)) else {
             return;
         };
         self.vacate(address);
-        // A node that had to give way may have come home to it.
+        // Another node may have returned to its configured address by that.
         if self.by_address(address).is_none_or(|holder| holder.id == id) {
             self.identify(id, |node| node.address = Some(address));
         }
     }
 
-    /// Returns whether an address is not held by a node of the settings whose own it is, nor by one
-    /// that has it by a lease, if this board has it by none.
+    /// Returns whether this board may have an address: no node has it configured, or leased unless
+    /// this board has a lease of it too.
     fn is_free(&self, address: IpAddr, mac: Mac) -> bool {
         let given = |board: Mac| {
             self.inventory.sightings.lease(board).is_some_and(|given| given.address == address)
@@ -421,8 +415,8 @@ impl Nodes {
         })
     }
 
-    /// Takes an address from the node that is known to be there: a node of the settings is where
-    /// they put it, a found one nowhere.
+    /// Takes an address from the node that has it, which falls back to its configured address, if
+    /// any.
     fn vacate(&mut self, address: IpAddr) {
         let Some(holder) = self.by_address(address) else { return };
         let (id, home) = (holder.id, holder.configured_address);
@@ -433,8 +427,8 @@ impl Nodes {
         }
     }
 
-    /// Notes whether another board than that of the settings answers at this address.
-    fn judge(&mut self, address: IpAddr) {
+    /// Updates whether another board than the settings name is at this address.
+    fn check_owner(&mut self, address: IpAddr) {
         let owner = self.inventory.homes.get(&address).and_then(|id| self.get(*id));
         let expected = owner.and_then(|node| node.configured_mac);
         match (expected, self.inventory.sightings.at(address)) {
@@ -447,23 +441,22 @@ impl Nodes {
 }
 
 impl NodeState {
-    /// Returns by what orders about it are kept: its name, if the settings give it; a found one by
-    /// its board, for its name is what it calls itself, and fresh systems all call themselves the
-    /// same.
+    /// Returns the key for orders about it: its name if it is in the settings, else its hardware
+    /// address, since fresh systems all have the same host name.
     pub(super) fn order_key(&self) -> String {
         let board = self.mac.filter(|_| self.origin == Origin::Found);
         board.map_or_else(|| self.name.to_ascii_lowercase(), |mac| mac.to_string())
     }
 
-    /// Returns whether it was found, and is not there now.
+    /// Returns whether it is a found node that does not reply.
     fn is_absent(&self) -> bool {
         self.origin == Origin::Found
             && matches!(self.health, NodeHealth::Down | NodeHealth::Unknown)
     }
 }
 
-/// Returns the bits of an address behind the prefix of `net`: they stay when the cluster moves.
-/// `None`: of the other family.
+/// Returns the host part of an address, which stays when the cluster moves; `None` if the family
+/// differs from that of `net`.
 fn host_part(address: IpAddr, net: IpNet) -> Option<u128> {
     match (address, net.hostmask()) {
         (IpAddr::V4(address), IpAddr::V4(mask)) => Some((address & mask).to_bits().into()),
@@ -472,8 +465,7 @@ fn host_part(address: IpAddr, net: IpNet) -> Option<u128> {
     }
 }
 
-/// Returns whether our server gives the address to any client, here or where the cluster has moved:
-/// by DHCPv4.
+/// Returns whether the address is in the range of our DHCPv4 server, or in that of a moved cluster.
 fn is_offered(address: IpAddr, settings: &Settings) -> bool {
     let IpAddr::V4(offered) = address else { return false };
     let home = settings.cluster.address;
@@ -484,7 +476,7 @@ fn is_offered(address: IpAddr, settings: &Settings) -> bool {
     })
 }
 
-/// Returns whether it is an address of one of the cluster's subnets, and not the head's own.
+/// Returns whether it is a host address of one of the cluster's subnets, other than the head's own.
 fn in_cluster(address: IpAddr, settings: &Settings) -> bool {
     let cluster = &settings.cluster;
     let mut nets = std::iter::once(&cluster.address).chain(&cluster.fallback_addresses);

@@ -1,15 +1,15 @@
-//! Names for nodes without configured names.
+//! Names for found nodes.
 
 use crate::event::Mac;
 
-/// A label of the domain name system is no longer (RFC 1123, 2.1).
+/// Maximum length of a DNS label (RFC 1123, 2.1).
 const LONGEST: usize = 63;
-/// The machine's own name for itself is no node's, and neither are names at which others' programs
-/// ask for what they then trust: a proxy (CERT VU#598349), a tunnel (RFC 5214, 9).
+/// Names that no node may have: `localhost`, and well-known names by which clients find a proxy
+/// (CERT VU#598349) or a tunnel (RFC 5214, 9) that they then trust.
 const RESERVED: [&str; 3] = ["localhost", "wpad", "isatap"];
 
-/// Makes a legal host name of what a node calls itself: its first label, in lower case, other
-/// characters as `-`. `None` if nothing is left.
+/// Returns the first label of a host name as a legal name: in lower case, other characters replaced
+/// by `-`. `None` if nothing is left.
 pub fn legal(host_name: &str) -> Option<String> {
     let label = host_name.trim().split('.').next().unwrap_or_default();
     let shown = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
@@ -19,9 +19,8 @@ pub fn legal(host_name: &str) -> Option<String> {
     (!name.is_empty() && !RESERVED.contains(&name)).then(|| name.to_owned())
 }
 
-/// Makes a name for a board that has none: readable, and the same for the same board for ever. The
-/// first that is not `taken`: the hardware address' own half (`node-00-00-01`), all of it, then
-/// counted.
+/// Generates a readable and stable name for a board, the first that is not `taken`: from the device
+/// half of its hardware address (`node-00-00-01`), from all of it, then with a number.
 pub fn generated(mac: Mac, taken: impl Fn(&str) -> bool) -> String {
     let whole = mac.to_string().replace(':', "-");
     let half = whole.get(9..).unwrap_or(&whole);
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_node_calls_itself_is_made_a_host_name() {
+    fn host_names_are_made_legal() {
         assert_eq!(legal("raspberrypi").as_deref(), Some("raspberrypi"));
         assert_eq!(legal("Anna's Pi.local").as_deref(), Some("anna-s-pi"));
         assert_eq!(legal("--").as_deref(), None);
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_without_a_name_gets_a_readable_one_and_always_the_same() {
+    fn generated_names_are_readable_and_stable() {
         let mac: Mac = "b8:27:eb:00:00:01".parse().unwrap();
         assert_eq!(generated(mac, |_| false), "node-00-00-01");
         assert_eq!(generated(mac, |name| name == "node-00-00-01"), "node-b8-27-eb-00-00-01");

@@ -1,5 +1,5 @@
-//! Who is called what: first come, first named. A board has the name that it calls itself by for as
-//! long as it is known; who says the same later has one that is made of its hardware address, and
+//! Names of found nodes: first come, first served. A board keeps its host name as long as it is
+//! known; a later one with the same host name gets a name derived from its hardware address, and
 //! the conflict is reported.
 
 use super::super::{NodeState, Nodes, Origin};
@@ -8,20 +8,21 @@ use super::{FORGET_TIME, Inventory, SWEEP, name};
 use crate::config::Settings;
 use crate::event::{Instant, Lease, Mac, NodeId};
 
-/// A node without the name that it calls itself by.
+/// A node that did not get its host name as its name.
 #[derive(Debug, Clone, Copy)]
 pub struct NameConflict<'n> {
     pub node: &'n NodeState,
     pub wanted: &'n str,
-    /// who has the name; `None`: the head, or a board that had it in an earlier run and may come
-    /// back
+    /// The node that has the name; `None`: the head, or a board that had it in an earlier run and
+    /// may return.
     pub holder: Option<&'n NodeState>,
-    /// the head has it
+    /// The head has it.
     pub is_heads: bool,
 }
 
 impl Nodes {
-    /// Nodes that call themselves as another does, as one did that may come back, or as the head.
+    /// Returns the nodes whose host name belongs to another node, to a board of an earlier run that
+    /// may return, or to the head.
     pub fn name_conflict(&self) -> impl Iterator<Item = NameConflict<'_>> {
         self.inventory.unnamed.iter().filter_map(|(id, wanted)| {
             let (node, holder) = (self.get(*id)?, self.by_name(wanted));
@@ -33,7 +34,7 @@ impl Nodes {
         })
     }
 
-    /// Sets the head's own name: no found node has it.
+    /// Sets the head's own name, which no found node may have.
     pub fn set_head(&mut self, host_name: &str, settings: &Settings, now: Instant) {
         let label = host_name.split('.').next().unwrap_or_default().to_ascii_lowercase();
         if label == self.inventory.head {
@@ -47,8 +48,8 @@ impl Nodes {
         }
     }
 
-    /// Takes in what a board calls itself. Returns whom this made known.
-    pub fn calls_itself(
+    /// Processes the host name that a board sent. Returns the node if it was found by it.
+    pub fn advertises_name(
         &mut self,
         mac: Mac,
         name: &str,
@@ -56,7 +57,7 @@ impl Nodes {
         now: Instant,
     ) -> Option<NodeId> {
         let known = (self.macs.contains_key(&mac) || self.has_lease(mac), self.macs.len());
-        match self.inventory.called.say(mac, name, known, now) {
+        match self.inventory.called.advertise(mac, name, known, now) {
             Heard::News => self.settle(mac, settings, now),
             Heard::Known => None,
             Heard::TooOften => {
@@ -64,23 +65,25 @@ impl Nodes {
                 None
             }
             Heard::NoRoom => {
-                self.inventory.crowd.leave_out(now);
+                self.inventory.crowd.reject(now);
                 None
             }
         }
     }
 
-    /// Restores the name that a board had in an earlier run: it keeps it until it calls itself
-    /// otherwise, or the lease ends by which it has it; at least until it has had the time to be
-    /// heard of.
+    /// Restores the name that a board had in an earlier run: reserved until the board sends another
+    /// one, or its lease ends, but at least for [`FORGET_TIME`].
     pub fn restore_name(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|left| now + left.max(FORGET_TIME));
-        lease.host_name.iter().for_each(|name| self.inventory.called.keep(lease.mac, name, until));
+        lease
+            .host_name
+            .iter()
+            .for_each(|name| self.inventory.called.reserve(lease.mac, name, until));
         let _ = self.inventory.sweep_at.get_or_insert(now + SWEEP);
     }
 
-    /// Returns what a board calls itself, as far as it is known: as it sent, as it was called in an
-    /// earlier run, as the server's file has it.
+    /// Returns the host name of a board: as it sent, as reserved from an earlier run, or else as in
+    /// the server's lease file.
     pub(super) fn host_name(&self, mac: Mac) -> Option<String> {
         let inventory = &self.inventory;
         inventory.called.of(mac).map(str::to_owned).or_else(|| {
@@ -89,19 +92,19 @@ impl Nodes {
         })
     }
 
-    /// Forgets names that are over, see [`super::called::AdvertisedNames::sweep`].
+    /// Removes expired names, see [`super::called::AdvertisedNames::sweep`].
     pub(super) fn sweep_names(&mut self, now: Instant) -> bool {
         let (macs, Inventory { sightings, called, .. }) = (&self.macs, &mut self.inventory);
         called.sweep(|mac| macs.contains_key(&mac) || sightings.lease(mac).is_some(), now)
     }
 
-    /// Gives names that have become free to the nodes that call themselves so.
-    pub(super) fn name_those_without(&mut self, settings: &Settings, now: Instant) {
+    /// Assigns names that have become free to the nodes that want them.
+    pub(super) fn retry_names(&mut self, settings: &Settings, now: Instant) {
         let without: Vec<NodeId> = self.inventory.unnamed.keys().copied().collect();
         without.into_iter().for_each(|id| self.name_found(id, settings, now));
     }
 
-    /// Names a found node as it calls itself, unless another is called so.
+    /// Names a found node by its host name, unless another has that name.
     pub(super) fn name_found(&mut self, id: NodeId, settings: &Settings, now: Instant) {
         let Some(node) = self.get(id).filter(|node| node.origin == Origin::Found) else { return };
         let Some(mac) = node.mac else { return };
@@ -113,7 +116,7 @@ impl Nodes {
         let wanted = self.host_name(mac);
         let name = match wanted.as_ref().filter(|wanted| own(wanted)) {
             Some(name) => name.clone(),
-            // It keeps the name that it had.
+            // Without a host name it keeps its name.
             None if wanted.is_none() => node.name.clone(),
             None => name::generated(mac, |name| !own(name)),
         };

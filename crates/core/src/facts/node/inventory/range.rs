@@ -1,4 +1,4 @@
-//! Whose the addresses are that our server gives away.
+//! Use of the DHCP server's address range.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,27 +10,25 @@ use super::{host_part, is_offered};
 use crate::config::Settings;
 use crate::event::Mac;
 
-/// Boards that have no lease keep at most so many addresses of a range of `size` to themselves:
-/// half of them. A computer that sends ARP with ever other hardware addresses must not leave none
-/// for those who ask.
+/// Returns how many addresses of a range of `size` boards without a lease may occupy: half of them,
+/// so that a flood of ARP with spoofed hardware addresses does not exhaust the range.
 pub fn most_claims(size: usize) -> usize {
     size.div_ceil(2)
 }
 
 impl Nodes {
-    /// Returns whether our server has given this board an address.
     pub fn has_lease(&self, mac: Mac) -> bool {
         self.inventory.sightings.lease(mac).is_some()
     }
 
-    /// Returns how many addresses our server has given away.
+    /// Returns the number of leases.
     pub fn leases(&self) -> usize {
         self.inventory.sightings.leased().len()
     }
 
-    /// Returns the boards that call themselves as a node which the settings know by its name alone,
-    /// and the address that they give it, where the board that was this node is silent: its card
-    /// was put into another board.
+    /// Returns the boards that replace the silent board of a node, with the node's configured
+    /// address: the settings give no hardware address, and the new board has its host name, as its
+    /// card was moved there.
     pub fn successors(&self) -> impl Iterator<Item = (IpAddr, Mac)> + '_ {
         self.inventory.unnamed.iter().filter_map(|(id, name)| {
             let node = self
@@ -46,13 +44,13 @@ impl Nodes {
         })
     }
 
-    /// Returns whether every address that our server gives away is taken: given, the settings', or
-    /// kept for one who is there without a lease. Looks at all nodes.
+    /// Returns whether every address of the range is leased, configured, or used by a board without
+    /// a lease. Iterates over all nodes.
     pub fn is_range_full(&self, settings: &Settings) -> bool {
         let Some(dhcp) = &settings.cluster.dhcp else { return false };
         let size = dhcp.size();
         let home = IpNet::V4(settings.cluster.address);
-        // Host parts: they stay when the cluster moves.
+        // Host parts, which stay when the cluster moves.
         let host = |address: IpAddr| host_part(address, home);
         let offered = |address: &IpAddr| is_offered(*address, settings);
         let known = self

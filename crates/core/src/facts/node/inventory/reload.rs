@@ -1,4 +1,4 @@
-//! The nodes of the settings, taken anew.
+//! Reload of the nodes in the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,10 +9,10 @@ use crate::config::{Node, Settings};
 use crate::event::{Instant, Mac, NodeId};
 
 impl Nodes {
-    /// Takes the nodes of new settings; those known before keep their health, also one that was
-    /// found and is written down now.
+    /// Applies the nodes of new settings. Existing nodes keep their health, including a found one
+    /// that is now in the settings.
     pub fn reload(&mut self, settings: &Settings, now: Instant) {
-        self.regroup(settings);
+        self.recount_groups(settings);
         let expected: BTreeMap<IpAddr, Option<Mac>> = self
             .iter()
             .filter_map(|node| Some((node.configured_address?, node.configured_mac)))
@@ -31,8 +31,7 @@ impl Nodes {
             settings.nodes.iter().filter(new).filter_map(|known| Some((home(known)?, known.mac)));
         let addresses = BTreeMap::from_iter(fresh);
         for id in dropped {
-            // One that has only another name now stays: its board says who it is, or else its
-            // address.
+            // A renamed node is recognised by its board, or else by its address.
             let renamed = self.get(id).is_some_and(|node| {
                 let there = node.configured_address.and_then(|home| addresses.get(&home));
                 let same = there.is_some_and(|mac| mac.is_none() || *mac == node.mac);
@@ -44,7 +43,7 @@ impl Nodes {
                         (Origin::Found, None, None);
                 });
             } else if let Some(gone) = self.forget(id) {
-                // Another that is called so one day is not the one that was worked on.
+                // A later node with the same name is another one.
                 self.note_drained(&gone.name, false);
             }
         }
@@ -56,9 +55,9 @@ impl Nodes {
         let found: Vec<NodeId> =
             self.iter().filter(|node| node.origin == Origin::Found).map(|node| node.id).collect();
         self.order = order.into_iter().chain(found.iter().copied()).collect();
-        self.drop_the_boardless();
+        self.remove_boardless();
         for id in found {
-            // Also one of which nothing is heard now.
+            // Includes nodes without a current sighting, which `settle` does not reach.
             self.name_found(id, settings, now);
         }
         for board in self.inventory.sightings.boards() {
@@ -66,27 +65,27 @@ impl Nodes {
         }
         self.inventory.misplaced.clear();
         for known in &settings.nodes {
-            // Where the settings name another board now the earlier one may be about to go: who is
-            // heard there next counts.
+            // If the settings name another board now, the old one may be about to leave: the next
+            // sighting decides.
             let earlier = |address| expected.get(&address).copied().flatten();
             let is_replaced = |address| earlier(address).is_some_and(|mac| Some(mac) != known.mac);
             if let Some(address) = home(known).filter(|address| !is_replaced(*address)) {
-                self.judge(address);
+                self.check_owner(address);
             }
         }
-        self.drain_again(now);
+        self.restore_maintenance(now);
         self.revision += 1;
         self.topology_version += 1;
     }
 
-    /// Makes one node what the settings say; others that are in its way give way.
+    /// Adds or updates one node of the settings; conflicting nodes give way.
     fn adopt(&mut self, known: &Node, now: Instant) -> NodeId {
         let owner = home(known).and_then(|address| self.get(*self.inventory.homes.get(&address)?));
         if let Some((home, before)) =
             owner.and_then(|owner| owner.configured_address.zip(owner.configured_mac))
         {
             if known.mac.is_some_and(|mac| mac != before) {
-                self.inventory.sightings.settled_anew(home);
+                self.inventory.sightings.end_contest(home);
             }
         }
         let found = |node: &&NodeState| node.origin == Origin::Found;
@@ -114,7 +113,7 @@ impl Nodes {
         self.inventory.unnamed.remove(&id);
         self.identify(id, |node: &mut NodeState| {
             node.name.clone_from(&known.name);
-            // What was learned of it goes on being true.
+            // A learned hardware address is kept.
             node.mac = known.mac.or(node.mac.filter(|_| node.configured_mac.is_none()));
             node.address = address.or(node.address);
             (node.configured_mac, node.configured_address) = (known.mac, address);
@@ -134,7 +133,7 @@ impl Nodes {
             self.identify(holder, |node| node.name = name);
         }
         if let Some(holder) = other(known.mac.and_then(|mac| self.by_mac(mac))) {
-            // Its board is the known one's now.
+            // Its board belongs to the node of the settings now, with orders about it.
             if let Some(board) = self
                 .get(holder)
                 .filter(|node| node.origin == Origin::Found)
@@ -149,8 +148,8 @@ impl Nodes {
         }
     }
 
-    /// Drops found nodes without a board: one whose board turned out to be another's is no node.
-    fn drop_the_boardless(&mut self) {
+    /// Removes found nodes whose board turned out to be another node's.
+    fn remove_boardless(&mut self) {
         let boardless = |node: &&NodeState| node.origin == Origin::Found && node.mac.is_none();
         let ids: Vec<NodeId> = self.iter().filter(boardless).map(|node| node.id).collect();
         for id in ids {
@@ -158,8 +157,8 @@ impl Nodes {
         }
     }
 
-    /// Restores maintenance under new settings: for those that were in it before, and only those.
-    pub(in super::super) fn drain_again(&mut self, now: Instant) {
+    /// Sets maintenance for exactly the nodes for which [`Self::is_at_rest`] holds.
+    pub(in super::super) fn restore_maintenance(&mut self, now: Instant) {
         let all: Vec<(NodeId, bool)> =
             self.iter().map(|node| (node.id, self.is_at_rest(node))).collect();
         for (id, at_rest) in all {
@@ -167,8 +166,8 @@ impl Nodes {
         }
     }
 
-    /// Groups may be others now: count anew.
-    fn regroup(&mut self, settings: &Settings) {
+    /// Recomputes the counts of the groups.
+    fn recount_groups(&mut self, settings: &Settings) {
         self.groups = vec![Counts::default(); settings.groups.len()];
         let members: Vec<_> = self.iter().map(|node| (node.group, node.health)).collect();
         for (group, health) in members {

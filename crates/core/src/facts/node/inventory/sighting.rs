@@ -1,5 +1,4 @@
-//! What was seen on the cluster port and what was leased: the facts that identities are derived
-//! from.
+//! Neighbours on the cluster port and leases, from which identities are derived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,29 +8,30 @@ use ipnet::IpNet;
 
 use crate::event::{Instant, Lease, Mac};
 
-/// Two boards that take an address in turn within this time both want it; so long after the last
-/// turn it is over.
+/// If two boards use one address in turn within this time, they conflict; the conflict ends this
+/// long after the last turn.
 pub const CONTEST_TIME: Duration = Duration::from_secs(120);
 
-/// An address that our server gave to a board.
+/// A lease of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct ActiveLease {
     pub address: IpAddr,
-    /// as the server calls it
+    /// Name in the server's lease file.
     pub host_name: Option<String>,
-    /// `None` = for ever
+    /// `None`: for ever.
     until: Option<Instant>,
 }
 
-/// What is known of the board at an address.
+/// The neighbour entry of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sighting {
     mac: Mac,
-    /// the kernel has an entry for it
-    here: bool,
+    /// The kernel still has the entry.
+    present: bool,
     reachable: bool,
-    /// when `mac` or `here` last changed, and who answered before
+    /// When `mac` or `present` last changed.
     since: Instant,
+    /// The board that had the address before `mac`.
     earlier: Option<Mac>,
 }
 
@@ -42,68 +42,72 @@ pub struct AddressConflict {
     until: Instant,
 }
 
-/// All of it.
+/// Holds the sightings and leases of all boards.
 #[derive(Debug, Clone, Default)]
 pub struct Sightings {
-    leases: BTreeMap<Mac, Given>,
-    /// boards whose last lease did not run out: when the cluster moves leases are taken back, and
-    /// their boards ask again
-    asking: BTreeSet<Mac>,
+    leases: BTreeMap<Mac, ActiveLease>,
+    /// Boards whose last lease did not expire. Includes those whose lease was revoked by a move of
+    /// the cluster, which will request a new one.
+    clients: BTreeSet<Mac>,
     seen: BTreeMap<IpAddr, Sighting>,
-    /// where each board is seen
+    /// Addresses at which each board is seen.
     places: BTreeMap<Mac, BTreeSet<IpAddr>>,
     contests: BTreeMap<IpAddr, AddressConflict>,
-    /// how many of `seen` are not here any more; bounded by [`MOST_GONE`]
+    /// Number of entries in `seen` that are not `present`; at most [`MOST_GONE`].
     gone: usize,
 }
 
-/// Addresses at which a board answered of which the kernel has no entry any more: so many are
-/// remembered for the contests.
+/// Limit on stored sightings whose neighbour entry was removed, which are kept to detect conflicts.
 const MOST_GONE: usize = 1024;
 
 impl Sightings {
-    pub fn lease(&self, mac: Mac) -> Option<&Given> {
+    pub fn lease(&self, mac: Mac) -> Option<&ActiveLease> {
         self.leases.get(&mac)
     }
 
-    /// Returns whether a board gets its addresses from our server, whether or not it has one now.
-    pub fn asks(&self, mac: Mac) -> bool {
-        self.asking.contains(&mac)
+    /// Returns whether a board uses our DHCP server, whether or not it has a lease now.
+    pub fn is_client(&self, mac: Mac) -> bool {
+        self.clients.contains(&mac)
     }
 
-    /// Forgets a board that is no node any more.
+    /// Forgets a board whose node was removed.
     pub fn forget(&mut self, mac: Mac) {
-        self.asking.remove(&mac);
+        self.clients.remove(&mac);
     }
 
-    /// Addresses that our server gave.
+    /// Returns all leased addresses.
     pub fn leased(&self) -> impl ExactSizeIterator<Item = IpAddr> + '_ {
         self.leases.values().map(|given| given.address)
     }
 
-    /// Returns where a board is seen.
+    /// Returns the addresses at which a board is seen.
     pub fn places(&self, mac: Mac) -> impl Iterator<Item = IpAddr> + '_ {
         self.places.get(&mac).into_iter().flatten().copied()
     }
 
-    /// Returns who answers at an address.
+    /// Returns the board that is seen at an address.
     pub fn at(&self, address: IpAddr) -> Option<Mac> {
-        self.seen.get(&address).filter(|sighting| sighting.here).map(|sighting| sighting.mac)
+        self.seen.get(&address).filter(|sighting| sighting.present).map(|sighting| sighting.mac)
     }
 
-    /// Returns whether the kernel has lately heard this board.
+    /// Returns whether the kernel considers this board reachable.
     pub fn is_heard(&self, mac: Mac) -> bool {
         let reachable = |place| self.seen.get(&place).is_some_and(|sighting| sighting.reachable);
         self.places(mac).any(reachable)
     }
 
-    /// Boards that answer somewhere now, in the order of their addresses.
-    pub fn here(&self) -> impl Iterator<Item = Mac> + '_ {
-        self.seen.values().filter(|known| known.here).map(|known| known.mac)
+    /// Returns whether this board is neither seen nor has a lease.
+    pub fn is_gone(&self, mac: Mac) -> bool {
+        self.lease(mac).is_none() && self.places(mac).next().is_none()
     }
 
-    /// Returns until when an address of `net` is used: now if a board is heard there, else as long
-    /// as the longest lease lasts.
+    /// Returns all boards that are seen, in the order of their addresses.
+    pub fn present(&self) -> impl Iterator<Item = Mac> + '_ {
+        self.seen.values().filter(|known| known.present).map(|known| known.mac)
+    }
+
+    /// Returns until when addresses of `net` are in use: now if a board there is reachable, and
+    /// until the end of the longest lease.
     pub fn used_until(&self, net: IpNet, now: Instant) -> Option<Instant> {
         let mut seen = self.seen.range(net.network()..=net.broadcast());
         let heard = seen.any(|(_, sighting)| sighting.reachable).then_some(now);
@@ -116,30 +120,36 @@ impl Sightings {
         BTreeSet::from_iter(self.leases.keys().chain(self.places.keys()).copied())
     }
 
-    /// Addresses that two boards want, and which.
+    /// Returns the addresses that two boards use.
     pub fn contests(&self) -> impl Iterator<Item = (IpAddr, &AddressConflict)> {
         self.contests.iter().map(|(address, contest)| (*address, contest))
     }
 
-    /// Returns whether nothing here changes by time alone.
+    /// Returns whether neither a lease nor a conflict can expire.
     pub fn is_quiet(&self) -> bool {
         self.contests.is_empty() && self.leases.values().all(|given| given.until.is_none())
     }
 
-    /// Takes in that a board answers at an address. Returns who answered there before, if that was
-    /// another.
-    pub fn see(&mut self, address: IpAddr, mac: Mac, reachable: bool, now: Instant) -> Option<Mac> {
-        let fresh = Sighting { mac, here: true, reachable, since: now, earlier: None };
+    /// Notes that a board is seen at an address. Returns the board that was there before, if it
+    /// was another.
+    pub fn note_seen(
+        &mut self,
+        address: IpAddr,
+        mac: Mac,
+        reachable: bool,
+        now: Instant,
+    ) -> Option<Mac> {
+        let fresh = Sighting { mac, present: true, reachable, since: now, earlier: None };
         let Some(known) = self.seen.get_mut(&address) else {
             self.seen.insert(address, fresh);
             self.places.entry(mac).or_default().insert(address);
             return None;
         };
-        self.gone -= usize::from(!known.here).min(self.gone);
+        self.gone -= usize::from(!known.present).min(self.gone);
         let before = known.mac;
         known.reachable = reachable;
         if before == mac {
-            known.here = true;
+            known.present = true;
             self.places.entry(mac).or_default().insert(address);
             return None;
         }
@@ -154,24 +164,24 @@ impl Sightings {
         Some(before)
     }
 
-    /// Forgets that boards took an address in turn once the settings give it to another board: that
-    /// was their doing.
-    pub fn settled_anew(&mut self, address: IpAddr) {
+    /// Ends a conflict about an address which the settings gave to another board: the settings were
+    /// its cause.
+    pub fn end_contest(&mut self, address: IpAddr) {
         self.contests.remove(&address);
         if let Some(known) = self.seen.get_mut(&address) {
             known.earlier = None;
         }
     }
 
-    /// Takes in that no board answers at an address any more. Returns who did.
-    pub fn lose(&mut self, address: IpAddr) -> Option<Mac> {
-        let known = self.seen.get_mut(&address).filter(|known| known.here)?;
-        (known.here, known.reachable) = (false, false);
+    /// Notes that the neighbour entry of an address was removed. Returns its board.
+    pub fn note_gone(&mut self, address: IpAddr) -> Option<Mac> {
+        let known = self.seen.get_mut(&address).filter(|known| known.present)?;
+        (known.present, known.reachable) = (false, false);
         let mac = known.mac;
         self.leave(mac, address);
         self.gone += 1;
         if self.gone > MOST_GONE {
-            self.seen.retain(|_, known| known.here);
+            self.seen.retain(|_, known| known.present);
             self.gone = 0;
         }
         Some(mac)
@@ -186,37 +196,41 @@ impl Sightings {
         }
     }
 
-    pub fn give(&mut self, lease: &Lease, now: Instant) {
+    pub fn add_lease(&mut self, lease: &Lease, now: Instant) {
         let until = lease.valid_for.map(|time| now + time);
-        // dnsmasq takes a name away from a lease when another asks for the same: the board calls
-        // itself so all the same.
+        // dnsmasq removes the name from a lease when another client requests the same name; the
+        // board still has that host name.
         let before = self.leases.remove(&lease.mac).and_then(|given| given.host_name);
-        let given =
-            Given { address: lease.address, host_name: lease.host_name.clone().or(before), until };
+        let given = ActiveLease {
+            address: lease.address,
+            host_name: lease.host_name.clone().or(before),
+            until,
+        };
         self.leases.insert(lease.mac, given);
-        self.asking.insert(lease.mac);
+        self.clients.insert(lease.mac);
     }
 
-    /// Takes in that a lease ends; not that of an address which the board had before this one.
-    pub fn take_back(&mut self, lease: &Lease) -> bool {
+    /// Ends a lease. Returns whether it was the current lease of its board.
+    pub fn end_lease(&mut self, lease: &Lease) -> bool {
         let held = self.leases.get(&lease.mac).is_some_and(|given| given.address == lease.address);
         if held && lease.valid_for.is_some_and(|left| left.is_zero()) {
-            self.asking.remove(&lease.mac);
+            self.clients.remove(&lease.mac);
         }
         held && self.leases.remove(&lease.mac).is_some()
     }
 
-    /// Ends what time alone ends. Returns whose lease did.
+    /// Removes what has expired. Returns the boards whose leases did.
     pub fn expire(&mut self, now: Instant) -> Vec<Mac> {
         self.contests.retain(|_, contest| contest.until > now);
-        self.seen.retain(|_, known| known.here || now.saturating_since(known.since) < CONTEST_TIME);
-        self.gone = self.seen.values().filter(|known| !known.here).count();
-        let ended = |given: &Given| given.until.is_some_and(|until| until <= now);
+        self.seen
+            .retain(|_, known| known.present || now.saturating_since(known.since) < CONTEST_TIME);
+        self.gone = self.seen.values().filter(|known| !known.present).count();
+        let ended = |given: &ActiveLease| given.until.is_some_and(|until| until <= now);
         let boards: Vec<Mac> =
             self.leases.iter().filter(|(_, given)| ended(given)).map(|(mac, _)| *mac).collect();
         for mac in &boards {
             self.leases.remove(mac);
-            self.asking.remove(mac);
+            self.clients.remove(mac);
         }
         boards
     }

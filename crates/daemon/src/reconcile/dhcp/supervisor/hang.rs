@@ -1,4 +1,4 @@
-//! A dnsmasq that lives and does nothing: noticed, named, ended by force.
+//! Detects a dnsmasq that hangs, reports and restarts it.
 
 use std::time::Duration;
 
@@ -11,55 +11,54 @@ use crate::reconcile::dhcp::error::DnsmasqError;
 use crate::reconcile::dhcp::log_parser;
 use crate::reconcile::dhcp::pulse::{Pulse, Sign, Target};
 
-/// It answers a signal with a line; who has not after this long does not hear it.
-const SIGNALLED: Duration = Duration::from_secs(2);
+/// Timeout for the line that dnsmasq logs in response to a signal.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Begins to ask the one that has started.
-    pub(super) fn ask_for_its_pulse(&mut self) {
-        let (Some(running), Some(given)) = (&self.running, &self.given) else { return };
+    /// Starts the health check of the running process.
+    pub(super) fn start_pulse(&mut self) {
+        let (Some(running), Some(applied)) = (&self.running, &self.applied) else { return };
         let Some(process) = running.id() else { return };
-        // What was asked before it ran it cannot have heard.
-        self.asked.heard();
-        let names = self.without_names.is_none() && given.config != given.config_without_names;
-        let names = names.then(|| given.address.addr());
-        let whom = Target {
+        // Requests from before the start do not count.
+        self.questions.heard();
+        let names = self.without_names.is_none() && applied.config != applied.config_without_names;
+        let target = Target {
             process,
-            names,
-            domain: given.domain.clone(),
-            asked: self.asked.clone(),
+            names: names.then(|| applied.address.addr()),
+            domain: applied.domain.clone(),
+            questions: self.questions.clone(),
             log: running.unread(),
         };
         self.signs = mpsc::channel(4);
-        self.pulse = Some(Pulse::start(whom, self.signs.0.clone()));
+        self.pulse = Some(Pulse::start(target, self.signs.0.clone()));
     }
 
-    /// Reports whether what nodes ask on the wire reaches it, if that is another answer than
-    /// before.
-    pub(super) async fn hears(&mut self, hears: bool) {
-        if std::mem::replace(&mut self.deaf, !hears) != self.deaf {
-            let _ = self.events.send(Event::Firewall(Firewall::Unheard(!hears))).await;
+    /// Records whether requests of nodes reach the process, and reports a change.
+    pub(super) async fn set_deaf(&mut self, deaf: bool) {
+        if std::mem::replace(&mut self.deaf, deaf) != deaf {
+            let _ = self.events.send(Event::Firewall(Firewall::Unheard(deaf))).await;
         }
     }
 
-    pub(super) async fn seen(&mut self, sign: Sign) {
+    pub(super) async fn on_sign(&mut self, sign: Sign) {
         let Some(running) = &self.running else { return };
         match sign {
             Sign::Answers => (self.unanswered, self.blocked_reported) = (false, false),
-            Sign::Hears(hears) => self.hears(hears).await,
-            Sign::Stopped => self.hung("it stands still, stopped by a signal").await,
-            // Our question may have been dropped on its way: a signal gets there.
+            Sign::Hears(hears) => self.set_deaf(!hears).await,
+            Sign::Stopped => self.on_hang("it stands still, stopped by a signal").await,
+            // The firewall may have dropped our query, but it cannot drop a signal.
             Sign::Silent | Sign::Unasked => {
                 self.unanswered = sign == Sign::Silent;
                 running.reload();
-                self.signalled.get_or_insert(Instant::now() + SIGNALLED);
+                self.signal_deadline.get_or_insert(Instant::now() + SIGNAL_TIMEOUT);
             }
         }
     }
 
-    /// Takes a line for a sign of life. What was asked by its address did not get there, then.
-    pub(super) fn answered_signal(&mut self) {
-        if self.signalled.take().is_some() && self.unanswered && !self.blocked_reported {
+    /// Takes a logged line as the response to a signal. If it was sent because of a lost query, the
+    /// query was dropped on its way, which is reported.
+    pub(super) fn on_response(&mut self) {
+        if self.signal_deadline.take().is_some() && self.unanswered && !self.blocked_reported {
             self.blocked_reported = true;
             let text = "dnsmasq runs, but does not answer a question for a name at the head's \
                         own address: the rules of another program drop it on the loopback interface \
@@ -68,10 +67,9 @@ impl Supervisor {
         }
     }
 
-    /// Ends a dnsmasq that lives and does nothing, by force, and begins it again. The alert stands
-    /// until the next one has answered for a while.
-    pub(super) async fn hung(&mut self, why: &str) {
-        self.signalled = None;
+    /// Kills and restarts a hanging process. The alert lasts until the next one is stable.
+    pub(super) async fn on_hang(&mut self, why: &str) {
+        self.signal_deadline = None;
         self.pulse = None;
         let Some(running) = self.running.take() else { return };
         self.crashes.hung();

@@ -1,4 +1,4 @@
-//! The task itself: one dnsmasq at a time.
+//! The task that supervises a dnsmasq process.
 
 mod hang;
 mod names;
@@ -17,7 +17,7 @@ use super::child::{self, Running};
 use super::error::DnsmasqError;
 use super::folder;
 use super::lease_store::LeaseStore;
-use super::log_parser::{self, Listener};
+use super::log_parser::{self, LogParser};
 use super::port;
 use super::pulse::{Pulse, Sign};
 use super::reclaim;
@@ -30,73 +30,77 @@ use crate::view::dhcp::Files;
 use crate::watch::dhcp::Questions;
 use crate::watch::dhcp::leases::Watch;
 
-/// Pauses before dnsmasq is started again.
-const PAUSES: Backoff =
-    Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(LONG);
-/// The longest pause when it was killed.
+/// Pauses before a restart.
+const BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).reset_after(STABLE);
+/// The longest pause after a kill by another process.
 const KILLED_PAUSE: Duration = Duration::from_millis(400);
-/// Bounds the ends of its own doing: more within this time are a crash loop.
+/// Limit on exits not caused by a kill.
 const CRASH_LOOP: CrashLoop = CrashLoop::new(3, Duration::from_secs(60));
-/// It says that it has started within milliseconds; who has not after this long never will.
+/// Timeout for the line that logs the start, which takes milliseconds.
 const START: Duration = Duration::from_secs(5);
-/// A process that ran so long ran well.
-const LONG: Duration = Duration::from_secs(10);
-/// A port that another process has is tried again so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A process that ran this long is stable.
+const STABLE: Duration = Duration::from_secs(10);
+/// Interval of checks whether another process still holds the DNS port.
+const PORT_CHECK: Duration = Duration::from_secs(5);
 
-/// Runs dnsmasq as it should be.
+/// Supervises one dnsmasq process at a time.
 #[derive(Debug)]
 pub struct Supervisor {
     folder: PathBuf,
     events: mpsc::Sender<Event>,
-    listener: Listener,
-    keep: LeaseStore,
+    log_parser: LogParser,
+    store: LeaseStore,
     leases: Option<Watch>,
     transfers: Transfers,
-    /// what is wanted
-    wanted: Option<Files>,
-    /// what the running one was given
-    given: Option<Files>,
+    desired: Option<Files>,
+    /// The files of the running process.
+    applied: Option<Files>,
     running: Option<Running>,
+    /// When the process was started.
     since: Instant,
-    /// it has logged its start
+    /// The process has logged its start.
     started: bool,
-    last_words: String,
+    last_line: String,
     crashes: CrashLoop,
-    /// names are not served, though wanted
+    /// Why names are not served, though desired.
     without_names: Option<String>,
-    pauses: Backoff,
-    due: Option<Instant>,
+    backoff: Backoff,
+    /// When [`Self::on_timer`] is due.
+    timer: Option<Instant>,
+    /// The failure last reported.
     failure: Option<ApplyError>,
-    /// the disk took no copy: reported once
+    /// The failure to copy the leases was reported.
     disk_failed: bool,
-    /// asks whether it answers
+    /// The health check.
     pulse: Option<Pulse>,
     signs: (mpsc::Sender<Sign>, mpsc::Receiver<Sign>),
-    /// it was given a signal, and has to say something until then
-    signalled: Option<Instant>,
-    /// why it was asked by a signal: our questions go unanswered, and whether that was reported
+    /// Until when the process must log something in response to a signal.
+    signal_deadline: Option<Instant>,
+    /// The signal was sent because a DNS query got no reply.
     unanswered: bool,
+    /// The lost queries were reported.
     blocked_reported: bool,
-    /// what nodes ask for on the wire
-    asked: Questions,
-    /// it heard none of it
+    /// DHCP requests of nodes on the wire.
+    questions: Questions,
+    /// None of those requests reaches the process.
     deaf: bool,
-    /// so often may its files still be read once more for the names of leases
-    readings: u8,
+    /// How many reloads may still follow to update the names of leases.
+    reloads_left: u8,
 }
 
-enum Happening {
-    Wanted(bool),
+enum Wake {
+    /// A new desired state, or false once the sender is dropped.
+    Desired(bool),
     Line(String),
-    Ended(io::Result<ExitStatus>),
+    Exited(io::Result<ExitStatus>),
     LeasesWritten,
-    Due,
+    Timer,
     Sign(Sign),
     SignalIgnored,
-    Forgotten(Forgotten),
-    /// a restart waits for files that are being sent
-    Waiting,
+    Forget(Forgotten),
+    /// A restart waits for the end of TFTP transfers.
+    CheckTransfers,
 }
 
 impl Supervisor {
@@ -104,59 +108,59 @@ impl Supervisor {
         folder: PathBuf,
         state_directory: &Path,
         events: mpsc::Sender<Event>,
-        asked: Questions,
+        questions: Questions,
     ) -> Self {
         Self {
-            keep: LeaseStore::new(folder.join("leases"), state_directory),
+            store: LeaseStore::new(folder.join("leases"), state_directory),
             folder,
             events,
-            listener: Listener::default(),
+            log_parser: LogParser::default(),
             leases: None,
             transfers: Transfers::default(),
-            wanted: None,
-            given: None,
+            desired: None,
+            applied: None,
             running: None,
             since: Instant::now(),
             started: false,
-            last_words: String::new(),
+            last_line: String::new(),
             crashes: CRASH_LOOP,
             without_names: None,
-            pauses: PAUSES,
-            due: None,
+            backoff: BACKOFF,
+            timer: None,
             failure: None,
             disk_failed: false,
             pulse: None,
             signs: mpsc::channel(4),
-            signalled: None,
+            signal_deadline: None,
             unanswered: false,
             blocked_reported: false,
-            asked,
+            questions,
             deaf: false,
-            readings: 0,
+            reloads_left: 0,
         }
     }
 
-    /// Supervises dnsmasq until the other end of `desired` is closed.
+    /// Supervises dnsmasq until the sender of `desired` is dropped.
     pub async fn run(
         mut self,
         mut desired: watch::Receiver<Option<Files>>,
-        mut orders: mpsc::UnboundedReceiver<Forgotten>,
+        mut requests: mpsc::UnboundedReceiver<Forgotten>,
     ) {
         loop {
-            match self.next(&mut desired, &mut orders).await {
-                Happening::Wanted(false) => break,
-                Happening::Wanted(true) => {
+            match self.next(&mut desired, &mut requests).await {
+                Wake::Desired(false) => break,
+                Wake::Desired(true) => {
                     let files = desired.borrow_and_update().clone();
-                    self.want(files).await;
+                    self.apply(files).await;
                 }
-                Happening::Line(line) => self.hear(&line).await,
-                Happening::Ended(status) => self.ended(status).await,
-                Happening::LeasesWritten => self.copy_leases().await,
-                Happening::Due => self.look_again().await,
-                Happening::Sign(sign) => self.seen(sign).await,
-                Happening::SignalIgnored => self.hung("it does not answer").await,
-                Happening::Forgotten(board) => self.forget(board).await,
-                Happening::Waiting => self.want(self.wanted.clone()).await,
+                Wake::Line(line) => self.on_line(&line).await,
+                Wake::Exited(status) => self.on_exit(status).await,
+                Wake::LeasesWritten => self.copy_leases().await,
+                Wake::Timer => self.on_timer().await,
+                Wake::Sign(sign) => self.on_sign(sign).await,
+                Wake::SignalIgnored => self.on_hang("it does not answer").await,
+                Wake::Forget(node) => self.forget(node).await,
+                Wake::CheckTransfers => self.apply(self.desired.clone()).await,
             }
         }
         self.stop().await;
@@ -165,125 +169,124 @@ impl Supervisor {
     async fn next(
         &mut self,
         desired: &mut watch::Receiver<Option<Files>>,
-        orders: &mut mpsc::UnboundedReceiver<Forgotten>,
-    ) -> Happening {
-        let (running, leases, due) = (self.running.as_mut(), self.leases.as_mut(), self.due);
-        let (signs, signalled) = (&mut self.signs.1, self.signalled);
-        let ignored = reached(signalled);
-        let says = async {
+        requests: &mut mpsc::UnboundedReceiver<Forgotten>,
+    ) -> Wake {
+        let (running, leases, signs) =
+            (self.running.as_mut(), self.leases.as_mut(), &mut self.signs.1);
+        let logged = async {
             match running {
                 Some(running) => running.next().await,
                 None => std::future::pending().await,
             }
         };
         let written = async {
-            let seen = match leases {
+            let changed = match leases {
                 Some(watch) => watch.changed().await.is_ok(),
                 None => false,
             };
-            if !seen {
-                // Where it cannot be watched there is nothing to wait for.
+            if !changed {
+                // Without a watch no change is ever reported.
                 std::future::pending::<()>().await;
             }
         };
-        let (rings, looks) = (reached(due), reached(self.transfers.look_at()));
         tokio::select! {
-            changed = desired.changed() => Happening::Wanted(changed.is_ok()),
-            logged = says => logged.map_or_else(Happening::Ended, Happening::Line),
-            () = written => Happening::LeasesWritten,
-            () = rings => Happening::Due,
-            Some(sign) = signs.recv() => Happening::Sign(sign),
-            () = ignored => Happening::SignalIgnored,
-            () = looks => Happening::Waiting,
-            Some(board) = orders.recv() => Happening::Forgotten(board),
+            changed = desired.changed() => Wake::Desired(changed.is_ok()),
+            logged = logged => logged.map_or_else(Wake::Exited, Wake::Line),
+            () = written => Wake::LeasesWritten,
+            () = reached(self.timer) => Wake::Timer,
+            Some(sign) = signs.recv() => Wake::Sign(sign),
+            () = reached(self.signal_deadline) => Wake::SignalIgnored,
+            () = reached(self.transfers.next_check()) => Wake::CheckTransfers,
+            Some(node) = requests.recv() => Wake::Forget(node),
         }
     }
 }
 
 impl Supervisor {
-    /// Brings dnsmasq to what is wanted: by a restart, by reading its files again, or not at all.
-    async fn want(&mut self, files: Option<Files>) {
-        self.wanted = files;
-        let Some(wanted) = self.wanted.clone() else {
+    /// Brings dnsmasq to the desired files, by a reload or a restart if they changed.
+    async fn apply(&mut self, files: Option<Files>) {
+        self.desired = files;
+        let Some(desired) = self.desired.clone() else {
             self.stop().await;
             folder::clear(&self.folder);
             self.report(Ok(Applied::Done)).await;
             return;
         };
-        let given = self.given.as_ref().filter(|_| self.running.is_some());
-        if given.is_some_and(|given| given.has_main_of(&wanted)) {
-            self.transfers.settled();
-            return self.update(wanted).await;
+        let applied = self.applied.as_ref().filter(|_| self.running.is_some());
+        if applied.is_some_and(|applied| applied.has_main_of(&desired)) {
+            self.transfers.restarted();
+            return self.update(desired).await;
         }
-        // A server at another address, or port, serves no node that is loading a file.
-        let stays = given
-            .filter(|given| (given.address, &given.port) == (wanted.address, &wanted.port))
+        // Transfers delay a restart only while the server's address and port stay the same.
+        let stays = applied
+            .filter(|applied| (applied.address, &applied.port) == (desired.address, &desired.port))
             .cloned();
-        let (server, head) = (self.running.as_ref().and_then(Running::id), wanted.address.addr());
-        if let Some(given) = stays.filter(|_| self.transfers.hold_up(server, head, Instant::now()))
+        let (server, head) = (self.running.as_ref().and_then(Running::id), desired.address.addr());
+        if let Some(applied) =
+            stays.filter(|_| self.transfers.delays_restart(server, head, Instant::now()))
         {
-            let meanwhile = wanted.with_main_of(given);
-            if self.given.as_ref() != Some(&meanwhile) {
+            let meanwhile = desired.with_main_of(applied);
+            if self.applied.as_ref() != Some(&meanwhile) {
                 self.update(meanwhile).await;
             }
             return;
         }
-        self.pauses.reset();
+        self.backoff.reset();
         self.restart().await;
     }
 
-    /// Gives the running one other files to read; tried again if they cannot be written.
-    async fn update(&mut self, wanted: Files) {
-        if let Err(error) = self.write(&wanted) {
+    /// Writes the files and reloads dnsmasq. If they cannot be written, it is retried.
+    async fn update(&mut self, desired: Files) {
+        if let Err(error) = self.write(&desired) {
             return self.fail(DnsmasqError::NotWritten(error).into()).await;
         }
-        if !self.reclaim(&wanted) {
+        if !self.reclaim(&desired) {
             return self.restart().await;
         }
-        self.expect_names(&wanted);
+        self.expect_names(&desired);
         self.running.iter().for_each(Running::reload);
-        self.given = Some(wanted);
+        self.applied = Some(desired);
         if self.started && self.failure.is_some() {
-            self.pauses.reset();
+            self.backoff.reset();
             self.settle().await;
         }
     }
 
-    /// Takes what the settings give to a board from others who have it, where the settings have
-    /// changed. `false`: dnsmasq has to start anew for that.
-    fn reclaim(&mut self, wanted: &Files) -> bool {
-        let homes = &wanted.nodes.homes;
-        if homes.is_empty() || self.given.as_ref().is_some_and(|given| given.nodes.homes == *homes)
+    /// Takes addresses that the settings newly assign to a node from the nodes that have them.
+    /// Returns whether that needs no restart.
+    fn reclaim(&mut self, desired: &Files) -> bool {
+        let homes = &desired.nodes.homes;
+        if homes.is_empty()
+            || self.applied.as_ref().is_some_and(|applied| applied.nodes.homes == *homes)
         {
             return true;
         }
-        reclaim::take_back(wanted, &self.keep.entries()).unwrap_or_else(|error| {
+        reclaim::take_back(desired, &self.store.entries()).unwrap_or_else(|error| {
             let text = "a board may get the address that the settings give it only when another's lease ends";
             self.emit(log_parser::trouble(format!("{text}: {error}")));
             true
         })
     }
 
-    /// Forgets where a board was, and ends its lease.
+    /// Forgets the address of a node, and releases its lease.
     async fn forget(&mut self, (mac, reply): Forgotten) {
-        let mut result = self.keep.forget(mac);
-        if let Some(given) = self.given.as_ref().filter(|_| self.running.is_some()) {
-            let entries = self.keep.entries();
+        let mut result = self.store.forget(mac);
+        if let Some(applied) = self.applied.as_ref().filter(|_| self.running.is_some()) {
+            let entries = self.store.entries();
             let leases: Vec<_> = entries.iter().filter(|entry| entry.mac == mac).collect();
-            result = result.and(reclaim::release(&given.port, given.address.addr(), &leases));
+            result = result.and(reclaim::release(&applied.port, applied.address.addr(), &leases));
         }
         self.rewrite().await;
         let _ = reply.send(result.map_err(|error| format!("not forgotten for good: {error}")));
     }
 
-    /// Reports that it runs and has what is wanted. One that has ended too often must run well for
-    /// a while first.
+    /// Reports success, or, in a crash loop, waits until the process is stable.
     async fn settle(&mut self) {
         let without_names = self.without_names.clone();
-        self.due = if self.crashes.is_looping() {
-            Some(self.since + LONG)
+        self.timer = if self.crashes.is_looping() {
+            Some(self.since + STABLE)
         } else {
-            without_names.is_some().then(|| Instant::now() + LOOK_AGAIN)
+            without_names.is_some().then(|| Instant::now() + PORT_CHECK)
         };
         if !self.crashes.is_looping() {
             self.report(Ok(Applied::Dnsmasq { without_names })).await;
@@ -292,25 +295,21 @@ impl Supervisor {
 
     async fn restart(&mut self) {
         self.end().await;
-        self.transfers.settled();
-        self.due = None;
-        let Some(wanted) = self.wanted.clone() else { return };
-        if let Err(error) = self.start(&wanted) {
+        self.transfers.restarted();
+        self.timer = None;
+        let Some(desired) = self.desired.clone() else { return };
+        if let Err(error) = self.start(&desired) {
             self.fail(error.into()).await;
         }
     }
 
-    fn start(&mut self, wanted: &Files) -> Result<(), DnsmasqError> {
+    fn start(&mut self, desired: &Files) -> Result<(), DnsmasqError> {
         let program = child::program().ok_or(DnsmasqError::NotInstalled)?;
-        let taken = if wanted.config == wanted.config_without_names {
-            None
-        } else {
-            port::try_dns(wanted.address.addr())
-                .err()
-                .filter(|error| error.kind() == io::ErrorKind::AddrInUse)
-        };
-        self.without_names = taken.map(|_| {
-            let head = wanted.address.addr();
+        let head = desired.address.addr();
+        let serves_names = desired.config != desired.config_without_names;
+        let is_taken = serves_names
+            && port::try_dns(head).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        self.without_names = is_taken.then(|| {
             format!("another program has port 53 on {head} (`sudo bramblegate doctor` names it)")
         });
         Folder::make(&self.folder, 0o700)?;
@@ -320,57 +319,57 @@ impl Supervisor {
                 .ok();
         }
         let (leases, damage) =
-            self.keep.prepare(wanted.address, wanted.range, &wanted.nodes.homes)?;
-        self.write(wanted)?;
-        self.listener.remember(&leases);
+            self.store.prepare(desired.address, desired.range, &desired.nodes.homes)?;
+        self.write(desired)?;
+        self.log_parser.remember(&leases);
         for text in damage {
             self.emit(log_parser::trouble(text));
         }
-        let running = Running::start(&program, &self.folder.join("main"), self.asked.clone())
+        let running = Running::start(&program, &self.folder.join("main"), self.questions.clone())
             .map_err(|source| DnsmasqError::NotStarted { program, source })?;
-        self.reclaim(wanted);
-        (self.running, self.given) = (Some(running), Some(wanted.clone()));
+        self.reclaim(desired);
+        (self.running, self.applied) = (Some(running), Some(desired.clone()));
         (self.since, self.started) = (Instant::now(), false);
-        self.due = Some(self.since + START);
-        self.last_words.clear();
+        self.timer = Some(self.since + START);
+        self.last_line.clear();
         Ok(())
     }
 
     fn write(&self, files: &Files) -> io::Result<()> {
-        let away = self.keep.away(files.address, files.range);
-        let hosts = self.keep.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
+        let away = self.store.away(files.address, files.range);
+        let hosts = self.store.reservations(&files.nodes.hosts, &away, &files.nodes.lease);
         folder::write(&self.folder, files, &hosts, self.without_names.is_none())
     }
 
-    async fn hear(&mut self, line: &str) {
+    async fn on_line(&mut self, line: &str) {
         let Some((part, text)) = log_parser::split(line) else {
             debug!(line, "not a line of dnsmasq's");
             return;
         };
         trace!(target: "dnsmasq", "{part}: {text}");
-        self.answered_signal();
-        self.transfers.heard(part, text, Instant::now());
-        // A board that is here needs an address more than one that was; it asks again within
+        self.on_response();
+        self.transfers.on_line(part, text, Instant::now());
+        // A present node takes precedence over an absent one; it repeats its request within
         // seconds.
-        if text.contains("no address available") && self.keep.let_go() {
+        if text.contains("no address available") && self.store.let_go() {
             return self.rewrite().await;
         }
         if text.starts_with("started, version") {
             self.started = true;
-            self.hears(true).await;
-            self.ask_for_its_pulse();
+            self.set_deaf(false).await;
+            self.start_pulse();
             return self.settle().await;
         }
         self.follow_names(text);
-        text.clone_into(&mut self.last_words);
-        // What it says before it ends at its start becomes the error itself.
-        if let Some(event) = self.listener.hear(line).filter(|_| self.started) {
+        text.clone_into(&mut self.last_line);
+        // The last line of a failed start becomes part of the error.
+        if let Some(event) = self.log_parser.event(line).filter(|_| self.started) {
             self.emit(event);
         }
     }
 
-    async fn ended(&mut self, status: io::Result<ExitStatus>) {
-        (self.pulse, self.signalled) = (None, None);
+    async fn on_exit(&mut self, status: io::Result<ExitStatus>) {
+        (self.pulse, self.signal_deadline) = (None, None);
         let how = status.as_ref().map_or_else(ToString::to_string, ToString::to_string);
         let cause =
             self.running.take().zip(status.ok()).map_or(ExitCause::Own, |(running, status)| {
@@ -380,7 +379,7 @@ impl Supervisor {
         let killed = cause == ExitCause::Killed;
         if !self.started {
             let why =
-                if self.last_words.is_empty() { "it printed no reason" } else { &self.last_words };
+                if self.last_line.is_empty() { "it printed no reason" } else { &self.last_line };
             let error = if port::is_dhcp_taken(why) {
                 DnsmasqError::DhcpPortTaken
             } else {
@@ -389,40 +388,39 @@ impl Supervisor {
             self.fail(error.into()).await;
             return;
         }
-        // Not one record more or less: no other part reports that names and addresses were gone for
-        // a moment.
+        // Sent, not emitted: this is the only record of the interruption, so it must not be lost.
         let _ = self
             .events
-            .send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_words)))
+            .send(log_parser::trouble(cause.sentence("dnsmasq", &how, &self.last_line)))
             .await;
-        // A process that was killed did not end by itself; who takes more memory than there is
-        // will do so again.
+        // A kill by another process is no crash. One by the OOM killer counts as such, since it
+        // will happen again.
         debug!(%how, ?cause, "dnsmasq ended");
         if !killed && self.crashes.ended(Instant::now()) {
-            let why = self.last_words.clone();
+            let why = self.last_line.clone();
             self.report(Err(DnsmasqError::EndsAgain { why, how }.into())).await;
         }
-        if self.pauses.ran_well(self.since.elapsed()) {
-            self.pauses.reset();
+        if self.backoff.ran_well(self.since.elapsed()) {
+            self.backoff.reset();
         }
         let pause =
-            if killed { self.pauses.pause_within(KILLED_PAUSE) } else { self.pauses.pause() };
+            if killed { self.backoff.pause_within(KILLED_PAUSE) } else { self.backoff.pause() };
         debug!(?pause, "dnsmasq is started again after a pause");
-        self.due = Some(Instant::now() + pause);
+        self.timer = Some(Instant::now() + pause);
     }
 
-    /// Notes that it could not be started: reported once for each reason, and tried again.
+    /// Reports an error unless it is the one reported last, and schedules a retry.
     async fn fail(&mut self, error: ApplyError) {
-        debug!(error = %error.message, pause = ?self.pauses.upcoming(), "dnsmasq is not as it should be; tried again");
+        debug!(error = %error.message, pause = ?self.backoff.upcoming(), "dnsmasq is not as it should be; tried again");
         if self.failure.as_ref() != Some(&error) {
             self.report(Err(error)).await;
         }
-        self.due = Some(Instant::now() + self.pauses.pause());
+        self.timer = Some(Instant::now() + self.backoff.pause());
     }
 
-    /// Tries again what is due: to start, to write, or whether the port of DNS is free now; or sees
-    /// that it runs well.
-    async fn look_again(&mut self) {
+    /// Handles the timer: a start that timed out, a retry, the end of a crash loop, or a check
+    /// whether the DNS port is free.
+    async fn on_timer(&mut self) {
         if self.running.is_some() {
             if !self.started {
                 self.end().await;
@@ -430,80 +428,85 @@ impl Supervisor {
                     .fail(DnsmasqError::StartsTooLong { seconds: START.as_secs() }.into())
                     .await;
             }
-            if let Some(wanted) =
-                self.wanted.clone().filter(|wanted| self.given.as_ref() != Some(wanted))
+            if let Some(desired) =
+                self.desired.clone().filter(|desired| self.applied.as_ref() != Some(desired))
             {
-                return self.want(Some(wanted)).await;
+                return self.apply(Some(desired)).await;
             }
-            if self.crashes.is_looping() && self.since.elapsed() >= LONG {
+            if self.crashes.is_looping() && self.since.elapsed() >= STABLE {
                 self.crashes.reset();
                 return self.settle().await;
             }
         }
-        let taken =
-            self.given.as_ref().filter(|_| self.running.is_some() && self.without_names.is_some());
-        if taken.is_some_and(|files| port::try_dns(files.address.addr()).is_err()) {
-            self.due = Some(Instant::now() + LOOK_AGAIN);
+        let without_names = self
+            .applied
+            .as_ref()
+            .filter(|_| self.running.is_some() && self.without_names.is_some());
+        if without_names.is_some_and(|files| port::try_dns(files.address.addr()).is_err()) {
+            self.timer = Some(Instant::now() + PORT_CHECK);
         } else {
             self.restart().await;
         }
     }
 
+    /// Reports new leases, copies the leases to the disk, and updates the reservations of absent
+    /// nodes.
     async fn copy_leases(&mut self) {
         let Some(watch) = &mut self.leases else { return };
         let leases = watch.read().await;
-        // Nothing was lost on the disk by what is being written in memory.
+        // dnsmasq is still writing the file, so the copy on the disk stays.
         if !leases.damaged.is_empty() {
             debug!(damaged = leases.damaged.len(), "the leases are not whole; not copied");
             return;
         }
-        for event in self.listener.given(&leases) {
+        for event in self.log_parser.new_leases(&leases) {
             self.emit(event);
         }
-        let given = self.given.clone();
-        let away =
-            |keep: &LeaseStore| given.as_ref().map(|given| keep.away(given.address, given.range));
-        let before = away(&self.keep);
-        let copied =
-            self.keep.copy(&leases, given.as_ref().map_or(&[], |given| &given.nodes.homes));
-        if away(&self.keep) != before {
+        let applied = self.applied.clone();
+        let away = |store: &LeaseStore| {
+            applied.as_ref().map(|applied| store.away(applied.address, applied.range))
+        };
+        let before = away(&self.store);
+        let homes = applied.as_ref().map_or(&[][..], |applied| &applied.nodes.homes);
+        let copied = self.store.copy(&leases, homes);
+        if away(&self.store) != before {
             self.rewrite().await;
         }
         match copied {
             Ok(_) => self.disk_failed = false,
             Err(error) if !self.disk_failed => {
                 self.disk_failed = true;
-                let place = self.keep.place().display().to_string();
+                let path = self.store.copy_path().display();
                 self.emit(log_parser::trouble(format!(
-                    "{place} cannot be written, so leases would not outlive a power cut: {error}"
+                    "{path} cannot be written, so leases would not outlive a power cut: {error}"
                 )));
             }
             Err(_) => {}
         }
     }
 
-    /// Writes the files of the running one again, for others are away now.
+    /// Updates the running process after the set of absent nodes changed.
     async fn rewrite(&mut self) {
-        if let Some(given) = self.given.clone().filter(|_| self.running.is_some()) {
-            self.update(given).await;
+        if let Some(applied) = self.applied.clone().filter(|_| self.running.is_some()) {
+            self.update(applied).await;
         }
     }
 
-    /// Ends dnsmasq, with its leases on the disk.
+    /// Ends dnsmasq and copies its leases to the disk.
     async fn stop(&mut self) {
-        self.hears(true).await;
-        self.due = None;
-        self.transfers.settled();
+        self.set_deaf(false).await;
+        self.timer = None;
+        self.transfers.restarted();
         if self.running.is_some() {
             self.end().await;
             self.copy_leases().await;
         }
-        self.given = None;
+        self.applied = None;
         self.crashes.reset();
     }
 
     async fn end(&mut self) {
-        (self.pulse, self.signalled) = (None, None);
+        (self.pulse, self.signal_deadline) = (None, None);
         if let Some(running) = self.running.take() {
             running.end().await;
         }
@@ -515,7 +518,7 @@ impl Supervisor {
             self.events.send(Event::Applied(ApplyReport { output: Output::Dnsmasq, result })).await;
     }
 
-    /// Sends a record. The loop is not waited for: it may be lost.
+    /// Sends a record without waiting; it is dropped if the queue is full.
     fn emit(&self, event: Event) {
         if let Err(error) = self.events.try_send(event) {
             debug!(%error, "the loop has no room for a line of dnsmasq's");

@@ -1,11 +1,10 @@
-//! Names of leases that follow the file of names with a second reading only.
+//! Names of leases, which follow the file of names only after a second reload.
 //!
-//! When dnsmasq (2.90) reads its files again it looks up in its cache who is at a lease's address.
-//! The name that the board gave is still there, beside the one of the file, and which of the two is
-//! found depends on where they stand in a hash table (`host_from_dns` in `dhcp.c`,
-//! `cache_find_by_addr` in `cache.c`): the board's own name may be resolved for as long as its
-//! lease lasts. After that reading the board's name leads from no address any more, so that the
-//! next one finds the file's.
+//! On a reload dnsmasq (2.90) looks up the name of a lease's address in its cache. That still holds
+//! the node's own name beside the file's, and their order in a hash table decides which is found
+//! (`host_from_dns` in `dhcp.c`, `cache_find_by_addr` in `cache.c`). So the node's own name may be
+//! resolved until its lease ends. The reload removes the reverse entry of the own name, so a second
+//! one finds the file's.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -14,36 +13,36 @@ use super::Supervisor;
 use crate::view::dhcp::Files;
 use crate::watch::dhcp::leases::file::Entry;
 
-/// So often are the files read once more at most: two signals in a row may be one to a process.
-const READINGS: u8 = 2;
+/// Limit on extra reloads. More than one, since the kernel may merge two pending signals.
+const EXTRA_RELOADS: u8 = 2;
 
 impl Supervisor {
-    /// Notes that the running one is about to read these files.
-    pub(super) fn expect_names(&mut self, wanted: &Files) {
-        if self.given.as_ref().is_none_or(|given| given.nodes.names != wanted.nodes.names) {
-            self.readings = READINGS;
+    /// Prepares for the reload of these files.
+    pub(super) fn expect_names(&mut self, desired: &Files) {
+        if self.applied.as_ref().is_none_or(|applied| applied.nodes.names != desired.nodes.names) {
+            self.reloads_left = EXTRA_RELOADS;
         }
     }
 
-    /// Takes a line of its log. Lets it read its files again if it has read them, and a lease has
-    /// kept another name than they give.
+    /// Reloads again if `line` logs a reload after which a lease still has another name than the
+    /// file of names gives it.
     pub(super) fn follow_names(&mut self, line: &str) {
-        let (Some(running), Some(given)) = (&self.running, &self.given) else { return };
-        let due = self.readings > 0 && are_read(line);
-        if due && differ(&self.keep.entries(), &given.nodes.names) {
-            self.readings -= 1;
+        let (Some(running), Some(applied)) = (&self.running, &self.applied) else { return };
+        let is_due = self.reloads_left > 0 && are_read(line);
+        if is_due && differ(&self.store.entries(), &applied.nodes.names) {
+            self.reloads_left -= 1;
             running.reload();
         }
     }
 }
 
-/// Returns whether a line logs that the file of names was read:
+/// Returns whether a line logs that dnsmasq read the file of names:
 /// `read /run/bramblegate/dnsmasq/names - 4 names`.
 fn are_read(text: &str) -> bool {
     text.starts_with("read ") && text.contains("/names - ")
 }
 
-/// Returns whether a lease has another name than the file gives to its address.
+/// Returns whether a lease has another name than the file gives its address.
 fn differ(leases: &[Entry], file: &str) -> bool {
     let mut names = BTreeMap::new();
     for (address, name) in file.lines().filter_map(|line| line.split_once(' ')) {
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_known() {
+    fn the_line_of_a_reload_is_recognised() {
         assert!(are_read("read /run/bramblegate/dnsmasq/names - 3 names"));
         assert!(!are_read("read /run/bramblegate/dnsmasq/hosts"));
     }

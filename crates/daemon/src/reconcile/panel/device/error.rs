@@ -1,4 +1,4 @@
-//! Why a display or an LED does not show what it should, beside what its device says.
+//! Errors of the panel other than those of its devices.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::event::ApplyErrorKind;
 use crate::reconcile::error::{OutputError, into_apply_error};
 
-/// An error of the panel.
+/// Why a display or an LED does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum PanelError {
     #[error("{what} is switched off in the settings")]

@@ -1,5 +1,5 @@
-//! What the threads of display and indicator have in common: their loop (`thread.rs`), their
-//! dead-man timer, their reports, their patience.
+//! The common part of the threads of display and indicator: the loop (`thread.rs`), the dead-man
+//! timer, reports and retries.
 
 mod error;
 mod thread;
@@ -19,14 +19,13 @@ pub use error::PanelError;
 pub use thread::{Handle, start};
 pub use worker::{Connector, Player, Stage, Worker};
 
-/// How long the main loop may be silent before the panel shows that it is not driven; it is heard
-/// every ten seconds.
+/// Expiry of the dead-man timer, which the main loop renews every ten seconds.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// A full channel is tried again after this.
+/// Pause before a report is sent again after the channel was full.
 const FULL: Duration = Duration::from_millis(200);
 
-/// A dead-man timer: the main loop renews it, and a device shows when it has not.
+/// A dead-man timer: the main loop renews it, and the devices show its expiry.
 #[derive(Debug, Clone)]
 pub struct DeadMan(Arc<DeadManState>);
 
@@ -40,7 +39,7 @@ struct DeadManState {
 }
 
 impl DeadMan {
-    /// Makes a timer that begins now.
+    /// Returns a timer that starts now.
     pub fn new() -> Self {
         Self(Arc::new(DeadManState {
             start: Instant::now(),
@@ -51,7 +50,7 @@ impl DeadMan {
         }))
     }
 
-    /// Renews it; true if the thread has seen it expired and should be woken.
+    /// Renews the timer. Returns whether the thread has seen it expired, and has to be woken.
     pub fn renew(&self) -> bool {
         self.0
             .ends_ms
@@ -59,7 +58,7 @@ impl DeadMan {
         self.0.expired.swap(false, Ordering::SeqCst)
     }
 
-    /// Returns what is left of it; `None` when it has expired.
+    /// Returns the time until it expires, `None` after that.
     pub fn left(&self) -> Option<Duration> {
         let left = Duration::from_millis(
             self.0.ends_ms.load(Ordering::SeqCst).saturating_sub(self.elapsed_ms()),
@@ -75,7 +74,7 @@ impl DeadMan {
         elapsed
     }
 
-    /// Acts as if the whole time had passed.
+    /// Lets the timer expire.
     #[cfg(test)]
     pub fn backdate(&self) {
         let past = u64::try_from(SILENCE.as_millis()).unwrap();
@@ -87,8 +86,8 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Reports to the main loop how it goes: each change once, and never waits for it. A report that
-/// finds the channel full is kept until it is replaced or goes through.
+/// Reports each change to the main loop once, without blocking. If the channel is full, the latest
+/// report stays pending.
 #[derive(Debug)]
 pub struct Reporter {
     events: mpsc::Sender<Event>,
@@ -96,7 +95,7 @@ pub struct Reporter {
     last: Option<Result<Applied, ApplyError>>,
     pending: bool,
     errors: u64,
-    /// `errors`, as it was reported last
+    /// The value of `errors` in the last report.
     errors_reported: u64,
 }
 
@@ -105,7 +104,7 @@ impl Reporter {
         Self { events, output, last: None, pending: false, errors: 0, errors_reported: 0 }
     }
 
-    /// Reports `result` if it says anything new.
+    /// Reports `result` if it differs from the last report.
     pub fn report(&mut self, result: Result<Applied, ApplyError>) {
         if self.last.as_ref().is_some_and(|last| same(last, &result)) {
             return;
@@ -115,13 +114,13 @@ impl Reporter {
         self.flush();
     }
 
-    /// Counts a transfer that failed, and returns the number.
+    /// Counts a failed transfer, and reports the number.
     pub fn count_error(&mut self) {
         self.errors += 1;
         self.flush();
     }
 
-    /// Tries again what is pending; how long to wait before the next time.
+    /// Sends pending reports. Returns the pause before the next attempt, if some are still pending.
     pub fn flush(&mut self) -> Option<Duration> {
         if self.errors != self.errors_reported {
             let event = Event::Vital(Vital::DisplayErrors(self.errors));
@@ -132,7 +131,7 @@ impl Reporter {
         }
         if let (true, Some(result)) = (self.pending, &self.last) {
             let event = Event::Applied(ApplyReport { output: self.output, result: result.clone() });
-            // A closed channel is the end of the daemon: no receiver is left.
+            // A closed channel means that the daemon is ending.
             self.pending =
                 matches!(self.events.try_send(event), Err(mpsc::error::TrySendError::Full(_)));
         }
@@ -143,8 +142,8 @@ impl Reporter {
     }
 }
 
-/// Bytes and their time only count along: a report of the same lines is not news. Nor is it that
-/// something absent is absent, however it was found out.
+/// Returns whether two reports are equal, apart from the counters of bytes and bus time, and from
+/// the text of an error of kind `Absent`.
 fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> bool {
     match (a, b) {
         (
@@ -156,44 +155,43 @@ fn same(a: &Result<Applied, ApplyError>, b: &Result<Applied, ApplyError>) -> boo
     }
 }
 
-/// When to try a device again: soon at first, then more and more rarely.
+/// Schedules attempts to open a device.
 #[derive(Debug)]
-pub struct Patience {
-    pauses: Backoff,
+pub struct Retry {
+    backoff: Backoff,
     next: Duration,
 }
 
 const FIRST: Duration = Duration::from_millis(100);
-/// When the delay has grown beyond this, tries have been made for more than a second.
+/// A backoff above this means that attempts have failed for more than a second.
 const UDEV: Duration = Duration::from_millis(1600);
-/// A panel that is plugged in again is not reported by the kernel: this is how long it may stay
-/// dark.
+/// The longest pause. The kernel does not report a panel that is plugged in again, which stays dark
+/// until the next attempt.
 const LAST: Duration = Duration::from_secs(10);
 
-impl Patience {
-    /// Makes one that is due at once.
+impl Retry {
+    /// Returns a schedule whose first attempt is due now.
     pub fn new() -> Self {
-        Self { pauses: Backoff::new(FIRST, LAST), next: Duration::ZERO }
+        Self { backoff: Backoff::new(FIRST, LAST), next: Duration::ZERO }
     }
 
     pub fn failed(&mut self, now: Duration) {
-        self.next = now + self.pauses.pause();
+        self.next = now + self.backoff.pause();
     }
 
-    /// Returns whether `error` is to be reported. A device that has just come is root's alone until
-    /// udev has been there: that it may not be opened is reported only when it stays so for about a
-    /// second.
+    /// Returns whether to report `error`. Until udev has set the permissions of a new device, only
+    /// root may open it, so `Denied` is reported only after about a second.
     pub fn is_worth_reporting(&self, error: &ApplyError) -> bool {
-        error.kind != ApplyErrorKind::Denied || self.pauses.upcoming() > UDEV
+        error.kind != ApplyErrorKind::Denied || self.backoff.upcoming() > UDEV
     }
 
-    /// Returns the time until the next try.
+    /// Returns the time until the next attempt.
     pub fn left(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
     }
 }
 
-/// Returns the first of these times that there is.
+/// Returns the earliest of these times.
 pub fn earliest<const N: usize>(times: [Option<Duration>; N]) -> Option<Duration> {
     times.into_iter().flatten().min()
 }
@@ -203,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_expires_once_and_reports_who_has_to_be_woken() {
+    fn a_timer_expires_and_its_renewal_reports_a_wake_up_once() {
         let dead_man = DeadMan::new();
         assert!(dead_man.left().is_some());
         assert!(!dead_man.renew(), "it has not been seen to be expired");
@@ -215,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn patience_grows_and_ends() {
-        let mut patience = Patience::new();
+    fn pauses_between_attempts_grow_up_to_a_bound() {
+        let mut retry = Retry::new();
         let mut now = Duration::ZERO;
-        assert!(patience.left(now).is_zero());
+        assert!(retry.left(now).is_zero());
         let waits: Vec<u128> = (0..10)
             .map(|_| {
-                patience.failed(now);
-                let wait = patience.left(now);
+                retry.failed(now);
+                let wait = retry.left(now);
                 now += wait;
                 wait.as_millis()
             })
@@ -231,23 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn that_a_device_may_not_be_opened_is_reported_when_it_stays_so() {
+    fn a_denied_device_is_reported_only_after_a_second() {
         let error = |kind| ApplyError { kind, message: String::new() };
-        let mut patience = Patience::new();
+        let mut retry = Retry::new();
         let mut now = Duration::ZERO;
         let mut reported_at = None;
         while reported_at.is_none() && now < Duration::from_secs(10) {
-            patience.failed(now);
-            assert!(patience.is_worth_reporting(&error(ApplyErrorKind::Absent)));
-            reported_at =
-                patience.is_worth_reporting(&error(ApplyErrorKind::Denied)).then_some(now);
-            now += patience.left(now);
+            retry.failed(now);
+            assert!(retry.is_worth_reporting(&error(ApplyErrorKind::Absent)));
+            reported_at = retry.is_worth_reporting(&error(ApplyErrorKind::Denied)).then_some(now);
+            now += retry.left(now);
         }
         assert_eq!(reported_at, Some(Duration::from_millis(1500)));
     }
 
     #[test]
-    fn errors_are_counted_and_the_last_count_comes_through_a_full_channel() {
+    fn the_last_error_count_is_reported_after_the_channel_was_full() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
         (0..3).for_each(|_| reporter.count_error());
@@ -260,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_reported_once_and_what_finds_no_room_later() {
+    fn equal_reports_are_sent_once_and_pending_ones_later() {
         let (sender, mut events) = mpsc::channel(1);
         let mut reporter = Reporter::new(sender, Output::Display);
         let lines = |bytes| {

@@ -1,7 +1,8 @@
-//! The thread of a device: its messages, its work, and what becomes of it when it panics.
+//! The thread of a device and its handle.
 
-use std::sync::mpsc as orders;
+use std::sync::mpsc as std_mpsc;
 
+use std_mpsc::RecvTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::worker::{Player, Worker};
@@ -10,36 +11,35 @@ use crate::event::{ApplyError, Event, Output};
 use crate::reconcile::error::Panicked;
 use crate::supervise::spawn_thread;
 
-/// What the thread can be asked for.
+/// Messages to the thread.
 #[derive(Debug)]
 enum WorkerMessage<Picture, Settings, Last> {
     Show(Picture),
-    /// the next page, now
+    /// Show the next page now.
     Turn,
     Hotplug,
     Reconfigure(Box<Settings>),
     Stop(Last, oneshot::Sender<Result<(), ApplyError>>),
-    /// the main loop lives again
+    /// The dead-man timer was renewed after it had expired.
     Wake,
 }
 
-/// The way to the thread. Nothing here waits. When it is dropped the thread ends and leaves the
-/// device as it is.
+/// Handle of the thread. No method blocks. When it is dropped the thread ends and leaves the device
+/// as it is.
 #[derive(Debug)]
 pub struct Handle<Picture, Settings, Last> {
-    orders: orders::Sender<WorkerMessage<Picture, Settings, Last>>,
+    messages: std_mpsc::Sender<WorkerMessage<Picture, Settings, Last>>,
     dead_man: DeadMan,
 }
 
-/// Starts the thread of the worker that `make` makes in it; `name` is the thread's, and that in
-/// reports.
+/// Spawns the thread of a worker made by `make`. `name` is used for the thread and in reports.
 pub fn start<P: Player + 'static>(
     name: &'static str,
     output: Output,
     events: mpsc::Sender<Event>,
     make: impl FnOnce(DeadMan, Reporter) -> Worker<P> + Send + 'static,
 ) -> Handle<P::Picture, P::Settings, P::Last> {
-    let (sender, receiver) = orders::channel();
+    let (messages, receiver) = std_mpsc::channel();
     let dead_man = DeadMan::new();
     let mut reporter = Reporter::new(events.clone(), output);
     let thread_dead_man = dead_man.clone();
@@ -54,27 +54,27 @@ pub fn start<P: Player + 'static>(
     if let Err(source) = started {
         reporter.report(Err(PanelError::NoThread { name, source }.into()));
     }
-    Handle { orders: sender, dead_man }
+    Handle { messages, dead_man }
 }
 
-/// Returns when the daemon stops.
+/// Runs the worker until it is stopped or the handle is dropped.
 fn run<P: Player>(
     worker: &mut Worker<P>,
-    orders: &orders::Receiver<WorkerMessage<P::Picture, P::Settings, P::Last>>,
+    messages: &std_mpsc::Receiver<WorkerMessage<P::Picture, P::Settings, P::Last>>,
 ) {
     loop {
-        let order = match worker.work() {
-            Some(wait) => orders.recv_timeout(wait),
-            None => orders.recv().map_err(|_| orders::RecvTimeoutError::Disconnected),
+        let received = match worker.work() {
+            Some(wait) => messages.recv_timeout(wait),
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        let mut next = match order {
-            Ok(order) => Some(order),
-            Err(orders::RecvTimeoutError::Timeout) => None,
-            Err(orders::RecvTimeoutError::Disconnected) => return,
+        let mut next = match received {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        // The latest value wins: what has piled up during a transfer is not shown one by one.
-        while let Some(order) = next {
-            match order {
+        // The latest value wins: those queued during a transfer are not shown one by one.
+        while let Some(message) = next {
+            match message {
                 WorkerMessage::Show(picture) => worker.show(picture),
                 WorkerMessage::Turn => worker.turn(),
                 WorkerMessage::Hotplug => worker.hotplug(),
@@ -85,31 +85,30 @@ fn run<P: Player>(
                     return;
                 }
             }
-            next = orders.try_recv().ok();
+            next = messages.try_recv().ok();
         }
     }
 }
 
 impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
-    /// Shows something from now on.
     pub fn show(&self, picture: Picture) {
         self.send(WorkerMessage::Show(picture));
     }
 
-    /// Turns to the next page, which somebody wants to see.
+    /// Turns to the next page at a user's request.
     pub fn turn(&self) {
         self.send(WorkerMessage::Turn);
     }
 
-    /// Shows that the main loop lives. Without this for [`SILENCE`](super::SILENCE) the device
-    /// shows that it does not.
+    /// Renews the dead-man timer. When it expires, after [`SILENCE`](super::SILENCE), the device
+    /// shows that the main loop hangs.
     pub fn renew_dead_man(&self) {
         if self.dead_man.renew() {
             self.send(WorkerMessage::Wake);
         }
     }
 
-    /// Tries now to open a device, which may have come.
+    /// Tries to open the device now, since one was plugged in.
     pub fn hotplug(&self) {
         self.send(WorkerMessage::Hotplug);
     }
@@ -118,22 +117,22 @@ impl<Picture, Settings, Last> Handle<Picture, Settings, Last> {
         self.send(WorkerMessage::Reconfigure(Box::new(settings)));
     }
 
-    /// Shows a last picture and ends the thread. The answer comes when the device has taken it, or
-    /// at once when there is none; wait for it only so long: a stuck bus never answers.
+    /// Shows a last picture and ends the thread. The reply comes when the device has shown it, or
+    /// immediately without a device. Wait for it with a timeout: on a stuck bus it never comes.
     pub fn stop(self, last: Last) -> oneshot::Receiver<Result<(), ApplyError>> {
         let (done, acknowledged) = oneshot::channel();
         self.send(WorkerMessage::Stop(last, done));
         acknowledged
     }
 
-    /// Acts as if the main loop had been silent for [`SILENCE`](super::SILENCE).
+    /// Lets the dead-man timer expire.
     #[cfg(test)]
     pub fn fall_silent(&self) {
         self.dead_man.backdate();
     }
 
-    fn send(&self, order: WorkerMessage<Picture, Settings, Last>) {
-        // The thread ends only after `stop`, which takes the handle.
-        let _ = self.orders.send(order);
+    fn send(&self, message: WorkerMessage<Picture, Settings, Last>) {
+        // The thread ends only after `stop`, which consumes the handle.
+        let _ = self.messages.send(message);
     }
 }

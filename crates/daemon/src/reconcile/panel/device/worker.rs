@@ -1,55 +1,52 @@
-//! The one loop of display and LED: the device is opened when there is something to show, and opened
-//! anew after a failure. What is to be seen on it, and when, is its player's.
+//! The common part of display and LED: opens the device when there is something to show, and again
+//! after a failure. A [`Player`] decides what it shows and when.
 
 use std::time::{Duration, Instant};
 
-use super::{DeadMan, PanelError, Patience, Reporter, earliest};
+use super::{DeadMan, PanelError, Reporter, Retry, earliest};
 use crate::event::ApplyError;
 
-/// Opens a device, again and again as it comes and goes; lives as long as the settings stand.
+/// Opens a device, as often as it comes and goes, until the settings change.
 pub type Connector<Device> = Box<dyn FnMut() -> Result<Box<Device>, ApplyError> + Send>;
-/// Returns what opens the device that the settings ask for; `None` for "off".
+/// Returns the connector for the device in the settings, `None` for "off".
 pub type Connect<Settings, Device> = Box<dyn Fn(&Settings) -> Option<Connector<Device>> + Send>;
 
-/// Knows what is to be seen on a kind of device, and when. `now` counts from the thread's start.
+/// Decides what a type of device shows, and when. `now` counts from the thread's start.
 pub trait Player {
     type Device: ?Sized + 'static;
-    /// what is to be seen
     type Picture: Send + 'static;
     type Settings: Send + 'static;
-    /// what is to be seen when the daemon has ended
+    /// The picture that stays after the end of the daemon.
     type Last: Send + 'static;
-    /// what reports call the device
+    /// The device's name in reports.
     const NAME: &'static str;
 
-    /// Takes in what is to be seen from now on.
+    /// Sets the picture.
     fn show(&mut self, picture: Self::Picture, now: Duration);
 
-    /// Returns whether there is anything to show yet. Nothing is touched before: a restart leaves
-    /// the device as it is.
+    /// Returns whether a picture was set. Before that a restart leaves the device as it is.
     fn has_picture(&self) -> bool;
 
-    /// Turns to the next page of the picture, and gives time to read it.
+    /// Turns to the next page of the picture, with more time to read it.
     fn turn(&mut self, _now: Duration) {}
 
-    /// Takes in that the device was opened.
+    /// Handles the opening of the device.
     fn opened(&mut self, _now: Duration) {}
 
-    /// Brings on the device what is to be seen now, and reports it. Returns how long until there is
-    /// something to do again.
+    /// Updates the device and reports it. Returns the time until the next update.
     fn play(
         &mut self,
         device: &mut Self::Device,
         stage: &mut Stage<'_, Self::Settings>,
     ) -> Result<Option<Duration>, ApplyError>;
 
-    /// Takes in that nothing of ours is to be seen any more: the device, if it was open, is closed.
+    /// Handles the closing of the device, if it was open.
     fn closed(&mut self, device: Option<Box<Self::Device>>);
 
-    /// Takes in that the settings ask for another device.
+    /// Handles a change of the settings to another device.
     fn replaced(&mut self) {}
 
-    /// Returns whether both settings are about the same device.
+    /// Returns whether both settings are for the same device.
     fn is_same_device(before: &Self::Settings, now: &Self::Settings) -> bool;
 
     /// Shows the last picture.
@@ -61,25 +58,25 @@ pub trait Player {
     ) -> Result<(), ApplyError>;
 }
 
-/// What a player plays by.
+/// Context of a player's round of work.
 #[derive(Debug)]
 pub struct Stage<'a, Settings> {
     pub settings: &'a Settings,
     pub dead_man: &'a DeadMan,
     pub reporter: &'a mut Reporter,
-    /// when this round of work began
+    /// The start of the round.
     pub now: Duration,
     start: Instant,
 }
 
 impl<Settings> Stage<'_, Settings> {
-    /// Returns what time it is after what the round has done so far.
+    /// Returns the current time, which is later than `now`.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 }
 
-/// What the thread of a device does.
+/// The state of a device's thread.
 pub struct Worker<P: Player> {
     player: P,
     settings: P::Settings,
@@ -88,7 +85,7 @@ pub struct Worker<P: Player> {
     device: Option<Box<P::Device>>,
     dead_man: DeadMan,
     reporter: Reporter,
-    patience: Patience,
+    retry: Retry,
     start: Instant,
 }
 
@@ -108,12 +105,12 @@ impl<P: Player> Worker<P> {
             device: None,
             dead_man,
             reporter,
-            patience: Patience::new(),
+            retry: Retry::new(),
             start: Instant::now(),
         }
     }
 
-    /// Does what is due; how long until there is something to do again.
+    /// Runs one round of work. Returns the time until the next.
     pub fn work(&mut self) -> Option<Duration> {
         if self.connector.is_none() {
             self.reporter.report(Err(PanelError::SwitchedOff { what: P::NAME }.into()));
@@ -122,14 +119,13 @@ impl<P: Player> Worker<P> {
         if !self.player.has_picture() {
             return None;
         }
-        let now = self.start.elapsed();
-        let retry = self.patience.left(now);
-        if self.device.is_none() && !retry.is_zero() {
-            return earliest([Some(retry), self.reporter.flush()]);
+        let pause = self.retry.left(self.start.elapsed());
+        if self.device.is_none() && !pause.is_zero() {
+            return earliest([Some(pause), self.reporter.flush()]);
         }
         let next = match self.with_device(|player, device, stage| player.play(device, stage)) {
             Ok(next) => {
-                self.patience = Patience::new();
+                self.retry = Retry::new();
                 next
             }
             Err(error) => Some(self.fail(error)),
@@ -137,7 +133,7 @@ impl<P: Player> Worker<P> {
         earliest([next, self.reporter.flush()])
     }
 
-    /// Does something with the device, opening it if need be.
+    /// Calls `work` with the device, which is opened first if necessary.
     fn with_device<T>(
         &mut self,
         work: impl FnOnce(&mut P, &mut P::Device, &mut Stage<'_, P::Settings>) -> Result<T, ApplyError>,
@@ -159,14 +155,14 @@ impl<P: Player> Worker<P> {
         work(&mut self.player, device, &mut stage)
     }
 
-    /// Lets the device be opened anew, and reports why, if that is news; how long until then.
+    /// Closes the device and reports the error. Returns the time until the retry.
     fn fail(&mut self, error: ApplyError) -> Duration {
         self.close();
-        self.patience.failed(self.start.elapsed());
-        if self.patience.is_worth_reporting(&error) {
+        self.retry.failed(self.start.elapsed());
+        if self.retry.is_worth_reporting(&error) {
             self.reporter.report(Err(error));
         }
-        self.patience.left(self.start.elapsed())
+        self.retry.left(self.start.elapsed())
     }
 
     fn close(&mut self) {
@@ -181,11 +177,11 @@ impl<P: Player> Worker<P> {
         self.player.turn(self.start.elapsed());
     }
 
-    /// Opens and initialises the device again after one has come or gone: whatever it was may have
-    /// taken the panel's power, or be a better one.
+    /// Reopens the device after any was plugged in or out: that may have interrupted the panel's
+    /// power, or be a better one.
     pub fn hotplug(&mut self) {
         self.close();
-        self.patience = Patience::new();
+        self.retry = Retry::new();
     }
 
     pub fn reconfigure(&mut self, settings: P::Settings) {
@@ -195,7 +191,7 @@ impl<P: Player> Worker<P> {
             self.close();
             self.player.replaced();
             self.connector = (self.connect)(&self.settings);
-            self.patience = Patience::new();
+            self.retry = Retry::new();
         }
     }
 
@@ -203,7 +199,7 @@ impl<P: Player> Worker<P> {
         self.with_device(|player, device, stage| player.finish(device, last, stage))
     }
 
-    /// Forgets the device after a panic: nothing about it is known.
+    /// Closes the device after a panic, since its state is unknown.
     pub fn recover(&mut self, error: ApplyError) {
         self.close();
         self.connector = (self.connect)(&self.settings);

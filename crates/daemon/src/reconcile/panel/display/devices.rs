@@ -1,4 +1,4 @@
-//! The displays that there are: a newcomer adds one line here.
+//! The supported displays. A new one adds a line to [`DISPLAYS`].
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use crate::panel::pcf8574::{CLOCK_HZ, Pcf8574};
 use crate::panel::{CharDisplay, Controller, Oled, linux};
 use crate::reconcile::panel::device::{self, PanelError};
 
-/// Opens a display, again and again as it comes and goes; lives as long as the settings stand.
+/// Opens a display, as often as it comes and goes, until the settings change.
 pub type Connector = device::Connector<dyn CharDisplay>;
 
 /// A kind of display.
 #[derive(Debug)]
 pub struct DisplayKind {
     pub name: &'static str,
-    /// `None` when the settings ask for another kind
+    /// Returns `None` if the settings select another kind.
     pub connect: fn(&Lcd) -> Option<Connector>,
 }
 
-/// All kinds; the first that feels meant is taken.
+/// All kinds; the first that matches the settings is used.
 pub const DISPLAYS: &[DisplayKind] = &[
-    // An OLED is on an I2C bus too, so these come first.
+    // OLEDs come first, since their bus is I2C too.
     DisplayKind { name: "oled-i2c", connect: oled },
     DisplayKind { name: "oled-emulator", connect: oled_emulator },
     DisplayKind { name: "hd44780-i2c", connect: i2c },
@@ -32,16 +32,16 @@ pub const DISPLAYS: &[DisplayKind] = &[
     DisplayKind { name: "hd44780-emulator", connect: emulator },
 ];
 
-/// Returns how to open the display that the settings ask for; `None` for "off".
+/// Returns the connector for the display in the settings, `None` for "off".
 pub fn connector(settings: &Lcd) -> Option<Connector> {
     DISPLAYS.iter().find_map(|kind| (kind.connect)(settings))
 }
 
 fn oled(settings: &Lcd) -> Option<Connector> {
     let LcdBus::I2c { device, address, .. } = settings.bus.clone() else { return None };
-    let (asked, charset) = (settings.oled?, settings.charset);
+    let (oled_settings, charset) = (settings.oled?, settings.charset);
     Some(Box::new(move || {
-        let (controller, resolution) = (asked.controller, asked.resolution);
+        let (controller, resolution) = (oled_settings.controller, oled_settings.resolution);
         Ok(Box::new(linux::open_oled(&device, address, controller, resolution, charset)?))
     }))
 }
@@ -82,11 +82,11 @@ fn emulator(settings: &Lcd) -> Option<Connector> {
 
 fn oled_emulator(settings: &Lcd) -> Option<Connector> {
     let LcdBus::Emulator { address, log, .. } = settings.bus.clone() else { return None };
-    let (asked, charset) = (settings.oled?, settings.charset);
+    let (oled_settings, charset) = (settings.oled?, settings.charset);
     let script = settings.emulator_script.clone();
     let mut device = Lasting::default();
     Some(Box::new(move || {
-        let (controller, resolution) = (asked.controller, asked.resolution);
+        let (controller, resolution) = (oled_settings.controller, oled_settings.resolution);
         let (panel, _) = device.get(|clock| {
             let faults = faults(script.as_deref(), log.as_deref())?;
             let chip = controller.unwrap_or(Controller::Ssd1306);
@@ -96,10 +96,10 @@ fn oled_emulator(settings: &Lcd) -> Option<Connector> {
     }))
 }
 
-/// How errors name the emulated bus.
+/// Name of the emulated bus in errors.
 const EMULATED: &str = "the emulated bus";
 
-/// An emulated device, which stays while the driver opens it again, as a real one would.
+/// An emulated device that keeps its state while the driver reopens it, like a real one.
 struct Lasting<T>(Option<(T, Clock)>);
 
 impl<T> Default for Lasting<T> {
@@ -109,7 +109,7 @@ impl<T> Default for Lasting<T> {
 }
 
 impl<T: Clone> Lasting<T> {
-    /// Returns the device and its clock; makes them the first time.
+    /// Returns the device and its clock, made at the first call.
     fn get(
         &mut self,
         make: impl FnOnce(Clock) -> Result<T, PanelError>,
@@ -124,7 +124,7 @@ impl<T: Clone> Lasting<T> {
     }
 }
 
-/// Reads script and log of an emulated device.
+/// Returns the fault injector of an emulated device from its script and log.
 pub(crate) fn faults(
     script: Option<&Path>,
     log: Option<&Path>,
@@ -134,9 +134,10 @@ pub(crate) fn faults(
 }
 
 fn read_script(path: &Path) -> Result<Script, PanelError> {
-    let here = || path.to_owned();
-    let text =
-        reading::text(path).map_err(|source| PanelError::ScriptUnread { path: here(), source })?;
-    Script::parse(&text)
-        .map_err(|fault| PanelError::ScriptWrong { path: here(), fault: fault.to_string() })
+    let text = reading::text(path)
+        .map_err(|source| PanelError::ScriptUnread { path: path.to_owned(), source })?;
+    Script::parse(&text).map_err(|fault| PanelError::ScriptWrong {
+        path: path.to_owned(),
+        fault: fault.to_string(),
+    })
 }

@@ -1,5 +1,4 @@
-//! The character display: a thread of its own plays a [`Playlist`] on the glass. A stuck bus delays
-//! nothing else.
+//! The character display: its thread shows a [`Playlist`].
 
 mod devices;
 mod player;
@@ -15,11 +14,12 @@ use crate::event::{Event, Output};
 use crate::panel::{Frame, Playlist};
 use player::{DisplayPlayer, Periods};
 
-/// The way to the display's thread; its last picture has no heartbeat, and the backlight on or off.
+/// Handle of the display's thread. The last picture is a frame without heartbeat, and whether the
+/// backlight is on.
 pub type DisplayHandle = Handle<Playlist, Lcd, (Frame, bool)>;
 
-/// Starts the thread. It reports [`crate::event::Applied::Display`] whenever the lines on the glass
-/// have changed, and each change of condition once.
+/// Spawns the thread. It reports [`crate::event::Applied::Display`] when the displayed lines
+/// change, and each new error once.
 pub fn spawn(settings: Lcd, events: mpsc::Sender<Event>) -> DisplayHandle {
     spawn_with(settings, events, Periods::USUAL, connector)
 }

@@ -1,4 +1,4 @@
-//! What is to be seen on the display, and when.
+//! Decides what the display shows, and when.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::panel::playlist::{Rotation, Urgency};
 use crate::panel::{Frame, Playlist};
 use crate::reconcile::panel::device::{Player, Stage, earliest};
 
-/// The least time between two frames that are not urgent.
+/// Minimum interval between two frames that are not urgent.
 const FRAME_TIME: Duration = Duration::from_millis(100);
-/// Half a beat: the heart is seen this long, then not.
+/// Half a heartbeat: how long the heart is visible, then invisible.
 const HALF_BEAT: Duration = Duration::from_millis(500);
-/// What is done by time alone.
+
+/// Time-driven actions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Periods {
-    /// How often the controller is initialised again, in case interference has disturbed it. Each
-    /// time the thread wakes half a dozen times, for the bus and for the controller.
+    /// Interval at which the controller is initialised again, in case interference has disturbed
+    /// it. Each time wakes the thread half a dozen times, for the bus and for the controller.
     pub refresh: Duration,
-    /// after this long without news an OLED glows less: its pixels age with the light that they
-    /// gave
+    /// How long without news until an OLED is dimmed, since its pixels age with the emitted light.
     pub dim_after: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Periods {
         Self { refresh: Duration::from_secs(300), dim_after: Duration::from_secs(600) };
 }
 
-/// What stands on a glass.
+/// The state of a display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Shown {
     frame: Frame,
@@ -38,23 +38,22 @@ struct Shown {
     dimmed: bool,
 }
 
-/// Plays a [`Playlist`] on the glass.
+/// Shows a [`Playlist`] on a display.
 pub(super) struct DisplayPlayer {
     rotation: Rotation,
-    /// what is on the glass
     shown: Option<Shown>,
     shown_at: Duration,
     refreshed_at: Duration,
-    /// [`Periods::USUAL`], but in tests
+    /// [`Periods::USUAL`] except in tests.
     periods: Periods,
     urgent: bool,
-    /// there is something to show
+    /// There is something to show.
     started: bool,
-    /// bytes of displays that were closed
+    /// Bytes written to displays that were closed.
     bytes: u64,
-    /// that writing took, pauses included
+    /// Time spent on writes, pauses included.
     bus_time: Duration,
-    /// this hardware does not show whether the display has lost its power
+    /// This hardware cannot detect a loss of the display's power.
     blind: bool,
 }
 
@@ -74,8 +73,8 @@ impl DisplayPlayer {
         }
     }
 
-    /// Brings a frame on the glass. What is not urgent has time to look first whether the display
-    /// has lost its power: whatever is written covers the traces.
+    /// Writes a frame. Unless it is urgent, first checks whether the display has lost its power,
+    /// since a write destroys the evidence.
     fn put(
         &mut self,
         display: &mut dyn CharDisplay,
@@ -110,7 +109,7 @@ impl DisplayPlayer {
         stage.reporter.report(Ok(Applied::Display { lines, bytes, bus_time, lit, blind }));
     }
 
-    /// Returns what should be on the glass now.
+    /// Returns the desired state of the display.
     fn wanted(&self, stage: &Stage<'_, Lcd>) -> Shown {
         let (settings, now) = (stage.settings, stage.now);
         let page = self.rotation.frame().filter(|frame| frame.geometry() == settings.geometry);
@@ -134,12 +133,12 @@ impl DisplayPlayer {
             && now.saturating_sub(self.rotation.last_news()) >= self.periods.dim_after
     }
 
-    /// Returns the time until the glass has to change again by itself.
+    /// Returns the time until the next time-driven change.
     fn next(&self, stage: &Stage<'_, Lcd>) -> Option<Duration> {
         let (settings, now) = (stage.settings, stage.elapsed());
         let half = HALF_BEAT.as_nanos();
         let in_half = Duration::from_nanos(u64::try_from(now.as_nanos() % half).unwrap_or(0));
-        // An expired dead-man timer is renewed with a message, so nothing has to be asked for meanwhile.
+        // The renewal of an expired dead-man timer sends a message, so it needs no polling.
         let beat = (settings.heartbeat && stage.dead_man.left().is_some())
             .then(|| HALF_BEAT.saturating_sub(in_half));
         let dark = match settings.backlight {
@@ -155,7 +154,7 @@ impl DisplayPlayer {
     }
 }
 
-/// Draws the heart: the last cell of the last row is its own.
+/// Draws the heartbeat in the last cell of the last row, which is reserved for it.
 fn with_heart(mut frame: Frame, settings: &Lcd, beat: bool) -> Frame {
     if settings.heartbeat {
         let geometry = frame.geometry();
@@ -212,7 +211,7 @@ impl Player for DisplayPlayer {
         };
         self.bus_time += stage.elapsed().saturating_sub(begin);
         if let Err(error) = result {
-            // One that is not there yet fails at each try: that is no error of the bus.
+            // A display that is absent is no error of the bus.
             if self.shown.is_some() || error.kind == ApplyErrorKind::Failed {
                 stage.reporter.count_error();
             }
@@ -246,7 +245,7 @@ impl Player for DisplayPlayer {
     }
 }
 
-/// Returns what makes it another device when it changes.
+/// Returns the settings that identify the device.
 fn device(lcd: &Lcd) -> impl PartialEq {
     (lcd.bus.clone(), lcd.oled, lcd.geometry, lcd.charset, lcd.emulator_script.clone())
 }

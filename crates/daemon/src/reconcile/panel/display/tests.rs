@@ -30,7 +30,7 @@ fn page(first: &str, second: &str) -> Playlist {
     Playlist::still(Frame::from_lines(SIXTEEN, &[first, second]))
 }
 
-/// Reads reports until one says what is wanted; fails after five seconds.
+/// Reads reports until one matches; fails after five seconds. Returns the number of others.
 fn await_report(
     events: &mut mpsc::Receiver<Event>,
     wanted: impl Fn(&Result<Applied, ApplyError>) -> bool,
@@ -67,7 +67,7 @@ fn emulated_oled(log: &Temporary) -> Lcd {
     Lcd { oled: Some(oled), ..settings(bus) }
 }
 
-/// What an OLED shows after each transaction of the log that was acknowledged, and its contrast.
+/// Returns the screen and the contrast of an OLED after each acknowledged transaction of the log.
 fn replay_oled(log: &Path) -> Vec<(Vec<String>, u8)> {
     let mut chip = OledChip::powered(Controller::Ssd1306, Resolution::P128x32);
     let text = std::fs::read_to_string(log).unwrap();
@@ -84,7 +84,7 @@ fn replay_oled(log: &Path) -> Vec<(Vec<String>, u8)> {
 }
 
 #[test]
-fn an_oled_shows_the_pages_beats_and_comes_back_when_it_is_plugged_in() {
+fn an_oled_shows_pages_and_heartbeat_and_recovers_when_plugged_in() {
     let log = Temporary::new("oled");
     let script = Temporary::new("oled-script");
     std::fs::write(&script.0, "800 unplug\n1500 plug\n").unwrap();
@@ -109,7 +109,7 @@ fn an_oled_shows_the_pages_beats_and_comes_back_when_it_is_plugged_in() {
 }
 
 #[test]
-fn an_oled_without_news_glows_less_and_news_light_it_up() {
+fn an_oled_is_dimmed_without_news() {
     let log = Temporary::new("oled-dim");
     let (sender, mut events) = mpsc::channel(16);
     let periods = Periods { dim_after: Duration::from_millis(300), ..Periods::USUAL };
@@ -136,8 +136,7 @@ impl Temporary {
     }
 }
 
-/// What is on the glass according to the log of the bus: time of each transfer, bytes, screen after
-/// it.
+/// Replays the log of the bus: the time of each transfer, its bytes, and the screen after it.
 fn replay(log: &Path) -> Vec<(u64, usize, Vec<String>)> {
     let text = std::fs::read_to_string(log).unwrap();
     let mut chip = Chip::powered(Duration::ZERO);
@@ -172,7 +171,7 @@ fn emulated(log: &Temporary) -> Lcd {
 }
 
 #[test]
-fn real_bytes_on_the_emulated_bus_report_what_was_to_be_shown() {
+fn the_bytes_on_the_emulated_bus_show_the_frames() {
     let log = Temporary::new("bytes");
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(Lcd { heartbeat: false, ..emulated(&log) }, sender);
@@ -190,7 +189,7 @@ fn real_bytes_on_the_emulated_bus_report_what_was_to_be_shown() {
 }
 
 #[test]
-fn the_time_on_the_bus_is_that_of_the_bytes_at_least() {
+fn the_bus_time_is_at_least_that_of_the_bytes() {
     let log = Temporary::new("bus-time");
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(Lcd { heartbeat: false, ..emulated(&log) }, sender);
@@ -216,7 +215,7 @@ fn the_time_on_the_bus_is_that_of_the_bytes_at_least() {
 }
 
 #[test]
-fn the_heart_beats_once_a_second_and_stops_with_the_main_loop() {
+fn the_heartbeat_has_one_second_and_stops_with_the_main_loop() {
     let log = Temporary::new("heart");
     let (sender, mut events) = mpsc::channel(16);
     let display = spawn(emulated(&log), sender);
@@ -266,7 +265,7 @@ fn faults_from_a_script_are_reported_once_and_heal() {
 }
 
 #[test]
-fn a_display_that_lost_its_power_is_drawn_again_with_the_next_beat() {
+fn a_display_that_lost_its_power_is_redrawn_at_the_next_heartbeat() {
     let log = Temporary::new("power");
     let script = Temporary::new("power-file");
     std::fs::write(&script.0, "700 power\n").unwrap();
@@ -287,7 +286,7 @@ fn a_display_that_lost_its_power_is_drawn_again_with_the_next_beat() {
 }
 
 #[test]
-fn that_a_loss_of_power_cannot_be_seen_is_reported_and_not_looked_for_again() {
+fn hardware_that_cannot_detect_a_loss_of_power_is_reported_and_checked_once() {
     let fake = Fake::default();
     fake.blind.store(true, Ordering::SeqCst);
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
@@ -353,10 +352,10 @@ fn no_device_file_is_absent() {
     );
 }
 
-/// A frame that was shown: when, its lines, the backlight.
+/// A shown frame: time, lines, backlight.
 type Shown = (Instant, Vec<String>, bool);
 
-/// A display that notes what it is reported.
+/// A display that records its calls.
 #[derive(Clone, Default)]
 struct Fake {
     shown: Arc<Mutex<Vec<Shown>>>,
@@ -378,7 +377,7 @@ impl Fake {
         (handle, events)
     }
 
-    /// Waits until the backlight was on and off like this; fails after five seconds.
+    /// Waits for this sequence of the backlight; fails after five seconds.
     fn await_backlight(&self, wanted: &[bool]) {
         let start = Instant::now();
         loop {
@@ -419,7 +418,7 @@ impl CharDisplay for Fake {
 }
 
 #[test]
-fn a_panic_is_reported_and_the_work_goes_on() {
+fn the_thread_continues_after_a_panic() {
     let fake = Fake::default();
     fake.panics.store(1, Ordering::SeqCst);
     let (display, mut events) = fake.spawn(settings(LcdBus::Off));
@@ -432,7 +431,7 @@ fn a_panic_is_reported_and_the_work_goes_on() {
 }
 
 #[test]
-fn a_new_address_goes_at_once_and_the_rest_ten_times_a_second() {
+fn an_urgent_frame_is_shown_immediately_and_others_ten_times_a_second() {
     let fake = Fake::default();
     let (display, mut events) = fake.spawn(Lcd { heartbeat: false, ..settings(LcdBus::Off) });
     display.show(page("10.99.0.1", "0"));
@@ -453,7 +452,7 @@ fn a_new_address_goes_at_once_and_the_rest_ten_times_a_second() {
 }
 
 #[test]
-fn every_so_often_the_controller_is_initialised_again() {
+fn the_controller_is_initialised_again_at_intervals() {
     let fake = Fake::default();
     let (display, mut events) = fake.spawn(Lcd { heartbeat: false, ..settings(LcdBus::Off) });
     display.show(page("10.99.0.1", "still"));
@@ -483,7 +482,7 @@ fn pages_turn_and_each_is_reported() {
 }
 
 #[test]
-fn the_backlight_goes_dark_when_there_is_no_news() {
+fn the_backlight_is_switched_off_without_news() {
     let fake = Fake::default();
     let backlight = Backlight::After(Duration::from_millis(300));
     let (display, mut events) =
@@ -495,7 +494,7 @@ fn the_backlight_goes_dark_when_there_is_no_news() {
     display.show(page("10.99.0.2", "news"));
     await_lines(&mut events, "10.99.0.2", "news");
     fake.await_backlight(&[true, false, true, false]);
-    // Somebody presses the button.
+    // A user presses the button.
     display.turn();
     fake.await_backlight(&[true, false, true, false, true]);
 }

@@ -1,4 +1,4 @@
-//! What time it is on the wall, for the night of the settings.
+//! Local time, for the quiet hours of the settings.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,15 +10,15 @@ use crate::watch::host::is_clock_set;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// Most bytes of a time zone's file.
+/// Size limit of a time zone file, bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Returns the minutes after midnight, local time; `None` while the clock is not set.
+/// Returns the minutes since local midnight, `None` while the clock is not set.
 pub fn local_minute() -> Option<u16> {
     minute_of(Path::new("/"), SystemTime::now())
 }
 
-/// Returns the local minute of the machine whose files are below `root`.
+/// Returns the local minute of the machine with this root directory.
 fn minute_of(root: &Path, now: SystemTime) -> Option<u16> {
     if !is_clock_set(root, now) {
         return None;
@@ -27,8 +27,8 @@ fn minute_of(root: &Path, now: SystemTime) -> Option<u16> {
     minute_at(zone.as_deref(), now)
 }
 
-/// Returns the minutes after midnight at `now` in the zone of a TZif file (RFC 9636, as
-/// `/etc/localtime` is); UTC where there is none, or it does not parse.
+/// Returns the minutes since midnight at `now` in the zone of a TZif file (RFC 9636), such as
+/// `/etc/localtime`; in UTC if it is missing or invalid.
 fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
     let now = i64::try_from(now.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
     let offset = zone.and_then(|data| {
@@ -38,8 +38,8 @@ fn minute_at(zone: Option<&[u8]>, now: SystemTime) -> Option<u16> {
     u16::try_from((now + offset.unwrap_or(0)).rem_euclid(DAY) / 60).ok()
 }
 
-/// Returns whether `minute` lies in the night (`from` to `to`, minutes after midnight, which may
-/// span midnight).
+/// Returns whether `minute` is between `from` and `to`, minutes since midnight, which may span
+/// midnight.
 pub fn is_night((from, to): (u16, u16), minute: u16) -> bool {
     if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }
 }
@@ -59,7 +59,8 @@ mod tests {
         assert!(!is_night((60, 120), 180));
     }
 
-    /// A slim file, as Debian's tzdata has it: no transitions in it, only the footer's rule.
+    /// Returns a slim file, as in Debian's tzdata: without transitions, only with the footer's
+    /// rule.
     fn slim(rule: &str) -> Vec<u8> {
         let counts = [0_u32, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat();
         let header = [b"TZif2".as_slice(), &[0; 15], &counts].concat();
@@ -68,10 +69,10 @@ mod tests {
         [block.as_slice(), &block, format!("\n{rule}\n").as_bytes()].concat()
     }
 
-    /// chrony and ntpd leave no mark: with them, and without a clock on the board, there is a night
-    /// all the same.
+    /// chrony and ntpd leave no mark, but quiet hours must work with them, also on a board without
+    /// a real-time clock.
     #[test]
-    fn the_hour_is_known_once_the_clock_is_set_by_any_program() {
+    fn the_local_minute_is_known_once_any_program_has_set_the_clock() {
         let root = tempfile::tempdir().unwrap();
         let noon = UNIX_EPOCH + Duration::from_secs(1_784_116_800);
         assert_eq!(minute_of(root.path(), noon), Some(12 * 60));
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_in_the_footer_knows_winter_from_summer() {
+    fn the_rule_in_the_footer_has_winter_and_summer_time() {
         let at = |year, month, hour, minute| {
             let time = tz::UtcDateTime::new(year, month, 15, hour, minute, 59, 0).unwrap();
             UNIX_EPOCH + Duration::from_secs(u64::try_from(time.unix_time()).unwrap())

@@ -1,4 +1,4 @@
-//! The indicators that there are: a newcomer adds one line here.
+//! The supported indicators. A new one adds a line to [`INDICATORS`].
 
 use std::path::Path;
 
@@ -11,25 +11,25 @@ use crate::panel::{Indicator, hid};
 use crate::reconcile::panel::device::{self, PanelError};
 use crate::reconcile::panel::display::faults;
 
-/// Opens an indicator, again and again as it comes and goes; lives as long as the settings stand.
+/// Opens an indicator, as often as it comes and goes, until the settings change.
 pub type Connector = device::Connector<dyn Indicator>;
 
 /// A kind of indicator.
 #[derive(Debug)]
 pub struct IndicatorKind {
     pub name: &'static str,
-    /// `None` when the settings ask for another kind
+    /// Returns `None` if the settings select another kind.
     pub connect: fn(&Led) -> Option<Connector>,
 }
 
-/// All kinds. With `auto` several feel meant: they are tried in this order.
+/// All kinds. With `auto` several match, and are tried in this order.
 pub const INDICATORS: &[IndicatorKind] = &[
     IndicatorKind { name: "blinkstick", connect: blinkstick },
     IndicatorKind { name: "sysfs", connect: sysfs },
     IndicatorKind { name: "emulator", connect: emulator },
 ];
 
-/// Returns how to open the indicator that the settings ask for; `None` for "off".
+/// Returns the connector for the indicator in the settings, `None` for "off".
 pub fn connector(settings: &Led) -> Option<Connector> {
     let mut candidates: Vec<Connector> =
         INDICATORS.iter().filter_map(|kind| (kind.connect)(settings)).collect();
@@ -37,19 +37,18 @@ pub fn connector(settings: &Led) -> Option<Connector> {
         return None;
     }
     Some(Box::new(move || {
-        let mut first = None;
+        let mut reported = None;
         for candidate in &mut candidates {
             match candidate() {
                 Ok(indicator) => return Ok(indicator),
-                // What was looked for first is the best to report, unless another is there and does
-                // not work.
-                Err(error) if first.is_none() || error.kind != ApplyErrorKind::Absent => {
-                    first = Some(error)
+                // The first candidate's error is reported, unless another is present but fails.
+                Err(error) if reported.is_none() || error.kind != ApplyErrorKind::Absent => {
+                    reported = Some(error)
                 }
                 Err(_) => {}
             }
         }
-        Err(first.unwrap_or_else(|| PanelError::NoIndicator.into()))
+        Err(reported.unwrap_or_else(|| PanelError::NoIndicator.into()))
     }))
 }
 
@@ -74,7 +73,7 @@ fn sysfs(settings: &Led) -> Option<Connector> {
 fn emulator(settings: &Led) -> Option<Connector> {
     let LedDevice::Emulator { log } = settings.device.clone() else { return None };
     let script = settings.emulator_script.clone();
-    // The emulated device stays while the driver opens it again, as a real one would.
+    // The emulated device keeps its state while the driver reopens it, like a real one.
     let mut device: Option<Stick> = None;
     Some(Box::new(move || {
         if device.is_none() {

@@ -1,4 +1,4 @@
-//! The LED: a thread of its own animates the [`Signal`]s. A stalled USB device delays nothing else.
+//! The LED: its thread animates [`Signal`]s.
 
 mod daytime;
 mod devices;
@@ -14,11 +14,11 @@ use crate::event::{Event, Output};
 use crate::panel::Signal;
 use player::IndicatorPlayer;
 
-/// The way to the indicator's thread. Of the signals the first is the cluster, the others are a
-/// node each; in the end it is dark.
+/// Handle of the indicator's thread. The first signal is for the cluster, each further one for a
+/// node. The last picture is dark.
 pub type IndicatorHandle = Handle<Vec<Signal>, Led, ()>;
 
-/// Starts the thread. It reports each change of condition once.
+/// Spawns the thread. It reports success, and each new error once.
 pub fn spawn(settings: Led, events: mpsc::Sender<Event>) -> IndicatorHandle {
     spawn_with(settings, events, connector)
 }

@@ -1,4 +1,4 @@
-//! What is to be seen on the LEDs, and when.
+//! Decides what the LEDs show, and when.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::panel::light::pulse_widths;
 use crate::panel::signal::{Colour, Pattern, Signal, level};
 use crate::reconcile::panel::device::{Player, Stage, earliest};
 
-/// What is left of the brightness when dimmed.
+/// Brightness factor when dimmed.
 const DIMMED: f32 = 0.2;
-/// How often the wall clock is looked at, where a night is set.
+/// Interval of checks of the wall clock, if quiet hours are set.
 const MINUTE: Duration = Duration::from_secs(60);
-/// How far ahead the next visible change is looked for.
+/// Limit on animation steps searched for the next visible change.
 const STEPS_AHEAD: usize = 16;
-/// It is not driven: shown when the dead-man timer has expired.
+/// Shown after the dead-man timer has expired.
 const ABANDONED: Signal = Signal { colour: Colour::AMBER, pattern: Pattern::Steady };
-/// All is well: only this is dimmed.
+/// The cluster's signal for a good state, the only one that is dimmed.
 const WELL: Signal = Signal { colour: Colour::GREEN, pattern: Pattern::Breathe };
 
-/// How signals become light on the device that is there.
+/// Parameters for the conversion of signals to LED colours.
 #[derive(Debug, Clone, Copy)]
 struct Light {
     brightness: f32,
@@ -31,13 +31,12 @@ struct Light {
 }
 
 impl Light {
-    /// Returns the pattern that is shown: with `animate = false` everything that is not dark is
-    /// steady.
-    fn still(self, pattern: Pattern) -> Pattern {
+    /// Returns the displayed pattern: with `animate = false` each pattern except dark is steady.
+    fn displayed(self, pattern: Pattern) -> Pattern {
         match pattern {
             Pattern::Off => Pattern::Off,
             _ if !self.animate => Pattern::Steady,
-            moving => moving,
+            animated => animated,
         }
     }
 }
@@ -46,17 +45,18 @@ impl Light {
 #[derive(Debug, Default)]
 pub(super) struct IndicatorPlayer {
     signals: Option<Vec<Signal>>,
-    /// since when the signals are as they are
+    /// When the signals last changed.
     since: Duration,
-    /// when each pattern in use began: equal patterns stay in step
+    /// Start times of the patterns in use, so that equal patterns stay in step.
     began: Vec<(Pattern, Duration)>,
     shown: Option<Vec<Colour>>,
     shown_at: Duration,
+    /// The last check of the wall clock, and whether it was in the quiet hours.
     night: (Duration, bool),
 }
 
 impl IndicatorPlayer {
-    /// Writes. The report comes after the first write: only then it works.
+    /// Writes the colours, and reports success after the first write.
     fn put(
         &mut self,
         indicator: &mut dyn Indicator,
@@ -73,22 +73,21 @@ impl IndicatorPlayer {
         Ok(())
     }
 
-    /// Returns what the LEDs are driven with at `now`.
+    /// Returns the colours of the LEDs at `now`.
     fn colours(&self, signals: &[Signal], light: Light, now: Duration) -> Vec<Colour> {
-        signals
-            .iter()
-            .map(|signal| {
-                let pattern = light.still(signal.pattern);
-                let level = level(pattern, self.elapsed(signal.pattern, now));
-                if light.dimmable {
-                    pulse_widths(signal.colour, level, light.brightness)
-                } else if level >= 0.5 {
-                    signal.colour
-                } else {
-                    Colour::OFF
-                }
-            })
-            .collect()
+        signals.iter().map(|signal| self.colour(signal, light, now)).collect()
+    }
+
+    fn colour(&self, signal: &Signal, light: Light, now: Duration) -> Colour {
+        let pattern = light.displayed(signal.pattern);
+        let level = level(pattern, self.elapsed(signal.pattern, now));
+        if light.dimmable {
+            pulse_widths(signal.colour, level, light.brightness)
+        } else if level >= 0.5 {
+            signal.colour
+        } else {
+            Colour::OFF
+        }
     }
 
     fn elapsed(&self, pattern: Pattern, now: Duration) -> Duration {
@@ -100,9 +99,9 @@ impl IndicatorPlayer {
         now.saturating_sub(began)
     }
 
-    /// Returns the time until some LED has to change by itself. It counts from the beginning of
-    /// this round of work, so that the work does not stretch the animation; steps at which nothing
-    /// would be seen to change are slept through.
+    /// Returns the time until the next visible change of an LED. Steps without a visible change are
+    /// skipped. They count from the start of this round, so that its duration does not slow down
+    /// the animation.
     fn next_change(
         &self,
         signals: &[Signal],
@@ -130,7 +129,7 @@ impl IndicatorPlayer {
         signals
             .iter()
             .filter_map(|signal| {
-                light.still(signal.pattern).next_change(self.elapsed(signal.pattern, at), step)
+                light.displayed(signal.pattern).next_change(self.elapsed(signal.pattern, at), step)
             })
             .min()
     }
@@ -143,8 +142,8 @@ impl IndicatorPlayer {
 
     fn is_night(&mut self, settings: &Led, now: Duration) -> bool {
         let Some(night) = settings.quiet_hours else { return false };
-        let (looked, _) = self.night;
-        if looked.is_zero() || now >= looked + MINUTE {
+        let (checked, _) = self.night;
+        if checked.is_zero() || now >= checked + MINUTE {
             let minute = local_minute();
             self.night = (now, minute.is_some_and(|minute| is_night(night, minute)));
         }
@@ -157,7 +156,7 @@ impl IndicatorPlayer {
     }
 }
 
-/// Returns whether there is nothing to show but that all is well.
+/// Returns whether the cluster's signal shows a good state.
 fn is_well(signals: &[Signal]) -> bool {
     signals.first() == Some(&WELL)
 }

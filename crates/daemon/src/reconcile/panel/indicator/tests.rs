@@ -24,7 +24,7 @@ fn signal(colour: Colour, pattern: Pattern) -> Signal {
     Signal { colour, pattern }
 }
 
-/// A thread with an emulated stick of this serial number.
+/// Spawns the thread with an emulated stick.
 fn bench(serial: &str, settings: Led) -> (Stick, IndicatorHandle, mpsc::Receiver<Event>) {
     let (sender, events) = mpsc::channel(64);
     let identity = Identity { serial: serial.to_owned(), release: 0x200 };
@@ -41,7 +41,7 @@ fn bench(serial: &str, settings: Led) -> (Stick, IndicatorHandle, mpsc::Receiver
     (stick, handle, events)
 }
 
-/// Waits until it is so; fails after ten seconds, which no busy machine takes.
+/// Waits for a condition; fails after ten seconds, which suffices on a busy machine.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -55,7 +55,7 @@ fn await_seen(stick: &Stick, wanted: &[Colour]) {
     until(&format!("{wanted:?} is shown"), || stick.seen().starts_with(wanted));
 }
 
-/// Waits for so many reports.
+/// Waits for `count` reports.
 fn reports(
     events: &mut mpsc::Receiver<Event>,
     count: usize,
@@ -70,13 +70,13 @@ fn reports(
     reports
 }
 
-/// Waits for so many reports; of those that went well only that.
+/// Waits for `count` reports, and reduces each to its kind.
 fn kinds(events: &mut mpsc::Receiver<Event>, count: usize) -> Vec<Result<(), ApplyErrorKind>> {
     reports(events, count).into_iter().map(|result| result.map(drop)).collect()
 }
 
 #[test]
-fn breathing_writes_at_most_twenty_times_a_second_and_is_seen_to_breathe() {
+fn breathing_writes_at_most_twenty_times_a_second() {
     let (stick, indicator, mut events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::QuickBreathe)]);
     let start = Instant::now();
@@ -128,7 +128,7 @@ fn the_first_led_is_the_cluster_and_the_others_are_nodes() {
 }
 
 #[test]
-fn without_the_main_loop_it_is_steady_amber() {
+fn it_is_steady_amber_after_the_dead_man_timer_has_expired() {
     let (stick, indicator, _events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
     until("it breathes", || stick.seen()[0].green > 0);
@@ -145,7 +145,7 @@ fn without_the_main_loop_it_is_steady_amber() {
 }
 
 #[test]
-fn an_unplugged_stick_is_absent_and_comes_back_with_hotplug() {
+fn an_unplugged_stick_is_absent_and_recovers_at_hotplug() {
     let (stick, indicator, mut events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady)]);
     await_seen(&stick, &[Colour::GREEN]);
@@ -159,7 +159,7 @@ fn an_unplugged_stick_is_absent_and_comes_back_with_hotplug() {
 }
 
 #[test]
-fn a_stall_is_healed_by_opening_again() {
+fn a_stalled_stick_is_reopened() {
     let (stick, indicator, mut events) = bench("BS000001-1.1", settings());
     indicator.show(vec![signal(Colour::GREEN, Pattern::Steady)]);
     await_seen(&stick, &[Colour::GREEN]);
@@ -170,7 +170,7 @@ fn a_stall_is_healed_by_opening_again() {
 }
 
 #[test]
-fn when_all_is_well_for_long_it_dims_to_a_fifth() {
+fn a_good_state_is_dimmed_to_a_fifth_after_a_while() {
     let led = Led { dim_after: Some(Duration::from_millis(300)), animate: false, ..settings() };
     let (stick, indicator, _events) = bench("BS000001-1.1", led);
     indicator.show(vec![signal(Colour::GREEN, Pattern::Breathe)]);
@@ -192,7 +192,7 @@ fn stop_is_dark() {
 }
 
 #[test]
-fn the_log_of_the_emulated_stick_has_each_report() {
+fn the_log_of_the_emulated_stick_has_each_hid_report() {
     let held = tempfile::tempdir().unwrap();
     let log = held.path().join("file");
     let (sender, _events) = mpsc::channel(64);

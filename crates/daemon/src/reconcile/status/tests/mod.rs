@@ -1,4 +1,4 @@
-//! The socket as its clients find it: real sockets, in folders that are removed.
+//! Tests of the socket with real clients, in temporary directories.
 
 mod moved;
 mod properties;
@@ -19,7 +19,7 @@ use crate::event::{Instant as Moment, RuleCount};
 use crate::facts::node::{NodeHealth, Origin};
 use crate::view::status::UplinkStatus;
 
-/// A folder of its own, removed at the end.
+/// A temporary directory.
 struct Folder(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl Folder {
@@ -58,19 +58,19 @@ pub(super) fn snapshot() -> Snapshot {
     }
 }
 
-/// A snapshot that differs from another with another number.
+/// Returns a snapshot with this number of repairs.
 fn repaired(times: u64) -> Snapshot {
     let mut changed = snapshot();
     changed.gateway.repaired = times;
     changed
 }
 
-/// What a rule has counted.
+/// Returns the counters of a rule.
 fn counted(packets: u64) -> RuleCount {
     RuleCount { chain: "forward".into(), purpose: "a rule".into(), packets, bytes: 84 * packets }
 }
 
-/// A number for the node of this name: the one in it.
+/// Returns the ID of a node, from the digits of its name.
 pub(super) fn id(name: &str) -> NodeId {
     let digits: String = name.chars().filter(char::is_ascii_digit).collect();
     NodeId { slot: digits.parse().unwrap_or_default(), generation: 0 }
@@ -93,7 +93,7 @@ pub(super) fn node(name: &str, health: NodeHealth) -> NodeStatus {
     }
 }
 
-/// A client that reads lines, each within five seconds.
+/// A client that reads lines with a timeout of five seconds.
 struct Reader(BufReader<UnixStream>);
 
 impl Reader {
@@ -121,13 +121,13 @@ impl Reader {
     }
 }
 
-/// Runs a client's part beside the server.
+/// Runs a blocking client in parallel with the server.
 async fn beside<T: Send + 'static>(part: impl FnOnce() -> T + Send + 'static) -> T {
     spawn_blocking(part).await.unwrap()
 }
 
 #[tokio::test]
-async fn first_the_snapshot_then_the_changes() {
+async fn a_client_gets_the_snapshot_and_then_changes() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.nodes(vec![node("rpi1", NodeHealth::Up), node("rpi2", NodeHealth::Up)]);
@@ -164,10 +164,10 @@ async fn first_the_snapshot_then_the_changes() {
     assert_eq!(change["nodes_removed"], serde_json::json!(["rpi1"]));
 }
 
-/// Sixty-four are served at once, and the next ones 20 ms apart: who is last waits until the others
-/// have left.
+/// Sixty-four clients are served immediately and further ones every 20 ms, so that the last one
+/// waits until the others have left.
 #[tokio::test]
-async fn a_client_that_waited_while_all_others_left_gets_the_changes_of_nodes() {
+async fn a_client_that_waited_while_all_others_left_gets_changes_of_nodes() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
@@ -186,7 +186,7 @@ async fn a_client_that_waited_while_all_others_left_gets_the_changes_of_nodes() 
     assert_eq!(change["nodes"][0]["health"], "down");
 }
 
-/// More than a socket takes at once: most of the snapshot is written after the change.
+/// The snapshot exceeds the socket's buffer, so most of it is written after the change.
 #[tokio::test]
 async fn a_snapshot_is_not_cut_off_by_nodes_that_come_and_go() {
     let folder = Folder::new();
@@ -206,7 +206,7 @@ async fn a_snapshot_is_not_cut_off_by_nodes_that_come_and_go() {
 }
 
 #[tokio::test]
-async fn everybody_may_look() {
+async fn all_users_may_connect() {
     let folder = Folder::new();
     let _handle = folder.serve();
     let mode = std::fs::metadata(folder.socket()).unwrap().permissions().mode();
@@ -214,7 +214,7 @@ async fn everybody_may_look() {
 }
 
 #[tokio::test]
-async fn what_is_not_worth_a_line_wakes_no_client() {
+async fn changes_that_are_not_reported_wake_no_client() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.nodes(vec![node("rpi1", NodeHealth::Up)]);
@@ -245,7 +245,7 @@ async fn what_is_not_worth_a_line_wakes_no_client() {
 }
 
 #[tokio::test]
-async fn a_storm_of_changes_is_ten_lines_a_second_and_ends_with_the_truth() {
+async fn a_flood_of_changes_is_ten_lines_a_second_and_ends_with_the_last_value() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -277,7 +277,7 @@ async fn a_storm_of_changes_is_ten_lines_a_second_and_ends_with_the_truth() {
 }
 
 #[tokio::test]
-async fn the_first_change_after_a_quiet_time_goes_at_once() {
+async fn the_first_change_after_a_pause_is_sent_immediately() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -302,9 +302,9 @@ async fn the_first_change_after_a_quiet_time_goes_at_once() {
     );
 }
 
-/// Lines of 100 kB: who does not read is closed after a few of them, who reads gets each.
+/// With lines of 100 kB, the limit of the queue is reached after a few.
 #[tokio::test]
-async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
+async fn a_slow_client_is_disconnected_and_a_fast_one_gets_all_lines() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -344,7 +344,7 @@ async fn a_slow_client_is_closed_and_a_fast_one_gets_all() {
 }
 
 #[tokio::test]
-async fn what_clients_send_is_thrown_away() {
+async fn input_from_clients_is_discarded() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -368,7 +368,7 @@ async fn what_clients_send_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn who_reports_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
+async fn a_client_that_shuts_down_its_sending_half_gets_only_the_snapshot() {
     let folder = Folder::new();
     let handle = folder.serve();
     let names = (0..5000).map(|number| node(&format!("node-{number}"), NodeHealth::Up)).collect();
@@ -387,7 +387,7 @@ async fn who_reports_that_it_will_send_no_more_gets_the_snapshot_and_the_end() {
 }
 
 #[tokio::test]
-async fn one_too_many_is_refused_and_those_who_leave_make_room() {
+async fn a_client_above_the_limit_is_refused_until_another_leaves() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -409,7 +409,7 @@ async fn one_too_many_is_refused_and_those_who_leave_make_room() {
 }
 
 #[tokio::test]
-async fn a_file_left_behind_is_replaced_and_a_live_socket_is_not() {
+async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let folder = Folder::new();
     drop(std::os::unix::net::UnixListener::bind(folder.socket()).unwrap());
     assert!(folder.socket().exists(), "no process answers there");
@@ -427,7 +427,7 @@ async fn a_file_left_behind_is_replaced_and_a_live_socket_is_not() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_daemon_is_the_end_of_the_connection() {
+async fn the_connection_ends_with_the_daemon() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());
@@ -441,7 +441,7 @@ async fn the_end_of_the_daemon_is_the_end_of_the_connection() {
     assert!(beside(move || reader.line().is_none()).await);
 }
 
-/// Connects, reads the first line and goes, for a while. Returns how often it was served.
+/// Connects, reads the first line and disconnects, for a while. Returns how often it was served.
 fn storm(socket: &std::path::Path, time: Duration) -> usize {
     let (begin, mut served) = (std::time::Instant::now(), 0);
     while begin.elapsed() < time {
@@ -453,7 +453,7 @@ fn storm(socket: &std::path::Path, time: Duration) -> usize {
     served
 }
 
-/// Connects and goes at once, for a while: what is left for those who stay.
+/// Connects and disconnects immediately, for a while.
 fn knock(socket: &std::path::Path, time: Duration) -> usize {
     let (begin, mut count) = (std::time::Instant::now(), 0);
     while begin.elapsed() < time {
@@ -464,7 +464,7 @@ fn knock(socket: &std::path::Path, time: Duration) -> usize {
 }
 
 #[tokio::test]
-async fn who_connects_again_and_again_is_served_at_a_steady_pace() {
+async fn a_client_that_reconnects_all_the_time_is_rate_limited() {
     let folder = Folder::new();
     let handle = folder.serve();
     handle.publish(snapshot());

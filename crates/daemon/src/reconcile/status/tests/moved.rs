@@ -1,8 +1,8 @@
-//! The socket goes to another place.
+//! Tests of moving the socket.
 
 use super::*;
 
-/// The first line of who connects there.
+/// Returns the first line that a client gets at this path.
 fn greeting(path: &Path) -> Option<String> {
     let stream = UnixStream::connect(path).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -19,7 +19,7 @@ async fn answers(path: PathBuf) -> bool {
 }
 
 #[tokio::test]
-async fn the_new_one_answers_the_old_ones_file_goes_and_clients_stay() {
+async fn the_new_socket_is_served_the_old_file_is_removed_and_clients_stay() {
     let folder = Folder::new();
     let mut handle = folder.serve();
     handle.publish(snapshot());
@@ -44,7 +44,7 @@ async fn the_new_one_answers_the_old_ones_file_goes_and_clients_stay() {
 }
 
 #[tokio::test]
-async fn where_it_cannot_go_it_stays() {
+async fn a_failed_move_leaves_the_socket_in_place() {
     let folder = Folder::new();
     let mut handle = folder.serve();
     handle.publish(snapshot());

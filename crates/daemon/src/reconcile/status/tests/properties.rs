@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: who merges the lines into the snapshot knows what a newcomer
-//! is reported.
+//! Property tests: for any sequence of changes, the snapshot merged with all lines equals a new
+//! client's snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::super::change_log::{Cursor, Piece};
 use super::*;
 
 #[derive(Debug, Clone)]
-enum Deed {
+enum Action {
     Node(u8, NodeHealth),
     Remove(u8),
     Nodes(Vec<u8>),
@@ -18,20 +18,20 @@ enum Deed {
     Line,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn action() -> impl Strategy<Value = Action> {
     let health =
         prop_oneof![Just(NodeHealth::Up), Just(NodeHealth::Down), Just(NodeHealth::Unknown)];
     prop_oneof![
-        4 => (0..12u8, health).prop_map(|(name, health)| Deed::Node(name, health)),
-        1 => (0..12u8).prop_map(Deed::Remove),
-        1 => prop::sample::subsequence((0..12u8).collect::<Vec<_>>(), 0..12).prop_shuffle().prop_map(Deed::Nodes),
-        2 => (0..4u64).prop_map(Deed::Repaired),
-        1 => (0..12u8).prop_map(Deed::RoundTrip),
-        4 => Just(Deed::Line),
+        4 => (0..12u8, health).prop_map(|(name, health)| Action::Node(name, health)),
+        1 => (0..12u8).prop_map(Action::Remove),
+        1 => prop::sample::subsequence((0..12u8).collect::<Vec<_>>(), 0..12).prop_shuffle().prop_map(Action::Nodes),
+        2 => (0..4u64).prop_map(Action::Repaired),
+        1 => (0..12u8).prop_map(Action::RoundTrip),
+        4 => Just(Action::Line),
     ]
 }
 
-/// What a client knows: the gateway's repairs, and the nodes' health by name.
+/// A client's merged status: the gateway's repairs, and the nodes' health by name.
 #[derive(Debug, Default, PartialEq)]
 struct Known {
     repaired: u64,
@@ -53,7 +53,7 @@ impl Known {
     }
 }
 
-/// A client whose snapshot is being written; lines wait until it is complete.
+/// A client whose snapshot is being written.
 #[derive(Debug, Default)]
 struct Newcomer {
     cursor: Cursor,
@@ -84,32 +84,32 @@ impl Newcomer {
     }
 }
 
-/// The whole snapshot of a newcomer.
+/// Returns the complete snapshot of a new client.
 fn newcomer(change_log: &ChangeLog) -> Value {
     Newcomer::default().snapshot(change_log)
 }
 
-/// Does what changes the change_log.
-fn change(change_log: &mut ChangeLog, deed: Deed) {
+/// Applies a change to the log.
+fn change(change_log: &mut ChangeLog, action: Action) {
     let name = |number: u8| format!("n{number}");
-    match deed {
-        Deed::Node(number, health) => _ = change_log.set_node(node(&name(number), health)),
-        Deed::Remove(number) => _ = change_log.remove_node(&name(number)),
-        Deed::Nodes(numbers) => {
+    match action {
+        Action::Node(number, health) => _ = change_log.set_node(node(&name(number), health)),
+        Action::Remove(number) => _ = change_log.remove_node(&name(number)),
+        Action::Nodes(numbers) => {
             let nodes = numbers.into_iter().map(|number| node(&name(number), NodeHealth::Up));
             change_log.set_nodes(nodes.collect());
         }
-        Deed::Repaired(times) => _ = change_log.publish(repaired(times)),
-        Deed::RoundTrip(number) => {
+        Action::Repaired(times) => _ = change_log.publish(repaired(times)),
+        Action::RoundTrip(number) => {
             change_log.set_round_trip(id(&name(number)), Some(Duration::from_millis(1)), None);
         }
-        Deed::Line => {}
+        Action::Line => {}
     }
 }
 
 proptest! {
     #[test]
-    fn snapshot_and_changes_report_the_same(deeds in prop::collection::vec(deed(), 0..60)) {
+    fn snapshot_and_changes_report_the_same(actions in prop::collection::vec(action(), 0..60)) {
         let mut change_log = ChangeLog::default();
         change_log.publish(snapshot());
         change_log.begin_reading();
@@ -124,11 +124,11 @@ proptest! {
                 known.take(&line);
             }
         };
-        for deed in deeds {
-            if matches!(deed, Deed::Line) {
+        for action in actions {
+            if matches!(action, Action::Line) {
                 line(&mut change_log, &mut known, &mut sequence);
             }
-            change(&mut change_log, deed);
+            change(&mut change_log, action);
         }
         line(&mut change_log, &mut known, &mut sequence);
         let mut wanted = Known::default();
@@ -139,7 +139,7 @@ proptest! {
 
     #[test]
     fn a_snapshot_is_completed_while_nodes_come_go_and_move(
-        deeds in prop::collection::vec((deed(), 0..3_usize), 0..40),
+        actions in prop::collection::vec((action(), 0..3_usize), 0..40),
     ) {
         let mut change_log = ChangeLog::default();
         change_log.publish(snapshot());
@@ -147,11 +147,11 @@ proptest! {
         change_log.begin_reading();
         let (mut slow, mut lines) = (Newcomer::default(), Vec::new());
         slow.write(&change_log, 1);
-        for (deed, most) in deeds {
-            if matches!(deed, Deed::Line) {
+        for (action, most) in actions {
+            if matches!(action, Action::Line) {
                 lines.extend(change_log.take_line(Moment::default()).0);
             }
-            change(&mut change_log, deed);
+            change(&mut change_log, action);
             if most > 0 {
                 slow.write(&change_log, most);
             }
@@ -173,7 +173,7 @@ proptest! {
 }
 
 #[test]
-fn a_node_with_another_name_is_listed_under_it_and_the_earlier_one_is_gone() {
+fn a_renamed_node_is_reported_with_its_new_name_and_the_old_one_as_removed() {
     let mut change_log = ChangeLog::default();
     change_log.publish(snapshot());
     change_log.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);
@@ -189,7 +189,7 @@ fn a_node_with_another_name_is_listed_under_it_and_the_earlier_one_is_gone() {
 }
 
 #[test]
-fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
+fn ten_thousand_nodes_are_split_into_lines_of_limited_length() {
     let mut change_log = ChangeLog::default();
     change_log.publish(snapshot());
     let nodes = |health| {
@@ -214,7 +214,7 @@ fn ten_thousand_nodes_are_reported_in_lines_of_bearable_length() {
 }
 
 #[test]
-fn without_clients_nothing_is_remembered_and_each_client_is_sent_each_name_once() {
+fn without_clients_nothing_is_recorded_and_each_name_is_sent_once() {
     let mut change_log = ChangeLog::default();
     change_log.publish(snapshot());
     change_log.set_nodes(vec![node("n1", NodeHealth::Up), node("n2", NodeHealth::Up)]);

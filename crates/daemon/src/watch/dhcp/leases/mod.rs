@@ -1,10 +1,9 @@
-//! Reads the leases that our DHCP server has given: its file, watched by inotify.
+//! Reports the leases of our DHCP server, from its lease file, which is watched by inotify.
 
 pub mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -22,16 +21,17 @@ use crate::pace::Pace;
 use crate::watch::emit;
 use file::{Entry, Leases};
 
-/// dnsmasq writes its file in several steps.
+/// Delay after a change, since dnsmasq writes its file in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
-/// dnsmasq cuts its file off and writes it anew in place: a line that is damaged, or not there, may
-/// be one that is being written. So often, and after so long each time, it is looked at again.
-const LOOKS: u32 = 4;
-const AGAIN: Duration = Duration::from_millis(20);
+/// Number of reads while a line is damaged or missing: dnsmasq truncates the file and rewrites it
+/// in place, so such a line may just be in progress.
+const MAX_READS: u32 = 4;
+/// Interval between them.
+const REREAD_INTERVAL: Duration = Duration::from_millis(20);
 
-/// One change after another is read at once, so many times; then no more often than this. One node
-/// can have the file written a thousand times a second.
-const AT_ONCE: u32 = 8;
+/// Number of changes read without delay, then one per `SPACING`: a single node can cause a thousand
+/// writes a second.
+const BURST: u32 = 8;
 const SPACING: Duration = Duration::from_millis(500);
 
 /// Watches a lease file.
@@ -39,39 +39,39 @@ const SPACING: Duration = Duration::from_millis(500);
 pub struct Watch {
     path: PathBuf,
     watched: OneShot<OwnedFd>,
-    /// it was written, and is still left alone until then
-    settled: Option<Instant>,
+    /// When a changed file is due to be read.
+    read_at: Option<Instant>,
     pace: Pace,
-    /// who had a lease when it was last read
+    /// Boards with a lease at the last read.
     known: BTreeSet<Mac>,
 }
 
 impl Watch {
-    /// Watches the file, also while there is none; its folder is made if it is missing.
+    /// Watches the file, which need not exist. Creates a missing folder.
     ///
     /// # Errors
-    /// No inotify to be had, or the folder cannot be made.
+    /// inotify is unavailable, or the folder cannot be created.
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         Folder::make(folder, 0o700)?;
         let watched = OneShot::new(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?);
-        // The folder, for the file comes, goes and is replaced.
+        // Watch the folder, since the file may be created, removed and replaced.
         let flags =
             WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
         inotify::add_watch(watched.get_ref(), folder, flags)?;
-        let pace = Pace::new(AT_ONCE, SPACING, Instant::now());
-        Ok(Self { path: path.to_owned(), watched, settled: None, pace, known: BTreeSet::new() })
+        let pace = Pace::new(BURST, SPACING, Instant::now());
+        Ok(Self { path: path.to_owned(), watched, read_at: None, pace, known: BTreeSet::new() })
     }
 
-    /// Returns what the file holds now; none if there is no file.
+    /// Returns the leases in the file; none if it does not exist.
     pub async fn read(&mut self) -> Leases {
         let mut leases = self.parse();
-        for _ in 1..LOOKS {
-            let held = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
-            if leases.damaged.is_empty() && self.known.is_subset(&held) {
+        for _ in 1..MAX_READS {
+            let found = BTreeSet::from_iter(leases.entries.iter().map(|entry| entry.mac));
+            if leases.damaged.is_empty() && self.known.is_subset(&found) {
                 break;
             }
-            sleep(AGAIN).await;
+            sleep(REREAD_INTERVAL).await;
             let again = self.parse();
             if again.entries.len() >= leases.entries.len() {
                 leases = again;
@@ -85,68 +85,49 @@ impl Watch {
         folder::read(&self.path).map(|bytes| file::parse(&bytes)).unwrap_or_default()
     }
 
-    /// Ends when the file has been written. Who waits for something else as well may begin again:
-    /// nothing is lost.
+    /// Waits until the file has changed. Cancel-safe.
     ///
     /// # Errors
-    /// inotify does not work any more.
+    /// inotify has failed.
     pub async fn changed(&mut self) -> io::Result<()> {
-        let name: Option<OsString> = self.path.file_name().map(ToOwned::to_owned);
         loop {
-            if let Some(settled) = self.settled {
-                tokio::time::sleep_until(settled).await;
-                self.settled = None;
-                // What was heard meanwhile is seen when the file is read now.
-                if self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default())
-                    == Heard::FolderGone
-                {
-                    self.watched = Self::open(&self.path)?.watched;
-                }
+            if let Some(read_at) = self.read_at {
+                tokio::time::sleep_until(read_at).await;
+                self.read_at = None;
+                // The file is read now, which covers the changes since then.
+                self.drain()?;
                 return Ok(());
             }
             self.watched.readable().await?;
-            let heard = self.drain(name.as_deref().map(OsStrExt::as_bytes).unwrap_or_default());
-            if heard == Heard::FolderGone {
-                self.watched = Self::open(&self.path)?.watched;
+            if self.drain()? {
+                self.read_at = Some(self.pace.next(Instant::now() + SETTLE));
             }
-            let now = Instant::now();
-            self.settled = (heard != Heard::Nothing).then(|| self.pace.next(now + SETTLE));
         }
     }
 
-    /// Reads what inotify has to report of the file of this name.
-    fn drain(&self, name: &[u8]) -> Heard {
+    /// Reads the queued inotify events. Returns whether the file may have changed. Watches the
+    /// folder again if it was removed, since the kernel drops the watch of a removed folder.
+    fn drain(&mut self) -> io::Result<bool> {
+        let name = self.path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(self.watched.get_ref(), &mut buffer);
-        let mut heard = Heard::Nothing;
+        let (mut changed, mut folder_gone) = (false, false);
         while let Ok(event) = reader.next() {
-            if event.events().contains(ReadFlags::IGNORED) {
-                heard = Heard::FolderGone;
-            } else if heard == Heard::Nothing
-                && event.file_name().is_none_or(|written| written.to_bytes() == name)
-            {
-                heard = Heard::Change;
-            }
+            folder_gone |= event.events().contains(ReadFlags::IGNORED);
+            changed |= event.file_name().is_none_or(|written| written.to_bytes() == name);
         }
-        heard
+        if folder_gone {
+            self.watched = Self::open(&self.path)?.watched;
+        }
+        Ok(changed || folder_gone)
     }
 }
 
-/// Names what inotify reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    /// of other files
-    Nothing,
-    Change,
-    /// the folder was removed, and the kernel's watch with it: one that is made later is another
-    FolderGone,
-}
-
-/// Reports the leases in `path` at the start, and each change; a renewal is one, for the part that
-/// hears of none believes it is over.
+/// Reports the leases in `path` at the start, and each change. A renewal counts as a change, since
+/// the facts expire a lease that is not renewed.
 ///
 /// # Errors
-/// No inotify to be had, or the receiver is gone (`Closed`).
+/// inotify is unavailable, or the receiver is gone (`Closed`).
 pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infallible> {
     let mut watch = Watch::open(&path)?;
     let mut known: BTreeMap<Mac, Entry> = BTreeMap::new();
@@ -161,7 +142,7 @@ pub async fn run(events: mpsc::Sender<Event>, path: PathBuf) -> io::Result<Infal
     }
 }
 
-/// Returns what these files hold at a start; of a board that stands in several the first says.
+/// Returns the leases in these files, for the start; for a board in several files, the first.
 pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut boards = BTreeSet::new();
@@ -172,7 +153,7 @@ pub fn kept(paths: &[PathBuf]) -> Vec<Lease> {
     entries.map(|entry| lease(&entry, clock)).collect()
 }
 
-/// Returns the changes, those that went first: their addresses may have been given to others.
+/// Returns the changes, removals first, since a removed address may have been assigned again.
 fn changes(before: &BTreeMap<Mac, Entry>, now: &BTreeMap<Mac, Entry>, clock: u64) -> Vec<Event> {
     let gone = before
         .values()
@@ -240,18 +221,18 @@ mod tests {
         assert!(changes(&now, &now, 2000).is_empty());
     }
 
-    // The clock stands while the kernel has something to report: no load makes it late.
+    // The paused clock does not advance while events are pending, so load cannot fail the test.
     #[tokio::test(start_paused = true)]
-    async fn who_stops_waiting_and_begins_again_misses_nothing() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+    async fn a_cancelled_wait_loses_no_change() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         assert!(timeout(SETTLE, watch.changed()).await.is_err(), "the file was not written");
         let written = Instant::now();
         std::fs::write(&path, "x").unwrap();
         for _ in 0..3 {
-            // Shorter than the file is left alone after it was written.
+            // Shorter than the delay after a change.
             assert!(timeout(SETTLE / 8, watch.changed()).await.is_err(), "too early");
         }
         timeout(SETTLE, watch.changed()).await.unwrap().unwrap();
@@ -260,9 +241,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_just_being_written_takes_no_lease_away() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+    async fn a_file_being_rewritten_loses_no_lease() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         let line = |last: u32| format!("0 b8:27:eb:00:00:0{last} 192.168.50.10{last} * *\n");
@@ -271,19 +252,19 @@ mod tests {
         std::fs::write(&path, line(1)).unwrap();
         let (whole, written) = (line(1) + &line(2), path.clone());
         let writer = tokio::spawn(async move {
-            sleep(AGAIN / 2).await;
+            sleep(REREAD_INTERVAL / 2).await;
             std::fs::write(written, whole).unwrap();
         });
-        assert_eq!(watch.read().await.entries.len(), 2, "it was cut off between two lines");
+        assert_eq!(watch.read().await.entries.len(), 2, "truncated between two lines");
         writer.await.unwrap();
         std::fs::write(&path, line(1)).unwrap();
-        assert_eq!(watch.read().await.entries.len(), 1, "and what is gone is gone");
+        assert_eq!(watch.read().await.entries.len(), 1, "a removed lease");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_folder_that_is_removed_and_made_anew_is_watched_again() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+    async fn a_recreated_folder_is_watched_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let mut watch = Watch::open(&path).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
@@ -294,9 +275,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_written_in_place_or_replaced_is_reported() {
-        let held = tempfile::tempdir().unwrap();
-        let folder = held.path().to_owned();
+    async fn changes_in_place_and_replacement_are_reported() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
         let path = folder.join("leases");
         let (sender, mut events) = mpsc::channel(16);
         let task = tokio::spawn(run(sender, path.clone()));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 pub const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
-/// As a home router answers.
+/// Makes a reply as sent by a home router.
 pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
     let mut frame = discover(OURS, 0xdead_beef, 0);
     frame[..6].copy_from_slice(&OURS.0);
@@ -21,7 +21,7 @@ pub fn answer(kind: u8, offered: [u8; 4], options: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_offer_reports_who_made_it() {
+fn an_offer_names_its_server() {
     let offer = answer(OFFER, [192, 168, 1, 20], &[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
     let expected = Reply {
         server: [192, 168, 1, 1].into(),
@@ -36,7 +36,7 @@ fn an_offer_reports_who_made_it() {
 }
 
 #[test]
-fn what_gives_no_address_is_no_server() {
+fn a_reply_without_an_address_is_no_server() {
     assert_eq!(
         reply(&answer(
             OFFER,
@@ -50,15 +50,14 @@ fn what_gives_no_address_is_no_server() {
 }
 
 #[test]
-fn who_takes_an_offer_reports_whose() {
+fn a_broadcast_request_names_the_chosen_server() {
     let mut request = discover(OURS, 1, 0);
-    // The option with the kind of message is the first; another takes the place of what the
-    // question asks for.
+    // The message type is the first option; another replaces the parameter request list.
     request[284] = REQUEST;
-    assert_eq!(chosen(&request), None, "to all servers that know it: none is named");
+    assert_eq!(chosen(&request), None, "without server identifier");
     request[285..291].copy_from_slice(&[SERVER_IDENTIFIER, 4, 192, 168, 1, 1]);
     assert_eq!(chosen(&request), Some([192, 168, 1, 1].into()));
-    assert_eq!(reply(&request), None, "it gives nothing");
+    assert_eq!(reply(&request), None, "not a reply");
     for (at, byte) in [(35, 67), (37, 68), (42, BOOT_REPLY), (284, DISCOVER)] {
         let mut bad = request.clone();
         bad[at] = byte;
@@ -69,10 +68,9 @@ fn who_takes_an_offer_reports_whose() {
 }
 
 #[test]
-fn only_what_every_server_hears_is_asked_of_all() {
+fn only_requests_that_every_server_receives_count() {
     assert!(asks_all(&discover(OURS, 1, 0)));
-    // Not to all; damaged on the way; addresses of another kind, longer than there is room for; by
-    // a relay of another subnet.
+    // Unicast; damaged; another hardware type, too long an address; relayed from another subnet.
     for (what, at, byte) in [
         ("to one", 0, 2),
         ("damaged", 24, 7),
@@ -87,7 +85,7 @@ fn only_what_every_server_hears_is_asked_of_all() {
     }
 }
 
-/// A board's message with these options in it.
+/// Makes a client's message with these options.
 pub fn question(kind: u8, options: &[u8]) -> Vec<u8> {
     let mut frame = discover(OURS, 1, 0);
     frame[284] = kind;
@@ -105,14 +103,14 @@ fn called(frame: &[u8]) -> Option<String> {
 }
 
 #[test]
-fn a_board_reports_its_name_to_all_or_to_one_server() {
+fn a_host_name_is_read_from_broadcast_and_unicast_messages() {
     let plain = [&[HOST_NAME, 4][..], b"rpi1"].concat();
     assert_eq!(called(&question(DISCOVER, &plain)).as_deref(), Some("rpi1"));
     let mut renewal = question(REQUEST, &plain);
     renewal[..6].copy_from_slice(&THEIRS.0);
     assert_eq!(called(&renewal).as_deref(), Some("rpi1"));
     renewal[6..12].copy_from_slice(&THEIRS.0);
-    assert_eq!(called(&renewal).as_deref(), Some("rpi1"), "through any relay");
+    assert_eq!(called(&renewal).as_deref(), Some("rpi1"), "with another Ethernet source");
     for (at, byte) in [(35, 67), (37, 68), (42, BOOT_REPLY), (43, 6), (44, 8), (70, 3), (284, 7)] {
         let mut bad = question(REQUEST, &plain);
         bad[at] = byte;
@@ -121,11 +119,11 @@ fn a_board_reports_its_name_to_all_or_to_one_server() {
 }
 
 #[test]
-fn a_name_is_read_in_each_of_its_forms_and_a_spoilt_one_is_none() {
+fn a_host_name_is_read_in_each_encoding_and_an_invalid_one_is_none() {
     let with = |options: &[&[u8]]| called(&question(DISCOVER, &options.concat()));
     let plain: &[u8] = &[HOST_NAME, 3, b'o', b'n', b'e'];
     let name = |options: &[&[u8]]| with(options).unwrap_or_default();
-    assert_eq!(name(&[&[HOST_NAME, 5], b"one\0x"]), "one", "as C ends it");
+    assert_eq!(name(&[&[HOST_NAME, 5], b"one\0x"]), "one", "zero-terminated");
     assert_eq!(name(&[plain, &[CLIENT_FQDN, 6, 0, 0, 0], b"two"]), "two");
     assert_eq!(name(&[plain, &[CLIENT_FQDN, 12, 4, 0, 0, 3], b"two", &[3], b"lan", &[0]]), "two");
     for empty in [
@@ -147,7 +145,7 @@ fn a_name_is_read_in_each_of_its_forms_and_a_spoilt_one_is_none() {
 }
 
 #[test]
-fn only_whole_packets_from_server_to_client_count() {
+fn only_unfragmented_packets_from_server_to_client_count() {
     let good = answer(OFFER, [192, 168, 1, 20], &[]);
     assert!(reply(&good).is_some());
     for (at, byte) in [
@@ -172,11 +170,11 @@ fn only_whole_packets_from_server_to_client_count() {
 }
 
 #[test]
-fn the_question_is_as_the_standards_report() {
+fn a_discover_conforms_to_the_standards() {
     let frame = discover(OURS, 0x0102_0304, 2);
-    assert_eq!(frame.len(), ETHERNET + IPV4_HEADER + UDP_HEADER + LEAST);
+    assert_eq!(frame.len(), ETHERNET + IPV4_HEADER + UDP_HEADER + MIN_LENGTH);
     let (ip, udp) = (&frame[14..34], &frame[34..]);
-    assert_eq!(checksum(ip), 0, "a header with its checksum sums up to nothing");
+    assert_eq!(checksum(ip), 0, "the checksum over a header with its checksum is zero");
     let length = u16::try_from(udp.len()).unwrap().to_be_bytes();
     let pseudo = [&ip[12..20], &[0, 17], &length].concat();
     assert_eq!(checksum(&[&pseudo[..], udp].concat()), 0);
@@ -195,13 +193,13 @@ proptest! {
     }
 
     #[test]
-    fn spoilt_questions_never_panic_and_report_no_more_than_an_option_holds(
-        spoilt in proptest::collection::vec((12..320usize, any::<u8>()), 0..4),
+    fn damaged_requests_never_panic_and_names_fit_an_option(
+        damage in proptest::collection::vec((12..320usize, any::<u8>()), 0..4),
         options in proptest::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(vec![HOST_NAME, CLIENT_FQDN, 4])], 0..60),
         length in 0..360usize,
     ) {
         let mut frame = question(REQUEST, &options);
-        for (at, byte) in spoilt {
+        for (at, byte) in damage {
             if let Some(place) = frame.get_mut(at) {
                 *place = byte;
             }
@@ -213,13 +211,13 @@ proptest! {
     }
 
     #[test]
-    fn spoilt_offers_never_panic_and_keep_their_sender(
-        spoilt in proptest::collection::vec((12..320usize, any::<u8>()), 0..12),
+    fn damaged_offers_never_panic_and_keep_their_sender(
+        damage in proptest::collection::vec((12..320usize, any::<u8>()), 0..12),
         options in proptest::collection::vec(any::<u8>(), 0..40),
         length in 0..340usize,
     ) {
         let mut frame = answer(OFFER, [10, 0, 0, 9], &options);
-        for (at, byte) in spoilt {
+        for (at, byte) in damage {
             if let Some(place) = frame.get_mut(at) {
                 *place = byte;
             }

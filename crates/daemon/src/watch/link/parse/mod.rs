@@ -1,5 +1,4 @@
-//! From messages of rtnetlink to events: pure, and deaf to what does not concern us. A message that
-//! cannot be read is passed over; it never stops the source.
+//! Parses rtnetlink messages into events. Pure. Irrelevant and malformed messages are skipped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -20,8 +19,8 @@ use crate::event::{
     Address, Anycast, Change, Delegated, Event, Flow, Link, LinkIndex, Mac, Netconf, Route, Rule,
 };
 
-/// Adds what `message` says to `events`. `true`: the kernel has perhaps removed or replaced routes
-/// without announcing it, so a listing is due.
+/// Appends the events of `message` to `events`. Returns whether the kernel may have removed or
+/// replaced routes without announcing it, so that a new dump is due.
 pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
     match message.kind {
         kind::NEW_LINK => link(message).is_some_and(|link| {
@@ -36,7 +35,7 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
             add(events, address(message).map(Change::Present).map(Event::Address));
             false
         }
-        // IPv4 routes that prefer the address as their source go with it.
+        // The kernel also removes IPv4 routes that have the address as preferred source.
         kind::DEL_ADDRESS => {
             let gone = address(message);
             let ipv4 = gone.as_ref().is_some_and(|gone| gone.address.addr().is_ipv4());
@@ -77,8 +76,8 @@ fn add(events: &mut Vec<Event>, event: Option<Event>) -> bool {
     found
 }
 
-/// Reads a link. Messages of a bridge about its ports (`AF_BRIDGE`) and the partial ones of
-/// wireless extensions are not about the link itself.
+/// Parses a link. Ignores messages of a bridge about its ports (`AF_BRIDGE`) and the partial ones
+/// of wireless extensions.
 fn link(message: &Message<'_>) -> Option<Link> {
     let read = rtnetlink::link(message)?;
     let header = &read.header;
@@ -133,22 +132,22 @@ fn alternative_name(property: Prop) -> Option<String> {
     }
 }
 
-/// Returns whether an operational state (RFC 2863) says that nothing passes; unknown counts as up.
+/// Returns whether an operational state (RFC 2863) means down; unknown counts as up.
 const fn is_down(state: State) -> bool {
     matches!(state, State::NotPresent | State::Down | State::LowerLayerDown)
 }
 
 fn netconf_of_link(index: LinkIndex, conf: &InetDevConf) -> Netconf {
-    let small = |value: i32| u8::try_from(value).ok();
+    let byte = |value: i32| u8::try_from(value).ok();
     Netconf {
         index,
         forwarding: Some(conf.forwarding != 0),
-        rp_filter: small(conf.rp_filter),
-        arp_ignore: small(conf.arp_ignore),
-        arp_announce: small(conf.arp_announce),
-        accept_redirects: small(conf.accept_redirects),
-        send_redirects: small(conf.send_redirects),
-        accept_source_route: small(conf.accept_source_route),
+        rp_filter: byte(conf.rp_filter),
+        arp_ignore: byte(conf.arp_ignore),
+        arp_announce: byte(conf.arp_announce),
+        accept_redirects: byte(conf.accept_redirects),
+        send_redirects: byte(conf.send_redirects),
+        accept_source_route: byte(conf.accept_source_route),
     }
 }
 
@@ -165,7 +164,7 @@ fn address(message: &Message<'_>) -> Option<Address> {
             AddressAttribute::CacheInfo(info) => {
                 valid = Some(info.ifa_valid).filter(|seconds| *seconds != u32::MAX)
             }
-            AddressAttribute::Protocol(who) => protocol = who.into(),
+            AddressAttribute::Protocol(origin) => protocol = origin.into(),
             _ => {}
         }
     }
@@ -181,7 +180,7 @@ fn address(message: &Message<'_>) -> Option<Address> {
         tentative: is(AddressFlags::Dadfailed)
             || is(AddressFlags::Tentative) && !is(AddressFlags::Optimistic),
         deprecated: is(AddressFlags::Deprecated),
-        // in IPv4 the same bit means "secondary"; in IPv6 it is a privacy address
+        // For IPv4 the same bit means "secondary"; for IPv6, a privacy address.
         temporary: header.family == AddressFamily::Inet6 && is(AddressFlags::Secondary),
         link_local: link_local || header.scope == AddressScope::Link,
         valid_for: valid.map(|seconds| Duration::from_secs(seconds.into())),
@@ -189,8 +188,8 @@ fn address(message: &Message<'_>) -> Option<Address> {
     })
 }
 
-/// Reads an anycast address of IPv6, but for those that the kernel gives every router, one of each
-/// network (RFC 4291, section 2.6.1).
+/// Parses an IPv6 anycast address. Ignores the subnet-router addresses (RFC 4291, section 2.6.1),
+/// which the kernel adds on every router.
 fn anycast(message: &Message<'_>) -> Option<Anycast> {
     let read = rtnetlink::route(message)?;
     if read.header.kind != RouteType::Anycast {
@@ -199,18 +198,18 @@ fn anycast(message: &Message<'_>) -> Option<Anycast> {
     let (mut address, mut index) = (None, 0);
     for attribute in read.attributes() {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet6(held)) => address = Some(held),
+            RouteAttribute::Destination(RouteAddress::Inet6(to)) => address = Some(to),
             RouteAttribute::Oif(port) => index = port,
             _ => {}
         }
     }
-    let address = address.filter(|held| held.to_bits() as u64 != 0)?;
+    let address = address.filter(|address| address.to_bits() as u64 != 0)?;
     Some(Anycast { index, address })
 }
 
-/// Reads a prefix that was delegated: the `unreachable` route that a DHCPv6 client has of it. Of
-/// global unicast alone (2000::/3, RFC 4291, section 2.4): a unique local one leads no further than
-/// the nodes' own. No node makes an address in a prefix longer than 64 bits.
+/// Parses a delegated prefix from the `unreachable` route that a DHCPv6 client adds for it. Only
+/// global unicast counts (2000::/3, RFC 4291, section 2.4), since a unique local prefix reaches no
+/// further than the nodes' own. SLAAC needs a prefix of at most 64 bits.
 fn delegated(message: &Message<'_>) -> Option<Delegated> {
     let read = rtnetlink::route(message)?;
     let header = &read.header;
@@ -229,12 +228,12 @@ fn delegated(message: &Message<'_>) -> Option<Delegated> {
     Ipv6Net::new(prefix, length).ok().map(Delegated)
 }
 
-/// Adds unicast routes outside the table `local`; of a route with several next
-/// hops one for each.
+/// Appends an event for a unicast route outside the table `local`; for a multipath route, one for
+/// each next hop.
 fn routes(message: &Message<'_>, change: fn(Route) -> Change<Route>, events: &mut Vec<Event>) {
     let Some((route, hops)) = route(message) else { return };
     if !hops.is_empty() {
-        events.extend(hops.into_iter().map(|hop| Event::Route(change(route_by(hop, &route)))));
+        events.extend(hops.into_iter().map(|hop| Event::Route(change(route_via(hop, &route)))));
     } else if route.index != 0 {
         events.push(Event::Route(change(route)));
     }
@@ -281,8 +280,8 @@ fn route(message: &Message<'_>) -> Option<(Route, Vec<RouteNextHop>)> {
     (route.table != TABLE_LOCAL).then_some((route, hops))
 }
 
-/// Returns the route by one of its next hops.
-fn route_by(hop: RouteNextHop, route: &Route) -> Route {
+/// Returns the route via one of its next hops.
+fn route_via(hop: RouteNextHop, route: &Route) -> Route {
     let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(address) => ip(address),
         RouteAttribute::Via(via) => ip_of_via(via),
@@ -327,10 +326,10 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
             RuleAttribute::Priority(preference) => rule.preference = preference,
             RuleAttribute::FwMark(value) => mark = Some(value),
             RuleAttribute::FwMask(value) => mask = Some(value),
-            // -1 stands for none
+            // -1 means none.
             RuleAttribute::SuppressPrefixLen(length) => rule.suppress = u8::try_from(length).ok(),
             RuleAttribute::Table(table) => rule.table = table,
-            RuleAttribute::Protocol(who) => rule.protocol = who.into(),
+            RuleAttribute::Protocol(origin) => rule.protocol = origin.into(),
             RuleAttribute::UidRange(range) => rule.flow.uids = Some((range.start, range.end)),
             RuleAttribute::IpProtocol(protocol) => rule.flow.ip_protocol = Some(protocol.into()),
             RuleAttribute::SourcePortRange(range) => {
@@ -342,7 +341,7 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
             _ => {}
         }
     }
-    // Of a mark that is zero the kernel gives the mask only.
+    // The kernel omits a mark of zero, but not its mask.
     rule.mark = match (mark, mask) {
         (None, None | Some(0)) => None,
         (mark, mask) => Some((mark.unwrap_or(0), mask.unwrap_or(u32::MAX))),
@@ -353,8 +352,8 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
     Some(rule)
 }
 
-/// Reads the settings of a port. "all" ([`Netconf::ALL`]) and "default" have negative indices; of
-/// "all" only its forwarding is of interest, of "default" nothing.
+/// Parses the settings of an interface. "all" ([`Netconf::ALL`]) and "default" have negative
+/// indices. Of "all" only forwarding is read; "default" is ignored.
 fn netconf(message: &Message<'_>) -> Option<Netconf> {
     let read =
         rtnetlink::netconf(message).filter(|read| read.family == u8::from(AddressFamily::Inet))?;
@@ -365,8 +364,8 @@ fn netconf(message: &Message<'_>) -> Option<Netconf> {
     let forwarding = read.forwarding.map(|value| value != 0);
     let rp_filter =
         read.rp_filter.and_then(|value| u8::try_from(value).ok()).filter(|_| index != Netconf::ALL);
-    let says_something = forwarding.is_some() || rp_filter.is_some();
-    says_something.then_some(Netconf { index, forwarding, rp_filter, ..Netconf::default() })
+    let is_relevant = forwarding.is_some() || rp_filter.is_some();
+    is_relevant.then_some(Netconf { index, forwarding, rp_filter, ..Netconf::default() })
 }
 
 const fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -39,15 +39,15 @@ fn carrier(flags: u32, operational: u8) -> bool {
 }
 
 #[test]
-fn a_cable_is_there_when_the_lower_layer_is_up_and_the_operational_state_does_not_deny_it() {
+fn carrier_needs_lower_up_and_an_operational_state_other_than_down() {
     assert!(carrier(0x1_0001, 6));
-    assert!(carrier(0x1_0001, 0), "drivers that do not tell count as up");
+    assert!(carrier(0x1_0001, 0), "unknown, for drivers that report no state, counts as up");
     assert!(!carrier(0x1, 6));
     assert!(!carrier(0x1_0001, 2));
 }
 
 #[test]
-fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
+fn a_link_includes_its_settings_and_one_set_down_needs_a_dump() {
     let mut conf = vec![0; 33 * 4];
     conf[0] = 1;
     conf[28] = 2;
@@ -71,7 +71,7 @@ fn a_link_brings_its_settings_and_a_link_switched_off_asks_for_a_listing() {
 }
 
 #[test]
-fn a_bridges_word_about_its_port_and_wireless_events_do_not_change_the_link() {
+fn bridge_port_messages_and_wireless_events_are_ignored() {
     let mut of_bridge = link_message(0x1_0001, 6, &[]);
     of_bridge[0] = 7;
     assert_eq!(events_of(kind::DEL_LINK, 0, &of_bridge), (vec![], false));
@@ -93,7 +93,7 @@ fn address_message(flags: u8, address: [u8; 4], valid: u32) -> Vec<u8> {
 }
 
 #[test]
-fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
+fn an_address_keeps_its_host_part_and_its_remaining_lifetime() {
     let (events, relist) =
         events_of(kind::NEW_ADDRESS, 0, &address_message(0x01, [10, 99, 0, 126], 118));
     let Event::Address(Change::Present(address)) = &events[0] else { panic!("{events:?}") };
@@ -104,12 +104,12 @@ fn an_address_keeps_its_host_part_and_the_rest_of_its_lease() {
 }
 
 #[test]
-fn a_lease_for_ever_has_no_end_and_zeroconf_is_link_local() {
+fn an_infinite_lifetime_is_none_and_zeroconf_is_link_local() {
     let (events, relist) =
         events_of(kind::DEL_ADDRESS, 0, &address_message(0, [169, 254, 7, 7], u32::MAX));
     let Event::Address(Change::Gone(address)) = &events[0] else { panic!("{events:?}") };
     assert_eq!((address.valid_for, address.link_local), (None, true));
-    assert!(relist, "routes by this address go unsaid");
+    assert!(relist, "the removal of routes with this source is not announced");
 }
 
 fn route_message(kind: u8, table: u8, more: &[u8]) -> Vec<u8> {
@@ -119,7 +119,7 @@ fn route_message(kind: u8, table: u8, more: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_default_route_is_reported_and_a_replacement_asks_for_a_listing() {
+fn a_default_route_is_reported_and_a_replacement_needs_a_dump() {
     let body = route_message(
         1,
         254,
@@ -134,7 +134,7 @@ fn a_default_route_is_reported_and_a_replacement_asks_for_a_listing() {
 }
 
 #[test]
-fn the_table_local_and_unreachable_routes_are_nothing_to_us() {
+fn the_table_local_and_unreachable_routes_are_ignored() {
     assert!(events_of(kind::NEW_ROUTE, 0, &route_message(1, 255, &number(4, 7))).0.is_empty());
     assert!(events_of(kind::NEW_ROUTE, 0, &route_message(7, 254, &number(4, 7))).0.is_empty());
 }
@@ -159,7 +159,7 @@ fn each_hop_of_a_multipath_route_is_reported() {
 }
 
 #[test]
-fn a_rule_is_read_with_all_that_distinguishes_ours_from_others() {
+fn a_rule_is_parsed_with_all_selectors() {
     let mut body = vec![2, 24, 32, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     for part in [
         attribute(1, &[192, 168, 50, 0]),
@@ -180,7 +180,7 @@ fn a_rule_is_read_with_all_that_distinguishes_ours_from_others() {
 }
 
 #[test]
-fn settings_of_all_and_default_are_not_those_of_a_port() {
+fn the_settings_all_and_default_are_distinguished_from_those_of_interfaces() {
     let body = |index: i32| {
         let mut bytes = vec![2, 0, 0, 0];
         bytes.extend(attribute(1, &index.to_ne_bytes()));

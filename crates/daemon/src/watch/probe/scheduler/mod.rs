@@ -1,9 +1,9 @@
-//! Decides who is asked when, and what came of it. Knows no socket and reads no clock.
+//! Schedules the requests to nodes and evaluates the replies. Has no socket and reads no clock.
 //!
-//! A round asks each of a node's probes, and those that are not answered twice more; an answer to
-//! any of the three counts until the round ends. Up to sixteen nodes are asked together, more are
-//! spread evenly over the interval. What happens at a moment costs what is underway, not what there
-//! is.
+//! A round sends each of a node's probes, and up to two more tries if there is no reply; a reply to
+//! any of the three counts until the round ends. Up to sixteen nodes are probed together, more are
+//! spread evenly over the interval. The cost of a wake-up depends on the requests in flight, not on
+//! the number of nodes.
 
 mod ask;
 #[cfg(test)]
@@ -16,40 +16,42 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::ask::{Ask, Stage, asks_of, micros};
-use super::{Answer, Key, NodeProbePlan, NodeTarget, PROBES, Question};
+use super::{Key, NodeProbePlan, NodeTarget, PROBES, Reply, Request};
 use crate::event::{NodeId, Round};
 
-/// Bounds the tries of one question in a round.
+/// Maximum number of tries of a probe per round.
 pub const TRIES: u8 = 3;
-/// Bounds the nodes that are asked together; a wake-up for each would cost more than it spreads.
+/// Maximum number of nodes that are probed together: spreading so few would cost extra wake-ups.
 const TOGETHER: usize = 16;
-/// How long the work of one wake-up is put together, where there are more nodes.
+/// Minimum time between wake-ups with more nodes than that.
 pub const TICK: Duration = Duration::from_millis(10);
-/// A node is silent after so many lost rounds in a row: one may be lost to a burst.
+/// Number of consecutive failed rounds after which a node is silent; a single one may be due to a
+/// burst of loss.
 const SILENT_ROUNDS: u8 = 2;
-/// Bounds the questions that are put to one kind of probe at a time.
-const AT_ONCE: usize = 1024;
+/// Maximum number of requests passed to one kind of probe at a time.
+const BATCH: usize = 1024;
 
 /// Holds the rounds of all nodes.
 #[derive(Debug)]
 pub struct ProbeScheduler {
     plan: NodeProbePlan,
-    /// of all nodes, in their order
+    /// The probes of all nodes, in the order of the plan.
     asks: Vec<Ask>,
-    /// where a node's begin; one more than there are nodes
+    /// Index of each node's first probe, and as last element the total.
     firsts: Vec<u32>,
-    /// by the slot of a node's number, its place
-    places: Vec<Option<u32>>,
-    /// questions whose round is underway, oldest first
+    /// Index of a node in the plan, by the slot of its ID.
+    positions: Vec<Option<u32>>,
+    /// Probes whose round is in progress, oldest first.
     open: Vec<u32>,
-    /// questions to be sent, for each kind of probe
+    /// Queue of requests to send, for each kind of probe.
     due: Vec<VecDeque<u32>>,
-    /// the next node to be asked in this pass over all nodes, and when the pass began
+    /// The next node to start in this pass over all nodes.
     cursor: usize,
+    /// When this pass began.
     pass: Instant,
     last_tick: Instant,
     turn: u32,
-    /// addresses of nodes that have just fallen silent
+    /// Addresses of nodes that have just become silent.
     silent: Vec<IpAddr>,
 }
 
@@ -59,7 +61,7 @@ impl ProbeScheduler {
             plan: NodeProbePlan::default(),
             asks: Vec::new(),
             firsts: vec![0],
-            places: Vec::new(),
+            positions: Vec::new(),
             open: Vec::new(),
             due: vec![VecDeque::new(); PROBES.len()],
             cursor: 0,
@@ -74,31 +76,30 @@ impl ProbeScheduler {
         &self.plan
     }
 
-    /// Takes other nodes, or other probes of theirs. Those that stay go on where they are; a
-    /// handful of new ones is asked at once.
+    /// Applies a new plan. Unchanged nodes continue their rounds; new ones, if few, start at once.
     pub fn replan(&mut self, plan: &NodeProbePlan, now: Instant) {
         let before = std::mem::replace(self, Self::new(now));
         let was_empty = before.plan.nodes.is_empty();
         (self.turn, self.last_tick) = (before.turn, before.last_tick);
         self.plan = plan.clone();
         let mut fresh = Vec::new();
-        for (place, target) in (0_u32..).zip(plan.nodes.iter()) {
+        for (position, target) in (0_u32..).zip(plan.nodes.iter()) {
             match before.known(target) {
                 Some(asks) => {
-                    self.asks.extend(asks.iter().map(|ask| Ask { node: place, ..ask.clone() }))
+                    self.asks.extend(asks.iter().map(|ask| Ask { node: position, ..ask.clone() }))
                 }
                 None => {
-                    fresh.push(place);
-                    self.asks.extend(asks_of(place, target, now));
+                    fresh.push(position);
+                    self.asks.extend(asks_of(position, target, now));
                 }
             }
             self.firsts.push(u32::try_from(self.asks.len()).unwrap_or(u32::MAX));
             let slot = target.node.slot as usize;
-            if self.places.len() <= slot {
-                self.places.resize(slot + 1, None);
+            if self.positions.len() <= slot {
+                self.positions.resize(slot + 1, None);
             }
-            if let Some(known) = self.places.get_mut(slot) {
-                *known = Some(place);
+            if let Some(known) = self.positions.get_mut(slot) {
+                *known = Some(position);
             }
         }
         for (index, ask) in (0_u32..).zip(&self.asks) {
@@ -111,37 +112,39 @@ impl ProbeScheduler {
         }
         if !was_empty {
             self.pass = before.pass;
-            // On with the one that would have been next, or the first behind it that is still
-            // there.
+            // Continue with the first remaining node from the old cursor on.
             let mut rest = before.plan.nodes.iter().skip(before.cursor);
-            self.cursor = rest.find_map(|known| self.place(known.node)).unwrap_or(plan.nodes.len());
+            self.cursor =
+                rest.find_map(|known| self.position(known.node)).unwrap_or(plan.nodes.len());
         }
         if fresh.len() <= TOGETHER {
-            fresh.into_iter().for_each(|place| self.begin_node(place as usize, now));
+            fresh.into_iter().for_each(|position| self.begin_node(position as usize, now));
             if was_empty {
                 self.cursor = plan.nodes.len();
             }
         }
     }
 
-    /// Returns the questions of a node that is asked the same as before.
+    /// Returns the probes of a node whose target is unchanged.
     fn known(&self, target: &NodeTarget) -> Option<&[Ask]> {
-        let place = self.place(target.node)?;
-        self.plan.nodes.get(place).filter(|known| *known == target)?;
-        self.asks.get(self.span(place))
+        let position = self.position(target.node)?;
+        self.plan.nodes.get(position).filter(|known| *known == target)?;
+        self.asks.get(self.span(position))
     }
 
-    fn place(&self, node: NodeId) -> Option<usize> {
-        let place = (*self.places.get(node.slot as usize)?)? as usize;
-        self.plan.nodes.get(place).filter(|known| known.node == node).map(|_| place)
+    /// Returns the index of a node in the plan.
+    fn position(&self, node: NodeId) -> Option<usize> {
+        let position = (*self.positions.get(node.slot as usize)?)? as usize;
+        self.plan.nodes.get(position).filter(|known| known.node == node).map(|_| position)
     }
 
-    fn span(&self, place: usize) -> std::ops::Range<usize> {
-        let at = |place: usize| self.firsts.get(place).map_or(0, |first| *first as usize);
-        at(place)..at(place + 1)
+    /// Returns the range of a node's probes in `asks`.
+    fn span(&self, position: usize) -> std::ops::Range<usize> {
+        let at = |position: usize| self.firsts.get(position).map_or(0, |first| *first as usize);
+        at(position)..at(position + 1)
     }
 
-    /// Begins the rounds whose time has come.
+    /// Starts the rounds that are due.
     pub fn begin(&mut self, now: Instant) {
         let total = self.plan.nodes.len();
         self.last_tick = now;
@@ -154,7 +157,7 @@ impl ProbeScheduler {
             if now < next {
                 return;
             }
-            // ProbeScheduler that were slept through are not made up for.
+            // Rounds missed while suspended are not made up for.
             self.pass = if now > next + interval { now } else { next };
             self.cursor = 0;
         }
@@ -162,22 +165,22 @@ impl ProbeScheduler {
             total
         } else {
             let passed = (now - self.pass).as_nanos() * total as u128 / interval.as_nanos().max(1);
-            let in_a_tick = TICK.as_nanos() * total as u128 / interval.as_nanos().max(1) + 1;
-            // After a delay faster, but not all at once.
-            let most = self.cursor as u128 + 2 * in_a_tick;
-            usize::try_from((passed + 1).min(most)).unwrap_or(total).min(total)
+            let per_tick = TICK.as_nanos() * total as u128 / interval.as_nanos().max(1) + 1;
+            // Catch up after a delay at twice the rate, not all at once.
+            let limit = self.cursor as u128 + 2 * per_tick;
+            usize::try_from((passed + 1).min(limit)).unwrap_or(total).min(total)
         };
-        for place in self.cursor..until {
-            self.begin_node(place, now);
+        for position in self.cursor..until {
+            self.begin_node(position, now);
         }
         self.cursor = self.cursor.max(until);
     }
 
-    fn begin_node(&mut self, place: usize, now: Instant) {
-        let span = self.span(place);
+    fn begin_node(&mut self, position: usize, now: Instant) {
+        let span = self.span(position);
         let Some(asks) = self.asks.get_mut(span.clone()) else { return };
         if asks.iter().any(|ask| ask.stage != Stage::Idle) {
-            // The round before is not over: there was no room for its questions.
+            // The previous round is not over: its requests are still queued.
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -189,32 +192,32 @@ impl ProbeScheduler {
         }
     }
 
-    /// Takes an answer in.
-    pub fn answered(&mut self, answer: &Answer, now: Instant) {
-        let Some(place) = self.place(answer.key.node) else { return };
-        let Some(target) = self.plan.nodes.get(place) else { return };
-        if answer.from.is_some_and(|from| from != target.address) {
+    /// Processes a reply.
+    pub fn answered(&mut self, reply: &Reply, now: Instant) {
+        let Some(position) = self.position(reply.key.node) else { return };
+        let Some(target) = self.plan.nodes.get(position) else { return };
+        if reply.from.is_some_and(|from| from != target.address) {
             return;
         }
-        let span = self.span(place);
+        let span = self.span(position);
         let mut asks = self.asks.get_mut(span).unwrap_or_default().iter_mut();
-        let Some(ask) = asks.find(|ask| ask.probe == answer.key.probe) else { return };
-        // No longer than since the round began: the wall clock may have been set in between.
+        let Some(ask) = asks.find(|ask| ask.probe == reply.key.probe) else { return };
         let passed = now.saturating_duration_since(ask.begun);
-        let underway = ask.turn == answer.key.turn
+        let in_progress = ask.turn == reply.key.turn
             && matches!(ask.stage, Stage::Due | Stage::Waiting)
             && ask.tries > 0;
-        if underway {
-            ask.rtt = micros(answer.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
-            ask.first_lost = answer.key.nth > 0;
+        if in_progress {
+            // A longer round trip than the round is due to a change of the wall clock.
+            ask.rtt = micros(reply.rtt.filter(|rtt| *rtt <= passed).unwrap_or(passed));
+            ask.first_lost = reply.key.nth > 0;
             ask.stage = Stage::Answered;
-        } else if let Some(rtt) = answer.rtt.filter(|_| ask.failures > 0) {
-            // Too late for its round, but it says how much patience the next one needs.
+        } else if let Some(rtt) = reply.rtt.filter(|_| ask.failures > 0) {
+            // Too late for its round, but it determines the timeout of the next one.
             ask.smoothed = Some(micros(rtt).min(ask.longest(micros(self.plan.timeout))));
         }
     }
 
-    /// Ends rounds and orders second and third tries; adds the results of the rounds that ended.
+    /// Ends rounds and queues second and third tries. Appends the results of ended rounds.
     pub fn settle(&mut self, now: Instant, ended: &mut Vec<Round>) {
         let longest = self.longest();
         let mut open = std::mem::take(&mut self.open);
@@ -222,7 +225,7 @@ impl ProbeScheduler {
             let Some(ask) = self.asks.get_mut(*index as usize) else { return false };
             let passed = now.saturating_duration_since(ask.begun);
             match ask.stage {
-                Stage::Waiting if passed < ask.patience(longest) => return true,
+                Stage::Waiting if passed < ask.timeout(longest) => return true,
                 Stage::Waiting if ask.tries < TRIES => {
                     ask.stage = Stage::Due;
                     enqueue(&mut self.due, ask.kind, *index);
@@ -239,11 +242,11 @@ impl ProbeScheduler {
         self.open = open;
     }
 
-    /// Returns the result of a node's round, if all its questions have ended and one at least could
-    /// be asked.
-    fn result(&mut self, place: usize) -> Option<Round> {
-        let NodeTarget { node, address, .. } = *self.plan.nodes.get(place)?;
-        let span = self.span(place);
+    /// Returns the result of a node's round, if all its probes have ended and at least one was
+    /// permitted.
+    fn result(&mut self, position: usize) -> Option<Round> {
+        let NodeTarget { node, address, .. } = *self.plan.nodes.get(position)?;
+        let span = self.span(position);
         let asks = self.asks.get_mut(span)?;
         if !asks
             .iter()
@@ -251,15 +254,15 @@ impl ProbeScheduler {
         {
             return None;
         }
-        let mut asked = asks.iter().filter(|ask| ask.stage != Stage::Denied);
-        let well = asked.clone().all(|ask| ask.stage == Stage::Answered);
-        let first_lost = asked.clone().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
-        let round = asked.next().map(|ask| Round {
+        let mut permitted = asks.iter().filter(|ask| ask.stage != Stage::Denied);
+        let healthy = permitted.clone().all(|ask| ask.stage == Stage::Answered);
+        let first_lost = permitted.clone().any(|ask| ask.first_lost || ask.stage == Stage::Failed);
+        let round = permitted.next().map(|ask| Round {
             node,
-            rtt: well.then(|| Duration::from_micros(ask.rtt.into())),
+            rtt: healthy.then(|| Duration::from_micros(ask.rtt.into())),
             first_lost,
         });
-        // A question that could not be asked in this round has failed before, and was counted then.
+        // A denied probe is left out: its earlier failures were counted in their own rounds.
         let silent = asks.iter_mut().filter_map(|ask| ask.end().then_some(ask.failures));
         if silent.filter(|failures| *failures == SILENT_ROUNDS).count() > 0 {
             self.silent.push(address);
@@ -267,48 +270,44 @@ impl ProbeScheduler {
         round
     }
 
-    /// Takes out the addresses of nodes that have fallen silent since the last call.
+    /// Returns the addresses of nodes that have become silent since the last call.
     pub fn take_silent(&mut self) -> Vec<IpAddr> {
         std::mem::take(&mut self.silent)
     }
 
-    /// Returns the questions to be put to this kind of probe now, and their places for
-    /// [`Self::sent`].
-    pub fn questions(&mut self, kind: usize) -> (Vec<u32>, Vec<Question<'_>>) {
+    /// Takes requests from the queue of this kind of probe. Returns their indices, for
+    /// [`Self::sent`], as well.
+    pub fn requests(&mut self, kind: usize) -> (Vec<u32>, Vec<Request<'_>>) {
         let longest = self.longest();
-        let waiting = self.due.get(kind).map_or(0, VecDeque::len);
-        let mut indices = Vec::with_capacity(waiting.min(AT_ONCE));
+        let queued = self.due.get(kind).map_or(0, VecDeque::len);
+        let mut indices = Vec::with_capacity(queued.min(BATCH));
         while let Some(index) =
-            self.due.get_mut(kind).filter(|_| indices.len() < AT_ONCE).and_then(VecDeque::pop_front)
+            self.due.get_mut(kind).filter(|_| indices.len() < BATCH).and_then(VecDeque::pop_front)
         {
-            // Answered in the meantime, to an earlier try.
+            // Skip those answered in the meantime, to an earlier try.
             if self.asks.get(index as usize).is_some_and(|ask| ask.stage == Stage::Due) {
                 indices.push(index);
             }
         }
-        let mut questions = Vec::with_capacity(indices.len());
-        questions.extend(indices.iter().filter_map(|index| self.question(longest, *index)));
-        (indices, questions)
+        let mut requests = Vec::with_capacity(indices.len());
+        requests.extend(indices.iter().filter_map(|index| self.request(longest, *index)));
+        (indices, requests)
     }
 
-    /// Returns what is asked of a node now.
-    fn question(&self, longest: u32, index: u32) -> Option<Question<'_>> {
+    /// Returns the request of a probe.
+    fn request(&self, longest: u32, index: u32) -> Option<Request<'_>> {
         let ask = self.asks.get(index as usize)?;
         let target = self.plan.nodes.get(ask.node as usize)?;
         let key = Key { node: target.node, turn: ask.turn, probe: ask.probe, nth: ask.tries };
         let probe = target.probes.get(usize::from(ask.probe))?;
         let within = Duration::from_micros(ask.steps(longest).2.into());
-        Some(Question { key, address: target.address, mac: target.mac, probe, within })
+        Some(Request { key, address: target.address, mac: target.mac, probe, within })
     }
 
-    /// Notes that the first `taken` of these were sent at `now`; the rest stays due.
+    /// Records that the first `taken` of these were sent at `now`, and queues the rest again.
     pub fn sent(&mut self, kind: usize, indices: &[u32], taken: usize, now: Instant) {
         for index in indices.iter().take(taken) {
-            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
-            if ask.tries == 0 {
-                ask.begun = now;
-                self.open.push(*index);
-            }
+            let Some(ask) = self.open_round(*index, now) else { continue };
             ask.tries += 1;
             ask.stage = Stage::Waiting;
         }
@@ -316,26 +315,32 @@ impl ProbeScheduler {
         indices.iter().skip(taken).rev().for_each(|index| due.push_front(*index));
     }
 
-    /// Notes that none of these could be sent at `now`, for want of the right to. They are over for
-    /// this round.
+    /// Records that none of these could be sent at `now` for lack of permission. They end for this
+    /// round.
     pub fn denied(&mut self, indices: &[u32], now: Instant) {
         for index in indices {
-            let Some(ask) = self.asks.get_mut(*index as usize) else { continue };
-            if ask.tries == 0 {
-                ask.begun = now;
-                self.open.push(*index);
-            }
+            let Some(ask) = self.open_round(*index, now) else { continue };
             ask.tries = TRIES;
             ask.stage = Stage::Denied;
         }
     }
 
-    /// Returns whether any node is asked by this kind of probe.
+    /// Returns a probe; its round begins at `now` if this is the first try.
+    fn open_round(&mut self, index: u32, now: Instant) -> Option<&mut Ask> {
+        let ask = self.asks.get_mut(index as usize)?;
+        if ask.tries == 0 {
+            ask.begun = now;
+            self.open.push(index);
+        }
+        Some(ask)
+    }
+
+    /// Returns whether any node has this kind of probe.
     pub fn asks(&self, kind: usize) -> bool {
         self.asks.iter().any(|ask| usize::from(ask.kind) == kind)
     }
 
-    /// Returns when there is something to do next; `None`: not before there is another plan.
+    /// Returns the next deadline; `None` without probes.
     pub fn next(&self) -> Option<Instant> {
         let total = self.plan.nodes.len();
         if self.asks.is_empty() {
@@ -345,19 +350,19 @@ impl ProbeScheduler {
         let node = self.pass + if self.cursor >= total { self.plan.interval } else { nanos(share) };
         let longest = self.longest();
         let steps = self.open.iter().filter_map(|index| self.asks.get(*index as usize));
-        let step = steps.map(|ask| ask.begun + ask.patience(longest)).min();
+        let step = steps.map(|ask| ask.begun + ask.timeout(longest)).min();
         let due = self.due.iter().any(|due| !due.is_empty()).then(|| self.last_tick + TICK);
         let next = step.into_iter().chain(due).fold(node, Instant::min);
         Some(if total > TOGETHER { next.max(self.last_tick + TICK) } else { next })
     }
 
-    /// Returns how long a round may take, in microseconds.
+    /// Returns the default maximum length of a round, in microseconds.
     fn longest(&self) -> u32 {
         micros(self.plan.timeout.min(self.plan.interval))
     }
 }
 
-/// Puts a question at the end of the queue of its kind of probe.
+/// Appends a request to the queue of its kind of probe.
 fn enqueue(due: &mut [VecDeque<u32>], kind: u8, index: u32) {
     if let Some(queue) = due.get_mut(usize::from(kind)) {
         queue.push_back(index);

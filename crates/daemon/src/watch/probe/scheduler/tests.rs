@@ -1,5 +1,4 @@
-//! Stories of scheduler, with nodes that answer as they are reported and a clock that is only a
-//! number.
+//! Tests of the scheduler with simulated nodes and a simulated clock.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -33,13 +32,13 @@ fn plan(slots: impl IntoIterator<Item = usize>, probes: &[NodeProbe]) -> NodePro
     NodeProbePlan { nodes: Arc::new(nodes), interval: ms(300), timeout: ms(100), port: None }
 }
 
-/// The cluster: what is asked is answered after a while, or never.
+/// Simulates a cluster whose nodes reply after a given time or never.
 struct World {
     scheduler: ProbeScheduler,
     begun: Instant,
     now: Instant,
-    underway: Vec<(Instant, Answer)>,
-    /// (when, whom, which try)
+    in_flight: Vec<(Instant, Reply)>,
+    /// Requests as (time, slot, number of the try).
     asked: Vec<(Duration, u32, u8)>,
     results: Vec<(Duration, Round)>,
 }
@@ -53,36 +52,35 @@ impl World {
             scheduler,
             begun: now,
             now,
-            underway: Vec::new(),
+            in_flight: Vec::new(),
             asked: Vec::new(),
             results: Vec::new(),
         }
     }
 
-    /// Lets time pass; `rtt` says after how long a question is answered.
+    /// Advances the clock; `rtt` returns the round-trip time of a request.
     fn run(&mut self, time: Duration, rtt: impl Fn(Key, &NodeProbe) -> Option<Duration>) {
         let end = self.now + time;
         while self.now < end {
             let now = self.now;
-            let (come, rest) =
-                std::mem::take(&mut self.underway).into_iter().partition(|(at, _)| *at <= now);
-            self.underway = rest;
-            let come: Vec<(Instant, Answer)> = come;
-            come.iter().for_each(|(_, answer)| self.scheduler.answered(answer, now));
+            let (arrived, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.in_flight).into_iter().partition(|(at, _)| *at <= now);
+            self.in_flight = rest;
+            arrived.iter().for_each(|(_, answer)| self.scheduler.answered(answer, now));
             let mut ended = Vec::new();
             self.scheduler.settle(now, &mut ended);
             self.results.extend(ended.into_iter().map(|round| (now - self.begun, round)));
             self.scheduler.begin(now);
             for kind in 0..PROBES.len() {
-                let (indices, questions) = self.scheduler.questions(kind);
-                for question in questions {
-                    let key = question.key;
+                let (indices, requests) = self.scheduler.requests(kind);
+                for request in requests {
+                    let key = request.key;
                     self.asked.push((now - self.begun, key.node.slot, key.nth));
-                    let answered = rtt(key, question.probe);
+                    let answered = rtt(key, request.probe);
                     let answer = |rtt| {
-                        (now + rtt, Answer { key, rtt: Some(rtt), from: Some(question.address) })
+                        (now + rtt, Reply { key, rtt: Some(rtt), from: Some(request.address) })
                     };
-                    self.underway.extend(answered.map(answer));
+                    self.in_flight.extend(answered.map(answer));
                 }
                 self.scheduler.sent(kind, &indices, indices.len(), now);
             }
@@ -111,7 +109,7 @@ fn three_healthy_nodes_cost_two_wake_ups_a_round() {
 }
 
 #[test]
-fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_reported() {
+fn only_a_silent_node_is_retried_with_longer_timeouts_and_its_first_loss_is_reported() {
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.asked.clear();
@@ -125,7 +123,7 @@ fn only_the_silent_is_asked_again_with_more_patience_and_its_first_loss_is_repor
 }
 
 #[test]
-fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750() {
+fn three_rounds_fail_within_a_second_with_three_nodes_and_with_750() {
     for count in [3, 750] {
         let mut world = World::new(&plan(0..count, &[NodeProbe::Icmp]));
         world.run(ms(3000), |_, _| Some(RTT));
@@ -141,7 +139,7 @@ fn a_death_is_three_failed_rounds_within_a_second_with_three_nodes_and_with_750(
 }
 
 #[test]
-fn a_node_that_was_never_seen_has_all_the_time_there_is_for_its_answer() {
+fn a_node_without_a_known_rtt_has_the_whole_round_for_its_reply() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(300), |_, _| Some(ms(95)));
     assert_eq!(world.of(0).first().and_then(|round| round.rtt), Some(ms(95)));
@@ -149,7 +147,7 @@ fn a_node_that_was_never_seen_has_all_the_time_there_is_for_its_answer() {
 }
 
 #[test]
-fn a_node_that_becomes_slow_is_slow_and_not_dead() {
+fn a_node_that_becomes_slow_does_not_fail() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1500), |_, _| Some(RTT));
     world.results.clear();
@@ -167,7 +165,7 @@ fn a_node_that_becomes_slow_is_slow_and_not_dead() {
 }
 
 #[test]
-fn many_nodes_are_spread_evenly_and_each_is_asked_once_an_interval() {
+fn many_nodes_are_spread_evenly_over_the_interval() {
     for count in [17, 40, 750, 10_000] {
         let mut world = World::new(&plan(0..count, &[NodeProbe::Icmp]));
         world.run(ms(1500), |_, _| Some(RTT));
@@ -186,7 +184,7 @@ fn many_nodes_are_spread_evenly_and_each_is_asked_once_an_interval() {
 }
 
 #[test]
-fn nothing_bursts_after_a_standstill() {
+fn a_standstill_causes_no_burst() {
     let mut world = World::new(&plan(0..3000, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.asked.clear();
@@ -202,7 +200,7 @@ fn nothing_bursts_after_a_standstill() {
 }
 
 #[test]
-fn a_node_is_well_only_when_all_its_probes_are() {
+fn a_node_is_healthy_only_if_all_its_probes_succeed() {
     let mut world = World::new(&plan(0..2, &[NodeProbe::Icmp, NodeProbe::Tcp(22)]));
     world.run(ms(250), |key, probe| {
         (key.node.slot == 0 || *probe == NodeProbe::Icmp).then_some(RTT)
@@ -211,9 +209,8 @@ fn a_node_is_well_only_when_all_its_probes_are() {
     assert_eq!(world.of(1), [Round { node: id(1), rtt: None, first_lost: true }]);
 }
 
-/// Two rounds of questions of which those of one kind may not be sent; the others are answered, or
-/// not.
-fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<Round> {
+/// Runs two rounds in which one kind of probe is denied, and the others are answered after `rtt`.
+fn run_denied(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>) -> Vec<Round> {
     let now = Instant::now();
     let mut scheduler = ProbeScheduler::new(now);
     scheduler.replan(&plan(0..1, probes), now);
@@ -223,11 +220,9 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
         scheduler.settle(now, &mut results);
         scheduler.begin(now);
         for asked in 0..PROBES.len() {
-            let (indices, questions) = scheduler.questions(asked);
-            let answers: Vec<Answer> = questions
-                .iter()
-                .map(|q| Answer { key: q.key, rtt, from: Some(q.address) })
-                .collect();
+            let (indices, requests) = scheduler.requests(asked);
+            let answers: Vec<Reply> =
+                requests.iter().map(|q| Reply { key: q.key, rtt, from: Some(q.address) }).collect();
             if asked == kind {
                 scheduler.denied(&indices, now);
                 continue;
@@ -243,20 +238,20 @@ fn without_the_right_to(kind: usize, probes: &[NodeProbe], rtt: Option<Duration>
 }
 
 #[test]
-fn what_may_not_be_asked_reports_nothing_of_a_node() {
+fn a_denied_probe_does_not_count() {
     const ARP: usize = 0;
     assert!(PROBES[ARP].name == "arp");
     let both = [NodeProbe::Arp, NodeProbe::Icmp];
-    assert_eq!(without_the_right_to(ARP, &both[..1], Some(RTT)), [], "nothing is known of it");
-    let well = without_the_right_to(ARP, &both, Some(Duration::ZERO));
+    assert_eq!(run_denied(ARP, &both[..1], Some(RTT)), [], "nothing is known of it");
+    let well = run_denied(ARP, &both, Some(Duration::ZERO));
     let round = Round { node: id(0), rtt: Some(Duration::ZERO), first_lost: false };
     assert_eq!(well, [round; 2], "the other probe is what counts");
-    let ill = without_the_right_to(ARP, &both, None);
+    let ill = run_denied(ARP, &both, None);
     assert_eq!(ill, [Round { rtt: None, first_lost: true, ..round }; 2]);
 }
 
 #[test]
-fn a_probe_that_is_named_twice_is_asked_once() {
+fn a_duplicate_probe_is_sent_once() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Arp, NodeProbe::Arp]));
     world.run(ms(250), |_, _| Some(RTT));
     assert_eq!(world.asked.len(), 1);
@@ -264,14 +259,14 @@ fn a_probe_that_is_named_twice_is_asked_once() {
 }
 
 #[test]
-fn an_answer_from_another_address_or_of_another_round_is_none() {
+fn a_reply_from_another_address_or_round_does_not_count() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1), |_, _| None);
     let key = Key { node: id(0), turn: 1, probe: 0, nth: 0 };
     for answer in [
-        Answer { key, rtt: Some(RTT), from: Some(address(9)) },
-        Answer { key: Key { turn: 7, ..key }, rtt: Some(RTT), from: Some(address(0)) },
-        Answer {
+        Reply { key, rtt: Some(RTT), from: Some(address(9)) },
+        Reply { key: Key { turn: 7, ..key }, rtt: Some(RTT), from: Some(address(0)) },
+        Reply {
             key: Key { node: NodeId { slot: 0, generation: 1 }, ..key },
             rtt: Some(RTT),
             from: Some(address(0)),
@@ -284,18 +279,18 @@ fn an_answer_from_another_address_or_of_another_round_is_none() {
 }
 
 #[test]
-fn a_clock_that_is_set_makes_no_node_slow() {
+fn setting_the_clock_does_not_affect_round_trips() {
     let mut world = World::new(&plan(0..1, &[NodeProbe::Icmp]));
     world.run(ms(1), |_, _| None);
     let key = Key { node: id(0), turn: 1, probe: 0, nth: 0 };
-    let answer = Answer { key, rtt: Some(Duration::from_secs(3600)), from: Some(address(0)) };
+    let answer = Reply { key, rtt: Some(Duration::from_secs(3600)), from: Some(address(0)) };
     world.scheduler.answered(&answer, world.now + ms(2));
     world.run(ms(250), |_, _| None);
     assert!(world.of(0)[0].rtt.unwrap() <= ms(5));
 }
 
 #[test]
-fn who_comes_and_goes_does_not_disturb_the_others() {
+fn added_and_removed_nodes_do_not_affect_the_others() {
     let mut world = World::new(&plan(0..40, &[NodeProbe::Icmp]));
     world.run(ms(600), |_, _| Some(RTT));
     world.results.clear();
@@ -319,29 +314,29 @@ fn who_comes_and_goes_does_not_disturb_the_others() {
 }
 
 #[test]
-fn questions_without_room_are_asked_later_and_fail_no_node() {
+fn requests_that_were_not_accepted_are_sent_later_and_fail_no_node() {
     let now = Instant::now();
     let mut scheduler = ProbeScheduler::new(now);
     scheduler.replan(&plan(0..10, &[NodeProbe::Tcp(22)]), now);
-    let (indices, questions) = scheduler.questions(2);
-    assert_eq!(questions.len(), 10);
+    let (indices, requests) = scheduler.requests(2);
+    assert_eq!(requests.len(), 10);
     scheduler.sent(2, &indices, 4, now);
     let mut ended = Vec::new();
     scheduler.settle(now + ms(200), &mut ended);
-    let (_, questions) = scheduler.questions(2);
-    let first_tries = questions.iter().filter(|question| question.key.nth == 0).count();
-    assert_eq!((first_tries, questions.len(), ended.len()), (6, 10, 0));
+    let (_, requests) = scheduler.requests(2);
+    let first_tries = requests.iter().filter(|request| request.key.nth == 0).count();
+    assert_eq!((first_tries, requests.len(), ended.len()), (6, 10, 0));
 }
 
 #[test]
-fn a_question_takes_few_bytes() {
+fn a_probe_takes_few_bytes() {
     let bytes = size_of::<Ask>();
     println!("{bytes} bytes a question, {} a target", size_of::<NodeTarget>());
     assert!(bytes <= 48 && size_of::<NodeTarget>() <= 56);
 }
 
 #[test]
-fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
+fn a_timeout_of_one_node_does_not_apply_to_the_others() {
     let mut plan = plan(0..2, &[NodeProbe::Http { port: 80, path: "/".to_owned(), expect: None }]);
     let mut nodes = plan.nodes.to_vec();
     nodes[1].timeout = 2000;
@@ -361,10 +356,9 @@ fn a_node_with_a_time_of_its_own_is_waited_for_longer_and_the_others_are_not() {
     assert!((2000..2100).contains(&ends[0]) && ends.len() >= 4, "{ends:?}");
 }
 
-/// What it failed before counts no more where it may not be asked: the kernel's entry was forgotten
-/// then, and is not in each round.
+/// Earlier failures of a denied probe must not delete the kernel's neighbour entry in each round.
 #[test]
-fn a_silent_node_that_may_no_longer_be_asked_is_not_named_again() {
+fn a_silent_node_with_denied_probes_is_not_reported_again() {
     for probes in [&[NodeProbe::Icmp][..], &[NodeProbe::Icmp, NodeProbe::Arp]] {
         let mut world = World::new(&plan([0], probes));
         let mut named = Vec::new();
@@ -379,7 +373,7 @@ fn a_silent_node_that_may_no_longer_be_asked_is_not_named_again() {
             world.scheduler.settle(now, &mut Vec::new());
             world.scheduler.begin(now);
             for kind in 0..PROBES.len() {
-                let (indices, _) = world.scheduler.questions(kind);
+                let (indices, _) = world.scheduler.requests(kind);
                 rounds += indices.len();
                 world.scheduler.denied(&indices, now);
             }
@@ -389,9 +383,9 @@ fn a_silent_node_that_may_no_longer_be_asked_is_not_named_again() {
     }
 }
 
-/// Once for each time that a node falls silent: the kernel is not kept busy with the dead.
+/// A dead node must not cause a neighbour resolution in each round.
 #[test]
-fn a_node_that_falls_silent_is_named_once_and_again_after_it_has_answered() {
+fn a_silent_node_is_reported_once_until_it_answers_again() {
     let mut world = World::new(&plan([0, 1], &[NodeProbe::Icmp]));
     let well = |_: Key, _: &NodeProbe| Some(RTT);
     let one_is_dead = |key: Key, _: &NodeProbe| (key.node.slot == 1).then_some(RTT);

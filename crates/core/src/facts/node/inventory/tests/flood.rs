@@ -1,8 +1,8 @@
-//! A computer that makes boards up makes neither the list nor a name's changes grow.
+//! Floods of spoofed boards and of names.
 
 use super::*;
 
-/// A stranger's hardware address.
+/// Returns a spoofed hardware address.
 fn made_up(number: u32) -> Mac {
     let [_, b, c, d] = number.to_be_bytes();
     Mac([6, 0, 1, b, c, d])
@@ -17,7 +17,7 @@ fn round(world: &mut World, name: &str, answered: bool) {
 }
 
 #[test]
-fn found_nodes_are_never_more_than_the_subnet_has_addresses_and_the_real_ones_stay() {
+fn a_flood_is_limited_and_evicts_no_real_node() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     world.see(11, 1);
     world.lease(&lease(2, 102, Some("leased"), Some(3600)));
@@ -44,7 +44,7 @@ fn found_nodes_are_never_more_than_the_subnet_has_addresses_and_the_real_ones_st
 }
 
 #[test]
-fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_few() {
+fn in_a_large_subnet_only_silent_nodes_are_limited() {
     let text = "cluster.address = \"10.21.0.1/16\"\n";
     let settings =
         load(&[("t", format!("{PORTS}{text}"))], &Board::built_in("emulated").unwrap()).unwrap();
@@ -55,7 +55,7 @@ fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_
         let [_, _, c, d] = number.to_be_bytes();
         let found = nodes.seen(([10, 21, c, d].into(), made_up(number), true), &settings, now);
         nodes.sweep(&settings, now);
-        // Every tenth is a board.
+        // Every tenth is a real board.
         if let (0, Some(node)) = (number % 10, found.first()) {
             nodes.round(
                 &Round { node: *node, rtt: Some(Duration::from_micros(300)), first_lost: false },
@@ -70,7 +70,7 @@ fn in_a_large_subnet_those_that_answer_are_all_listed_and_those_that_do_not_are_
 }
 
 #[test]
-fn addresses_that_are_not_the_clusters_make_no_node_and_no_memory() {
+fn addresses_outside_the_cluster_are_ignored() {
     let mut world = World::new("");
     for number in 0..10_000_u32 {
         world.nodes.seen(
@@ -79,7 +79,7 @@ fn addresses_that_are_not_the_clusters_make_no_node_and_no_memory() {
             second(1),
         );
     }
-    assert_eq!(world.nodes.inventory.sightings.here().count(), 0);
+    assert_eq!(world.nodes.inventory.sightings.present().count(), 0);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_node_that_renames_itself_all_the_time_has_few_names_and_the_last_one_in_the
         (world.nodes.topology_version, std::collections::BTreeSet::new());
     for number in 0..60_000_u32 {
         world.now = u64::from(number) / 1000;
-        world.say(2, &format!("name-{number}"));
+        world.advertise(2, &format!("name-{number}"));
         world.nodes.sweep(&world.settings, second(world.now));
         names.insert(world.nodes.by_mac(board(2)).unwrap().name.clone());
     }

@@ -1,4 +1,4 @@
-//! Who is who.
+//! Identity of nodes.
 
 mod flood;
 mod naming;
@@ -70,11 +70,11 @@ impl World {
         self.nodes.leased(lease, &self.settings, second(self.now));
     }
 
-    fn say(&mut self, last: u8, name: &str) {
-        self.nodes.calls_itself(board(last), name, &self.settings, second(self.now));
+    fn advertise(&mut self, last: u8, name: &str) {
+        self.nodes.advertises_name(board(last), name, &self.settings, second(self.now));
     }
 
-    /// `name wanted` of those who lack theirs.
+    /// Returns `name wanted` of each node in a name conflict.
     fn name_conflict(&self) -> Vec<String> {
         self.nodes.name_conflict().map(|of| format!("{} {}", of.node.name, of.wanted)).collect()
     }
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// `name mac address` of all, in their order.
+    /// Returns `name mac address` of all nodes in their order.
     fn list(&self) -> Vec<String> {
         let last =
             |node: &NodeState| node.mac.map_or_else(|| "-".to_owned(), |mac| mac.0[5].to_string());
@@ -109,10 +109,9 @@ impl World {
     }
 }
 
-/// Boards that boot from the network, or whose initramfs asks for an address, hold one for a
-/// moment.
+/// A network boot loader or an initramfs holds a lease for a moment.
 #[test]
-fn a_lease_of_a_system_that_has_gone_keeps_no_node_from_its_own_address() {
+fn a_boot_loaders_lease_does_not_override_the_configured_address() {
     let mut world = World::new(&node("rpi2", None, Some(12)));
     world.see(12, 2);
     world.lease(&lease(2, 114, None, Some(3600)));
@@ -129,7 +128,7 @@ fn a_lease_of_a_system_that_has_gone_keeps_no_node_from_its_own_address() {
 }
 
 #[test]
-fn a_board_that_is_heard_becomes_a_node_with_a_name_of_its_own() {
+fn a_seen_board_becomes_a_node_with_a_generated_name() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     world.see(77, 7);
     assert_eq!(world.list(), ["rpi1 1 11", "node-00-00-07 7 77"]);
@@ -155,7 +154,7 @@ fn a_lease_names_a_node_and_reports_where_it_is() {
 }
 
 #[test]
-fn a_node_of_the_settings_is_its_board_wherever_its_lease_puts_it() {
+fn a_node_of_the_settings_follows_its_board_to_its_lease() {
     let mut world = World::new(
         &(node("rpi1", Some(1), Some(11))
             + &node("rpi2", Some(2), None)
@@ -171,7 +170,7 @@ fn a_node_of_the_settings_is_its_board_wherever_its_lease_puts_it() {
 }
 
 #[test]
-fn a_node_known_by_its_address_is_whichever_board_answers_there() {
+fn a_node_known_by_its_address_is_the_board_that_is_there() {
     let mut world = World::new(&node("rpi1", None, Some(11)));
     world.see(11, 1);
     assert_eq!(world.list(), ["rpi1 1 11"]);
@@ -204,7 +203,7 @@ fn swapped_boards_are_reported_until_they_are_back() {
 }
 
 #[test]
-fn two_boards_that_take_an_address_in_turn_contest_it_and_a_replaced_board_does_not() {
+fn boards_at_one_address_in_turn_conflict_and_a_replaced_board_does_not() {
     let mut world = World::new("");
     world.see(77, 1);
     world.see(77, 2);
@@ -220,9 +219,9 @@ fn two_boards_that_take_an_address_in_turn_contest_it_and_a_replaced_board_does_
     assert_eq!(world.nodes.contests().count(), 0, "it is over");
 }
 
-/// A board is replaced, and put back: both times by the settings.
+/// The settings replace a board, and put it back.
 #[test]
-fn boards_that_the_settings_give_an_address_in_turn_do_not_contest_it() {
+fn boards_to_which_the_settings_give_an_address_in_turn_do_not_conflict() {
     let mut world = World::new(&node("rpi1", Some(1), Some(11)));
     for (moment, board_of_settings) in (1..).zip([1, 4, 1, 4]) {
         world.settings = settings(&node("rpi1", Some(board_of_settings), Some(11)));
@@ -236,7 +235,7 @@ fn boards_that_the_settings_give_an_address_in_turn_do_not_contest_it() {
 }
 
 #[test]
-fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_heard_there() {
+fn an_offer_to_several_clients_is_no_conflict() {
     let mut world = World::new("[cluster.dhcp]\n");
     let offered = |world: &mut World, address, last| {
         world.nodes.seen((at(address), board(last), false), &world.settings, second(1));
@@ -261,7 +260,7 @@ fn an_address_that_was_offered_to_several_is_contested_only_by_those_who_are_hea
 }
 
 #[test]
-fn a_found_node_is_forgotten_after_ten_silent_minutes_or_with_its_lease() {
+fn a_found_node_is_removed_after_ten_silent_minutes_or_with_its_lease() {
     let mut world = World::new("");
     world.see(77, 7);
     world.lease(&lease(8, 108, None, Some(900)));
@@ -280,7 +279,7 @@ fn a_found_node_is_forgotten_after_ten_silent_minutes_or_with_its_lease() {
 }
 
 #[test]
-fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
+fn a_found_node_keeps_health_and_id_when_added_to_the_settings() {
     let mut world = World::new("");
     world.see(77, 7);
     let id = world.nodes.by_name("node-00-00-07").unwrap().id;
@@ -300,7 +299,7 @@ fn a_found_node_that_is_written_down_keeps_its_health_and_its_number() {
 }
 
 #[test]
-fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_settings_report() {
+fn a_found_node_merges_once_it_is_at_the_configured_address() {
     for leased in [true, false] {
         let mut world = World::new(&node("rpi2", None, Some(12)));
         world.see(150, 2);
@@ -318,7 +317,7 @@ fn a_board_that_was_a_stranger_at_another_address_is_known_once_it_is_where_the_
 }
 
 #[test]
-fn a_stranger_that_contests_a_nodes_address_does_not_become_that_node_in_turn() {
+fn a_conflicting_board_does_not_become_the_node() {
     let mut world = World::new(&node("rpi2", None, Some(12)));
     world.see(12, 2);
     world.see(80, 7);
@@ -336,7 +335,7 @@ fn a_stranger_that_contests_a_nodes_address_does_not_become_that_node_in_turn() 
 }
 
 #[test]
-fn a_node_that_is_worked_on_is_so_under_its_next_name_until_it_is_taken_out() {
+fn maintenance_follows_a_renamed_node() {
     let health = |world: &World, name: &str| world.nodes.by_name(name).map(|node| node.health);
     let mut world = World::new("");
     world.see(77, 7);
@@ -383,7 +382,7 @@ fn a_node_known_by_its_address_alone_stays_itself_under_another_name() {
 }
 
 #[test]
-fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
+fn a_silent_found_node_joins_its_new_group() {
     let mut world = World::new("");
     world.see(77, 7);
     world.lose(77);
@@ -398,7 +397,7 @@ fn a_found_node_that_is_silent_when_the_groups_change_is_in_the_right_one() {
 }
 
 #[test]
-fn an_order_waits_for_its_node() {
+fn maintenance_waits_for_its_node() {
     let mut world = World::new("");
     world.nodes.note_drained("b8:27:eb:00:00:07", true);
     world.see(77, 7);
@@ -406,7 +405,7 @@ fn an_order_waits_for_its_node() {
 }
 
 #[test]
-fn an_order_about_one_of_many_that_call_themselves_the_same_is_about_that_board_for_ever() {
+fn maintenance_follows_the_board_among_equal_host_names() {
     let health = |world: &World, last: u8| world.nodes.by_mac(board(last)).unwrap().health;
     let mut world = World::new("");
     world.lease(&lease(7, 107, Some("raspberrypi"), None));
@@ -415,7 +414,7 @@ fn an_order_about_one_of_many_that_call_themselves_the_same_is_about_that_board_
     let kept = world.nodes.drained().clone();
     let mut restarted = World::new("");
     kept.iter().for_each(|key| restarted.nodes.note_drained(key, true));
-    // Now the other one is the first to be heard of.
+    // In the opposite order.
     restarted.lease(&lease(8, 108, Some("raspberrypi"), None));
     restarted.lease(&lease(7, 107, Some("raspberrypi"), None));
     assert_eq!(restarted.list(), ["raspberrypi 8 108", "node-00-00-07 7 107"]);
@@ -426,7 +425,7 @@ fn an_order_about_one_of_many_that_call_themselves_the_same_is_about_that_board_
 }
 
 #[test]
-fn an_order_about_a_stranger_is_one_about_the_node_that_it_turns_out_to_be() {
+fn maintenance_of_a_found_node_passes_to_the_node_it_turns_out_to_be() {
     let mut world = World::new(&node("rpi2", None, Some(12)));
     world.see(150, 2);
     world.nodes.note_drained("node-00-00-02", true);

@@ -1,10 +1,10 @@
-//! Whatever happens, in whatever order.
+//! Events in any order.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What can happen.
+/// An event about the inventory.
 #[derive(Debug, Clone)]
 enum Happens {
     See(u8, u8),
@@ -49,7 +49,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 proptest! {
     #[test]
-    fn no_two_nodes_are_ever_one_and_every_index_is_right(steps in prop::collection::vec(happens(), 1..80)) {
+    fn identities_are_unique_and_indexes_are_correct(steps in prop::collection::vec(happens(), 1..80)) {
         let mut world = World::new(&node("rpi1", Some(1), Some(11)));
         world.nodes.set_head("head", &world.settings.clone(), second(0));
         for step in steps {
@@ -57,7 +57,7 @@ proptest! {
                 Happens::See(address, last) => world.see(address, last),
                 Happens::Lose(address) => world.lose(address),
                 Happens::Lease(last, address, name, time) => world.lease(&lease(last, address, name, time)),
-                Happens::Say(last, name) => world.say(last, name),
+                Happens::Say(last, name) => world.advertise(last, name),
                 Happens::Kept(last, name) => world.nodes.restore_name(&lease(last, 10, Some(name), Some(600)), second(world.now)),
                 Happens::End(last, address) => {
                     world.nodes.lease_ended(&lease(last, address, None, None), &world.settings, second(world.now));
