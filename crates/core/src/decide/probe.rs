@@ -12,7 +12,7 @@ use crate::event::{LinkIndex, NodeProbePlan, NodeTarget, Path, UplinkProbePlan, 
 use crate::facts::Facts;
 use crate::facts::node::NodeState;
 use crate::facts::uplink::{
-    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another, leads_ipv4,
+    UplinkView, ipv4_primary, ipv4_source, ipv6_primary, is_translated_by_another,
 };
 
 /// Returns a target for every uplink with an address and a default route; an uplink without a route
@@ -68,7 +68,7 @@ fn paths(facts: &Facts, uplink: &UplinkView<'_>, host: Option<IpAddr>) -> Vec<Up
     }
     let deprecated = ipv4_primary(kernel, index)
         .filter(|_| primary_address.is_some_and(|primary_address| primary_address.is_ipv6()));
-    let leads = is_probed(true) && leads_ipv4(kernel, index);
+    let leads = is_probed(true) && kernel.has_default_route(index, true);
     if let Some(source) = deprecated.map(|held| held.address.addr()).filter(|_| leads) {
         let path = Some(Path::Ipv4);
         targets.push(UplinkTarget { path, ..target(facts, uplink, source) });

@@ -7,7 +7,7 @@ pub use crate::api::status::VenueKind;
 use crate::config::{Settings, UplinkProbe};
 use crate::event::{Acquisition, LinkIndex, Path, Reachability, VenuePlan};
 use crate::facts::Facts;
-use crate::facts::uplink::{UplinkState, UplinkView, leads_ipv4};
+use crate::facts::uplink::{UplinkState, UplinkView};
 use crate::facts::venue::{Nat64Source, VenueMemory};
 
 /// The venue behind one uplink.
@@ -166,5 +166,5 @@ pub(super) fn is_plugged(uplink: &UplinkView<'_>) -> bool {
 
 /// Returns whether an uplink has an IPv4 address of its own and a default route for it.
 pub(super) fn has_ipv4(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
-    uplink.has_ipv4 && leads_ipv4(facts.kernel(), uplink.link.index)
+    uplink.has_ipv4 && facts.kernel().has_default_route(uplink.link.index, true)
 }

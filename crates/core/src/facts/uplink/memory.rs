@@ -407,11 +407,6 @@ pub fn ipv4_source(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv4Addr> {
     ipv4_primary(facts, index).and_then(ipv4).or_else(translators)
 }
 
-/// Returns whether this interface has an IPv4 default route.
-pub fn leads_ipv4(facts: &KernelFacts, index: LinkIndex) -> bool {
-    facts.has_default_route(index, true)
-}
-
 fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
     match held.address {
         IpNet::V4(net) => Some(net.addr()),
@@ -423,7 +418,7 @@ fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
 /// IPv4 address.
 pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
     let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
-    translators && ipv4_primary(facts, index).is_none() && leads_ipv4(facts, index)
+    translators && ipv4_primary(facts, index).is_none() && facts.has_default_route(index, true)
 }
 
 /// Returns whether IPv4 leaves by this interface through another program's translator, such as

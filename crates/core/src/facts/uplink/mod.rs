@@ -17,7 +17,7 @@ use crate::event::{
 };
 pub use memory::{
     ANSWER_TIME, RENEWAL_GRACE, ROW1_GRACE, SEARCH_TIME, UplinkMemory, ipv4_primary, ipv4_source,
-    ipv6_primary, is_translated_by_another, leads_by_translator, leads_ipv4, primary,
+    ipv6_primary, is_translated_by_another, leads_by_translator, primary,
 };
 
 use super::context::Context;
