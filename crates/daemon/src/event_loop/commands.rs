@@ -22,7 +22,7 @@ const UNKNOWN_BOOT: &str = "-";
 pub(super) const DRAINED: &str = "drained";
 
 /// State file: how long nodes usually take to come up after the head's boot. Each line holds the
-/// boot ID ([`BOOT_ID`]), seconds, and the node's name.
+/// boot ID ([`BOOT_ID`]), seconds, and the node's name; one has the ID of the last boot alone.
 pub(super) const USUAL_TIMES: &str = "usual-times";
 
 impl Daemon {
@@ -99,7 +99,7 @@ impl Daemon {
 /// run since the head's boot.
 pub(super) fn restore_usual_times(facts: &mut Facts, lines: &BTreeSet<String>) {
     let boot = boot_id();
-    let is_first = !lines.iter().any(|line| line.starts_with(&boot));
+    let is_first = is_first_run(lines, &boot);
     let time = |line: &String| {
         let (seconds, key) = line.split_once(' ')?.1.split_once(' ')?;
         Some((key.to_owned(), seconds.parse().ok()?))
@@ -107,10 +107,26 @@ pub(super) fn restore_usual_times(facts: &mut Facts, lines: &BTreeSet<String>) {
     facts.restore_usual(lines.iter().filter_map(time).collect(), is_first);
 }
 
+fn is_first_run(lines: &BTreeSet<String>, boot: &str) -> bool {
+    !lines.iter().any(|line| line.starts_with(boot))
+}
+
+/// Returns the list of usual boot times as restored, with a line for this boot: a run that is
+/// restarted before it has learned any time is not taken for the first one.
+pub(super) fn marked_usual_times(lines: &BTreeSet<String>) -> BTreeSet<String> {
+    marked(lines, boot_id())
+}
+
+fn marked(lines: &BTreeSet<String>, boot: String) -> BTreeSet<String> {
+    let times = lines.iter().filter(|line| line.contains(' ')).cloned();
+    times.chain([boot]).collect()
+}
+
 fn usual_time_lines(facts: &Facts) -> BTreeSet<String> {
     let boot = boot_id();
     let times = facts.nodes().usual_times();
-    times.iter().map(|(key, seconds)| format!("{boot} {seconds} {key}")).collect()
+    let times = times.iter().map(|(key, seconds)| format!("{boot} {seconds} {key}")).collect();
+    marked(&times, boot)
 }
 
 /// Restores the nodes that an earlier run had shut down. If the head has rebooted since, they are
@@ -155,6 +171,18 @@ fn is_boot_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_is_not_the_first_run_of_a_boot_though_no_time_was_learned() {
+        let former = BTreeSet::from(["former".to_owned(), "former 12 rpi1".to_owned()]);
+        for lines in [BTreeSet::new(), former] {
+            assert!(is_first_run(&lines, "this"));
+            let restored = marked(&lines, "this".to_owned());
+            assert!(!is_first_run(&restored, "this") && is_first_run(&restored, "next"));
+            assert_eq!(restored.contains("former 12 rpi1"), !lines.is_empty(), "times stay");
+            assert!(!restored.contains("former"), "one boot alone is marked");
+        }
+    }
 
     #[test]
     fn a_damaged_line_of_the_nodes_that_were_shut_down_is_no_reboot() {

@@ -211,7 +211,7 @@ impl StateFiles {
         errors: &mpsc::UnboundedSender<String>,
     ) -> Self {
         let open = |name| StateFile::open(directory.join(name), errors.clone());
-        let state = Self {
+        let mut state = Self {
             acknowledged: open(operator::ACKNOWLEDGED),
             drained: open(commands::DRAINED),
             shut_down: open(commands::SHUT_DOWN),
@@ -226,6 +226,8 @@ impl StateFiles {
         facts.restore_drained(state.drained.lines());
         commands::restore_shut_down(facts, state.shut_down.lines());
         commands::restore_usual_times(facts, state.usual_times.lines());
+        let marked = commands::marked_usual_times(state.usual_times.lines());
+        state.usual_times.save(&marked);
         state
     }
 
