@@ -121,15 +121,15 @@ struct JumpHost {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Mistake {
     #[error("the user is empty")]
-    NoUser,
+    UserMissing,
     #[error("the name of the head is empty")]
-    NoHost,
+    HostMissing,
     #[error("\"{0}\" is not an IPv6 address")]
-    NoAddress(String),
+    Address(String),
     #[error("\"{0}\" is not a port from 1 to 65535")]
-    NoPort(String),
+    Port(String),
     #[error("\"{0}\" is not a name or an address")]
-    NoName(String),
+    Name(String),
 }
 
 impl JumpHost {
@@ -143,7 +143,7 @@ impl JumpHost {
             .rsplit_once('@')
             .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
         if user.as_deref() == Some("") {
-            return Err(Mistake::NoUser);
+            return Err(Mistake::UserMissing);
         }
         let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let (host, port) = match bracketed {
@@ -153,18 +153,18 @@ impl JumpHost {
             None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
         };
         if host.is_empty() {
-            return Err(Mistake::NoHost);
+            return Err(Mistake::HostMissing);
         }
         if host.contains(['[', ']']) {
-            return Err(Mistake::NoName(host.to_owned()));
+            return Err(Mistake::Name(host.to_owned()));
         }
         let address = host.split('%').next().unwrap_or_default();
         if host.contains(':') && address.parse::<Ipv6Addr>().is_err() {
-            return Err(Mistake::NoAddress(host.to_owned()));
+            return Err(Mistake::Address(host.to_owned()));
         }
         let number = |port: &str| {
             let number = port.parse().ok().filter(|number| *number > 0);
-            number.ok_or_else(|| Mistake::NoPort(port.to_owned()))
+            number.ok_or_else(|| Mistake::Port(port.to_owned()))
         };
         let port = port.map(number).transpose()?.filter(|port| *port != SSH);
         Ok(Self { user, host: host.to_owned(), port })
