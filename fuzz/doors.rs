@@ -108,11 +108,19 @@ pub fn http_answers(bytes: &[u8]) {
     }
 }
 
-/// What a resolver answers. An answer with another id is none.
+/// What a resolver answers, to the question that it has itself. An answer with another id, or to
+/// another question, is none.
 pub fn dns_answers(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-    dns::addresses(bytes, id);
-    assert_eq!(dns::addresses(bytes, id.wrapping_add(1)), None);
+    let mut other = bytes.to_vec();
+    if let Some(byte) = other.first_mut() {
+        *byte = byte.wrapping_add(1);
+    }
+    dns::addresses(bytes, bytes);
+    assert_eq!(dns::addresses(bytes, &other), None);
+    if let Some(question) = dns::query(id, "internet.example", false) {
+        dns::addresses(bytes, &question);
+    }
     if let Some(host) = std::str::from_utf8(bytes).ok().filter(|host| host.len() < 300) {
         dns::query(7, host, false);
     }

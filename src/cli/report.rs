@@ -1,6 +1,7 @@
 //! `bramblegate report`: one archive for a bug report, with addresses and names masked.
 
 mod mask;
+mod names;
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ fn private_names(config: &Path) -> Masks {
     }
     // Also from the text of the files: settings with errors have names too.
     for (_, text) in settings::read_files(config).0 {
-        names_of_settings(&text).iter().for_each(|name| masks.hide(name));
+        names::of_settings(&text).iter().for_each(|name| masks.hide(name));
     }
     let host = settings::host_name();
     masks.hide(host.split('.').next().unwrap_or_default());
@@ -128,53 +129,11 @@ fn private_names(config: &Path) -> Masks {
     masks
 }
 
-/// Returns the values of keys that are names of the owner's. Does not parse the text as TOML, which
-/// may have errors.
-fn names_of_settings(text: &str) -> Vec<String> {
-    const KEYS: [&str; 8] =
-        ["name", "domain", "node", "members", "device", "to", "probe_url", "portal_url"];
-    let mut names = Vec::new();
-    for key in KEYS {
-        let found = text.match_indices(key).filter_map(|(at, _)| {
-            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let is_key = !text.get(..at)?.ends_with(is_part);
-            text.get(at + key.len()..)?.trim_start().strip_prefix('=').filter(|_| is_key)
-        });
-        for value in found {
-            let value = value.trim_start();
-            let is_list = key == "members";
-            let whole = if is_list { value.split(']').next() } else { value.lines().next() };
-            let whole = whole.filter(|whole| is_list || whole.starts_with(['"', '\'']));
-            let strings = whole.unwrap_or_default().split(['"', '\'']).skip(1).step_by(2);
-            let many = if is_list { usize::MAX } else { 1 };
-            names.extend(strings.take(many).filter_map(|string| private_part(key, string)));
-        }
-    }
-    names
-}
-
-/// Returns the part of a value that is a name of the owner's.
-fn private_part(key: &str, value: &str) -> Option<String> {
-    match key {
-        "device" => value.split_once("blinkstick:").map(|(_, serial)| serial.to_owned()),
-        "to" => value.split(':').next().map(str::to_owned),
-        "probe_url" | "portal_url" => other_host(value),
-        _ => Some(value.to_owned()),
-    }
-}
-
-/// Returns the host of a URL, if it is not the default one.
-fn other_host(url: &str) -> Option<String> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', ':']).next().unwrap_or_default();
-    // The default is in the manual.
-    (host != "connectivitycheck.gstatic.com").then(|| host.to_owned())
-}
-
-/// Returns the names of nodes, found ones too, and of their groups.
+/// Returns the names of nodes, found ones too, of their groups, and of the hosts of log-in pages.
 fn names_of_status(status: &Value) -> Vec<String> {
-    let nodes = status.get("nodes").and_then(Value::as_array).into_iter().flatten();
-    nodes.flat_map(names_of).flatten().collect()
+    let list = |key: &str| status.get(key).and_then(Value::as_array).into_iter().flatten();
+    let urls = list("uplinks").filter_map(|uplink| uplink.get("portal_url")?.as_str());
+    list("nodes").flat_map(names_of).flatten().chain(urls.flat_map(names::of_url)).collect()
 }
 
 /// Returns the names of a node of the status: its own and its group's.
@@ -323,19 +282,6 @@ fn archive(entries: &[Entry]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_found_in_invalid_settings_too() {
-        let text = "cluster.domain = \"home\"\n[[node]\nname = 'Kitchen'\nnode = [{ name = \"nas\", \
-                    mac = \"b8:27:eb:00:00:01\" }]\nmembers = [\"shelf*\", \"nas\"]\n\
-                    device = \"blinkstick:BS012345-3.0\"\nto = \"desk:22\"\n\
-                    probe_url = \"http://probe.example/x\"\nlease = \"1h\"\n";
-        let mut found = names_of_settings(text);
-        found.sort();
-        let wanted =
-            ["BS012345-3.0", "Kitchen", "desk", "home", "nas", "nas", "probe.example", "shelf*"];
-        assert_eq!(found, wanted);
-    }
 
     #[test]
     fn an_address_broken_over_display_rows_is_left_out() {

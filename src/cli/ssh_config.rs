@@ -2,7 +2,7 @@
 
 mod install;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,6 +67,16 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     }
+    let via = match args.via.as_deref().map(JumpHost::parse).transpose() {
+        Ok(via) => via,
+        Err(mistake) => {
+            output::error(
+                &format!("ssh-config: --via: {mistake}"),
+                "write [USER@]HEAD or [USER@]HEAD:PORT, such as pi@head.local:2222",
+            );
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let inventory = match Inventory::load(args.socket, &args.config.config) {
         Ok(inventory) => inventory,
         Err(unknown) => return report("ssh-config", &unknown),
@@ -80,8 +90,7 @@ pub fn main(args: Args) -> ExitCode {
     }
     let domain =
         settings::load(&args.config.config).ok().map(|merged| merged.settings.cluster.domain);
-    let jump_host = (!args.direct)
-        .then(|| args.via.map_or_else(|| jump_host(&inventory), |via| JumpHost::parse(&via)));
+    let jump_host = (!args.direct).then(|| via.unwrap_or_else(|| jump_host(&inventory)));
     let head = jump_host
         .map(|jump_host| Head { name: head_name(&settings::host_name(), &inventory), jump_host });
     let text = text(&inventory, domain.as_deref(), head.as_ref(), args.user.as_deref());
@@ -108,21 +117,57 @@ struct JumpHost {
     port: Option<u16>,
 }
 
+/// What is wrong with a way to the head.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Mistake {
+    #[error("the user is empty")]
+    UserMissing,
+    #[error("the name of the head is empty")]
+    HostMissing,
+    #[error("\"{0}\" is not an IPv6 address")]
+    Address(String),
+    #[error("\"{0}\" is not a port from 1 to 65535")]
+    Port(String),
+    #[error("\"{0}\" is not a name or an address")]
+    Name(String),
+}
+
 impl JumpHost {
     /// Parses `[USER@]HOST[:PORT]`, an IPv6 address with a port in brackets, as `ProxyJump` takes
     /// it (ssh_config(5)).
-    fn parse(text: &str) -> Self {
+    ///
+    /// # Errors
+    /// A part is empty, or is not what it stands for.
+    fn parse(text: &str) -> Result<Self, Mistake> {
         let (user, rest) = text
             .rsplit_once('@')
             .map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
+        if user.as_deref() == Some("") {
+            return Err(Mistake::UserMissing);
+        }
         let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let (host, port) = match bracketed {
-            Some((host, after)) => (host, after.strip_prefix(':')),
+            Some((host, "")) => (host, None),
+            Some((host, after)) => (host, Some(after.strip_prefix(':').unwrap_or(after))),
             None if rest.matches(':').count() > 1 => (rest, None),
             None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
         };
-        let port = port.and_then(|port| port.parse().ok()).filter(|port| *port != SSH);
-        Self { user, host: host.to_owned(), port }
+        if host.is_empty() {
+            return Err(Mistake::HostMissing);
+        }
+        if host.contains(['[', ']']) {
+            return Err(Mistake::Name(host.to_owned()));
+        }
+        let address = host.split('%').next().unwrap_or_default();
+        if host.contains(':') && address.parse::<Ipv6Addr>().is_err() {
+            return Err(Mistake::Address(host.to_owned()));
+        }
+        let number = |port: &str| {
+            let number = port.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| Mistake::Port(port.to_owned()))
+        };
+        let port = port.map(number).transpose()?.filter(|port| *port != SSH);
+        Ok(Self { user, host: host.to_owned(), port })
     }
 }
 
@@ -247,7 +292,10 @@ mod tests {
 
     #[test]
     fn each_node_with_an_address_is_a_host_behind_the_head() {
-        let head = Head { name: "head".into(), jump_host: JumpHost::parse("pi@10.99.0.126:2222") };
+        let head = Head {
+            name: "head".into(),
+            jump_host: JumpHost::parse("pi@10.99.0.126:2222").unwrap(),
+        };
         assert_eq!(
             text(&inventory(), Some("bramble"), Some(&head), Some("pi")),
             "# The cluster's nodes, by `bramblegate ssh-config`.\n\n\
@@ -307,7 +355,7 @@ mod tests {
             ("pi@[2001:db8::7]:2222", jump_host(Some("pi"), "2001:db8::7", Some(2222))),
             ("[fe80::1%eth0]", jump_host(None, "fe80::1%eth0", None)),
         ] {
-            assert_eq!(JumpHost::parse(text), expected, "{text}");
+            assert_eq!(JumpHost::parse(text), Ok(expected), "{text}");
         }
         assert_eq!(
             jump_host_at(Some("pi"), "2001:db8::7".parse().ok(), 2222),
@@ -317,6 +365,29 @@ mod tests {
             jump_host_at(None, "10.99.0.126".parse().ok(), 22),
             jump_host(None, "10.99.0.126", None)
         );
+    }
+
+    /// A part that is dropped would make settings with which ssh goes elsewhere.
+    #[test]
+    fn a_way_that_lacks_a_part_is_refused() {
+        for (text, why) in [
+            ("pi@", "head is empty"),
+            ("@head", "user is empty"),
+            ("", "head is empty"),
+            (":22", "head is empty"),
+            ("pi@[]:22", "head is empty"),
+            ("head:", "is not a port"),
+            ("head:abc", "\"abc\" is not a port"),
+            ("head:0", "is not a port"),
+            ("head:65536", "is not a port"),
+            ("[2001:db8::7]22x", "is not a port"),
+            ("head:22:33", "is not an IPv6 address"),
+            ("[head:1]", "is not an IPv6 address"),
+            ("[2001:db8::7", "is not a name"),
+        ] {
+            let mistake = JumpHost::parse(text).unwrap_err().to_string();
+            assert!(mistake.contains(why), "{text}: {mistake}");
+        }
     }
 
     #[test]

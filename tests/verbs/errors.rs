@@ -3,7 +3,7 @@
 use super::{Folder, complaint, verb};
 
 /// Command lines that fail, with or without root; `DIR` is an empty folder with valid settings.
-const FAILING: [&str; 27] = [
+const FAILING: [&str; 29] = [
     "check DIR/missing.toml",
     "run -c DIR/missing.toml",
     "print settings -c DIR/missing.toml",
@@ -26,6 +26,8 @@ const FAILING: [&str; 27] = [
     "nodes adopt rpi9 --socket DIR/missing.sock -c DIR/settings.toml",
     "nodes rename rpi[1-2] rpi1 -c DIR/settings.toml",
     "ssh-config --user a,b -c DIR/settings.toml",
+    "ssh-config --via pi@ -c DIR/settings.toml",
+    "ssh-config --via head:abc -c DIR/settings.toml",
     "ssh-config --socket DIR/missing.sock -c DIR/settings.toml",
     "report -o DIR/report.tar.gz -c DIR/settings.toml",
     "web password --file DIR/web.password",

@@ -18,18 +18,47 @@ address = "10.71.72.11"
 name = "attic-7"
 mac = "B8-27-EB-65-43-21"
 address = "10.71.72.12"
+[[group]]
+name = "cellar"
+members = ["winecool*"]
+[uplink.check]
+url = "http://probe.gridmaster.net/x"
+[web]
+heads = ["http://annex.local"]
+names = ["cluster.gridmaster.net"]
+[shutdown]
+except = ["printshop-*"]
 "#;
 const STATUS: &str = concat!(
     r#"{"schema":1,"type":"snapshot","severity":"fault","alerts":[{"severity":"fault","code":"node-down","text":"attic-7 down"}],"#,
-    r#""uplink":{"address":"10.99.88.126/24","addresses":["10.99.88.126/24","2001:db8:77::7/64"],"gateway":"10.99.88.1"},"#,
+    r#""uplink":{"address":"10.99.88.126/24","addresses":["10.99.88.126/24","2001:db8:77::7/64"],"gateway":"10.99.88.1"},"uplinks":[{"interface":"eth1","portal_url":"http://login.grandhotel.net/in"}],"#,
     r#""panel":{"lcd":{"state":"ok","lines":["10.99.88.","126"]}},"nodes":[{"name":"kitchen","mac":"b8:27:eb:12:34:56","#,
     r#""address":"10.71.72.11","health":"up"},{"name":"guest-tv","mac":"02:11:22:33:44:55","address":"10.71.72.101"}]}"#,
     "\n"
 );
 /// Private data that must not be in it, in lower case.
-const SECRETS: [&str; 15] = [
-    "kitchen", "attic", "guest-tv", "homelab", "10.71.72", "10.99.88", "2001:db8", "b8:27:eb",
-    "b8-27-eb", "b827eb", "12:34:56", "65:43:21", "02:11:22", "44:55", ".126",
+const SECRETS: [&str; 21] = [
+    "kitchen",
+    "attic",
+    "guest-tv",
+    "homelab",
+    "10.71.72",
+    "10.99.88",
+    "2001:db8",
+    "b8:27:eb",
+    "b8-27-eb",
+    "b827eb",
+    "12:34:56",
+    "65:43:21",
+    "02:11:22",
+    "44:55",
+    ".126",
+    "cellar",
+    "winecool",
+    "gridmaster",
+    "annex",
+    "printshop",
+    "grandhotel",
 ];
 
 /// Returns the files of an archive: name and text.

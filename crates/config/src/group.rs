@@ -17,6 +17,19 @@ struct Numbered<'t> {
     table: &'t Table,
 }
 
+/// Returns number and name of each group that a `[[group]]` table makes.
+pub(super) fn numbered_names(table: &Table) -> impl Iterator<Item = (u32, String)> + '_ {
+    let numbers = keys::GROUP_GROUPS.of(table);
+    let (first, last) = numbers.unwrap_or((1, 1));
+    table.text("name").into_iter().flat_map(move |name| {
+        let named = move |number| match numbers {
+            Some(_) => format!("{name}{number}"),
+            None => name.to_owned(),
+        };
+        (first..=last).map(move |number| (number, named(number)))
+    })
+}
+
 impl Check<'_> {
     /// Returns all groups, and the tables of all nodes: the generated ones, each merged with its
     /// `[[node]]`, and then the other `[[node]]`s.
@@ -25,12 +38,7 @@ impl Check<'_> {
         let mut numbered: Vec<Numbered<'_>> = Vec::new();
         let mut places: HashMap<String, Origin> = HashMap::new();
         for table in tree.tables("group") {
-            let Some(name) = table.text("name") else { continue };
-            let numbers = keys::GROUP_GROUPS.of(table);
-            let (first, last) = numbers.unwrap_or((1, 1));
-            for number in first..=last {
-                let name =
-                    if numbers.is_some() { format!("{name}{number}") } else { name.to_owned() };
+            for (number, name) in numbered_names(table) {
                 if let Some(other) = places.insert(name.to_ascii_lowercase(), table.at) {
                     let remedy = format!(
                         "give each its own name or numbers; the first is at {}",

@@ -1,6 +1,7 @@
 //! Loads settings: parses files, merges them, fills in defaults, validates.
 
 use super::fault::{Fault, Sources};
+use super::group::numbered_names;
 use super::tree::Table;
 use super::{Settings, derive, fragment, keys, merge, suggest, validate};
 use crate::board::{Board, BoardError, Boards, FALLBACK};
@@ -18,12 +19,14 @@ impl Merged {
     /// cluster would return the node. [`read`] does not know the host name.
     pub fn head_fault(&self, host_name: &str) -> Option<Fault> {
         let node = self.settings.nodes.iter().find(|node| is_heads_name(&node.name, host_name))?;
-        let find = |array: &str, matches: &dyn Fn(&str) -> bool| {
-            self.tree.tables(array).iter().find(|table| table.text("name").is_some_and(matches))
-        };
-        let own = find("node", &|name| name.eq_ignore_ascii_case(&node.name));
+        let is_own = |name: &str| name.eq_ignore_ascii_case(&node.name);
+        let mut nodes = self.tree.tables("node").iter();
+        let own = nodes.find(|table| table.text("name").is_some_and(is_own));
         let group = node.group.and_then(|group| self.settings.groups.get(group));
-        let group = group.and_then(|group| find("group", &|name| group.name.starts_with(name)));
+        let group = group.and_then(|group| {
+            let makes = |table: &&Table| numbered_names(table).any(|(_, name)| name == group.name);
+            self.tree.tables("group").iter().find(makes)
+        });
         let at = own
             .map(|table| keys::NODE_NAME.place(table))
             .or_else(|| group.map(|table| keys::GROUP_NODE_NAME.place(table)))
@@ -149,7 +152,7 @@ fn board_fault<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)], error: &BoardErro
     let (tree, sources) = merge_leniently(files);
     let at = tree.get("board").map_or_else(validate::file_start, |item| item.at);
     match error {
-        BoardError::Unknown { name, known } => {
+        BoardError::Unknown { name, known, .. } => {
             let remedy = suggest::board(name, known).map_or_else(
                 || {
                     let known: Vec<String> =

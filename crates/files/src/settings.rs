@@ -22,6 +22,8 @@ const MAX_SIZE: u64 = 16 << 20;
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 const UNREACHABLE_REMEDY: &str =
     "put the settings on a file system that answers (findmnt -T FILE names it)";
+/// What belongs in the folder of drop-ins.
+const DROP_INS: &str = "settings files";
 const READABLE_REMEDY: &str = "make it readable for this user";
 /// The `compatible` property of the device tree's root.
 pub const COMPATIBLE: &str = "/proc/device-tree/compatible";
@@ -153,7 +155,7 @@ fn drop_ins(main: &Path) -> Vec<Result<(String, String), Fault>> {
             paths.iter().map(|path| drop_in(path, reading::bytes(path, MAX_SIZE))).collect()
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => vec![Err(fault(&folder, &error, drop_in_remedy(&error)))],
+        Err(error) => vec![Err(fault(&folder, &error, remedy(&error, DROP_INS)))],
     }
 }
 
@@ -177,17 +179,18 @@ pub fn drop_in_text(path: &Path) -> Result<String, Fault> {
 }
 
 fn drop_in(path: &Path, read: io::Result<Vec<u8>>) -> Result<(String, String), Fault> {
-    read.map_err(|error| fault(path, &error, drop_in_remedy(&error)))
+    read.map_err(|error| fault(path, &error, remedy(&error, DROP_INS)))
         .and_then(|bytes| text(path, bytes))
 }
 
-fn drop_in_remedy(error: &io::Error) -> String {
+/// Returns the remedy for a file of a folder to which only such files belong.
+fn remedy(error: &io::Error, belongs: &str) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
             "the link leads nowhere: remove it, or create its target".to_owned()
         }
         io::ErrorKind::PermissionDenied => READABLE_REMEDY.to_owned(),
-        _ => "move it away: only settings files belong there".to_owned(),
+        _ => format!("move it away: only {belongs} belong there"),
     }
 }
 
@@ -198,18 +201,31 @@ fn is_visible_toml(path: &Path) -> bool {
 
 /// Returns the boards available on this machine.
 pub fn boards() -> Boards {
-    let mut extra = Vec::new();
-    for folder in BOARD_FOLDERS {
-        for path in toml_files(Path::new(folder)).unwrap_or_default() {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
-            // A board that is not UTF-8 is kept, so that it is reported as invalid instead of
-            // missing.
-            if let (Some(name), Ok(bytes)) = (name, reading::bytes(&path, MAX_SIZE)) {
-                extra.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+    boards_in(&BOARD_FOLDERS.map(Path::new))
+}
+
+fn boards_in(folders: &[&Path]) -> Boards {
+    let mut boards = Boards::default();
+    for folder in folders {
+        let paths = match toml_files(folder) {
+            Ok(paths) => paths,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                boards.unreadable.push(fault(folder, &error, remedy(&error, "boards")));
+                continue;
             }
+        };
+        for path in paths {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+            // A board that cannot be read, or is not UTF-8, is kept, so that it is reported as
+            // invalid instead of missing.
+            let text = reading::bytes(&path, MAX_SIZE)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .map_err(|error| fault(&path, &error, remedy(&error, "boards")));
+            boards.extra.extend(name.map(|name| (name, text)));
         }
     }
-    Boards { extra }
+    boards
 }
 
 /// Returns the machine's `compatible` property, if it has a device tree.
@@ -229,5 +245,40 @@ mod tests {
         assert_eq!(own, "`sudo bramblegate setup` writes one for this machine");
         let other = main_remedy(Path::new("own.toml"), &missing);
         assert!(other.ends_with("`bramblegate detect > own.toml`"), "{other}");
+    }
+
+    /// A file that cannot be read still hides the board of that name in a later folder, as it does
+    /// when it can be.
+    #[test]
+    fn a_board_that_cannot_be_read_is_named_with_its_file_and_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, packaged] = ["own", "packaged"].map(|name| folder.path().join(name));
+        for folder in [&own, &packaged] {
+            fs::create_dir(folder).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", own.join("rack.toml")).unwrap();
+        fs::create_dir(own.join("generic-pc.toml")).unwrap();
+        fs::write(packaged.join("rack.toml"), "description = \"rack\"\n").unwrap();
+        let boards = boards_in(&[&own, &packaged]);
+        for (name, why) in [("rack", "no such file"), ("generic-pc", "cannot be read: ")] {
+            let files = [("main.toml", format!("board = \"{name}\"\n"))];
+            let faults = config::resolve(&files, &boards, None, None).unwrap_err();
+            let [first, second, ..] = faults.as_slice() else { panic!("{faults:?}") };
+            assert_eq!((first.file.as_str(), first.line), ("main.toml", 1), "{faults:?}");
+            assert_eq!(Path::new(&second.file), own.join(format!("{name}.toml")), "{faults:?}");
+            assert!(second.message.starts_with(why), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_boards_that_cannot_be_read_is_named_with_an_unknown_board() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("boards");
+        fs::write(&file, "").unwrap();
+        let boards = boards_in(&[&file, &folder.path().join("missing")]);
+        let error = boards.named("rack").unwrap_err();
+        let [fault] = error.faults() else { panic!("{error:?}") };
+        assert_eq!(Path::new(&fault.file), file);
+        assert!(boards.named("generic-pc").is_ok());
     }
 }

@@ -66,6 +66,9 @@ impl fmt::Display for Advertised {
     }
 }
 
+/// The maximum lifetime of a NAT64 prefix, in units of 8 s: 13 bits.
+const MAX_NAT64_UNITS: u16 = 0x1fff;
+
 impl FromStr for Advertised {
     type Err = Error;
 
@@ -86,7 +89,8 @@ impl FromStr for Advertised {
                 "resolver" => advertised.resolvers.push(value.parse().map_err(|_| wrong())?),
                 "nat64" => {
                     let (prefix, time) = value.split_once('@').ok_or_else(wrong)?;
-                    let prefix = prefix.parse().map_err(|_| wrong())?;
+                    let prefix: Ipv6Net = prefix.parse().map_err(|_| wrong())?;
+                    length_code(prefix).ok_or_else(wrong)?;
                     advertised.nat64.push((prefix, time.parse().map_err(|_| wrong())?));
                 }
                 _ => return Err(wrong()),
@@ -116,18 +120,12 @@ impl Advertised {
             message.extend(prefix.network().octets());
         }
         for (prefix, lifetime) in &self.nat64 {
-            // RFC 8781, section 4: 13 bits of lifetime in units of 8 s, 3 bits of prefix length
-            // code.
-            let code = match prefix.prefix_len() {
-                96 => 0,
-                64 => 1,
-                56 => 2,
-                48 => 3,
-                40 => 4,
-                _ => 5,
-            };
+            // RFC 8781, section 4: 13 bits of lifetime in units of 8 s, rounded up, and 3 bits of
+            // prefix length code.
+            let Some(code) = length_code(*prefix) else { continue };
+            let units = lifetime.div_ceil(8).min(MAX_NAT64_UNITS);
             message.extend([38, 2]);
-            message.extend((lifetime & !7 | code).to_be_bytes());
+            message.extend((units << 3 | code).to_be_bytes());
             message.extend(prefix.network().octets().iter().take(12));
         }
         if let Some(portal) = &self.portal {
@@ -202,6 +200,13 @@ fn link_local(port: &str) -> Option<Ipv6Addr> {
     })
 }
 
+/// Returns the code of a NAT64 prefix's length (RFC 8781, section 4); `None` for a length that RFC
+/// 6052 does not allow.
+fn length_code(prefix: Ipv6Net) -> Option<u16> {
+    let mut codes = [96, 64, 56, 48, 40, 32].into_iter().zip(0..);
+    codes.find_map(|(length, code)| (length == prefix.prefix_len()).then_some(code))
+}
+
 /// Increments the reachable time (RFC 4861, section 4.2) by about a minute, so that no two messages
 /// are the same, without an effect on hosts.
 fn vary(message: &mut [u8]) {
@@ -222,7 +227,9 @@ mod tests {
                      resolver=2001:db8:7::1";
         let advertised: Advertised = words.parse().unwrap();
         assert_eq!(advertised.to_string(), words);
-        assert!("lifetime=x".parse::<Advertised>().is_err());
+        for wrong in ["lifetime=x", "nat64=2001:db8:64::/95@600", "nat64=2001:db8:64::/128@600"] {
+            assert!(wrong.parse::<Advertised>().is_err(), "{wrong}");
+        }
     }
 
     /// `tcpdump -vv` decodes these octets as "pref64 option (38), length 16 (2): 64:ff9b::/96 (plc
@@ -233,6 +240,13 @@ mod tests {
         let nat64 = message("lifetime=1800 nat64=64:ff9b::/96@600");
         assert_eq!(nat64[..8], [134, 0, 0, 0, 64, 0, 7, 8]);
         assert_eq!(nat64[16..], [38, 2, 2, 0x58, 0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for (words, lifetime) in [
+            ("nat64=2001:db8::/32@5", [0, 8 | 5]),
+            ("nat64=2001:db8::/32@0", [0, 5]),
+            ("nat64=2001:db8::/40@65535", [0xff, 0xf8 | 4]),
+        ] {
+            assert_eq!(message(words)[18..20], lifetime, "{words}: rounded up to units of 8 s");
+        }
         let portal = message("portal=https://p/");
         assert_eq!(portal[16..], *b"\x25\x02https://p/\0\0\0\0");
         assert_eq!(message("mtu=1280")[16..], [5, 1, 0, 0, 0, 0, 5, 0]);

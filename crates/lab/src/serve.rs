@@ -234,8 +234,8 @@ fn resolve(name: &str, resolver: &str) -> Result<IpAddr> {
     socket.send(&question).map_err(while_doing(server))?;
     let mut buffer = [0; 1500];
     let length = socket.recv(&mut buffer).map_err(while_doing(format!("resolver {server}")))?;
-    let found =
-        buffer.get(..length).and_then(|answer| dns::addresses(answer, ID)).unwrap_or_default();
+    let found = buffer.get(..length).and_then(|answer| dns::addresses(answer, &question));
+    let found = found.unwrap_or_default();
     found
         .into_iter()
         .find(IpAddr::is_ipv4)

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The kernel rejected the request (`NLMSG_ERROR`), with its error number and, if given, its
-    /// reason (`NLMSGERR_ATTR_MSG`).
+    /// reason (`NLMSGERR_ATTR_MSG`); or it was not sent, because a value does not fit (`EMSGSIZE`).
     #[error("{errno}{}", in_parentheses(reason.as_deref()))]
     Refused {
         #[source]
@@ -28,6 +28,12 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
+    /// Returns the error of a value that does not fit into an attribute.
+    pub(crate) fn too_long() -> Self {
+        let reason = "a value is longer than an attribute can be".to_owned();
+        Self::Refused { errno: Errno::MSGSIZE, reason: Some(reason) }
+    }
+
     /// Returns the error number of a rejected request; `None` for other errors.
     pub const fn errno(&self) -> Option<Errno> {
         match self {

@@ -204,13 +204,19 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Appends an attribute, padded to four bytes. The value must not exceed 65,531 bytes.
-pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len().saturating_add(ATTRIBUTE_HEADER)).unwrap_or(u16::MAX);
+/// Appends an attribute, padded to four bytes.
+///
+/// # Errors
+/// The value is longer than 65,531 bytes (`EMSGSIZE`): its length would not fit `nla_len`, and the
+/// kernel would read the rest as attributes. Nothing is appended.
+pub fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) -> Result<(), NetlinkError> {
+    let length = value.len().saturating_add(ATTRIBUTE_HEADER);
+    let length = u16::try_from(length).map_err(|_| NetlinkError::too_long())?;
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
     bytes.resize(aligned(bytes.len()), 0);
+    Ok(())
 }
 
 /// Returns the first four bytes of a value as a number in host order.
@@ -268,11 +274,23 @@ mod tests {
     #[test]
     fn attributes_are_found_despite_padding_and_flags() {
         let mut bytes = Vec::new();
-        push(&mut bytes, 3, b"eth0\0");
-        push(&mut bytes, 0x8000 | 4, &1500_u32.to_ne_bytes());
+        push(&mut bytes, 3, b"eth0\0").unwrap();
+        push(&mut bytes, 0x8000 | 4, &1500_u32.to_ne_bytes()).unwrap();
         assert_eq!(attributes(&bytes).text(3).as_deref(), Some("eth0"));
         assert_eq!(attributes(&bytes).ne32(4), Some(1500));
         assert_eq!(attributes(&bytes).value(5), None);
+    }
+
+    /// The length of an attribute has 16 bits.
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_and_leaves_the_message_whole() {
+        let mut bytes = Vec::new();
+        push(&mut bytes, 1, &[1; 65_531]).unwrap();
+        let error = push(&mut bytes, 2, &[2; 65_532]).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::MSGSIZE));
+        push(&mut bytes, 3, &[3]).unwrap();
+        let read: Vec<_> = attributes(&bytes).map(|read| (read.kind, read.value.len())).collect();
+        assert_eq!(read, [(1, 65_531), (3, 1)]);
     }
 
     fn answer(kind: u16, flags: u16, payload: &[u8]) -> Option<Result<(), NetlinkError>> {
@@ -291,7 +309,7 @@ mod tests {
     #[test]
     fn the_kernels_reason_is_found_with_and_without_the_request() {
         let mut reason = Vec::new();
-        push(&mut reason, ERROR_TEXT, b"bad\0");
+        push(&mut reason, ERROR_TEXT, b"bad\0").unwrap();
         let code = (-22_i32).to_ne_bytes();
         let header = [24_u32.to_ne_bytes(), [0; 4], [0; 4], [0; 4]].concat();
         let whole = [&code[..], &header, &[0; 8], &reason].concat();

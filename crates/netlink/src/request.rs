@@ -2,6 +2,7 @@
 
 use netlink_packet_core::Emitable;
 
+use crate::NetlinkError;
 use crate::message::{MESSAGE_HEADER, push};
 
 /// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_DUMP` of `linux/netlink.h`
@@ -17,6 +18,8 @@ pub struct Request {
     kind: u16,
     flags: u16,
     payload: Vec<u8>,
+    /// An attribute is missing because its value does not fit; the request is never sent.
+    too_long: bool,
 }
 
 impl Request {
@@ -32,7 +35,7 @@ impl Request {
 
     /// Returns a request with these bytes as fixed header and attributes, and an acknowledgement.
     pub const fn raw(kind: u16, payload: Vec<u8>) -> Self {
-        Self { kind, flags: REQUEST | ACK, payload }
+        Self { kind, flags: REQUEST | ACK, payload, too_long: false }
     }
 
     /// Returns an nfnetlink request. `family` is `NFPROTO_…` or `AF_…`; 0 for all.
@@ -52,9 +55,10 @@ impl Request {
         self
     }
 
-    /// Adds an attribute. A nest has [`NESTED`] in `kind` and attributes as `value`.
+    /// Adds an attribute. A nest has [`NESTED`] in `kind` and attributes as `value`. With a value
+    /// that does not fit ([`push`]) the request is refused when it is sent.
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
-        push(&mut self.payload, kind, value);
+        self.too_long |= push(&mut self.payload, kind, value).is_err();
         self
     }
 
@@ -67,6 +71,14 @@ impl Request {
     /// Adds a 32-bit number in network order.
     pub fn be32(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_be_bytes())
+    }
+
+    /// Checks that the request has all its attributes.
+    ///
+    /// # Errors
+    /// The value of one did not fit.
+    pub(crate) fn check(&self) -> Result<(), NetlinkError> {
+        if self.too_long { Err(NetlinkError::too_long()) } else { Ok(()) }
     }
 
     /// Returns the serialised message.

@@ -23,7 +23,7 @@ use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteLwEnCapType}
 use netlink_packet_route::rule::{RuleAttribute, RuleHeader};
 
 use crate::message::{Attribute, Attributes, Message, push, text_of};
-use crate::{NESTED, Request};
+use crate::{NESTED, NetlinkError, Request};
 
 /// Message types (`RTM_*` of `linux/rtnetlink.h`).
 pub mod kind {
@@ -327,13 +327,18 @@ pub fn set_up(index: u32) -> Request {
 /// Returns a request that changes IPv4 settings of a port (`IPV4_DEVCONF_*` of `linux/ip.h`).
 /// Written by hand because the crate's `DevConfRequest` omits zeros and so cannot turn anything
 /// off.
-pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Request {
+///
+/// # Errors
+/// There are more settings than an attribute can hold.
+pub fn set_inet_conf(index: u32, settings: &[(u16, u32)]) -> Result<Request, NetlinkError> {
     let (mut values, mut conf, mut families) = (Vec::new(), Vec::new(), Vec::new());
-    settings.iter().for_each(|(setting, value)| push(&mut values, *setting, &value.to_ne_bytes()));
-    push(&mut conf, IFLA_INET_CONF | NESTED, &values);
-    push(&mut families, INET | NESTED, &conf);
+    for (setting, value) in settings {
+        push(&mut values, *setting, &value.to_ne_bytes())?;
+    }
+    push(&mut conf, IFLA_INET_CONF | NESTED, &values)?;
+    push(&mut families, INET | NESTED, &conf)?;
     let header = LinkHeader { index, ..LinkHeader::default() };
-    Request::new(kind::SET_LINK, &header).attribute(IFLA_AF_SPEC | NESTED, &families)
+    Ok(Request::new(kind::SET_LINK, &header).attribute(IFLA_AF_SPEC | NESTED, &families))
 }
 
 #[cfg(test)]
@@ -364,7 +369,7 @@ mod tests {
             (up.header.index, up.header.flags, up.header.change_mask),
             (7, LinkFlags::Up, LinkFlags::Up)
         );
-        let bytes = set_inet_conf(7, &[(1, 1), (8, 0)]).bytes(1);
+        let bytes = set_inet_conf(7, &[(1, 1), (8, 0)]).unwrap().bytes(1);
         let read = messages(&bytes).next().unwrap();
         assert_eq!(settings_of(&read), [(1, Some(1)), (8, Some(0))]);
         let header = link(&read).unwrap().header;
@@ -378,8 +383,8 @@ mod tests {
     #[test]
     fn an_unknown_attribute_does_not_hide_the_others() {
         let mut payload = vec![0; LINK];
-        push(&mut payload, 4, &[1]);
-        push(&mut payload, 3, b"eth1\0");
+        push(&mut payload, 4, &[1]).unwrap();
+        push(&mut payload, 3, b"eth1\0").unwrap();
         let link = link(&message(kind::NEW_LINK, &payload)).unwrap();
         let all: Vec<_> = link.attributes().collect();
         assert_eq!(all, [LinkAttribute::IfName("eth1".into())], "an MTU of one byte is none");
@@ -388,8 +393,8 @@ mod tests {
     #[test]
     fn settings_are_read_for_one_port_and_for_all() {
         let mut payload = vec![2, 0, 0, 0];
-        push(&mut payload, 1, &(-1_i32).to_ne_bytes());
-        push(&mut payload, 2, &1_u32.to_ne_bytes());
+        push(&mut payload, 1, &(-1_i32).to_ne_bytes()).unwrap();
+        push(&mut payload, 2, &1_u32.to_ne_bytes()).unwrap();
         let read = netconf(&message(kind::NEW_NETCONF, &payload));
         assert_eq!(
             read,
@@ -421,7 +426,7 @@ mod tests {
             for header in [LINK, ADDRESS, ROUTE, NEIGHBOUR_TABLE] {
                 let mut payload = vec![0; header];
                 payload[0] = family;
-                push(&mut payload, kind, &value);
+                push(&mut payload, kind, &value).unwrap();
                 let message = message(kind::NEW_LINK, &payload);
                 let _ = link(&message).map(|link| link.attributes().count());
                 let _ = address(&message).map(|address| address.attributes().count());

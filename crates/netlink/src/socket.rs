@@ -163,12 +163,14 @@ impl Socket {
     /// Sends a request, passes the replies to `each`, and returns with the acknowledgement.
     ///
     /// # Errors
-    /// The kernel rejected it ([`NetlinkError::Refused`]), or the socket failed.
+    /// The kernel rejected it, or it lacks an attribute ([`NetlinkError::Refused`]), or the socket
+    /// failed.
     pub fn request(
         &mut self,
         request: &Request,
         mut each: impl FnMut(&Message<'_>),
     ) -> Result<(), NetlinkError> {
+        request.check()?;
         if std::mem::replace(&mut self.is_incomplete, true) {
             self.drain();
         }
@@ -275,6 +277,9 @@ mod tests {
         let absent = rtnetlink::link_request(u32::MAX >> 1);
         let error = socket.request(&absent, |_| {}).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::NODEV));
+        let long = rtnetlink::link_request(1).attribute(3, &[b'x'; 70_000]);
+        let error = socket.request(&long, |_| {}).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::MSGSIZE), "never sent");
         assert!(socket.dump(&Listing::Addresses.request(), |_| Some(())).unwrap().whole);
     }
 

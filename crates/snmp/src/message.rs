@@ -162,10 +162,12 @@ fn next(tree: &Tree, range: &Range) -> VarBind {
 }
 
 /// Returns the values for a GetBulk (section 7.2.3.3): one of each of the first `once` ranges, then
-/// of the others in turn. May return fewer than requested.
+/// of the others in turn. Returns at most [`BULK`], and only whole turns after the first.
 fn bulk(tree: &Tree, mut ranges: Vec<Range>, once: usize, repetitions: usize) -> Vec<VarBind> {
     let mut repeated = ranges.split_off(once.min(ranges.len()));
-    let mut values: Vec<VarBind> = ranges.iter().map(|range| next(tree, range)).collect();
+    let mut values: Vec<VarBind> =
+        ranges.iter().take(BULK).map(|range| next(tree, range)).collect();
+    repeated.truncate(BULK - values.len());
     for turn in 0..repetitions {
         let full = turn > 0 && values.len() + repeated.len() > BULK;
         if repeated.is_empty() || full {

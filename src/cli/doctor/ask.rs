@@ -139,7 +139,7 @@ fn resolve(server: IpAddr, from: IpAddr, port: Option<&str>, name: &str) -> io::
     let length = socket.recv(&mut answer)?;
     let answer = answer.get(..length).unwrap_or_default();
     // Any answer shows that the server is there, also a refusal.
-    match dns::addresses(answer, id) {
+    match dns::addresses(answer, &asked) {
         Some(found) if !found.is_empty() => Ok(Resolution::Addresses(found.len())),
         _ => Ok(Resolution::Empty),
     }

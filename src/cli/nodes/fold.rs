@@ -61,14 +61,15 @@ impl Mistake {
 /// A word with wrong syntax, or more than [`MAX_NAMES`] names.
 pub fn unfold(words: &[String]) -> Result<Vec<String>, FoldError> {
     let mut names: Vec<String> = Vec::new();
+    let mut known = BTreeSet::new();
     for word in words {
         for part in split_commas(word)? {
-            let left = MAX_NAMES - names.len();
-            names.extend(expand(part, left)?);
+            names.extend(expand(part)?.into_iter().filter(|name| known.insert(name.clone())));
+            if names.len() > MAX_NAMES {
+                return Err(FoldError::TooMany(part.to_owned()));
+            }
         }
     }
-    let mut known = BTreeSet::new();
-    names.retain(|name| known.insert(name.clone()));
     Ok(names)
 }
 
@@ -110,33 +111,28 @@ fn split_commas(word: &str) -> Result<Vec<&str>, FoldError> {
     Ok(parts)
 }
 
-/// Expands one part into at most `limit` names.
-fn expand(part: &str, limit: usize) -> Result<Vec<String>, FoldError> {
+/// Expands one part into at most [`MAX_NAMES`] names.
+fn expand(part: &str) -> Result<Vec<String>, FoldError> {
     let mut names = vec![String::new()];
     let mut rest = part;
     while let Some((before, folded)) = rest.split_once('[') {
         let (ranges, after) = folded.split_once(']').ok_or_else(|| Mistake::NotClosed.of(part))?;
-        let numbers = numbers(part, ranges, limit / names.len().max(1))?;
-        if numbers.len().saturating_mul(names.len()) > limit {
-            return Err(FoldError::TooMany(part.to_owned()));
-        }
+        let numbers = numbers(part, ranges, MAX_NAMES / names.len().max(1))?;
         let with = |name: &String| -> Vec<String> {
             numbers.iter().map(|number| format!("{name}{before}{number}")).collect()
         };
         names = names.iter().flat_map(with).collect();
         rest = after;
     }
-    if names.len() > limit {
-        return Err(FoldError::TooMany(part.to_owned()));
-    }
     names.iter_mut().for_each(|name| name.push_str(rest));
     Ok(names)
 }
 
-/// Expands `1-3,07,10-12` into at most `limit` numbers, padded to the width of a first number that
-/// begins with 0.
+/// Expands `1-3,07,10-12` into at most `limit` numbers without duplicates, padded to the width of a
+/// first number that begins with 0.
 fn numbers(part: &str, ranges: &str, limit: usize) -> Result<Vec<String>, FoldError> {
     let mut numbers = Vec::new();
+    let mut known = BTreeSet::new();
     for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (low, high) = (number(part, first)?, number(part, last)?);
@@ -144,11 +140,15 @@ fn numbers(part: &str, ranges: &str, limit: usize) -> Result<Vec<String>, FoldEr
             return Err(Mistake::Backwards(first.to_owned(), last.to_owned()).of(part));
         }
         // Checked before they are made: a huge range would take all memory.
-        if high - low >= limit.saturating_sub(numbers.len()) {
+        if high - low >= limit {
             return Err(FoldError::TooMany(part.to_owned()));
         }
         let width = if first.starts_with('0') { first.len() } else { 0 };
-        numbers.extend((low..=high).map(|number| format!("{number:0width$}")));
+        let range = (low..=high).map(|number| format!("{number:0width$}"));
+        numbers.extend(range.filter(|number| known.insert(number.clone())));
+        if numbers.len() > limit {
+            return Err(FoldError::TooMany(part.to_owned()));
+        }
     }
     Ok(numbers)
 }
@@ -279,6 +279,7 @@ mod tests {
             ("n[0]", "n0"),
             ("[1-2]x,rpi[3],nas", "1x 2x rpi3 nas"),
             ("rpi[1-3],rpi2,rpi[2-4]", "rpi1 rpi2 rpi3 rpi4"),
+            ("rpi[1-3,2-4,3]", "rpi1 rpi2 rpi3 rpi4"),
         ] {
             assert_eq!(names(word), Ok(expected.to_owned()), "{word}");
         }
@@ -309,6 +310,18 @@ mod tests {
             let error = names(word).unwrap_err().to_string();
             assert!(error.contains(why), "{word}: {error}");
         }
+    }
+
+    /// A name twice is one node, as it is in ClusterShell.
+    #[test]
+    fn duplicates_do_not_count_toward_the_limit() {
+        for word in
+            ["a[1-9000],a[1-9000]", "a[1-9000,1-9000]", "a[1-10000],a7", "a[1-10000],a[7,9]"]
+        {
+            let count = unfold(&[word.to_owned()]).map(|names| names.len());
+            assert!(matches!(count, Ok(9000 | 10_000)), "{word}: {count:?}");
+        }
+        assert!(names("a[1-10000],b").is_err());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::known::Node;
 
 /// Name of the group or partition of all nodes; a group of the settings never gets it.
 const ALL: &str = "nodes";
+/// Groups that every inventory of Ansible has (docs.ansible.com, "Default groups").
+const OF_ANSIBLE: [&str; 2] = ["all", "ungrouped"];
 /// Reserved in slurm.conf(5), in upper and lower case, for defaults of later lines.
 const DEFAULTS: &str = "default";
 /// Default port of prometheus-node-exporter.
@@ -106,7 +108,7 @@ fn ansible(nodes: &[Node]) -> String {
     }
     for (group, names) in groups(nodes) {
         let mut group = group.replace('-', "_");
-        if group == ALL {
+        if group == ALL || OF_ANSIBLE.contains(&group.as_str()) {
             group.push_str("_group");
         }
         let _ = write!(text, "\n[{group}]\n{}\n", names.join("\n"));
@@ -137,8 +139,8 @@ fn slurm(nodes: &[Node]) -> String {
     let _ = writeln!(text, "PartitionName={ALL} Nodes={} Default=YES State=UP", all.join(","));
     for (group, names) in groups(nodes) {
         let names = fold::fold(names.into_iter().filter(is_node)).join(",");
-        if group != ALL && !names.is_empty() {
-            let suffix = if is_node(&group) { "" } else { "_group" };
+        if !names.is_empty() {
+            let suffix = if is_node(&group) && group != ALL { "" } else { "_group" };
             let group = format!("{group}{suffix}");
             let _ = writeln!(text, "PartitionName={group} Nodes={names} State=UP");
         }
@@ -238,6 +240,20 @@ mod tests {
             printed(&nodes),
             format!("{without}PartitionName=default_group Nodes=rpi1 State=UP\n")
         );
+    }
+
+    /// The settings may name a group as the tool names all nodes.
+    #[test]
+    fn a_group_with_a_reserved_name_keeps_its_nodes_in_each_format() {
+        let mut nodes = nodes();
+        for group in ["nodes", "all", "ungrouped"] {
+            nodes[0].group = Some(group.to_owned());
+            let ansible = text(Format::Ansible, &nodes, Extra::default()).unwrap();
+            assert!(ansible.contains(&format!("\n[{group}_group]\nrpi1\n")), "{ansible}");
+        }
+        nodes[0].group = Some("nodes".to_owned());
+        let slurm = text(Format::Slurm, &nodes, Extra::default()).unwrap();
+        assert!(slurm.contains("\nPartitionName=nodes_group Nodes=rpi1 State=UP\n"), "{slurm}");
     }
 
     #[test]

@@ -35,10 +35,11 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Masks a word wherever it is a whole word from now on.
+    /// Masks a word wherever it is a whole word from now on. A number is left: it names no machine,
+    /// and would be masked in addresses too.
     pub fn hide(&mut self, word: &str) {
         let word = word.trim().to_ascii_lowercase();
-        if !word.is_empty() {
+        if word.chars().any(char::is_alphabetic) {
             self.words.insert(word);
         }
     }
@@ -78,12 +79,13 @@ impl Masks {
         masked
     }
 
-    /// Returns the length of the text's beginning that is masked, and the mask.
+    /// Returns the length of the text's beginning that is masked, and the mask. A name such as `b8`
+    /// or `fd12` may be the beginning of an address, which is masked as a whole.
     fn at(&mut self, text: &str) -> Option<(usize, String)> {
-        self.word(text)
-            .or_else(|| self.hardware(text))
+        self.hardware(text)
             .or_else(|| self.bare_hardware(text, false))
             .or_else(|| self.ipv6(text))
+            .or_else(|| self.word(text))
             .or_else(|| self.ipv4(text))
     }
 
@@ -268,6 +270,13 @@ mod tests {
     #[test]
     fn a_mask_is_never_a_masked_name() {
         assert_eq!(masked(&["name1", "net1"], "name1 10.0.0.1 net1"), "NAME2 NET2.h1 NAME3");
+    }
+
+    #[test]
+    fn a_name_that_begins_an_address_does_not_break_its_mask() {
+        let text = "10.0.0.1 b8:27:eb:00:00:01 fd12::7 b8 fd12: 10";
+        let wanted = "NET1.h1 MAC1 NET2::HOST1 NAME1 NAME2: 10";
+        assert_eq!(masked(&["10", "b8", "fd12"], text), wanted);
     }
 
     fn mac(octets: [u8; 6], separator: &str) -> String {

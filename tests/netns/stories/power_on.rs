@@ -33,7 +33,8 @@ fn power_cut(world: &mut World) -> Result<Vec<(String, u64)>> {
     let kept = fs::read_to_string(&file).map_err(|error| Error(format!("{file}: {error}")))?;
     println!("{kept}");
     let mut times = Vec::new();
-    for line in kept.lines() {
+    // One line has the ID of the boot alone.
+    for line in kept.lines().filter(|line| line.contains(' ')) {
         let words: Vec<&str> = line.split(' ').collect();
         let [_, seconds, name] = words.as_slice() else {
             return Err(Error(format!("kept: {line}")));

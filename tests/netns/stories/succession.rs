@@ -303,7 +303,8 @@ fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
     inside("rpi2", move || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(Duration::from_millis(400)))?;
-        socket.send_to(&dns::query(7, name, false).unwrap_or_default(), "192.168.50.1:53")?;
+        let question = dns::query(7, name, false).unwrap_or_default();
+        socket.send_to(&question, "192.168.50.1:53")?;
         let mut buffer = [0; 1500];
         let length = socket.recv(&mut buffer)?;
         let answer = buffer.get(..length).unwrap_or_default();
@@ -311,7 +312,10 @@ fn resolve(name: &'static str) -> Result<(Vec<std::net::IpAddr>, u32)> {
         // (RFC 1035 4.1).
         let place = 12 + name.len() + 2 + 4 + 6;
         let bytes = answer.get(place..place + 4).and_then(|bytes| bytes.try_into().ok());
-        Ok((dns::addresses(answer, 7).unwrap_or_default(), bytes.map_or(0, u32::from_be_bytes)))
+        Ok((
+            dns::addresses(answer, &question).unwrap_or_default(),
+            bytes.map_or(0, u32::from_be_bytes),
+        ))
     })
 }
 

@@ -72,9 +72,10 @@ pub struct BoardPorts {
 /// Why a board cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BoardError {
-    /// No board has this name; `known` is sorted by bytes.
-    Unknown { name: String, known: Vec<String> },
-    /// The board's file has errors.
+    /// No board has this name; `known` is sorted by bytes. `faults`: folders of boards that cannot
+    /// be read.
+    Unknown { name: String, known: Vec<String>, faults: Vec<Fault> },
+    /// The board's file has errors, or cannot be read.
     Invalid { name: String, faults: Vec<Fault> },
 }
 
@@ -96,11 +97,10 @@ impl BoardError {
         }
     }
 
-    /// Returns the errors of the board's file.
+    /// Returns the errors of the board's file, or of the folders in which it may be.
     pub fn faults(&self) -> &[Fault] {
         match self {
-            Self::Unknown { .. } => &[],
-            Self::Invalid { faults, .. } => faults,
+            Self::Unknown { faults, .. } | Self::Invalid { faults, .. } => faults,
         }
     }
 }
@@ -113,14 +113,17 @@ fn quoted(names: &[String]) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Boards {
     /// (name, TOML text) from `/etc/bramblegate/boards` and `/usr/share/bramblegate/boards`. The
-    /// first of a name wins, also over the built-in one.
-    pub extra: Vec<(String, String)>,
+    /// first of a name wins, also over the built-in one, and also if it cannot be read.
+    pub extra: Vec<(String, Result<String, Fault>)>,
+    /// Those of the two folders that cannot be read.
+    pub unreadable: Vec<Fault>,
 }
 
 impl Boards {
-    fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        let extra = self.extra.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        extra.chain(BUILT_IN.iter().copied())
+    fn texts(&self) -> impl Iterator<Item = (&str, Result<&str, &Fault>)> {
+        let extra = self.extra.iter();
+        let extra = extra.map(|(name, text)| (name.as_str(), text.as_deref()));
+        extra.chain(BUILT_IN.iter().map(|(name, text)| (*name, Ok(*text))))
     }
 
     /// Returns all names, sorted.
@@ -134,13 +137,19 @@ impl Boards {
     /// Returns the board of that name.
     ///
     /// # Errors
-    /// The name is unknown, or the board's file has errors.
+    /// The name is unknown, or the board's file has errors or cannot be read.
     pub fn named(&self, name: &str) -> Result<Board, BoardError> {
-        let (_, text) = self
-            .texts()
-            .find(|(known, _)| *known == name)
-            .ok_or_else(|| BoardError::Unknown { name: name.to_owned(), known: self.names() })?;
-        Board::parse(name, text)
+        match self.texts().find(|(known, _)| *known == name) {
+            Some((_, Ok(text))) => Board::parse(name, text),
+            Some((_, Err(fault))) => {
+                Err(BoardError::Invalid { name: name.to_owned(), faults: vec![fault.clone()] })
+            }
+            None => Err(BoardError::Unknown {
+                name: name.to_owned(),
+                known: self.names(),
+                faults: self.unreadable.clone(),
+            }),
+        }
     }
 
     /// Returns the name of the board that fits a device tree's `compatible` property (strings, each

@@ -59,9 +59,8 @@ fn an_administrators_board_is_found_and_wins() {
     let text = "description = \"mine\"\ncompatible = [\"acme,board\"]\n[lcd]\nbus = \"off\"\n\
                 address = 0x3f\n\
                 wiring = \"usual\"\nsize = \"20x4\"\ncharset = \"A02\"\n[led]\ndevice = \"off\"\n";
-    let boards = Boards {
-        extra: vec![("acme".to_owned(), text.to_owned()), ("emulated".to_owned(), text.to_owned())],
-    };
+    let extra = ["acme", "emulated"].map(|name| (name.to_owned(), Ok(text.to_owned())));
+    let boards = Boards { extra: extra.into(), ..Boards::default() };
     assert_eq!(boards.resolve("auto", Some(b"acme,board\0")).unwrap().name, "acme");
     assert_eq!(boards.named("emulated").unwrap().description, "mine");
 }

@@ -539,6 +539,26 @@ fn a_node_with_the_heads_own_name_is_reported_at_its_position() {
     assert_eq!(merged.head_fault("head"), None);
 }
 
+/// The group that makes the node is reported, not one whose name is the beginning of its name.
+#[test]
+fn the_head_s_name_is_reported_at_the_group_that_makes_the_node() {
+    let group = |name: &str, numbers: &str, host: u8| {
+        format!(
+            "[[group]]\nname = \"{name}\"\n{numbers}nodes = \"1-2\"\nnode_address = \
+             \"192.168.50.{host}{{slot}}\"\n"
+        )
+    };
+    let groups =
+        [group("r", "", 1), group("rack", "groups = \"11-12\"\n", 2), group("rack1", "", 3)];
+    let text = format!("{PORTS}{}", groups.concat().replace(".2{slot}", ".{group}{slot}"));
+    let merged = read(&[("t", &text)], &board(), None).unwrap();
+    for (head, index) in [("r-1", 0), ("RACK12-1", 1), ("rack1-2", 2)] {
+        let (before, _) = text.match_indices("[[group]]").nth(index).unwrap();
+        let line = u32::try_from(text[..before].lines().count() + 1).unwrap();
+        assert_eq!(merged.head_fault(head).map(|fault| fault.line), Some(line), "{head}");
+    }
+}
+
 #[test]
 fn a_folder_of_boot_files_that_dnsmasq_would_read_as_another_is_refused() {
     let root = |root: &str| format!("[cluster.dhcp]\n[cluster.netboot]\nroot = {root}\n");

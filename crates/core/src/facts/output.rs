@@ -87,7 +87,7 @@ impl Outputs {
         self.held.get(&output)
     }
 
-    /// Returns whether dnsmasq runs: its start was logged, and no stop since.
+    /// Returns whether dnsmasq runs: that was its last success, and it has not failed since.
     pub fn serves(&self) -> bool {
         matches!(self.held(Output::Dnsmasq), Some(Applied::Dnsmasq { .. }))
             && self.is_well(Output::Dnsmasq)

@@ -2,6 +2,7 @@
 //! at `Daemon::main_loop`: it is the whole flow.
 
 mod commands;
+mod deferral;
 mod lock;
 mod malloc;
 mod operator;
@@ -27,7 +28,6 @@ use crate::event::{
 };
 use crate::facts::{Facts, Transition};
 use crate::files::reading;
-use crate::pace::Pace;
 use crate::reconcile::dhcp;
 use crate::reconcile::journal::{Journal, LogOptions, write_details};
 use crate::reconcile::link;
@@ -41,6 +41,7 @@ use crate::watch::dhcp::leases;
 use crate::watch::host::name;
 use crate::watch::service_manager::Signals;
 
+use deferral::Deferral;
 pub use lock::{InstanceLock, LockError};
 use outputs::Outputs;
 use reload::Loaded;
@@ -52,10 +53,6 @@ use watchers::{Failure, Plans};
 const QUEUE: usize = 4096;
 /// Limit on events applied to the facts before the result is published.
 const BATCH: usize = 1024;
-/// Changes caused by untrusted hosts are published immediately this many times in a row, then
-/// rate-limited to one per `SPACING`.
-const BURST: u32 = 16;
-const SPACING: Duration = Duration::from_millis(500);
 /// Interval at which the loop renews the dead-man timer of the panel's threads; it expires after
 /// `SILENCE` of `reconcile::panel::device`.
 const DEAD_MAN_RENEWAL: Duration = Duration::from_secs(10);
@@ -117,11 +114,10 @@ struct Daemon {
     decider: Decider,
     desired: Option<Desired>,
     share_orders: ShareOrders,
-    /// Transitions from before the end of the initial dump, or deferred until `publish_at`.
+    /// Transitions from before the end of the initial dump, or deferred.
     unpublished: Vec<Transition>,
     /// Rate limit on publishing changes caused by untrusted hosts.
-    pace: Pace,
-    publish_at: Option<Timer>,
+    deferral: Deferral,
     ready: bool,
     /// The essential output that was last reported as not responding.
     overdue: Option<Output>,
@@ -193,8 +189,7 @@ pub async fn run(mut options: Options, signals: Signals) -> Result<(), Fatal> {
         decider: Decider::default(),
         desired: None,
         unpublished: Vec::new(),
-        pace: Pace::new(BURST, SPACING, Timer::now()),
-        publish_at: None,
+        deferral: Deferral::new(Timer::now()),
         ready: false,
         overdue: None,
         ping_at: Timer::now(),
@@ -216,7 +211,7 @@ impl StateFiles {
         errors: &mpsc::UnboundedSender<String>,
     ) -> Self {
         let open = |name| StateFile::open(directory.join(name), errors.clone());
-        let state = Self {
+        let mut state = Self {
             acknowledged: open(operator::ACKNOWLEDGED),
             drained: open(commands::DRAINED),
             shut_down: open(commands::SHUT_DOWN),
@@ -231,6 +226,8 @@ impl StateFiles {
         facts.restore_drained(state.drained.lines());
         commands::restore_shut_down(facts, state.shut_down.lines());
         commands::restore_usual_times(facts, state.usual_times.lines());
+        let marked = commands::marked_usual_times(state.usual_times.lines());
+        state.usual_times.save(&marked);
         state
     }
 
@@ -265,30 +262,20 @@ impl Daemon {
                 next = self.queue.try_recv().ok();
             }
             changed |= !transitions.is_empty();
-            if deferrable && self.exceeds_pace() && changed {
-                self.unpublished = transitions;
-            } else if changed {
-                self.publish_at = None;
+            if self.deferral.publishes(changed, deferrable, Timer::now()) {
                 self.publish(&transitions).await;
                 self.save_node_orders();
+            } else {
+                self.unpublished = transitions;
             }
             self.check_start()?;
         }
     }
 
-    /// Returns whether publishing now would exceed the rate limit; `publish_at` is then when it may
-    /// happen.
-    fn exceeds_pace(&mut self) -> bool {
-        let now = Timer::now();
-        let at = self.publish_at.unwrap_or_else(|| self.pace.next(now));
-        self.publish_at = (at > now).then_some(at);
-        self.publish_at.is_some()
-    }
-
     /// Waits for the next event. Returns `None` after work that ends here, such as a watchdog ping.
     async fn next_event(&mut self) -> Result<Option<Event>, Fatal> {
         let tick = reached(self.facts.next_deadline().map(timer));
-        let publish = reached(self.publish_at);
+        let publish = reached(self.deferral.publish_at());
         tokio::select! {
             // The ping is first, so that a flood of events cannot delay it.
             biased;

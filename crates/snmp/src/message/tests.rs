@@ -106,6 +106,11 @@ fn a_bulk_is_bounded() {
     (bulk.non_repeaters, bulk.max_repetitions) = (0, u16::MAX);
     let values = data(ask(with_session!(bulk), &tree(3000)));
     assert_eq!(values.len(), BULK);
+    for once in [0, 1000, 2000] {
+        let mut many = GetBulk::new(ranges(&vec![[1].as_slice(); 2000]));
+        (many.non_repeaters, many.max_repetitions) = (once, 10);
+        assert_eq!(data(ask(with_session!(many), &tree(3))).len(), BULK, "{once} once");
+    }
     let mut none = GetBulk::new(ranges(&[&[1]]));
     (none.non_repeaters, none.max_repetitions) = (u16::MAX, 0);
     assert_eq!(data(ask(with_session!(none), &tree(1))).len(), 1);

@@ -153,8 +153,8 @@ impl Network {
     /// packets to translate are read from it.
     pub fn prepare(&mut self, index: u32, mtu: u32) -> Result<(), NetlinkError> {
         let (mut mode, mut family) = (Vec::new(), Vec::new());
-        push(&mut mode, IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
-        push(&mut family, u16::from(AF_INET6) | NESTED, &mode);
+        push(&mut mode, IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])?;
+        push(&mut family, u16::from(AF_INET6) | NESTED, &mode)?;
         let header = [&[0; 4][..], &index.to_ne_bytes(), &[0; 8]].concat();
         // Fails, harmlessly, where the device has no IPv6.
         let quiet = Request::raw(kind::SET_LINK, header.clone());
@@ -213,7 +213,7 @@ impl Network {
         mtu: u32,
     ) -> Result<(), NetlinkError> {
         let mut metrics = Vec::new();
-        push(&mut metrics, RTAX_MTU, &mtu.to_ne_bytes());
+        push(&mut metrics, RTAX_MTU, &mtu.to_ne_bytes())?;
         self.request(
             &route_request(AF_INET, 0)
                 .attribute(RTA_OIF, &index.to_ne_bytes())

@@ -23,11 +23,14 @@ pub fn reserved(
     range: Range,
 ) -> Vec<(Mac, Ipv4Addr)> {
     let mut taken: BTreeSet<Ipv4Addr> = here.chain([net.addr()]).collect();
-    placed(moving, net, range).filter(|(_, address)| taken.insert(*address)).collect()
+    let places = moving.map(|(mac, address)| (mac, keep_host(address, net)));
+    let within = places
+        .filter(|(_, address)| range.is_some_and(|(first, last)| (first..=last).contains(address)));
+    within.filter(|(_, address)| taken.insert(*address)).collect()
 }
 
-/// Returns the reservations in `net` for boards that are `away`, for the first of them up to half
-/// of the range.
+/// Returns the reservations in `net` for boards that are `away`, as [`reserved`] does, for the first
+/// of them up to half of the range.
 pub fn expected(
     away: impl Iterator<Item = (Mac, Ipv4Addr)>,
     net: Ipv4Net,
@@ -37,19 +40,9 @@ pub fn expected(
         u32::from(last).saturating_sub(u32::from(first)).saturating_add(1)
     });
     let most = most_claims(usize::try_from(size).unwrap_or(usize::MAX));
-    placed(away, net, range).take(most).collect()
-}
-
-/// Returns the boards whose host part is in the range of `net`, with their addresses there.
-fn placed(
-    boards: impl Iterator<Item = (Mac, Ipv4Addr)>,
-    net: Ipv4Net,
-    range: Range,
-) -> impl Iterator<Item = (Mac, Ipv4Addr)> {
-    let places = boards.map(move |(mac, address)| (mac, keep_host(address, net)));
-    places.filter(move |(_, address)| {
-        range.is_some_and(|(first, last)| (first..=last).contains(address))
-    })
+    let mut places = reserved(away, std::iter::empty(), net, range);
+    places.truncate(most);
+    places
 }
 
 #[cfg(test)]
@@ -77,6 +70,14 @@ mod tests {
             1,
             "the first keeps it"
         );
+    }
+
+    /// Boards may be away with addresses of several subnets.
+    #[test]
+    fn no_two_absent_boards_are_expected_at_one_address_and_none_at_the_heads() {
+        let net: Ipv4Net = "10.0.0.1/24".parse().unwrap();
+        let five = Some(([10, 0, 0, 1].into(), [10, 0, 0, 6].into()));
+        assert_eq!(last(&expected(boards(&[2, 2, 2, 1, 3, 4, 5]), net, five)), [2, 3, 4]);
     }
 
     #[test]

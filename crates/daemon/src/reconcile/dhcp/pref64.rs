@@ -29,9 +29,12 @@ const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const SOLICITATION: u32 = 133;
 /// `MIN_DELAY_BETWEEN_RAS` (RFC 4861, section 10).
 const SPACING: Duration = Duration::from_secs(3);
-/// Pause between attempts, and their limit: a port without a link-local address cannot send yet.
+/// Pause between attempts, and how many of them: a port without a link-local address cannot send
+/// yet. After that it is tried at [`INTERVAL`].
 const PAUSE: Duration = Duration::from_secs(1);
 const ATTEMPTS: u8 = 30;
+/// Interval of advertisements.
+const INTERVAL: Duration = Duration::from_secs(ADVERTISED_EVERY as u64);
 /// The lifetime that withdraws a prefix (RFC 8781, section 4).
 const WITHDRAWN: u16 = 0;
 
@@ -80,19 +83,31 @@ impl Reconciler for Pref64Reconciler {
     }
 }
 
-/// Advertises until the task is aborted or has failed too often.
+/// Advertises until the task is aborted.
 async fn advertise(plan: Pref64Plan) {
-    for _ in 0..ATTEMPTS {
+    let mut failed = 0;
+    loop {
+        let begun = Instant::now();
         let Err(error) = serve(&plan).await;
         debug!(port = %plan.port, %error, "the NAT64 prefix is not advertised for now");
-        sleep(PAUSE).await;
+        failed = failures(failed, begun.elapsed());
+        sleep(pause(failed)).await;
     }
+}
+
+/// Counts a failure after advertising for `served`; one that lasted begins the count again.
+fn failures(before: u8, served: Duration) -> u8 {
+    if served >= INTERVAL { 1 } else { before.saturating_add(1) }
+}
+
+/// Returns the pause after this many failures in a row.
+fn pause(failures: u8) -> Duration {
+    if failures < ATTEMPTS { PAUSE } else { INTERVAL }
 }
 
 /// Advertises immediately, at intervals, and after solicitations.
 async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
     let wire = readable(open(plan)?)?;
-    let interval = Duration::from_secs(ADVERTISED_EVERY.into());
     let (mut failed, mut next) = (0, Instant::now());
     let mut last: Option<Instant> = None;
     loop {
@@ -106,14 +121,14 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
                 match send(wire.get_ref(), plan, ROUTER_LIFETIME) {
                     Ok(()) => {
                         (failed, last) = (0, Some(Instant::now()));
-                        next = next_aligned(interval);
+                        next = next_aligned(INTERVAL);
                     }
                     Err(_) if failed < ATTEMPTS => {
                         failed += 1;
                         next = Instant::now() + PAUSE;
                     }
                     // The port is down or was removed; a new plan follows when it returns.
-                    Err(_) => next = next_aligned(interval),
+                    Err(_) => next = next_aligned(INTERVAL),
                 }
             }
         }
@@ -174,4 +189,21 @@ fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
     };
     let to = SocketAddrV6::new(ALL_NODES, 0, 0, plan.index);
     wire.send_to(&advertisement.message(), &to.into()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A port may go and come back more than [`ATTEMPTS`] times in the life of a plan.
+    #[test]
+    fn failures_are_counted_in_a_row_and_never_end_it() {
+        let mut failed = 0;
+        for attempt in 1..=250 {
+            failed = failures(failed, Duration::ZERO);
+            assert_eq!(pause(failed) == PAUSE, attempt < ATTEMPTS, "{attempt}");
+        }
+        failed = failures(failed, INTERVAL);
+        assert_eq!((failed, pause(failed)), (1, PAUSE), "it worked in between");
+    }
 }

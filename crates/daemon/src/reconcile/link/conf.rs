@@ -139,7 +139,7 @@ pub fn highest(setting: u16) -> u32 {
 /// As [`Rtnl::send`].
 pub fn write(rtnl: &mut Rtnl, index: LinkIndex, changes: &[Change]) -> Result<(), NetlinkError> {
     let settings: Vec<_> = changes.iter().map(|change| (change.setting, change.value)).collect();
-    rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings))
+    rtnl.carry_out(&rtnetlink::set_inet_conf(index, &settings)?)
 }
 
 #[cfg(test)]

@@ -181,6 +181,8 @@ struct Watch {
     asked: Option<Instant>,
     schedule: Schedule,
     reported: Option<Dhcp>,
+    /// The newest request when the reported server last replied.
+    replied: u32,
     /// Receives BPDUs.
     switch: Option<AsyncFd<Socket>>,
     /// Bridge ID of the last BPDU.
@@ -211,6 +213,7 @@ impl Watch {
             asked: None,
             schedule: Schedule::new(Instant::now()),
             reported: None,
+            replied: 0,
             switch,
             bridge: None,
             only_changes: false,
@@ -300,16 +303,30 @@ impl Watch {
         Some(Dhcp::Held { index: self.plugging.index, seconds: held.as_secs() })
     }
 
-    /// Records that another server answered. Returns the event, unless one was already reported.
+    /// Records that another server answered. Returns the event, unless that one or another that
+    /// still answers was already reported.
     fn foreign(&mut self, (server, mac): (Ipv4Addr, Mac)) -> Option<Dhcp> {
         self.schedule.refused(Instant::now());
         let foreign = Dhcp::OtherServer { index: self.plugging.index, server, mac: Some(mac) };
-        // Of several servers the first is reported.
-        let is_first = !matches!(self.reported, Some(Dhcp::OtherServer { .. }));
-        is_first.then(|| {
+        let [newest, ..] = self.transactions;
+        let still_replies = self.transactions.contains(&self.replied);
+        let is_news = replaces(self.reported.as_ref(), &foreign, still_replies);
+        if is_news || self.reported.as_ref() == Some(&foreign) {
+            self.replied = newest;
+        }
+        is_news.then(|| {
             self.reported = Some(foreign.clone());
             foreign
         })
+    }
+}
+
+/// Returns whether a server that answers is to be reported: of several the first one, and another
+/// once that has left the last requests unanswered.
+fn replaces(reported: Option<&Dhcp>, answered: &Dhcp, still_replies: bool) -> bool {
+    match reported {
+        Some(known @ Dhcp::OtherServer { .. }) => known != answered && !still_replies,
+        _ => true,
     }
 }
 
@@ -334,4 +351,24 @@ pub fn read_any(frame: &[u8]) -> (Option<Mac>, Option<String>) {
         message::reply(frame).map(|reply| reply.mac),
         message::calls_itself(frame).map(|(_, name)| name),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_takes_the_place_of_another_is_reported_and_one_beside_it_is_not() {
+        let server = |last| Dhcp::OtherServer {
+            index: 2,
+            server: Ipv4Addr::new(192, 168, 50, last),
+            mac: Some(Mac([2, 0, 0, 0, 0, last])),
+        };
+        let (first, other) = (server(1), server(2));
+        assert!(replaces(None, &first, false));
+        assert!(replaces(Some(&Dhcp::NoOtherServer { index: 2 }), &first, true));
+        assert!(!replaces(Some(&first), &first, false), "it is known");
+        assert!(!replaces(Some(&first), &other, true), "the first one is reported");
+        assert!(replaces(Some(&first), &other, false), "the first one is gone");
+    }
 }

@@ -31,7 +31,7 @@ pub async fn answers(address: Ipv4Addr, name: &str) -> Option<bool> {
     let received = async {
         loop {
             let length = socket.recv(&mut reply).await.ok()?;
-            if length >= 12 && reply.starts_with(&id.to_be_bytes()) {
+            if reply.get(..length).is_some_and(|reply| dns::is_reply(reply, &query)) {
                 return Some(());
             }
         }

@@ -2,7 +2,7 @@
 //! that moving sshd to another port locks no user out. The configuration files are watched by
 //! inotify.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
 use std::io;
@@ -169,19 +169,22 @@ fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the ports in `ListenStream=` of a unit and its drop-ins, in order of precedence; an
-/// empty assignment resets the list (systemd.socket(5)).
+/// Returns the ports in `ListenStream=` of a unit and its drop-ins; an empty assignment resets the
+/// list (systemd.socket(5)). Drop-ins of all folders are sorted by file name together, and one
+/// replaces that of the same name in a folder of lower precedence (systemd.unit(5)).
 fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
     let main = UNIT_FOLDERS
         .iter()
         .rev()
         .map(|place| root.join(place).join(unit))
         .find(|path| path.exists());
-    let drop_ins = UNIT_FOLDERS
+    let drop_ins: BTreeMap<_, _> = UNIT_FOLDERS
         .iter()
-        .flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"));
+        .flat_map(|place| files_in(&root.join(place).join(format!("{unit}.d")), "", ".conf"))
+        .map(|file| (file.file_name().map(ToOwned::to_owned), file))
+        .collect();
     let mut ports = BTreeSet::new();
-    for file in main.into_iter().chain(drop_ins) {
+    for file in main.into_iter().chain(drop_ins.into_values()) {
         let text = reading::text(&file).unwrap_or_default();
         for value in text.lines().filter_map(|line| line.trim().strip_prefix("ListenStream=")) {
             if value.trim().is_empty() {
@@ -275,5 +278,22 @@ mod tests {
             ssh_ports(&Root::with("enabled", &[unit, drop_in, config, enabled]).0),
             [2200, 2222]
         );
+    }
+
+    #[test]
+    fn drop_ins_are_sorted_by_name_over_all_folders_and_one_in_etc_replaces_its_namesake() {
+        let enabled = ("etc/systemd/system/sockets.target.wants/ssh.socket", "");
+        let config = ("etc/ssh/sshd_config", "Port 2222\n");
+        let unit = ("usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n");
+        let late = (
+            "usr/lib/systemd/system/ssh.socket.d/90-late.conf",
+            "[Socket]\nListenStream=\nListenStream=2290\n",
+        );
+        let early = ("etc/systemd/system/ssh.socket.d/10-early.conf", "ListenStream=2210\n");
+        let root = Root::with("sorted", &[unit, late, early, config, enabled]);
+        assert_eq!(ssh_ports(&root.0), [2222, 2290], "90 comes after 10, and resets the list");
+        let replaced = ("etc/systemd/system/ssh.socket.d/90-late.conf", "[Socket]\n");
+        let root = Root::with("replaced", &[unit, late, early, replaced, config, enabled]);
+        assert_eq!(ssh_ports(&root.0), [22, 2210, 2222]);
     }
 }

@@ -55,9 +55,9 @@ mod tests {
 
     fn table(config: &[u8]) -> Option<(u32, u32)> {
         let mut payload = vec![2, 0, 0, 0];
-        push(&mut payload, 1, b"arp_cache\0");
-        push(&mut payload, SIZE, &1024_u32.to_ne_bytes());
-        push(&mut payload, CONFIG, config);
+        push(&mut payload, 1, b"arp_cache\0").unwrap();
+        push(&mut payload, SIZE, &1024_u32.to_ne_bytes()).unwrap();
+        push(&mut payload, CONFIG, config).unwrap();
         read(&message(&payload))
     }
 

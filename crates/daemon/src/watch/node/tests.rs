@@ -19,9 +19,9 @@ fn payload(index: LinkIndex, state: u16, mac: Option<[u8; 6]>) -> Vec<u8> {
     bytes.extend(index.to_ne_bytes());
     bytes.extend(state.to_ne_bytes());
     bytes.extend([0, 1]);
-    push(&mut bytes, ADDRESS, &[192, 168, 50, 77]);
+    push(&mut bytes, ADDRESS, &[192, 168, 50, 77]).unwrap();
     if let Some(mac) = mac {
-        push(&mut bytes, LINK_ADDRESS, &mac);
+        push(&mut bytes, LINK_ADDRESS, &mac).unwrap();
     }
     bytes
 }

@@ -57,8 +57,8 @@ async fn query_all(
         }
         let first = async {
             tokio::select! {
-                found = answer(&v4, resolvers, id) => found,
-                found = answer(&v6, resolvers, id) => found,
+                found = answer(&v4, resolvers, &request) => found,
+                found = answer(&v6, resolvers, &request) => found,
             }
         };
         if let Ok(found) = timeout(RETRY, first).await {
@@ -82,15 +82,20 @@ fn endpoint(resolver: IpAddr, target: &UplinkTarget) -> SocketAddr {
     }
 }
 
-/// Waits for the first answer with addresses from one of the resolvers; ignores other packets.
-async fn answer(socket: &io::Result<UdpSocket>, resolvers: &[IpAddr], id: u16) -> Vec<IpAddr> {
+/// Waits for the first answer to `request` with addresses from one of the resolvers; ignores other
+/// packets.
+async fn answer(
+    socket: &io::Result<UdpSocket>,
+    resolvers: &[IpAddr],
+    request: &[u8],
+) -> Vec<IpAddr> {
     let Ok(socket) = socket else { return std::future::pending().await };
     let mut buffer = [0; 1500];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) if from.port() == PORT && resolvers.contains(&from.ip()) => {
-                let found =
-                    buffer.get(..length).and_then(|bytes| addresses(bytes, id)).unwrap_or_default();
+                let found = buffer.get(..length).and_then(|bytes| addresses(bytes, request));
+                let found = found.unwrap_or_default();
                 if !found.is_empty() {
                     return found;
                 }

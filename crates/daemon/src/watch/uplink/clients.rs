@@ -83,14 +83,23 @@ fn networkd(root: &Path, index: LinkIndex) -> bool {
         return false;
     }
     let texts = networkd_files(root, index);
-    let mut dhcp = texts
-        .iter()
-        .flat_map(|text| text.lines())
-        .filter_map(|line| line.trim().strip_prefix("DHCP="));
-    matches!(
-        dhcp.next_back().map(str::trim),
-        Some("yes" | "true" | "on" | "1" | "ipv4" | "v4" | "both")
-    )
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let mut dhcp = lines.filter_map(|line| {
+        // Blanks around the equals sign are ignored (systemd.syntax(7)).
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "DHCP").then_some(value.trim())
+    });
+    dhcp.next_back().is_some_and(|value| is_true(value) || IPV4_FAMILIES.contains(&value))
+}
+
+/// Values of `DHCP=` that include IPv4, beside the booleans; the last two are former names
+/// (systemd.network(5)).
+const IPV4_FAMILIES: [&str; 3] = ["ipv4", "v4", "both"];
+
+/// Returns whether a value is true for systemd, in upper or lower case (`parse_boolean` in
+/// src/basic/parse-util.c).
+fn is_true(value: &str) -> bool {
+    ["1", "yes", "y", "true", "t", "on"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// Returns the texts of the `.network` file of an interface and of its drop-ins, which
@@ -163,7 +172,20 @@ mod tests {
         let nm = |managed: &str| format!("[device]\nmanaged={managed}\n");
         let asks =
             |manager: Manager, files: &[(&str, &str)]| manager.asks(root(files).path(), 7, "eth1");
-        for (dhcp, expected) in [("yes", true), ("ipv4", true), ("ipv6", false), ("no", false)] {
+        for (dhcp, expected) in [
+            ("yes", true),
+            ("ipv4", true),
+            ("ipv6", false),
+            ("no", false),
+            ("y", true),
+            ("T", true),
+            ("On", true),
+            ("1", true),
+            ("n", false),
+            ("0", false),
+            ("no\nDHCP = yes ", true),
+            ("yes\nDHCP=off", false),
+        ] {
             let files = [
                 ("run/systemd/netif/links/7", link),
                 ("etc/systemd/network/20-wired.network", &network(dhcp)),

@@ -66,6 +66,11 @@ pub async fn run(
                 if let Ok(Err(error)) = ended {
                     return Err(error);
                 }
+                // One that panicked is started again; one that was aborted is not in the list.
+                running.retain(|(_, task)| !task.is_finished());
+                if ended.is_err_and(|error| error.is_panic()) {
+                    sleep(REOPEN_PAUSE).await;
+                }
             }
         }
     }

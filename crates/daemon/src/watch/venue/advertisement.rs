@@ -90,12 +90,12 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
     let mut routers = Routers::default();
     let mut pace = Pace::new(TOTAL_BURST, SPACING, Instant::now());
     let (mut sent, mut failed, mut solicit_at) = (0, 0, Some(Instant::now()));
-    let mut quiet_until: Option<Instant> = None;
+    let mut read_at = Instant::now();
     loop {
         let portal_end = routers.portals.iter().map(|portal| portal.until).min();
         let unmute_at = routers.muted.iter().map(|(_, until)| *until).min();
         tokio::select! {
-            messages = next(&wire, port.index) => {
+            messages = next(&wire, port.index, read_at) => {
                 for (source, message) in messages? {
                     for event in routers.take(port.index, source, message, Instant::now()) {
                         emit(events, event).await?;
@@ -105,8 +105,7 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
                     solicit_at = None;
                 }
                 routers.attach_filter(wire.get_ref())?;
-                quiet_until = routers.quiet.map(|time| Instant::now() + time);
-                sleep_until(pace.next(Instant::now())).await;
+                read_at = pace.next(Instant::now());
             }
             () = reached(solicit_at) => {
                 let result = wire.get_ref().send_to(
@@ -138,8 +137,8 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
                 routers.attach_filter(wire.get_ref())?;
             }
             // A repetition renews lifetimes, so it must pass again before one ends.
-            () = reached(quiet_until) => {
-                quiet_until = None;
+            () = reached(routers.quiet_until) => {
+                routers.quiet_until = None;
                 routers.known.clear();
                 routers.attach_filter(wire.get_ref())?;
             }
@@ -159,8 +158,14 @@ fn open(port: &Port) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Waits for messages and returns the queued ones, at most [`BATCH`], with their sources.
-async fn next(wire: &AsyncFd<Socket>, index: LinkIndex) -> io::Result<Vec<(Ipv6Addr, Vec<u8>)>> {
+/// Waits for messages and returns the queued ones, at most [`BATCH`], with their sources; not before
+/// `read_at`.
+async fn next(
+    wire: &AsyncFd<Socket>,
+    index: LinkIndex,
+    read_at: Instant,
+) -> io::Result<Vec<(Ipv6Addr, Vec<u8>)>> {
+    sleep_until(read_at).await;
     let mut messages = Vec::new();
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
@@ -194,8 +199,9 @@ async fn next(wire: &AsyncFd<Socket>, index: LinkIndex) -> io::Result<Vec<(Ipv6A
 struct Routers {
     /// Messages whose exact repetitions the filter drops.
     known: Vec<Known>,
-    /// How long the filter may drop repetitions.
-    quiet: Option<Duration>,
+    /// Until when the filter may drop repetitions: no later than for the first of the routers, so
+    /// that the messages of another cannot postpone it.
+    quiet_until: Option<Instant>,
     /// Rate limit of each router.
     paces: Vec<(Ipv6Addr, Pace)>,
     /// Routers above their limit, and until when all their messages are dropped.
@@ -263,12 +269,14 @@ impl Routers {
         let offer = offer(&advertisement);
         self.known.retain(|(known, _)| *known != router.octets());
         if self.known.is_empty() {
-            self.quiet = None;
+            self.quiet_until = None;
         }
         let lifetimes = offer.nat64.iter().map(|(_, lifetime)| *lifetime).chain([offer.lifetime]);
         let least = lifetimes.filter(|lifetime| *lifetime > 0).min();
         let quiet = least.map_or(QUIET, |least| Duration::from_secs(least.into()) / 3).min(QUIET);
-        self.quiet = Some(self.quiet.map_or(quiet, |known| known.min(quiet)));
+        let quiet_until = now + quiet;
+        self.quiet_until =
+            Some(self.quiet_until.map_or(quiet_until, |known| known.min(quiet_until)));
         push_bounded(&mut self.known, (router.octets(), message));
         self.expire_portals(now);
         let url = advertisement.captive_portal.as_deref().and_then(PortalUrl::read);
@@ -384,6 +392,24 @@ mod tests {
             assert!(read(number, 11));
         }
         assert!(routers.paces.len() <= MAX_ROUTERS && routers.muted.len() <= MAX_ROUTERS);
+    }
+
+    /// A repetition renews the offer of a router, so it must pass before that ends.
+    #[test]
+    fn a_router_whose_advertisements_change_does_not_keep_those_of_another_out() {
+        let (mut routers, now) = (Routers::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        reported(&mut routers, 1, 90, "https://venue.example/", at(0));
+        assert_eq!(routers.quiet_until, Some(at(30)), "a third of its lifetime");
+        for second in 1..30 {
+            reported(&mut routers, 2, 600, &format!("https://venue.example/{second}"), at(second));
+            assert_eq!(routers.quiet_until, Some(at(30)), "after {second} s");
+        }
+        assert_eq!(routers.known.len(), 2);
+        routers.known.clear();
+        routers.quiet_until = None;
+        reported(&mut routers, 2, 600, "https://venue.example/", at(30));
+        assert_eq!(routers.quiet_until, Some(at(230)), "alone");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::NAMED;
-use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
+use crate::decide::alert::{Alert, AlertCode, Severity, Subject, listed};
 use crate::event::Mac;
 use crate::facts::Facts;
 use crate::facts::node::{NameConflict, NodeState, Nodes, Origin, WrongDevice};
@@ -103,18 +103,17 @@ fn name_conflicts(nodes: &Nodes) -> Vec<Alert> {
 
 /// Returns the alert that `others` claim a name that is taken.
 fn name_taken(name: &str, conflict: &NameConflict<'_>, others: &[&NodeState]) -> Alert {
-    let listed: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
-    let more = if others.len() > listed.len() { ", …" } else { "" };
+    let names: Vec<&str> = others.iter().take(NAMED).map(|node| node.name.as_str()).collect();
+    let listed = listed(&names, others.len(), NAMED);
     let whose = match conflict.holder {
         Some(_) => "",
         None if conflict.is_heads => " (the head's own name)",
         None => " (kept for a board that is away)",
     };
     let text = format!(
-        "{} more call themselves {name}{whose} and are listed as {}{more}: give each its own host \
+        "{} more call themselves {name}{whose} and are listed as {listed}: give each its own host \
          name, or name it with `bramblegate nodes rename`",
-        others.len(),
-        listed.join(", ")
+        others.len()
     );
     // Between boards that are not configured it is only untidy.
     let named = conflict.holder.is_some_and(|holder| holder.origin == Origin::Settings);

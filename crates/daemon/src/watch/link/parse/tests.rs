@@ -5,7 +5,7 @@ use super::*;
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    push(&mut bytes, kind, value);
+    push(&mut bytes, kind, value).unwrap();
     bytes
 }
 
