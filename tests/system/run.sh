@@ -7,6 +7,8 @@
 #   packages-12  the same in Debian 12
 #   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
+#   managers     Debian 13 with NetworkManager behind netplan and cloud-init, as Raspberry Pi OS has it, and with networkd behind netplan
+#   image        what packaging/ has for pi-gen, rpi-image-gen and Ansible; the images are booted
 #   machine      everything else; what STEP... without a part picks from
 #
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
@@ -27,13 +29,13 @@ parts=()
 steps=()
 for word in "$@"; do
     case $word in
-    packages | packages-12 | stranger | cuts | machine) parts+=("$word") ;;
+    packages | packages-12 | stranger | cuts | managers | image | machine) parts+=("$word") ;;
     *) steps+=("$word") ;;
     esac
 done
 if [ ${#parts[@]} = 0 ]; then
     parts=(machine)
-    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts managers image machine)
 fi
 wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
@@ -65,10 +67,18 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-release_of() { if [ "$1" = packages-12 ]; then echo bookworm; else echo trixie; fi; }
+# usage: release_of PART: the release of its guest, and where a flavour of it is kept
+release_of() {
+    case $1 in
+    packages-12) echo bookworm ;;
+    managers | image) echo trixie-managers ;;
+    *) echo trixie ;;
+    esac
+}
 for part in "${parts[@]}"; do
     release=$(release_of "$part")
-    tests/system/image.sh "$cache/$release" "$release"
+    IFS=- read -r name flavour <<<"$release"
+    tests/system/image.sh "$cache/$release" "$name" "$flavour"
 done
 
 echo "system-test: building"
@@ -243,6 +253,53 @@ play_stranger() {
     fi
 }
 
+# usage: two_cables: options for four network cards, two of which are the far ends of the others' cables (guest/world.sh)
+two_cables() {
+    local mac number=0
+    cables=()
+    for mac in 00:01 00:02 00:f1 00:f2; do
+        cables+=(-netdev "hubport,id=card$number,hubid=$((number % 2))"
+            -device "virtio-net-pci,netdev=card$number,mac=52:54:00:00:$mac,romfile=")
+        number=$((number + 1))
+    done
+}
+
+# Three boots each.
+play_managers() {
+    local manager cables root=$cache/trixie-managers/root.ext4
+    two_cables
+    for manager in ${MANAGERS:-NetworkManager networkd}; do
+        echo "system-test: $manager"
+        boot "managers manager=$manager" trixie-managers "managers-$manager" "$root,snapshot=on" "${cables[@]}"
+        follow END
+        count
+        stop_machines
+    done
+}
+
+# The first machine makes two images, which are booted then.
+play_image() {
+    local image cables root=$cache/trixie-managers/root.ext4
+    local disks=()
+    two_cables
+    for image in pi-gen rpi-image-gen; do
+        cp --sparse=always "$root" "$work/$image.ext4"
+        disks+=(-drive "file=$work/$image.ext4,if=none,id=$image,format=raw,cache=unsafe" -device "virtio-blk-pci,drive=$image")
+    done
+    boot images trixie-managers image "$root,snapshot=on" "${cables[@]}" "${disks[@]}"
+    follow END
+    count
+    stop_machines
+    for image in pi-gen rpi-image-gen; do
+        echo "system-test: the image of $image"
+        boot head trixie-managers "image-$image" "$work/$image.ext4" "${cables[@]}"
+        follow END
+        count
+        stop_machines
+        rm -f "$work/$image.ext4"
+    done
+}
+
 # pictures FROM TO: what the LCD showed between two markers
 pictures() { tr -d '\r' <"$result" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 host_step() {
@@ -287,6 +344,8 @@ lane() {
             packages*) play_packages "$part" ;;
             stranger) play_stranger ;;
             cuts) play_cuts ;;
+            managers) play_managers ;;
+            image) play_image ;;
             machine) play_machine ;;
             esac
         ) 2>&1 | sed -u "s/^/$part: /"

@@ -158,8 +158,8 @@ pub fn let_go(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
 /// Returns what keeps a profile for a port from coming back at each boot: as `doctor` advises.
 pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
     match profile {
-        Profile::Netplan { file, .. } => {
-            let set = vec!["set".to_owned(), format!("ethernets.{port}=null")];
+        Profile::Netplan { file, definition, .. } => {
+            let set = vec!["set".to_owned(), format!("{definition}=null")];
             let set = Step::Run { program: "netplan", arguments: set };
             let apply = Step::Apply { program: "netplan", arguments: vec!["apply"] };
             // Written again by cloud-init otherwise.
