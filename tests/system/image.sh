@@ -2,7 +2,7 @@
 # image.sh DIR [RELEASE] [FLAVOUR]: the guest that `make system-test` boots, made once and kept in DIR:
 #   vmlinuz  initrd  root.ext4  stamp
 # Of flavour "managers" it also has NetworkManager, netplan and cloud-init in the order in which Raspberry Pi OS has them, and the
-# tools that make images and heads: mmdebstrap, bdebstrap, ansible-core.
+# tools that make images and heads: mmdebstrap, ansible-core.
 # A minimal Debian with systemd and udev, Debian's own kernel (not the cloud flavour: it lacks vhci_hcd), and a tiny
 # initramfs. Whatever changes this script, kernel.sh or the release makes the image anew.
 set -euo pipefail
@@ -25,7 +25,7 @@ packages=(systemd systemd-sysv udev dbus kmod busybox-static
     nfs-kernel-server nfs-common iperf3 snmpd snmp udhcpc openssh-client dropbear-bin)
 case $flavour in
 '') ;;
-managers) packages+=(network-manager netplan.io cloud-init sudo mmdebstrap bdebstrap libcap2-bin ansible-core python3-apt) ;;
+managers) packages+=(network-manager netplan.io cloud-init sudo mmdebstrap python3-yaml libcap2-bin ansible-core python3-apt) ;;
 *)
     echo "image.sh: there is no flavour $flavour" >&2
     exit 2

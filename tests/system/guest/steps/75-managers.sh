@@ -94,14 +94,14 @@ keeps_lease() {
 setup_beside_network_manager() {
     [ ! -e "$settings" ] || fail "there are settings"
     keeps_lease bramblegate setup --yes
-    cat "$settings" $unmanaged $cloud_init_off
+    grep -v -e '^#' -e '^$' "$settings" $unmanaged $cloud_init_off
     expect "the cluster port" unmanaged "$(nm_state eth0)"
     expect "netplan's definition of it" null "$(netplan get ethernets.eth0)"
 }
 
 setup_beside_networkd() {
     keeps_lease bramblegate setup --yes --uplink eth1 --cluster eth0
-    cat "$settings" $unmanaged_by_networkd
+    grep -v -e '^#' -e '^$' "$settings" $unmanaged_by_networkd
     expect "the cluster port" unmanaged "$(networkd_state eth0)"
     # The pattern is the uplink's too.
     grep -q all-eth /etc/netplan/90-default.yaml || fail "the pattern is gone"
@@ -110,7 +110,7 @@ setup_beside_networkd() {
 # usage: counts_pings COMMAND...: how many of a node's pings, ten a second, are lost while it is carried out and three seconds more
 counts_pings() {
     rm -f /run/over
-    trap 'touch /run/over; kill $(jobs -p) 2>/dev/null' EXIT
+    trap 'touch /run/over; kill $(jobs -p) 2>/dev/null || true' EXIT
     ping_until /run/over 2>/dev/null &
     sleep 1
     "$@"
@@ -121,19 +121,20 @@ counts_pings() {
     echo "$* lost $lost of a node's pings"
 }
 
+# A manager that starts sets the uplink's routes anew, and some pings may fall into that.
 restart_network_manager() {
     local lost
     keeps_lease counts_pings systemctl restart NetworkManager.service
-    expect "lost pings" 0 "$lost"
+    [ "$lost" -le 5 ] || fail "more than half a second"
 }
 
 restart_networkd() {
     local lost
     keeps_lease counts_pings systemctl restart systemd-networkd.service
-    expect "lost pings" 0 "$lost"
+    [ "$lost" -le 5 ] || fail "more than half a second"
 }
 
-# It may take the uplink's address away for a moment, as on any machine.
+# For NetworkManager it takes the uplink's address away, stops and starts it, with or without a gateway on the machine.
 apply_netplan() {
     local lost
     keeps_lease counts_pings netplan apply

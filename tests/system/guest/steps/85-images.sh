@@ -60,19 +60,31 @@ run_pi_gen_stage() {
     rm -r /run/stage
 }
 
-# The root is one that is made already: bdebstrap and mmdebstrap take the layer as rpi-image-gen hands it to them, and install nothing else.
-# (rpi-image-gen itself is in no registry.) Its seed for cloud-init is that of a fresh card: comments.
+# usage: customize_hooks LAYER: as options of mmdebstrap, each ended by a zero byte. That is what bdebstrap, which rpi-image-gen calls, makes
+# of a layer; Debian 13 has no bdebstrap.
+customize_hooks() {
+    python3 - "$1" <<'PYTHON'
+import sys, yaml
+layer = yaml.safe_load(open(sys.argv[1]))["mmdebstrap"]
+hooks = layer.pop("customize-hooks")
+assert hooks and not layer, f"unknown to this test: {layer}"
+sys.stdout.write("".join(f"--customize-hook={hook}\0" for hook in hooks))
+PYTHON
+}
+
+# The root is one that is made already, and mmdebstrap installs nothing else. (rpi-image-gen itself is in no registry.) The seed for cloud-init
+# is that of a fresh card: comments.
 run_rpi_image_gen_layer() {
-    local root=/mnt/layer
+    local root=/mnt/layer hooks
     mkdir -p $root /run/nothing
     mount /dev/vdd $root
     : >/run/nothing/Packages
     good_settings >/run/layer.toml
     echo "# nothing" >$root/boot/firmware/network-config
-    bdebstrap --force --config "$here/tree/packaging/rpi-image-gen/bramblegate.yaml" --env "PATH=$PATH" \
-        --env "IGconf_bramblegate_packages=$here/debs" --env IGconf_bramblegate_settings=/run/layer.toml \
-        --name head --output /run/layer --target $root --format directory --mode root --variant custom --suite trixie \
-        --mirrors "deb [trusted=yes] copy:/run/nothing ./" --skip check/empty --skip cleanup/reproducible
+    customize_hooks "$here/tree/packaging/rpi-image-gen/bramblegate.yaml" >/run/hooks
+    mapfile -d '' hooks </run/hooks
+    IGconf_bramblegate_packages=$here/debs IGconf_bramblegate_settings=/run/layer.toml mmdebstrap --variant=custom --mode=root \
+        --format=directory --skip=check/empty,cleanup/reproducible "${hooks[@]}" trixie $root "deb [trusted=yes] copy:/run/nothing ./"
     packages_are_in $root
     umount $root
 }
