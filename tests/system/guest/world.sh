@@ -9,6 +9,7 @@ for file in "$here"/guest/steps/*.sh; do
     . "$file"
 done
 # Nothing waits for the unit, which others wait for.
+# shellcheck disable=SC2034  # for run_in_venue
 background=(--no-block -p DefaultDependencies=no)
 
 # usage: card MAC: the name of its port

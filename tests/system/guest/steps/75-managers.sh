@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2329
+# shellcheck disable=SC2016,SC2053,SC2154,SC2329
 # NetworkManager, networkd, netplan and cloud-init, as they are, beside the gateway.
 
 seed=/boot/firmware/network-config

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC2329
+# shellcheck disable=SC2154,SC2317,SC2329
 # Images of heads by pi-gen and rpi-image-gen, and a head by Ansible: what packaging/ holds for them.
 
 boot_file=boot/firmware/bramblegate.toml
