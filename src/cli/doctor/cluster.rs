@@ -216,7 +216,8 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
         Some(Profile::Netplan { file, line, definition })
     };
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
-    let seed = SEEDS.iter().find_map(|file| Some((*file, line_in_seed(&machine.read(file)?, port)?)));
+    let seed =
+        SEEDS.iter().find_map(|file| Some((*file, line_in_seed(&machine.read(file)?, port)?)));
     let seed = seed.filter(|_| cloud_init_writes_networks(machine));
     found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
     if found.is_empty() && !machine.exists(&unmanaged_by(port)) {
