@@ -8,9 +8,11 @@
 #   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
 #   managers     Debian 13 with NetworkManager behind netplan and cloud-init, as Raspberry Pi OS has it, and with networkd behind netplan
-#   image        what packaging/ has for pi-gen, rpi-image-gen and Ansible; the images are booted
+#                (only if it is named)
+#   image        what packaging/ has for pi-gen, rpi-image-gen and Ansible; the images are booted (only if it is named)
 #   machine      everything else; what STEP... without a part picks from
 #
+#   MANAGERS=networkd         of the part managers only this run
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
 #   CUTS=5                    power cuts
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
@@ -35,7 +37,7 @@ for word in "$@"; do
 done
 if [ ${#parts[@]} = 0 ]; then
     parts=(machine)
-    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts managers image machine)
+    [ ${#steps[@]} -gt 0 ] || parts=(packages packages-12 stranger cuts machine)
 fi
 wanted() { [ ${#steps[@]} = 0 ] || [[ " ${steps[*]} " == *" $1 "* ]]; }
 
