@@ -31,6 +31,7 @@ files() {
     for file in arm-power-button before-stop after-stop; do
         echo "bramblegate|$top/systemd/$file|$helpers/$file|755"
     done
+    echo "bramblegate|$top/systemd/bramblegate-generator|$syslib/systemd/system-generators/bramblegate-generator|755"
     echo "bramblegate|$top/systemd/system-shutdown|$syslib/systemd/system-shutdown/bramblegate|755"
     echo "bramblegate|$top/systemd/bramblegate.catalog|$syslib/systemd/catalog/bramblegate.catalog|644"
     echo "bramblegate|$top/udev/60-bramblegate.rules|$syslib/udev/rules.d/60-bramblegate.rules|644"

@@ -132,7 +132,7 @@ const TRIED: &[(&str, &str, &str)] = &[
         "cluster_port",
     ),
     (r"networkctl up {}", "tests/clients/cases.rs", "switched_off"),
-    (r"netplan set ethernets.{}=null && netplan apply", "tests/clients/cases.rs", "netplan"),
+    (r"netplan set {}=null && netplan apply", "tests/clients/cases.rs", "netplan"),
     (
         r"sed -i 's/^[ \t]*iface {} inet .*/iface {} inet manual/' {}",
         "tests/clients/cases.rs",
@@ -146,9 +146,14 @@ const TRIED: &[(&str, &str, &str)] = &[
         "no_client",
     ),
     (
-        r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/50-{}.network && networkctl reload && networkctl reconfigure {}",
+        r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/00-{}.network && networkctl reload && networkctl reconfigure {}",
         "tests/clients/cases.rs",
         "no_client",
+    ),
+    (
+        r"printf '[keyfile]\nunmanaged-devices-=interface-name:{}\n' | tee /etc/NetworkManager/conf.d/90-{}.conf && nmcli general reload && {}",
+        "tests/system/guest/steps/75-managers.sh",
+        "remedy_network_manager_uplink",
     ),
     (
         r"nmcli connection modify '{}' ipv4.dhcp-ipv6-only-preferred no && nmcli device reapply {}",

@@ -1,18 +1,20 @@
 #!/bin/bash
-# image.sh DIR [RELEASE [PACKAGE...]]: the guest that `make system-test` boots, made once and kept in DIR, with further packages:
+# image.sh DIR [RELEASE] [FLAVOUR]: the guest that `make system-test` boots, made once and kept in DIR:
 #   vmlinuz  initrd  root.ext4  stamp
+# Of flavour "firewalls" it also has other programs with rules. Of flavour "managers" it has NetworkManager, netplan and cloud-init in the order in which Raspberry Pi OS has them, and the
+# tools that make images and heads: mmdebstrap, ansible-core.
 # A minimal Debian with systemd and udev, Debian's own kernel (not the cloud flavour: it lacks vhci_hcd), and a tiny
 # initramfs. Whatever changes this script, kernel.sh or the release makes the image anew.
 set -euo pipefail
 umask 022
 
-out=${1:?usage: image.sh DIR [RELEASE [PACKAGE...]]}
+out=${1:?usage: image.sh DIR [RELEASE] [FLAVOUR]}
 release=${2:-trixie}
-more=("${@:3}")
+flavour=${3:-}
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/system/kernel.sh
 . "$here/kernel.sh"
-stamp="$release${more[*]:+ ${more[*]}} $(cat "$here/image.sh" "$here/kernel.sh" | sha256sum | cut -c1-16)"
+stamp="$release$flavour $(cat "$here/image.sh" "$here/kernel.sh" | sha256sum | cut -c1-16)"
 
 if [ "$(cat "$out/stamp" 2>/dev/null || true)" = "$stamp" ]; then
     exit 0
@@ -21,6 +23,16 @@ fi
 packages=(systemd systemd-sysv udev dbus kmod busybox-static
     nftables iproute2 iputils-ping dnsmasq-base libnftnl11 libmnl0 i2c-tools usbutils netcat-openbsd jq
     nfs-kernel-server nfs-common iperf3 snmpd snmp udhcpc openssh-client dropbear-bin)
+case $flavour in
+'') ;;
+# Other firewalls beside the gateway.
+firewalls) packages+=(docker.io docker-cli iptables firewalld ufw conntrack) ;;
+managers) packages+=(network-manager netplan.io cloud-init sudo mmdebstrap python3-yaml libcap2-bin ansible-core python3-apt) ;;
+*)
+    echo "image.sh: there is no flavour $flavour" >&2
+    exit 2
+    ;;
+esac
 
 # What the scenario loads (vhci, HID, I2C, netfilter, veth, NFS) is all below these; the rest is weight.
 unwanted=(drivers/gpu drivers/media drivers/infiniband drivers/net/ethernet drivers/net/wireless drivers/scsi
@@ -31,12 +43,12 @@ mkdir -p "$out"
 work=$(mktemp -d "$out/build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-echo "system-test: making the guest image ($release) in $out; this happens once and takes about a minute" >&2
+echo "system-test: making the guest image ($release${flavour:+, $flavour}) in $out; this happens once and takes about a minute" >&2
 
 kernel_hook linux-image-amd64 >"$work/kernel-hook"
 chmod +x "$work/kernel-hook"
 
-list=$(IFS=,; echo "${packages[*]}${more[*]:+,${more[*]}}")
+list=$(IFS=,; echo "${packages[*]}")
 mmdebstrap --quiet --variant=minbase --format=tar --include="$list" \
     --customize-hook="$work/kernel-hook \"\$1\" '$work'" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -94,9 +106,9 @@ furnish() {
     cat >"$root/etc/systemd/system/scenario.service" <<'UNIT'
 [Unit]
 DefaultDependencies=no
-After=basic.target
+After=basic.target world.service
 [Service]
-ExecStart=/bin/sh -c 'mkdir -p /run/scenario && tar -C /run/scenario -xf /dev/vdb && exec /run/scenario/guest/main.sh'
+ExecStart=/bin/sh -c '[ -e /run/scenario ] || { mkdir /run/scenario && tar -C /run/scenario -xf /dev/vdb; }; exec /run/scenario/guest/main.sh'
 StandardOutput=file:/dev/ttyS1
 StandardError=inherit
 KillMode=process
@@ -104,6 +116,58 @@ UNIT
     ln -sf /usr/lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
     ln -sf ../scenario.service "$root/etc/systemd/system/multi-user.target.wants/scenario.service"
+    [ "$flavour" != managers ] || furnish_as_raspberry_pi_os "$root"
+}
+
+# As Raspberry Pi OS (trixie) has it: cloud-init's seed is on the boot partition, here a folder; netplan makes NetworkManager's profiles of
+# what cloud-init writes. The world behind the ports is there before any of them looks.
+furnish_as_raspberry_pi_os() {
+    local root=$1 boot=$1/boot/firmware
+    rm -f "$root"/etc/systemd/system/dbus-org.freedesktop.network1.service "$root"/etc/systemd/system/*.wants/systemd-networkd*
+    cat >"$root/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg" <<'CLOUD'
+datasource_list: [NoCloud, None]
+datasource: {NoCloud: {seedfrom: "file:///boot/firmware/"}}
+ssh_deletekeys: false
+ssh_genkeytypes: []
+# What has nothing to do with networks takes minutes under emulation.
+cloud_init_modules: []
+cloud_config_modules: []
+cloud_final_modules: []
+CLOUD
+    install -d "$boot" "$root/usr/lib/netplan"
+    printf 'dsmode: local\ninstance_id: rpios-image\n' >"$boot/meta-data"
+    echo '#cloud-config' >"$boot/user-data"
+    cat >"$boot/network-config" <<'SEED'
+network:
+  version: 2
+  ethernets:
+    eth0:
+      dhcp4: true
+      optional: true
+    eth1:
+      dhcp4: true
+      optional: true
+SEED
+    printf 'network:\n  version: 2\n  renderer: NetworkManager\n' >"$root/usr/lib/netplan/00-network-manager-all.yaml"
+    chmod 600 "$root/usr/lib/netplan/00-network-manager-all.yaml"
+    cat >"$root/etc/systemd/system/world.service" <<'UNIT'
+[Unit]
+DefaultDependencies=no
+After=systemd-udev-trigger.service systemd-udevd.service systemd-modules-load.service
+Before=network-pre.target cloud-init-local.service bramblegate-setup.service bramblegate.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'mkdir -p /run/scenario && tar -C /run/scenario -xf /dev/vdb && exec /run/scenario/guest/world.sh'
+StandardOutput=file:/dev/ttyS1
+StandardError=inherit
+KillMode=process
+TimeoutStartSec=300
+UNIT
+    ln -sf ../world.service "$root/etc/systemd/system/multi-user.target.wants/world.service"
+    for unit in NetworkManager-wait-online.service systemd-networkd-wait-online.service; do
+        ln -sf /dev/null "$root/etc/systemd/system/$unit"
+    done
 }
 
 # fakeroot keeps the archive's owners when this is not run by root.
@@ -118,8 +182,8 @@ pack() {
 if [ "$(id -u)" = 0 ]; then
     pack
 else
-    export -f pack furnish
-    export work version
+    export -f pack furnish furnish_as_raspberry_pi_os
+    export work version flavour
     fakeroot -- bash -ec pack
 fi
 

@@ -8,8 +8,12 @@
 #   stranger     README and the guide, typed on a head (Debian 13), with a node that is a machine too: from the package to SAFE TO UNPLUG
 #   cuts         power cuts at random moments in Debian 13: the machine is killed while it writes, and booted again
 #   firewalls    Debian 13 with Docker, firewalld, ufw and nftables.service beside the gateway, and the flow table in use
+#   managers     Debian 13 with NetworkManager behind netplan and cloud-init, as Raspberry Pi OS has it, and with networkd behind netplan
+#                (only if it is named)
+#   image        what packaging/ has for pi-gen, rpi-image-gen and Ansible; the images are booted (only if it is named)
 #   machine      everything else; what STEP... without a part picks from
 #
+#   MANAGERS=networkd         of the part managers only this run
 #   BRAMBLEGATE_BINARY=FILE   test this binary instead of building the release
 #   CUTS=5                    power cuts
 #   ACCEL=kvm                 software emulation is the default: KVM inside a virtual machine may hang
@@ -28,7 +32,7 @@ parts=()
 steps=()
 for word in "$@"; do
     case $word in
-    packages | packages-12 | stranger | cuts | firewalls | machine) parts+=("$word") ;;
+    packages | packages-12 | stranger | cuts | firewalls | managers | image | machine) parts+=("$word") ;;
     *) steps+=("$word") ;;
     esac
 done
@@ -66,14 +70,19 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-release_of() { if [ "$1" = packages-12 ]; then echo bookworm; else echo trixie; fi; }
+# usage: release_of PART: the release of its guest, and where a flavour of it is kept
+release_of() {
+    case $1 in
+    packages-12) echo bookworm ;;
+    firewalls) echo trixie-firewalls ;;
+    managers | image) echo trixie-managers ;;
+    *) echo trixie ;;
+    esac
+}
 for part in "${parts[@]}"; do
-    if [ "$part" = firewalls ]; then
-        tests/system/image.sh "$cache/trixie-firewalls" trixie docker.io docker-cli iptables firewalld ufw conntrack
-        continue
-    fi
     release=$(release_of "$part")
-    tests/system/image.sh "$cache/$release" "$release"
+    IFS=- read -r name flavour <<<"$release"
+    tests/system/image.sh "$cache/$release" "$name" "$flavour"
 done
 
 echo "system-test: building"
@@ -261,6 +270,53 @@ play_stranger() {
     fi
 }
 
+# usage: two_cables: options for four network cards, two of which are the far ends of the others' cables (guest/world.sh)
+two_cables() {
+    local mac number=0
+    cables=()
+    for mac in 00:01 00:02 00:f1 00:f2; do
+        cables+=(-netdev "hubport,id=card$number,hubid=$((number % 2))"
+            -device "virtio-net-pci,netdev=card$number,mac=52:54:00:00:$mac,romfile=")
+        number=$((number + 1))
+    done
+}
+
+# Three boots each.
+play_managers() {
+    local manager cables root=$cache/trixie-managers/root.ext4
+    two_cables
+    for manager in ${MANAGERS:-NetworkManager networkd}; do
+        echo "system-test: $manager"
+        boot "managers manager=$manager" trixie-managers "managers-$manager" "$root,snapshot=on" "${cables[@]}"
+        follow END
+        count
+        stop_machines
+    done
+}
+
+# The first machine makes two images, which are booted then.
+play_image() {
+    local image cables root=$cache/trixie-managers/root.ext4
+    local disks=()
+    two_cables
+    for image in pi-gen rpi-image-gen; do
+        cp --sparse=always "$root" "$work/$image.ext4"
+        disks+=(-drive "file=$work/$image.ext4,if=none,id=$image,format=raw,cache=unsafe" -device "virtio-blk-pci,drive=$image")
+    done
+    boot images trixie-managers image "$root,snapshot=on" "${cables[@]}" "${disks[@]}"
+    follow END
+    count
+    stop_machines
+    for image in pi-gen rpi-image-gen; do
+        echo "system-test: the image of $image"
+        boot head trixie-managers "image-$image" "$work/$image.ext4" "${cables[@]}"
+        follow END
+        count
+        stop_machines
+        rm -f "$work/$image.ext4"
+    done
+}
+
 # pictures FROM TO: what the LCD showed between two markers
 pictures() { tr -d '\r' <"$result" | sed -n "/^=== $1/,/^=== $2/p" | grep '^|' || true; }
 host_step() {
@@ -307,6 +363,8 @@ lane() {
             stranger) play_stranger ;;
             cuts) play_cuts ;;
             firewalls) play_firewalls ;;
+            managers) play_managers ;;
+            image) play_image ;;
             machine) play_machine ;;
             esac
         ) 2>&1 | sed -u "s/^/$part: /"

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::uplink::clients::Client;
+use super::uplink::clients::{Client, index};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
+use crate::event::LinkIndex;
 use crate::watch::uplink::clients::Manager;
 
 /// Finds NetworkManager, dhcpcd, systemd-networkd or ifupdown on the cluster's port.
@@ -81,11 +82,15 @@ fn dhcpcd(machine: &Machine, port: &str) -> bool {
     machine.is_enabled("dhcpcd.service") && !denied
 }
 
-/// Returns the file that makes networkd request an address on the port. The first matching file by
-/// name counts, whatever its folder (systemd.network(5)).
+/// Returns the file by which networkd manages the port: the one that it reports while it runs, or by
+/// which it will request an address. The first matching file by name counts, whatever its folder
+/// (systemd.network(5)).
 fn networkd(machine: &Machine, port: &str) -> Option<String> {
     if !machine.is_enabled("systemd-networkd.service") {
         return None;
+    }
+    if let Some(file) = index(machine, port).and_then(|index| networkd_file(machine, index)) {
+        return Some(file);
     }
     let mut files = BTreeMap::new();
     for folder in ["/etc/systemd/network", "/run/systemd/network"] {
@@ -105,6 +110,16 @@ fn networkd(machine: &Machine, port: &str) -> Option<String> {
             (asks && value("Unmanaged=").as_deref() != Some("yes")).then_some(path)
         })
     })?
+}
+
+/// Returns the file that networkd has for a port which it manages; it may match by hardware address
+/// or type, too.
+fn networkd_file(machine: &Machine, index: LinkIndex) -> Option<String> {
+    let link = machine.read(&format!("/run/systemd/netif/links/{index}"))?;
+    let value = |key: &str| link.lines().find_map(|line| line.strip_prefix(key));
+    let manages =
+        matches!(value("ADMIN_STATE="), Some("configured" | "configuring" | "pending" | "failed"));
+    value("NETWORK_FILE=").filter(|_| manages).map(str::to_owned)
 }
 
 fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
@@ -136,8 +151,9 @@ pub fn profiles(context: &CheckContext<'_>) -> Vec<Finding> {
 /// A profile that configures a port at each boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Profile {
-    /// A file of netplan, and the line that matches the port.
-    Netplan { file: String, line: usize },
+    /// A file of netplan, the line that means the port, and the definition around it, as
+    /// netplan-set(8) names it.
+    Netplan { file: String, line: usize, definition: String },
     /// The seed of cloud-init on the boot partition.
     CloudInit { file: &'static str, line: usize },
     /// NetworkManager's profile that netplan generated.
@@ -159,7 +175,7 @@ impl Profile {
 
     fn finding(&self, port: &str) -> Option<Finding> {
         Some(match self {
-            Self::Netplan { file, line } => netplan(port, file, *line),
+            Self::Netplan { file, line, definition } => netplan(port, file, *line, definition),
             Self::CloudInit { file, line } => {
                 let text = format!(
                     "cloud-init writes a profile for the cluster interface {port} from \
@@ -193,16 +209,18 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
         names.map(move |name| format!("{folder}/{name}"))
     });
     let of_netplan = |file: String| {
-        matching_line(&machine.read(&file)?, port).map(|line| Profile::Netplan { file, line })
+        let (line, definition) = definition_of(&machine.read(&file)?, port)?;
+        Some(Profile::Netplan { file, line, definition })
     };
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
     let seed = CLOUD_INIT_SEEDS
         .iter()
-        .find_map(|file| Some((*file, matching_line(&machine.read(file)?, port)?)));
+        .find_map(|file| Some((*file, line_in_seed(&machine.read(file)?, port)?)));
     let seed = seed.filter(|_| cloud_init_writes_networks(machine));
     found.extend(seed.map(|(file, line)| Profile::CloudInit { file, line }));
-    if found.is_empty() {
-        // Generated from a file that matches the port in another way than seen above.
+    if found.is_empty() && !machine.exists(&unmanaged_by(port)) {
+        // Generated from a file that matches the port in another way than seen above. NetworkManager
+        // has to leave the port alone then.
         let names = machine
             .list(GENERATED_PROFILES)
             .into_iter()
@@ -222,7 +240,7 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
 const DISABLE_CLOUD_INIT: &str = "`printf 'network: {config: disabled}\\n\
                           ' | sudo tee /etc/cloud/cloud.cfg.d/99-bramblegate.cfg`";
 
-fn netplan(port: &str, file: &str, line: usize) -> Finding {
+fn netplan(port: &str, file: &str, line: usize, definition: &str) -> Finding {
     let text = format!(
         "netplan makes a profile for the cluster interface {port} at each boot, by \
          {file}:{line}: it may remove the address, or ask for another"
@@ -236,24 +254,59 @@ fn netplan(port: &str, file: &str, line: usize) -> Finding {
     Finding::new(
         FindingCode::GatewayPortNetplan,
         text,
-        format!("{first}`sudo netplan set ethernets.{port}=null && sudo netplan apply`"),
+        format!("{first}`sudo netplan set {definition}=null && sudo netplan apply`"),
     )
 }
 
-/// Returns the line of netplan's YAML that matches the port: its name as a key, or a `name:` or
-/// `set-name:` of a match.
-fn matching_line(text: &str, port: &str) -> Option<usize> {
-    text.lines()
-        .position(|line| !line.trim_start().starts_with('#') && matches_port(line, port))
-        .map(|place| place + 1)
+/// Where netplan describes interfaces that exist without it (netplan(5)). What it makes itself, as a
+/// bridge, would go with its definition.
+const OF_HARDWARE: [&str; 2] = ["ethernets", "wifis"];
+
+/// Returns the line of netplan's YAML that means the port and no other, and the definition that it
+/// stands in: "ethernets.lan". One with a pattern may be the uplink's, too: there the program that
+/// netplan writes for has to leave the port alone, which is a finding of its own.
+fn definition_of(text: &str, port: &str) -> Option<(usize, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let meant = |place: &usize| means_port(lines.get(*place).copied().unwrap_or_default(), port);
+    (0..lines.len()).filter(meant).find_map(|place| {
+        let keys = keys_around(&lines, place);
+        let section = keys.iter().position(|key| OF_HARDWARE.contains(key))?;
+        let id = keys.get(section.checked_sub(1)?)?;
+        Some((place + 1, format!("{}.{id}", keys[section])))
+    })
 }
 
-/// Returns whether a line of netplan's YAML matches the port.
-fn matches_port(line: &str, port: &str) -> bool {
+/// Returns the line of cloud-init's seed, in either version of its format, that means the port and
+/// no other.
+fn line_in_seed(text: &str, port: &str) -> Option<usize> {
+    text.lines().position(|line| means_port(line, port)).map(|place| place + 1)
+}
+
+/// Returns the keys of a line of YAML in block style and of the mappings around it, from the inside
+/// to the outside.
+fn keys_around<'t>(lines: &[&'t str], place: usize) -> Vec<&'t str> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let mut keys = Vec::new();
+    let mut least = usize::MAX;
+    for line in lines.iter().take(place + 1).rev() {
+        let key = line.split_once(':').map(|(key, _)| unquoted(key));
+        if let Some(key) = key.filter(|key| depth(line) < least && !key.starts_with('#')) {
+            least = depth(line);
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// Returns whether a line of netplan's YAML means the port and no other: its name as a key, or a
+/// `name:` or `set-name:` of a match.
+fn means_port(line: &str, port: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim();
-    let Some((key, value)) = line.split_once(':') else { return false };
+    let Some((key, value)) = line.split_once(':').filter(|_| !line.starts_with('#')) else {
+        return false;
+    };
     match (unquoted(key), unquoted(value)) {
-        ("name" | "set-name" | "- name", value) => !value.is_empty() && super::matches(value, port),
+        ("name" | "set-name" | "- name", value) => value == port,
         (key, "" | "{}") => key == port,
         (key, value) => key == port && value.starts_with('{'),
     }

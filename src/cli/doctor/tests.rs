@@ -216,6 +216,22 @@ fn other_managers_are_reported() {
             "systemd-networkd, by /etc/systemd/network/20-wired.network,",
             "Unmanaged=yes",
         );
+    // By what networkd itself has: the file matches by hardware address.
+    let by_address = |name: &str, state: &str| {
+        Head::new(name)
+            .with("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "")
+            .with("/sys/class/net/eth0/ifindex", "2\n")
+            .with(
+                "/run/systemd/netif/links/2",
+                &format!("ADMIN_STATE={state}\nNETWORK_FILE=/etc/systemd/network/lan.network\n"),
+            )
+    };
+    by_address("by-address", "configured").has_finding(
+        "gateway-port-managed",
+        "systemd-networkd, by /etc/systemd/network/lan.network,",
+        "Unmanaged=yes",
+    );
+    assert_eq!(by_address("let-go", "unmanaged").findings(), []);
     Head::new("ifupdown")
         .with("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n")
         .has_finding("gateway-port-managed", "ifupdown", "/etc/network/interfaces");

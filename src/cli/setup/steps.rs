@@ -155,8 +155,8 @@ pub fn release(machine: &Machine, manager: Manager, port: &str) -> Vec<Step> {
 /// advises.
 pub fn take_out(machine: &Machine, profile: &Profile, port: &str) -> Vec<Step> {
     match profile {
-        Profile::Netplan { file, .. } => {
-            let set = vec!["set".to_owned(), format!("ethernets.{port}=null")];
+        Profile::Netplan { file, definition, .. } => {
+            let set = vec!["set".to_owned(), format!("{definition}=null")];
             let set = Step::Run { program: "netplan", arguments: set };
             let apply = Step::Apply { program: "netplan", arguments: vec!["apply"] };
             // Otherwise cloud-init writes it again.

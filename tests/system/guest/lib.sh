@@ -5,6 +5,8 @@
 here=/run/scenario
 hub=/run/usbsim.sock
 settings=/etc/bramblegate/bramblegate.toml
+# Options of systemd-run for what the world consists of.
+background=()
 
 usbsim() { "$here/bin/usbsim" ask "$hub" "$@"; }
 lcd() { usbsim lcd | jq -r "$1"; }

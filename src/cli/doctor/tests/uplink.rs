@@ -200,8 +200,29 @@ fn a_port_without_a_client_gets_the_command_to_start_one() {
         linked("start-nm").network_manager().answer(unmanaged.0, unmanaged.1),
         "nmcli device set wlan0 managed yes",
     );
+    // As setup wrote it when this was the cluster's port: it would hold after the next start, too.
+    let left = |name: &str, list: &str| {
+        let text = format!("[keyfile]\n{list}\n");
+        linked(name)
+            .network_manager()
+            .answer(unmanaged.0, unmanaged.1)
+            .with("/etc/NetworkManager/conf.d/50-own.conf", &text)
+    };
+    for list in [
+        "unmanaged-devices+=interface-name:wlan0",
+        "unmanaged-devices=mac:02:00:00:00:00:01;interface-name:wlan0",
+    ] {
+        starts(
+            left("start-nm-left", list),
+            "unmanaged-devices-=interface-name:wlan0\\n' | sudo tee \
+             /etc/NetworkManager/conf.d/90-wlan0.conf && sudo nmcli general reload && sudo nmcli \
+             device set wlan0 managed yes",
+        );
+    }
+    let other = left("start-nm-other", "unmanaged-devices+=interface-name:wlan01");
+    starts(other, "`sudo nmcli device set wlan0 managed yes");
     let networkd = linked("start-networkd").process("102", "systemd-network", "networkd");
-    starts(networkd, "/etc/systemd/network/50-wlan0.network && sudo networkctl reload");
+    starts(networkd, "/etc/systemd/network/00-wlan0.network && sudo networkctl reload");
     starts(linked("start-dhcpcd").with("/usr/sbin/dhcpcd", ""), "`sudo dhcpcd wlan0`");
     starts(linked("start-udhcpc").with("/usr/sbin/udhcpc", ""), "`sudo udhcpc -b -i wlan0`");
     starts(linked("start-none"), "install dhcpcd-base");
@@ -248,20 +269,42 @@ fn profiles_restored_at_each_boot_are_found_with_their_line() {
         "50-cloud-init.yaml:5",
         "/etc/cloud/cloud.cfg.d/99-bramblegate.cfg",
     );
-    for (case, text) in [
+    for (case, text, remedy) in [
         (
             "match",
-            "network:\n  ethernets:\n    all:\n      match: \n        name: \"e*\"\n      dhcp4: \
+            "network:\n  ethernets:\n    lan:\n      match: \n        name: \"eth0\"\n      dhcp4: \
              true\n",
+            "netplan set ethernets.lan=null",
         ),
-        ("inline", "network: {ethernets: {}}\n    eth0: {dhcp4: true}\n"),
-        ("quoted", "    \"eth0\":\n      dhcp4: true\n"),
+        (
+            "set-name",
+            "network:\n  ethernets:\n    wlan0: {}\n    board:\n      match:\n        macaddress: \
+             a\n\n      # b:\n      set-name: eth0\n",
+            "netplan set ethernets.board=null",
+        ),
+        (
+            "inline",
+            "network:\n  ethernets:\n    eth0: {dhcp4: true}\n",
+            "netplan set ethernets.eth0=null",
+        ),
+        (
+            "quoted",
+            "network:\n  ethernets:\n    \"eth0\":\n      dhcp4: true\n",
+            "netplan set ethernets.eth0=null",
+        ),
     ] {
         Head::new(case).with("/etc/netplan/a.yaml", text).has_finding(
             "gateway-port-netplan",
             "a.yaml",
-            "netplan",
+            remedy,
         );
+    }
+    // A pattern may be the uplink's too, and a bridge would go with its definition.
+    for (case, text) in [
+        ("pattern", "network:\n  ethernets:\n    all:\n      match:\n        name: e*\n"),
+        ("bridge", "network:\n  bridges:\n    eth0:\n      interfaces: [lan0]\n"),
+    ] {
+        assert_eq!(Head::new(case).with("/etc/netplan/a.yaml", text).findings(), [], "{case}");
     }
     let others = "network:\n  ethernets:\n    wlan0:\n      dhcp4: true\n    eth01: {}\n";
     assert_eq!(Head::new("netplan-other").with("/etc/netplan/a.yaml", others).findings(), []);
@@ -279,9 +322,16 @@ fn profiles_restored_at_each_boot_are_found_with_their_line() {
     assert_eq!(seeded("seed-off").with(off.0, off.1).findings(), []);
     assert_eq!(seeded("seed-none").with("/etc/cloud/cloud-init.disabled", "").findings(), []);
     let generated = "/run/NetworkManager/system-connections/netplan-eth0.nmconnection";
-    Head::new("generated")
-        .with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n")
-        .has_finding("gateway-port-netplan", generated, "unmanaged-devices+=interface-name:eth0");
+    let made = |name: &str| {
+        Head::new(name).with(generated, "[connection]\nid=netplan-eth0\ninterface-name=eth0\n")
+    };
+    made("generated").has_finding(
+        "gateway-port-netplan",
+        generated,
+        "unmanaged-devices+=interface-name:eth0",
+    );
+    let left_alone = made("left-alone").with("/etc/NetworkManager/conf.d/90-eth0.conf", "");
+    assert_eq!(left_alone.findings(), [], "the remedy ends it");
 }
 
 #[test]

@@ -267,19 +267,47 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
+/// Returns whether NetworkManager's files have it leave a port by its name, also after its next
+/// start.
+fn is_left_by_network_manager(machine: &Machine, port: &str) -> bool {
+    let folders = ["/usr/lib", "/run", "/etc"].map(|root| format!("{root}/NetworkManager/conf.d"));
+    let files = folders.iter().flat_map(|folder| {
+        machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
+    });
+    let is_left = |file: String| {
+        let text = machine.read(&file).unwrap_or_default();
+        let lists = text.lines().filter_map(|line| line.trim().strip_prefix("unmanaged-devices"));
+        let mut lists = lists.filter(|list| !list.starts_with('-'));
+        lists.any(|list| {
+            let name = format!("interface-name:{port}");
+            list.split(['=', ',', ';']).any(|one| one.trim() == name)
+        })
+    };
+    files.chain(["/etc/NetworkManager/NetworkManager.conf".to_owned()]).any(is_left)
+}
+
 /// Returns the remedy that starts a client on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
     let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     if runs(Manager::NetworkManager) {
+        let command =
+            format!("sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}");
+        if !is_left_by_network_manager(machine, port) {
+            return format!("`{command}`");
+        }
+        // "-=" takes out of the list what files before this one put there (NetworkManager.conf(5)).
         return format!(
-            "`sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}`"
+            "`printf '[keyfile]\\nunmanaged-devices-=interface-name:{port}\\n\
+             ' | sudo tee /etc/NetworkManager/conf.d/90-{port}.conf && sudo nmcli general \
+             reload && {command}`"
         );
     }
     if runs(Manager::Networkd) {
+        // By that name `setup` has written that networkd leaves the port, and it comes first.
         return format!(
             "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n\
-             ' | sudo tee /etc/systemd/network/50-{port}.network && sudo networkctl reload && \
+             ' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload && \
              sudo networkctl reconfigure {port}`"
         );
     }

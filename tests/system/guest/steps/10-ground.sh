@@ -35,33 +35,40 @@ plug_into() {
     ip -n "$2" link set port up
 }
 
-need_venue() {
-    ip netns add venue
-    ip link add eth1 type veth peer name port netns venue
+# usage: run_in_venue NAME [OPTION...] COMMAND...: in the background; $background has more options
+run_in_venue() {
+    systemd-run --quiet "${background[@]}" --unit="venue-$1" -p NetworkNamespacePath=/run/netns/venue "${@:2}"
+}
+
+# The venue's end of the cable is there already.
+furnish_venue() {
     venue ip address add 10.99.0.1/24 dev port
     venue ip address add 203.0.113.80/32 dev lo
     venue ip link set lo up
     venue ip link set port up
     mkdir -p /run/www
     printf online >/run/www/ok
-    systemd-run --quiet --unit=venue-web -p NetworkNamespacePath=/run/netns/venue \
-        busybox httpd -f -p 203.0.113.80:80 -h /run/www
+    run_in_venue web busybox httpd -f -p 203.0.113.80:80 -h /run/www
+}
+
+need_venue() {
+    ip netns add venue
+    ip link add eth1 type veth peer name port netns venue
+    furnish_venue
     # The DHCP client is the distribution's: systemd-networkd, on the uplink only.
     mkdir -p /run/systemd/network
     printf '[Match]\nName=eth1\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n' >/run/systemd/network/10-uplink.network
     systemctl restart systemd-networkd.service
 }
 
-need_networks() {
+# The cluster: a switch with the head, a node that has its address by itself, and one that asks for one. Usage: furnish_cluster
+# COMMAND...: it puts the head's cable, `to-head`, into the namespace `switch`
+furnish_cluster() {
     local namespace
-    mkdir -p /run/systemd/network
-    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >/run/systemd/network/10-cluster.network
-    need_venue
     for namespace in switch node worker; do ip netns add "$namespace"; done
-    # The cluster: a switch with the head, a node that has its address by itself, and one that asks for one.
     ip -n switch link add switch type bridge
     ip -n switch link set switch up
-    ip link add eth0 type veth peer name to-head netns switch
+    "$@"
     ip -n switch link set to-head master switch up
     plug_into switch node
     plug_into switch worker
@@ -70,8 +77,16 @@ need_networks() {
     worker ip link set port address 06:00:00:00:00:02
     # Each node has a resolv.conf of its own (ip-netns(8)). It is written to later, when the disk may be full or read-only.
     mkdir -p /run/nodes/worker /run/nodes/newcomer
-    touch /etc/resolv.conf /run/nodes/worker/resolv.conf /run/nodes/newcomer/resolv.conf
+    touch /run/nodes/worker/resolv.conf /run/nodes/newcomer/resolv.conf
+    [ -e /etc/resolv.conf ] || touch /etc/resolv.conf
     ln -sfn /run/nodes /etc/netns
+}
+
+need_networks() {
+    mkdir -p /run/systemd/network
+    printf '[Match]\nName=eth0\n[Link]\nUnmanaged=yes\n' >/run/systemd/network/10-cluster.network
+    need_venue
+    furnish_cluster ip link add eth0 type veth peer name to-head netns switch
 }
 
 need_installation() {

@@ -25,12 +25,17 @@ panel_without_lease() {
 
 lcd_has_words() { [[ "$(lcd '.rows[0]')" =~ ^(SEARCHING|NO\ DHCP|NO\ CABLE|NO\ UPLINK) ]]; }
 
-# usage: venue_leases [OPTION...]: the venue gives the uplink an address; options are those of its dnsmasq
-venue_leases() {
-    systemd-run --quiet --unit=venue-dhcp -p NetworkNamespacePath=/run/netns/venue -p PrivateTmp=yes \
+# usage: venue_serves [OPTION...]: addresses and names; options are those of its dnsmasq
+venue_serves() {
+    run_in_venue dhcp -p PrivateTmp=yes \
         dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --interface=port --bind-interfaces \
         --dhcp-authoritative --dhcp-range=10.99.0.100,10.99.0.199,1h --dhcp-leasefile=/tmp/leases --log-dhcp \
         --no-resolv --no-hosts --address=/www.example/203.0.113.80 "$@"
+}
+
+# usage: venue_leases [OPTION...]: the same, and the uplink has an address
+venue_leases() {
+    venue_serves "$@"
     networkctl reconfigure eth1
     wait_for 40 "a lease" have_lease
 }

@@ -7,13 +7,13 @@ typescript=/run/typescript
 prompt='head:~# '
 disk_of_guide=1b0ee95f-5d43-4c2a-9d0f-5b8a5a2d7c11
 
-# A venue with internet, as far as the gateway asks: the host of its probe answers with 204.
-need_internet() {
+# A venue with internet, as far as the gateway asks: the host of its probe answers with 204. Usage: venue_has_internet COMMAND...: the
+# command has the venue serve addresses and names
+venue_has_internet() {
     venue ip address add 203.0.113.204/32 dev lo
     printf 'HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n' >/run/no-content
-    systemd-run --quiet --unit=venue-probe -p NetworkNamespacePath=/run/netns/venue \
-        bash -c 'while true; do nc -N -l 203.0.113.204 80 </run/no-content; done'
-    venue_leases --address=/connectivitycheck.gstatic.com/203.0.113.204
+    run_in_venue probe bash -c 'while true; do nc -N -l 203.0.113.204 80 </run/no-content; done'
+    "$@" --address=/connectivitycheck.gstatic.com/203.0.113.204
 }
 
 has_interface() { [ -e /sys/class/net/eth0 ]; }
@@ -22,7 +22,7 @@ has_interface() { [ -e /sys/class/net/eth0 ]; }
 need_fresh_machine() {
     wait_for 60 "an interface" has_interface
     dpkg --purge snmpd
-    need_internet
+    venue_has_internet venue_leases
 }
 
 # usage: block FILE TEXT: of a page, the commands (or settings) between fences in which there is TEXT
