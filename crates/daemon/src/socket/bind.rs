@@ -223,9 +223,9 @@ mod tests {
             "stop that process, or name another path in sockets.control"
         );
         let file = folder.join("file");
-        fs::write(&file, "somebody's").unwrap();
+        fs::write(&file, "a user's").unwrap();
         assert_eq!(remedy(&file), "remove it, or name another path in sockets.control");
-        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a user's");
         assert_eq!(
             remedy(&file.join("x.sock")),
             "make its folder, or name another path in sockets.control"
