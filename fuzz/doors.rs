@@ -106,7 +106,7 @@ pub fn http_answers(bytes: &[u8]) {
     }
 }
 
-/// A resolver's reply. One with another ID is ignored.
+/// What a resolver answers. An answer with another id is none.
 pub fn dns_answers(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
     dns::addresses(bytes, id);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # roots.sh PURPOSE DIR PACKAGES [OPTION...]: small roots of Debian 12 and 13 below DIR, with PACKAGES (a list with commas), made by
-# mmdebstrap with these options. Each is made once, and again when one of these changes. SLIM=1 leaves documentation out;
-# RELEASES=trixie makes only that root.
+# mmdebstrap with these options. Each is made once, and anew when one of that changes. SLIM=1 leaves documentation out;
+# RELEASES=trixie makes that one alone.
 set -euo pipefail
 umask 022
 
