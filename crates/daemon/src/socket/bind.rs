@@ -112,7 +112,7 @@ impl Bound {
         }
     }
 
-    /// Refuses an accepted connection with this line; after [`REFUSALS`] of them accepting pauses.
+    /// Refuses an accepted connection with this line; after `REFUSALS` of them accepting pauses.
     pub fn refuse(&mut self, stream: &UnixStream, line: &[u8]) {
         // Sent directly, since the runtime does not know yet that the stream is writable. A failure
         // is ignored: the client sees the close.
