@@ -1,5 +1,5 @@
-//! Names the commit in `--version`, where the source is a checkout of its own. No time and no path
-//! goes into the program: the same commit makes the same program.
+//! Names the commit in `--version` if the source is a git checkout. The program contains no time of
+//! the build and no path, so that builds of the same commit are equal.
 
 use std::path::Path;
 use std::process::Command;

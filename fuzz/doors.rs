@@ -1,9 +1,7 @@
-//! The doors through which text and bytes of others come in, each as a function that takes
-//! anything. Shared by the targets of cargo-fuzz (`fuzz_targets/`) and by the stable test
-//! (`tests/fuzz.rs`).
+//! The doors: every parser of untrusted text or bytes, as a function that accepts any input. Shared
+//! by the targets of cargo-fuzz (`fuzz_targets/`) and by the stable test (`tests/fuzz.rs`).
 //!
-//! A door must not panic, hang, or read nonsense as sense: where there is something to check, it is
-//! checked.
+//! A door must not panic, hang, or accept invalid input: results are checked where possible.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -21,7 +19,7 @@ use bramblegate::watch::{dhcp, firewall, link, node, panel, probe};
 use bramblegate_clat::{Advertisement, DropReason, Offload, Translator};
 use bramblegate_lab::Venue;
 
-/// A door: its name, which is also that of its corpus and of its target, and the function.
+/// A door: its name, which its corpus and its target have too, and the function.
 pub type Door = (&'static str, fn(&[u8]));
 
 /// All doors.
@@ -43,8 +41,8 @@ pub const DOORS: [Door; 15] = [
     ("advertisements", advertisements),
 ];
 
-/// A settings file with a drop-in after a line of `---`. What is accepted must be accepted again as
-/// it is printed.
+/// A settings file with a drop-in after a line of `---`. Accepted settings, printed, parse to the
+/// same settings.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (main, drop_in) = text.split_once("\n---\n").unwrap_or((text, ""));
@@ -87,7 +85,7 @@ pub fn netlink_messages(bytes: &[u8]) {
         // How a request ended, and why.
         drop(message.outcome());
     }
-    // A route of several next hops is several events; none comes from nothing.
+    // A route with several next hops is several events, but each event needs some bytes.
     assert!(events.len() <= bytes.len() / 8, "{} events of {} bytes", events.len(), bytes.len());
 }
 
@@ -101,7 +99,7 @@ pub fn uevents(bytes: &[u8]) {
     panel::parse(bytes);
 }
 
-/// What a web server answers. Once it has ended there is a judgement.
+/// A web server's reply. A complete one always has a result.
 pub fn http_answers(bytes: &[u8]) {
     for expect in [HttpExpectation::Status(204), HttpExpectation::Body("success".into())] {
         assert!(http::read_any(bytes, &expect).is_some());
@@ -126,12 +124,12 @@ pub fn dns_answers(bytes: &[u8]) {
     }
 }
 
-/// What nodes answer to ICMP and ARP.
+/// Replies of nodes to ICMP and ARP.
 pub fn echoes(bytes: &[u8]) {
     probe::read_any(bytes);
 }
 
-/// An emulator's script of faults. They come in order of time, each once.
+/// An emulator's script of faults. Each fault is due once.
 pub fn scripts(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(mut script) = Script::parse(text) {
@@ -143,8 +141,8 @@ pub fn scripts(bytes: &[u8]) {
     }
 }
 
-/// What DHCP servers and clients say, as a whole frame. Who sent it and what a board calls itself
-/// are read from where they stand, or nothing is.
+/// Messages of DHCP servers and clients, as whole frames. The sender and a board's host name are
+/// those in the frame, or there are none.
 pub fn offers(bytes: &[u8]) {
     let (server, name) = dhcp::read_any(bytes);
     if let Some(mac) = server {
@@ -155,7 +153,7 @@ pub fn offers(bytes: &[u8]) {
     }
 }
 
-/// dnsmasq's file of leases. What is read must be read again as it is written.
+/// dnsmasq's lease file. Entries that are written parse to the same entries.
 pub fn leases(bytes: &[u8]) {
     let read = file::parse(bytes);
     let again = file::parse(read.to_text().as_bytes());
@@ -167,7 +165,7 @@ pub fn leases(bytes: &[u8]) {
     );
 }
 
-/// Lines of the control socket: an order, or a reply that is one line and says what is wrong.
+/// Lines of the control socket: an order, or an error as a reply of one line.
 pub fn orders(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let result = Order::parse(line).map(drop);
@@ -178,8 +176,8 @@ pub fn orders(bytes: &[u8]) {
     }
 }
 
-/// Packets that are translated between IPv4 and IPv6, behind the header of a TUN device. None gets
-/// longer than a header and a fragment header allow, and each that comes out is read again.
+/// Packets that are translated between IPv4 and IPv6, behind the header of a TUN device. None grows
+/// by more than a header and a fragment header.
 pub fn packets(bytes: &[u8]) {
     let Some((offload, packet)) = bytes.split_first_chunk() else { return };
     let offload = Offload::from_bytes(offload).unwrap_or_default();
@@ -207,7 +205,7 @@ pub fn packets(bytes: &[u8]) {
     }
 }
 
-/// Router advertisements. Prefixes end where their length says.
+/// Router advertisements. Prefixes have no bits beyond their length.
 pub fn advertisements(bytes: &[u8]) {
     let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     let Ok(advertisement) = Advertisement::read(bytes, router, 255) else { return };

@@ -181,7 +181,7 @@ esac
 END
 }
 
-# Packets of a node go to the venue while dpkg replaces the program and the service starts anew: a hundred a second, none lost.
+# Packets of a node go to the venue while dpkg replaces the program and the service restarts: a hundred a second, none lost.
 upgrade_loses_nothing() {
     wire
     cp /usr/bin/systemctl /tmp/systemctl

@@ -1,6 +1,6 @@
 #!/bin/bash
-# install.sh install|uninstall BINARY DESTDIR PREFIX SYSLIB: called by make. With an empty DESTDIR it also tells the running
-# system about the new units, users and rules; it starts nothing. PACKAGE=NAME takes only what that Debian package has.
+# install.sh install|uninstall BINARY DESTDIR PREFIX SYSLIB: called by make. With an empty DESTDIR it also has the running
+# system load the new units, users and rules; it starts nothing. PACKAGE=NAME takes only what that Debian package has.
 set -euo pipefail
 umask 022
 

@@ -148,7 +148,7 @@ scripts_check() {
         xargs -0 shellcheck -x
 }
 
-# The documentation as a book: private items too, for whoever reads the source.
+# The documentation as a book: private items too, for readers of the source.
 book() {
     RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --locked --workspace --no-deps --document-private-items
 }

@@ -104,8 +104,8 @@ pi     | cmd unshare              | util-linux             | a private network f
 
 PATH=$PATH:/usr/sbin:/sbin
 
-# A program that is there is used as it is, of whatever release. One that is missing must fit to what is installed: qemu-utils
-# from the backports, say, wants its own release's qemu-system-x86 beside it.
+# An installed program is used as it is, of any release. A missing one must match the installed ones: qemu-utils from the
+# backports, for example, needs the qemu-system-x86 of its own release.
 explain_refusal() {
     local package source sibling version candidate
     for package in "${missing[@]}"; do

@@ -1,5 +1,5 @@
 #!/bin/bash
-# toolchain.sh [CARGO]: is there a Rust that can build this? If not, says what to do and ends with 69.
+# toolchain.sh [CARGO]: checks for a Rust that can build this. If there is none, prints what to do and exits with 69.
 set -euo pipefail
 cargo=${1:-cargo}
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")

@@ -7,12 +7,12 @@
 //!
 //! | crate | is |
 //! |---|---|
-//! | [`api`] | what the sockets speak, and a client of them |
+//! | [`api`] | the lines of the sockets, and a client of both |
 //! | [`config`] | settings and boards |
-//! | [`panel`] | what can be shown, and the hardware that shows it |
-//! | [`netlink`] | how the kernel is asked and heard |
-//! | core: [`event`], [`facts`], [`decide`], [`view`] | what is known, decided, shown: pure |
-//! | daemon: [`watch`], [`reconcile`], [`event_loop`] | what touches the machine |
+//! | [`panel`] | content for display and LEDs, and their drivers |
+//! | [`netlink`] | requests to the kernel, and its notifications |
+//! | core: [`event`], [`facts`], [`decide`], [`view`] | the state, the decisions, the outputs' content: pure |
+//! | daemon: [`watch`], [`reconcile`], [`event_loop`] | the parts that touch the machine |
 //!
 //! Begin with `docs/architecture.md`: it follows an address to the display, a rule to the kernel
 //! and a lease to its name, file by file. `bramblegate run` begins in [`cli::run`].

@@ -1,5 +1,5 @@
 //! The structure of the code (`docs/architecture.md`): imports point down, there is no circle, and
-//! the pure rooms do not touch the machine. Parses the source text; test code may import anything.
+//! the pure floors do not touch the machine. Parses the source text; test code may import anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -11,7 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Each room and the rooms it may import from. A room is below all that import it.
+/// Each floor (or crate, or skill) and the ones it may import from. A floor is below all that import
+/// it.
 const FLOORS: &[(&str, &[&str])] = &[
     // Crates, by their short names; Cargo ensures that they depend on none of these.
     ("api", &[]),
@@ -157,10 +158,10 @@ const OWN: &[(&str, &[&str])] = &[
     ("crates/daemon/src/reconcile", &["error", "rtnl", "worker"]),
 ];
 
-/// Rooms of pure functions.
+/// Floors of pure functions.
 const PURE: &[&str] = &["event", "dns", "facts", "decide", "view"];
 
-/// What a pure room must not name: the runtime, files, processes, environment, clocks, sockets,
+/// What a pure floor must not name: the runtime, files, processes, environment, clocks, sockets,
 /// terminals.
 const OUTSIDE: &[&str] = &[
     "tokio::",
@@ -212,20 +213,19 @@ const MOST_LINES: usize = 800;
 
 /// One source file without its comments and tests.
 struct Source {
-    /// The path below `src/`: `reconciler/firewall/encode.rs`.
+    /// The path below `src/`: `reconcile/firewall/encode.rs`.
     path: String,
     text: String,
     lines: usize,
 }
 
 impl Source {
-    /// Returns the room of the file: `reconciler` for `reconciler/firewall.rs`, `event` for
-    /// `event.rs`.
-    fn room(&self) -> &str {
+    /// Returns the floor of the file: `reconcile` for `reconcile/clat.rs`, `dns` for `dns.rs`.
+    fn floor(&self) -> &str {
         self.path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// Returns the names of the module: `["reconciler", "firewall", "encode"]`.
+    /// Returns the names of the module: `["reconcile", "firewall", "encode"]`.
     fn module(&self) -> Vec<&str> {
         self.path.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").collect()
     }
@@ -253,7 +253,7 @@ impl Source {
         found
     }
 
-    /// Returns the rooms that the file names, by `crate::…` or by `super::…` beyond its own room.
+    /// Returns the floors that the file names, by `crate::…` or by `super::…` beyond its own floor.
     fn imports(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for (at, _) in self.text.match_indices("crate::") {
@@ -275,7 +275,7 @@ impl Source {
                 found.extend(names_after(rest));
             }
         }
-        found.remove(self.room());
+        found.remove(self.floor());
         found
     }
 }
@@ -356,7 +356,7 @@ fn sources() -> Vec<Source> {
 }
 
 /// Returns the product's sources in a folder of the repository, without tests, and without
-/// `lib.rs`, which only lists the rooms.
+/// `lib.rs`, which only lists the floors.
 fn sources_below(folder: &str) -> Vec<Source> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     files::rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "")
@@ -371,23 +371,23 @@ fn imports_point_down() {
     let floors: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
     let mut wrong = Vec::new();
     for source in sources() {
-        let Some(allowed) = floors.get(source.room()) else {
+        let Some(allowed) = floors.get(source.floor()) else {
             wrong.push(format!(
-                "{}: room {:?} has no floor yet: give it one in {}",
+                "{}: the floor {:?} is missing in FLOORS of {}",
                 source.path,
-                source.room(),
+                source.floor(),
                 file!()
             ));
             continue;
         };
-        for room in source.imports() {
-            // `crate::Name` of anything but a room does not occur: lib.rs has only rooms.
-            let by_the_door = source.room() == "main" && room == "bramblegate";
-            if !by_the_door && !allowed.contains(&room.as_str()) {
+        for floor in source.imports() {
+            // `crate::Name` of anything but a floor does not occur: lib.rs has only floors.
+            let is_entry = source.floor() == "main" && floor == "bramblegate";
+            if !is_entry && !allowed.contains(&floor.as_str()) {
                 wrong.push(format!(
-                    "{} imports crate::{room}: {} stands not above {room}",
+                    "{} imports crate::{floor}: {} is not above {floor}",
                     source.path,
-                    source.room()
+                    source.floor()
                 ));
             }
         }
@@ -398,38 +398,38 @@ fn imports_point_down() {
 #[test]
 fn the_floors_have_no_circle() {
     let mut below: BTreeSet<&str> = BTreeSet::new();
-    for (room, allowed) in FLOORS {
+    for (floor, allowed) in FLOORS {
         let above: Vec<_> = allowed.iter().filter(|other| !below.contains(*other)).collect();
-        assert!(above.is_empty(), "{room} may import {above:?}, which stand above it or beside it");
-        below.insert(room);
+        assert!(above.is_empty(), "{floor} may import {above:?}, which are above it or beside it");
+        below.insert(floor);
     }
 }
 
 #[test]
-fn pure_rooms_touch_nothing_of_the_machine() {
+fn pure_floors_touch_nothing_of_the_machine() {
     let mut wrong = Vec::new();
     let panel = sources_below("crates/panel/src");
     for module in PANEL_PURE {
         assert!(
-            panel.iter().any(|source| source.room() == *module),
+            panel.iter().any(|source| source.floor() == *module),
             "there is no crates/panel/src/{module}"
         );
     }
-    let rooms = sources().into_iter().filter(|source| PURE.contains(&source.room()));
+    let floors = sources().into_iter().filter(|source| PURE.contains(&source.floor()));
     let config = sources_below("crates/config/src");
     assert!(config.len() > 20, "there is no crates/config/src");
-    let vocabulary = panel.into_iter().filter(|source| PANEL_PURE.contains(&source.room()));
+    let vocabulary = panel.into_iter().filter(|source| PANEL_PURE.contains(&source.floor()));
     let api =
-        sources_below("crates/api/src").into_iter().filter(|source| source.room() != "client");
+        sources_below("crates/api/src").into_iter().filter(|source| source.floor() != "client");
     let api: Vec<Source> = api.collect();
     assert!(api.len() > 5, "there is no crates/api/src");
-    for source in rooms.chain(vocabulary).chain(config).chain(api) {
+    for source in floors.chain(vocabulary).chain(config).chain(api) {
         for (number, line) in source.text.lines().enumerate() {
             wrong.extend(
                 OUTSIDE
                     .iter()
                     .filter(|name| contains_name(line, name))
-                    .map(|name| format!("{}:{}: {name} in a pure room", source.path, number + 1)),
+                    .map(|name| format!("{}:{}: {name} in a pure floor", source.path, number + 1)),
             );
         }
     }
@@ -451,7 +451,7 @@ fn only_the_crate_netlink_opens_netlink_sockets() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/netlink/Cargo.toml");
     assert!(
         !fs::read_to_string(manifest).unwrap().contains("path = "),
-        "the crate knows somebody of the house"
+        "the crate depends on another of the workspace"
     );
 }
 
@@ -501,7 +501,7 @@ fn the_gateway_links_nothing_of_its_neighbours() {
 }
 
 #[test]
-fn no_file_is_a_thousand_line_room() {
+fn no_file_has_too_many_lines() {
     let long: Vec<String> = sources()
         .iter()
         .filter(|source| source.lines > MOST_LINES)
@@ -511,16 +511,16 @@ fn no_file_is_a_thousand_line_room() {
 }
 
 #[test]
-fn every_room_of_the_libraries_has_a_floor() {
+fn every_public_module_of_the_libraries_is_a_floor() {
     for library in ["crates/daemon/src/lib.rs", "crates/core/src/lib.rs"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(library)).unwrap();
-        let rooms: Vec<&str> = text
+        let modules: Vec<&str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
             .collect();
-        assert!(rooms.len() > 2, "{library} lists its rooms otherwise: {rooms:?}");
+        assert!(modules.len() > 2, "{library} lists its modules otherwise: {modules:?}");
         let unknown: Vec<&&str> =
-            rooms.iter().filter(|room| !FLOORS.iter().any(|(known, _)| known == *room)).collect();
+            modules.iter().filter(|name| !FLOORS.iter().any(|(known, _)| known == *name)).collect();
         assert!(unknown.is_empty(), "{library}: {unknown:?}");
     }
 }

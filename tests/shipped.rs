@@ -411,6 +411,66 @@ fn every_path_on_a_page_is_there() {
     assert!(wrong.is_empty(), "these paths lead nowhere:\n{}", wrong.join("\n"));
 }
 
+/// Returns each "`name` in `path`" of a page: an item of the code, and its file or folder.
+fn items(text: &str) -> Vec<(String, String)> {
+    let mut in_block = false;
+    let lines = text.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence
+    });
+    let text = lines.collect::<Vec<_>>().join(" ");
+    let parts: Vec<&str> = text.split('`').collect();
+    let quotes = parts.iter().zip(parts.iter().skip(1)).zip(parts.iter().skip(2));
+    let pairs = quotes.skip(1).step_by(2).filter(|((_, between), _)| **between == " in ");
+    pairs
+        .map(|((name, _), path)| ((*name).to_owned(), (*path).to_owned()))
+        .filter(|(name, path)| {
+            is_path(path) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+        })
+        .collect()
+}
+
+/// Returns whether the file, or one in the folder, defines the item (`name` or `Type::name`).
+fn defines(path: &str, name: &str) -> bool {
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let is_definition = |line: &str| {
+        line.split_once(name).is_some_and(|(before, after)| {
+            let kinds = ["fn ", "struct ", "enum ", "trait ", "const ", "static ", "type ", "mod "];
+            kinds.iter().any(|kind| before.ends_with(kind))
+                && !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        })
+    };
+    let files = BASES.iter().flat_map(|base| {
+        let path = root().join(base).join(path);
+        let below = path.join("**/*.rs");
+        let below = glob::glob(below.to_str().unwrap()).unwrap().map(Result::unwrap);
+        [path.clone(), path.with_extension("rs")].into_iter().chain(below).collect::<Vec<_>>()
+    });
+    files
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .any(|text| text.lines().any(is_definition))
+}
+
+/// A page names functions so that they are found: a renamed one would be searched for in vain.
+#[test]
+fn every_item_on_a_page_is_in_its_file() {
+    let mut named = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for (name, path) in items(&fs::read_to_string(&page).unwrap()) {
+            named += 1;
+            if is_there(&path) && !defines(&path, &name) {
+                wrong.push(format!("{}: {name} in {path}", page.display()));
+            }
+        }
+    }
+    assert!(named > 20, "the pages name items otherwise: {named}");
+    assert!(wrong.is_empty(), "these items are not there:\n{}", wrong.join("\n"));
+    assert!(defines("decide/clat.rs", "order") && defines("decide/clat", "ClatPlan::order"));
+    assert!(!defines("decide/clat.rs", "orders") && !defines("decide/clat.rs", "rder"));
+}
+
 /// Links to other pages and files, and the index of decisions.
 #[test]
 fn every_link_on_a_page_leads_somewhere() {

@@ -1,5 +1,5 @@
-//! Traffic of a node through a head to a venue, in bursts: TCP up and down, small packets. Between
-//! namespaces that are there already, with the head's ways between them.
+//! Traffic of a node through a head to a venue, in bursts: TCP up and down, small packets. The caller
+//! makes the namespaces, and the head's routes between them.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

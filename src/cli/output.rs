@@ -132,7 +132,7 @@ pub fn columns() -> Option<usize> {
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// `-q` and `-v`. Each verb that has them says what they mean there (`mut_arg`).
+/// `-q` and `-v`. Each verb that has them describes them (`mut_arg`).
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct Verbosity {
     /// Print less

@@ -5,32 +5,32 @@
 //! link 3 eth1 [cable] [radio] [down] [in br0]             an interface; without "cable" it has no carrier
 //! link eth1 gone
 //! address eth1 10.99.0.126/24 [for 120s] [tentative]      [deprecated] [temporary] [ours] [gone]
-//! kept fd12:3456:789a:1::/64 [forwarded]                 the nodes' own network; the kernel forwarded IPv6 before
-//! delegated 2001:db8:100::/56 [gone]                       a DHCPv6 client was delegated a prefix
-//! anycast eth1 2001:db8::464 [gone]                      a program answers for an address that the port does not have
+//! kept fd12:3456:789a:1::/64 [forwarded]                  the nodes' own network; the kernel forwarded IPv6 before
+//! delegated 2001:db8:100::/56 [gone]                      a DHCPv6 client was delegated a prefix
+//! anycast eth1 2001:db8::464 [gone]                       a program answers for an address that the port does not have
 //! route eth1 default via 10.99.0.1 metric 100             [table 254] [src ADDRESS] [onlink] [gone]
 //! forwarding eth1 off
 //! internet eth1 online|portal|nothing
-//! portal eth1 http://login.hotel/ | portal eth1 none      where the probe was led; "lease" before it: a DHCP client's
+//! portal eth1 http://login.hotel/ | portal eth1 none      where the probe was redirected; "lease" before it: from a DHCP client
 //! asks eth1 no-client|waiting|unanswered|declined         how far the uplink's DHCP client has come; also
 //!                                                         "offered", "ipv6-only" and "refused", with the server
 //! node rpi1 310us | node rpi1 silent                      one round of probes; "x 3" at the end of any line repeats it
 //! shutdown 25 up rpi1,rpi2 going rpi3 staying rpi2 head ended   a report of the verb; all but the seconds may be left out
 //! node rpi1 310us retried                                 the first try was lost
 //! denied icmp | allowed icmp                              whether such probes may be sent
-//! flushed [by nft (4711)]                                 somebody changed our rules
+//! flushed [by nft (4711)]                                 another program changed our rules
 //! blocked ip filter FORWARD: a remedy | unblocked         another tool's drop
-//! cut names ip filter INPUT: a remedy | uncut            another tool's drop of what is promised: addresses, names, ssh
+//! cut names ip filter INPUT: a remedy | uncut             another tool's drop of promised traffic: addresses, names, ssh
 //! taken eth0 192.168.50.1 MAC | untaken                   another board has this address of the head
 //! passed 10 9                                             packets accepted in forward, seen at postrouting
-//! dropped 30 by not from an address of the cluster [as 192.168.60.7]  packets that a rule of ours has dropped
+//! dropped 30 by not from an address of the cluster [as 192.168.60.7]  packets that one of our rules has dropped
 //! ip-forward on | ip-forward off                          net.ipv4.ip_forward
-//! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        who else serves addresses there
-//! dhcp eth0 held 62                                       a switch lets nothing through for so many seconds
+//! dhcp eth0 alone | dhcp eth0 foreign 10.0.0.1 MAC        another DHCP server there, or none
+//! dhcp eth0 held 62                                       a switch forwards nothing for this many seconds
 //! dhcp eth0 full MAC                                      our server has no address for this board
-//! neighbour eth0 192.168.50.77 MAC [old] [gone]           heard on a port; the kernel has not heard it lately
+//! neighbour eth0 192.168.50.77 MAC [old] [gone]           an entry of the neighbour table; [old]: not confirmed lately
 //! lease MAC 192.168.50.101 [named rpi1] [for 1h] [gone]   our server's
-//! says MAC raspberrypi                                    what a board calls itself as it asks
+//! says MAC raspberrypi                                    the host name in a board's DHCP request
 //! boots 192.168.50.11 /srv/tftp/bootcode.bin              a file was sent to a node
 //! conntrack 900 of 1000
 //! neighbours 970 of 1024
@@ -40,9 +40,9 @@
 //! all up | all silent                                     one round of every node
 //! head 48C load 0.30 memory 62 disk 83 [sags] [slow]      the head's vitals; [read-only] [clockless]
 //! power pressed | power released                          the power button
-//! acknowledge                                             somebody knows of what stands
+//! acknowledge                                             a user acknowledges all current alerts
 //! fails firewall: a message | well firewall | well led: 8 absent lcd: a message
-//! unkept: a message                                       the ports are well, their record could not be written
+//! unkept: a message                                       the ports are set, their record could not be written
 //! well firewall: adopted | well lcd: blind
 //! reload | stop | restart | power-off | reboot
 //! ```

@@ -96,7 +96,7 @@ fn not_renewed(stage: &mut Stage) {
     assert_eq!(
         deprecated.is_some(),
         logged.is_some(),
-        "deprecated {deprecated:?}, said {logged:?}"
+        "deprecated {deprecated:?}, logged {logged:?}"
     );
     if stage.client.kind == Kind::Dhcpcd {
         assert!(logged.is_some(), "dhcpcd prefers an address until T2");

@@ -567,7 +567,7 @@ fn choice_overheard() {
         assert_eq!(
             asking.next_report(2).await.map(|(report, _)| report),
             Some(foreign()),
-            "that one does"
+            "this reply counts"
         );
     });
 }

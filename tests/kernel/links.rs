@@ -285,7 +285,7 @@ fn earlier_settings() {
     assert_eq!(
         (addresses("cluster"), conf("cluster")),
         ("10.8.0.2/24".into(), before),
-        "no port of ours any more"
+        "no longer one of our ports"
     );
     assert_eq!(addresses("uplink"), "10.9.0.2/24", "another role");
     assert_eq!(addresses("other"), "192.168.50.1/24");

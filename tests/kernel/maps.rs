@@ -44,8 +44,8 @@ pub fn tests() -> Vec<Trial> {
             any_change_of_elements_is_the_plan_after_it,
         ),
         trial(
-            "maps::an_element_of_somebody_else_is_taken_out",
-            an_element_of_somebody_else_is_taken_out,
+            "maps::an_element_of_another_program_is_removed",
+            an_element_of_another_program_is_removed,
         ),
         trial("maps::what_has_expired_is_not_removed_again", what_has_expired_is_not_removed_again),
         trial("maps::a_refused_set_is_named", a_refused_set_is_named),
@@ -313,22 +313,22 @@ fn new_elements_leave_rules_and_packets_alone() {
     assert!(result.contains(" 0% packet loss"), "{result}");
     assert_eq!(number(), before, "the table is the same");
     let chain = sh("nft list chain inet bramblegate counted");
-    assert!(chain.contains("packets 500 "), "no counter began anew: {chain}");
+    assert!(chain.contains("packets 500 "), "no counter was reset: {chain}");
     apply(&mut reconciler, &judged(&[&node]));
     assert_same(&listing(), &printed(&judged(&[&node])));
     assert_eq!(number(), before);
     reconciler.resync();
     apply(&mut reconciler, &judged(&[&node]));
-    assert_ne!(number(), before, "somebody touched the table: it is replaced as a whole");
+    assert_ne!(number(), before, "another program changed the table: it is replaced as a whole");
 }
 
-fn an_element_of_somebody_else_is_taken_out() {
+fn an_element_of_another_program_is_removed() {
     let mut reconciler = FirewallReconciler::new();
     let (first, second) = (judged(&["10.0.0.1 : drop"]), judged(&["10.0.0.2 : drop"]));
     apply(&mut reconciler, &first);
     let mut ear = Ear::new(reconciler.port().unwrap());
     apply(&mut reconciler, &second);
-    assert_eq!(ear.next(300), None, "a change of ours is no disturbance");
+    assert_eq!(ear.next(300), None, "our own change is not a disturbance");
     sh("nft add element inet bramblegate by_node '{ 10.0.0.9 : accept }'");
     let Some(bramblegate::event::Firewall::Disturbed { by: Some(by) }) = ear.next(1000) else {
         panic!("not noticed")
@@ -557,7 +557,7 @@ fn any_change_of_elements_is_the_plan_after_it() {
         apply(&mut reconciler, &first);
         let before = number();
         apply(&mut reconciler, &after);
-        assert_eq!(number() == before, after != first, "an equal plan is applied anew as a whole");
+        assert_eq!(number() == before, after != first, "an equal plan is applied again as a whole");
         assert_same(&listing(), &printed(&after));
         reconciler.remove().unwrap();
     });

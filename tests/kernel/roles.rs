@@ -141,7 +141,7 @@ fn only_ports_of_the_heads_own_are_open() {
         assert_eq!(found.len(), if open { 4 } else { 0 }, "{name} ({made:?}): {found:?}");
         assert!(
             side.connects("172.22.0.1:22", WAIT * 10).join().unwrap(),
-            "{name}: what uplink.allow says is open to all"
+            "{name}: all hosts reach what uplink.allow names"
         );
         // Connections from the head and its nodes are answered.
         assert!(lab.node.try_sh("ping -n -c 1 -W 1 172.22.0.2").0, "{name}: a node reaches it");

@@ -115,7 +115,7 @@ fn written_settings_are_valid_on_every_board() {
     }
 }
 
-/// As the header of the file says.
+/// As the file's header recommends.
 #[test]
 fn every_key_is_written_with_its_default_or_an_example() {
     let ports = [port("eth0", PortKind::Wired), port("wlan0", PortKind::Wireless)];

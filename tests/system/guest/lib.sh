@@ -49,7 +49,7 @@ node_reaches() { [ "$(node timeout 3 busybox wget -q -O - http://203.0.113.80/ok
 passed=0
 failed=0
 
-# step NAME FUNCTION: runs the function with errexit in a process of its own, says PASS or FAIL, and what the function said: on a
+# step NAME FUNCTION: runs the function with errexit in a process of its own, prints PASS or FAIL, and its output: on a
 # failure for everybody, else for who keeps the logs.
 step() {
     local name=$1 function=$2 began=$SECONDS said

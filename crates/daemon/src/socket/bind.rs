@@ -112,7 +112,7 @@ impl Bound {
         }
     }
 
-    /// Refuses an accepted connection with this line; after [`REFUSALS`] of them accepting pauses.
+    /// Refuses an accepted connection with this line; after `REFUSALS` of them accepting pauses.
     pub fn refuse(&mut self, stream: &UnixStream, line: &[u8]) {
         // Sent directly, since the runtime does not know yet that the stream is writable. A failure
         // is ignored: the client sees the close.
@@ -223,9 +223,9 @@ mod tests {
             "stop that process, or name another path in sockets.control"
         );
         let file = folder.join("file");
-        fs::write(&file, "somebody's").unwrap();
+        fs::write(&file, "a user's").unwrap();
         assert_eq!(remedy(&file), "remove it, or name another path in sockets.control");
-        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody's");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a user's");
         assert_eq!(
             remedy(&file.join("x.sock")),
             "make its folder, or name another path in sockets.control"

@@ -303,8 +303,8 @@ fn an_unreadable_chip_still_works() {
             assert_eq!(panel.seen(CHARSET), page);
             display.check();
         }
-        assert!(!display.check(), "no use in asking again: {answer:?}");
-        assert!(panel.traffic().1 < 3 * 1200, "drawn anew for nothing: {:?}", panel.traffic());
+        assert!(!display.check(), "another query is useless: {answer:?}");
+        assert!(panel.traffic().1 < 3 * 1200, "redrawn needlessly: {:?}", panel.traffic());
     }
 }
 

@@ -151,7 +151,7 @@ second_instance() {
     row_is 0 "$(lease)" || fail "row 1"
 }
 
-# The first command in a text of ours: `sudo …` or (sudo …).
+# The first command in one of Bramblegate's texts: `sudo …` or (sudo …).
 # shellcheck disable=SC2016
 printed() { grep -o '[`(]sudo [^`)]*' | sed -n '1s/.sudo //p'; }
 hidraw_has_rights() { [ "$(stat -c '%U:%G %a' /dev/hidraw0)" = "root:bramblegate 660" ]; }

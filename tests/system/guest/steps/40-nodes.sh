@@ -54,7 +54,7 @@ dnsmasq_in_sandbox() {
     expect "system calls are filtered" 2 "$(awk '/^Seccomp:/ { print $2 }' "/proc/$pid/status")"
     # Names are answered on the cluster port, and nowhere else.
     expect "port 53 elsewhere" "" "$(ss -Hlun 'sport = 53' | awk '{ print $4 }' | grep -v -e '^192\.168\.50\.1:' -e '%eth0:' || true)"
-    ss -Hlun 'sport = 53' | grep -qF 192.168.50.1:53 || fail "nobody answers on the cluster port"
+    ss -Hlun 'sport = 53' | grep -qF 192.168.50.1:53 || fail "no server answers on the cluster port"
     # One that dies is there again, and knows its leases.
     kill -9 "$pid"
     wait_for 20 "another dnsmasq" another_dnsmasq "$pid"
@@ -74,14 +74,14 @@ leases_survive_restart() {
     # Nothing of it hangs on the runtime directory, which a stop takes away.
     systemctl stop bramblegate.service
     [ ! -e /run/bramblegate/dnsmasq ] || fail "the runtime directory is still there"
-    [ -z "$(ss -Hlun 'sport = 53' | grep -F 192.168.50.1: || true)" ] || fail "somebody still answers"
+    [ -z "$(ss -Hlun 'sport = 53' | grep -F 192.168.50.1: || true)" ] || fail "a server still answers"
     systemctl start bramblegate.service
     wait_for 60 "addresses are served" serves
     wait_for 20 "the name is known after a stop" resolves_to worker.bramble "$before"
     wait_for 20 "row 1 is the address" row_is 0 "$(lease)"
 }
 
-# Orders: by root and by members of the group, whom the file's mode lets in; by nobody else.
+# Orders: from root and members of the group, by the mode of the socket's file; from no other user.
 orders() {
     local said code=0
     expect "the socket" "bramblegate:bramblegate 660" "$(stat -c '%U:%G %a' /run/bramblegate/control.sock)"
@@ -103,7 +103,7 @@ orders() {
     gpasswd --delete ben bramblegate
     runuser -u anna -- bramblegate nodes drain rpi1
     wait_for 10 "rpi1 is worked on" health_is rpi1 maintenance
-    # Anybody may look.
+    # Every user may read.
     runuser -u ben -- bramblegate status >/dev/null || fail "a stranger may not look"
     systemctl restart bramblegate.service
     wait_for 20 "rpi1 is still worked on" health_is rpi1 maintenance

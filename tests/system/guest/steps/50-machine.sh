@@ -16,7 +16,7 @@ pressure() {
     echo "the kernel says $seen %, status says $(status '.host.pressure_percent.processor') %"
     with_section '[vitals]' 'pressure = "70%"'
     reload_unit
-    # Somebody is busy with everything the machine has.
+    # Another program loads all processors.
     local number
     for number in 1 2 3 4 5 6; do
         systemd-run --quiet --unit="busy-$number" sh -c 'while :; do :; done'
@@ -37,7 +37,7 @@ fill_disk() {
     df -B1k /
 }
 
-# Everything that is only written goes on; what should have been kept is told.
+# All work but saving goes on; what could not be saved is reported.
 full_disk() {
     local said code=0 pid
     pid=$(main_pid)
@@ -81,7 +81,7 @@ full_disk() {
 
 said_of_leases() { journalctl -u bramblegate.service --no-pager | grep -F dnsmasq.leases | grep -qF "$1"; }
 
-# Settings that nobody can write to: everything goes on, and who wants to change them is told why not.
+# Read-only settings: everything goes on, and a verb that would change them reports why it cannot.
 read_only_settings() {
     local said code=0
     mount --bind /etc /etc

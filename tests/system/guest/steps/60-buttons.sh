@@ -82,7 +82,7 @@ buttons_replugged() {
     local pid
     pid=$(main_pid)
     usbsim unplug buttons
-    wait_for 30 "the daemon lets go of the lines" holds_no_line
+    wait_for 30 "the daemon releases the lines" holds_no_line
     wait_for 10 "the journal says so" said "GPIO chip cp2112_gpio: No such device"
     usbsim plug buttons
     wait_for 90 "it has them again" holds_three_lines
@@ -91,7 +91,7 @@ buttons_replugged() {
     is_active || fail "not active"
 }
 
-# The nodes go, then the machine, by the shipped units alone. Nobody lets go of the button.
+# The nodes power off, then the machine, by the shipped units alone. The button stays pressed.
 hold_power() {
     usbsim press 2
     wait_for 150 "systemd powers off" powering_off

@@ -50,7 +50,7 @@ fn an_address_left_on_an_earlier_cluster_port_is_no_lease() {
     }
     assert!(
         an_earlier_cluster_port(0, &[("wlan0", "192.168.50.1/24")]).facts.is_clashing(),
-        "somebody else's"
+        "another host's"
     );
 }
 

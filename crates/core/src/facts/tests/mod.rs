@@ -284,7 +284,7 @@ fn a_node_is_down_after_three_lost_rounds_and_up_after_two_replies() {
     assert_eq!(
         [false, false, true, false].map(|r| round(&mut sim, r)),
         [NodeHealth::Up; 4],
-        "one answer starts anew"
+        "one reply resets the count"
     );
 }
 

@@ -66,7 +66,7 @@ fn unmanaged_settings_are_left_alone() {
     sim.resynced();
     let strict = Netconf { index: CLUSTER, rp_filter: Some(1), ..Netconf::default() };
     assert_eq!(sim.handle(Event::Netconf(strict)), [], "at the cluster port it is anybody's");
-    assert_eq!(sim.handle(transitions(9, 0)), [], "no port of ours");
+    assert_eq!(sim.handle(transitions(9, 0)), [], "not one of our ports");
     assert_eq!(sim.resynced(), []);
     sim.handle(transitions(CLUSTER, 1));
     sim.handle(Event::Link(Change::Present(Link { master: Some(9), ..link(CLUSTER, true) })));
@@ -74,7 +74,7 @@ fn unmanaged_settings_are_left_alone() {
     assert_eq!(
         sim.handle(transitions(CLUSTER, 0)),
         [],
-        "a bridge's port has been let go: that was us"
+        "we restored the settings of a bridge's port ourselves"
     );
     assert_eq!(sim.resynced(), []);
 }

@@ -53,7 +53,7 @@ fn ready_waits_for_routing_but_not_for_what_the_kernel_rejects() {
         }
         sim.handle(report(Output::Firewall, Ok(applied.clone())));
         sim.handle(report(Output::Link, Ok(Applied::Link { unkept: None })));
-        assert!(!sim.facts.stands(), "routes and rules of ours are not there yet");
+        assert!(!sim.facts.stands(), "our routes and rules are not there yet");
         sim.handle(report(Output::Routing, routing.clone()));
         assert!(sim.facts.stands(), "{routing:?}");
         sim.handle(report(Output::Firewall, Err(ApplyErrorKind::Failed)));

@@ -385,22 +385,22 @@ fn ipxe_never_loads_ipxe() {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Nothing,
-    ReadsAgain,
-    StartsAnew,
+    Rereads,
+    Restarts,
 }
 
 fn cost(before: &Files, after: &Files) -> Cost {
     match (before == after, before.has_main_of(after)) {
         (true, _) => Cost::Nothing,
-        (false, true) => Cost::ReadsAgain,
-        (false, false) => Cost::StartsAnew,
+        (false, true) => Cost::Rereads,
+        (false, false) => Cost::Restarts,
     }
 }
 
 /// Table rows that cover more than one case.
 const OTHER_FILES: &str = "`cluster.netboot.bios`, `uefi_x86`, `uefi_arm64`, `ipxe`";
 const NODES: &str = "a node of the settings: new, gone, another name, board or address";
-const OTHER_UPLINK: &str = "another uplink, other resolvers, a portal that lets us through";
+const OTHER_UPLINK: &str = "another uplink, other resolvers, a portal that has been passed";
 const ANYTHING_ELSE: &str = "anything else";
 
 /// Returns the table of changes in docs/architecture.md.
@@ -411,8 +411,8 @@ fn table_of_changes() -> BTreeMap<&'static str, Cost> {
     rows.map(|row| {
         let (change, cost) = row.rsplit_once(" | ").unwrap();
         let cost = match cost {
-            "starts anew" => Cost::StartsAnew,
-            "reads again" => Cost::ReadsAgain,
+            "restarts" => Cost::Restarts,
+            "rereads" => Cost::Rereads,
             "nothing" => Cost::Nothing,
             other => panic!("{change}: {other:?}"),
         };
@@ -544,7 +544,7 @@ fn changes_of_ipv6(home: &str) -> (Vec<Event>, Vec<(&'static str, Event)>) {
 }
 
 #[test]
-fn each_change_costs_what_the_architecture_document_says() {
+fn each_change_costs_what_the_architecture_document_lists() {
     const HOME: &str = "10.99.0.126/24";
     const FALLBACK: &str = "`cluster.dns.fallback_servers`";
     let mut table = table_of_changes();

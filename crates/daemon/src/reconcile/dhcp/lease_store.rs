@@ -240,11 +240,11 @@ mod tests {
         let renewed = held(&TWO.replace("2000 ", "2500 "));
         assert!(
             !is_due(Some(&two), &renewed, 1500),
-            "half of it is over: the disk still says that it is valid"
+            "half of it is over: valid according to the disk"
         );
         let again = held(&TWO.replace("2000 ", "3000 "));
-        assert!(is_due(Some(&two), &again, 2000), "and now it would not any more");
-        assert!(!is_due(None, &held(""), 1000), "nothing is written for nothing");
+        assert!(is_due(Some(&two), &again, 2000), "no longer valid according to the disk");
+        assert!(!is_due(None, &held(""), 1000), "without leases nothing is written");
     }
 
     #[test]

@@ -281,6 +281,10 @@ mod tests {
         let line =
             "dnsmasq-dhcp[1]: not giving name rpi1 to the DHCP lease of 192.168.50.101 because …";
         assert_eq!(logged(&mut parser, line).unwrap().0, ServerLogKind::Trouble);
-        assert_eq!(logged(&mut parser, line), None, "it says so each time it reads its files");
+        assert_eq!(
+            logged(&mut parser, line),
+            None,
+            "it is logged each time dnsmasq reads its files"
+        );
     }
 }

@@ -384,7 +384,7 @@ fn a_concatenation_of_interface_and_port_is_evaluated() {
     let sets = BTreeMap::from_iter([("open".to_owned(), elements)]);
     let ruleset = filter_with(vec![("INPUT", base_at(INPUT, true, vec![rule]))], sets);
     assert_eq!(blocker_of(&ruleset, Traffic::Names), None);
-    assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "that one is open at the other port");
+    assert!(blocker_of(&ruleset, Traffic::Time).is_some(), "the rule accepts it at the other port");
 }
 
 /// A shorter value replaces a longer one completely.

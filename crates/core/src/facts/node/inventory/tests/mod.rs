@@ -425,7 +425,7 @@ fn maintenance_follows_the_board_among_equal_host_names() {
     assert_eq!(health(&restarted, 8), NodeHealth::Unknown);
     assert_eq!(health(&restarted, 7), NodeHealth::Maintenance);
     restarted.nodes.note_drained("node-00-00-07", false);
-    assert!(restarted.nodes.drained().is_empty(), "let go by the name that it has now");
+    assert!(restarted.nodes.drained().is_empty(), "maintenance ends by its present name");
 }
 
 #[test]

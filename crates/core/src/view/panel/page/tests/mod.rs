@@ -381,7 +381,7 @@ fn after_a_restart_acknowledgements_wait_until_their_alerts_are_raised() {
         .filter(|alert| !alert.acknowledged)
         .map(|alert| alert.text.as_str())
         .collect();
-    assert_eq!(news, ["rpi1 down"], "it died anew within the first minute");
+    assert_eq!(news, ["rpi1 down"], "it went down again within the first minute");
     let story = settle(story.node("rpi2", 3, true).wait(Duration::from_secs(61)));
     assert!(story.facts.acknowledged().is_empty());
 }
