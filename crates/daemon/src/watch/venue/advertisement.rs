@@ -90,7 +90,6 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
     let mut routers = Routers::default();
     let mut pace = Pace::new(TOTAL_BURST, SPACING, Instant::now());
     let (mut sent, mut failed, mut solicit_at) = (0, 0, Some(Instant::now()));
-    let mut quiet_until: Option<Instant> = None;
     loop {
         let portal_end = routers.portals.iter().map(|portal| portal.until).min();
         let unmute_at = routers.muted.iter().map(|(_, until)| *until).min();
@@ -105,7 +104,6 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
                     solicit_at = None;
                 }
                 routers.attach_filter(wire.get_ref())?;
-                quiet_until = routers.quiet.map(|time| Instant::now() + time);
                 sleep_until(pace.next(Instant::now())).await;
             }
             () = reached(solicit_at) => {
@@ -138,9 +136,8 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
                 routers.attach_filter(wire.get_ref())?;
             }
             // A repetition renews lifetimes, so it must pass again before one ends.
-            () = reached(quiet_until) => {
-                quiet_until = None;
-                routers.known.clear();
+            () = reached(routers.quiet_until) => {
+                routers.hear_repetitions();
                 routers.attach_filter(wire.get_ref())?;
             }
         }
@@ -194,8 +191,8 @@ async fn next(wire: &AsyncFd<Socket>, index: LinkIndex) -> io::Result<Vec<(Ipv6A
 struct Routers {
     /// Messages whose exact repetitions the filter drops.
     known: Vec<Known>,
-    /// How long the filter may drop repetitions.
-    quiet: Option<Duration>,
+    /// Until when the filter may drop repetitions.
+    quiet_until: Option<Instant>,
     /// Rate limit of each router.
     paces: Vec<(Ipv6Addr, Pace)>,
     /// Routers above their limit, and until when all their messages are dropped.
@@ -263,12 +260,14 @@ impl Routers {
         let offer = offer(&advertisement);
         self.known.retain(|(known, _)| *known != router.octets());
         if self.known.is_empty() {
-            self.quiet = None;
+            self.quiet_until = None;
         }
         let lifetimes = offer.nat64.iter().map(|(_, lifetime)| *lifetime).chain([offer.lifetime]);
         let least = lifetimes.filter(|lifetime| *lifetime > 0).min();
         let quiet = least.map_or(QUIET, |least| Duration::from_secs(least.into()) / 3).min(QUIET);
-        self.quiet = Some(self.quiet.map_or(quiet, |known| known.min(quiet)));
+        // A message of one router must not prolong the silence of another, whose lifetimes go on.
+        let until = now + quiet;
+        self.quiet_until = Some(self.quiet_until.map_or(until, |known| known.min(until)));
         push_bounded(&mut self.known, (router.octets(), message));
         self.expire_portals(now);
         let url = advertisement.captive_portal.as_deref().and_then(PortalUrl::read);
@@ -276,6 +275,12 @@ impl Routers {
         let portal = self.portal_change(index);
         let advertised = Event::Venue(VenueNews::Advertised { index, router, offer });
         portal.into_iter().chain([advertised]).collect()
+    }
+
+    /// Lets repetitions pass the filter again.
+    fn hear_repetitions(&mut self) {
+        self.known.clear();
+        self.quiet_until = None;
     }
 
     /// Records a router's portal, valid until `until`; `None` removes it.
@@ -384,6 +389,20 @@ mod tests {
             assert!(read(number, 11));
         }
         assert!(routers.paces.len() <= MAX_ROUTERS && routers.muted.len() <= MAX_ROUTERS);
+    }
+
+    /// A second router whose advertisements are ever different, as with lifetimes that count down.
+    #[test]
+    fn another_router_does_not_keep_the_first_from_renewing_its_lifetimes() {
+        let (mut routers, now) = (Routers::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        reported(&mut routers, 1, 1800, "https://venue.example/", at(0));
+        for second in (3..600).step_by(3) {
+            reported(&mut routers, 2, 1800, &format!("https://{second}.example/"), at(second));
+            assert!(routers.quiet_until.is_some_and(|until| until <= at(600)), "{second} s");
+        }
+        routers.hear_repetitions();
+        assert!(routers.known.is_empty() && routers.quiet_until.is_none());
     }
 
     #[test]
