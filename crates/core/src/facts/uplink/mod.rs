@@ -245,7 +245,7 @@ impl Uplinks {
         let held = links.kernel().addresses(index);
         let others = held
             .iter()
-            .filter(|h| h.is_usable() && !h.ours)
+            .filter(|h| h.is_usable() && !h.ours && !h.is_translators_ipv6())
             .map(|h| h.address)
             .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
