@@ -241,7 +241,7 @@ pub fn lifetime(message: &Message<'_>) -> Option<Duration> {
     let read = rtnetlink::route(message)?;
     let ticks = read.attributes().find_map(|attribute| match attribute {
         // Signed in `struct rta_cacheinfo` (`linux/rtnetlink.h`): negative once it has expired.
-        RouteAttribute::CacheInfo(info) => Some(info.expires.cast_signed()),
+        RouteAttribute::CacheInfo(info) => Some(i32::from_ne_bytes(info.expires.to_ne_bytes())),
         _ => None,
     });
     let ticks = ticks.filter(|ticks| *ticks != 0)?;
