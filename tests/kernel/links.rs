@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bramblegate::config::VitalLimits;
 use bramblegate::decide::{InterfaceConf, LinkPlan, PortPlan, ROUTE_PROTOCOL};
-use bramblegate::event::{Applied, ApplyErrorKind, Change, Delegated, Event, VitalsPlan};
+use bramblegate::event::{Applied, ApplyErrorKind, Change, Delegated, Dump, Event, VitalsPlan};
 use bramblegate::reconcile::Reconciler;
 use bramblegate::reconcile::link::{LinkReconciler, record};
 use bramblegate::reconcile::worker::{self, InFlight, Order, order};
@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         trial("links::forwarding_that_others_want_stays", forwarding_that_others_want_stays),
         trial("links::what_others_undid_is_put_back_when_the_reconciler_is_rung", given_back),
         trial("links::only_a_delegated_prefix_counts_as_one", delegated_prefixes),
+        trial("links::a_route_whose_lifetime_has_ended_is_none", expired_route),
         trial("links::settings_that_the_kernel_does_not_report_are_read", settings_are_read),
     ]
 }
@@ -54,6 +55,52 @@ fn delegated_prefixes() {
         .collect();
     prefixes.sort();
     assert_eq!(prefixes, ["2001:db8:100::/56", "2001:db8:200::/64"]);
+}
+
+/// The kernel lists an expired route for up to half a minute more, and an advertisement may renew
+/// or revive it without a notification.
+fn expired_route() {
+    ports();
+    sh("cd /proc/sys/net/ipv6/conf; echo 0 > all/disable_ipv6; echo 0 > uplink/accept_dad
+        ip -6 addr add 2001:db8:7::2/64 dev uplink nodad");
+    let index = index_of("uplink");
+    block_on(async {
+        let (sender, mut events) = mpsc::channel(4096);
+        let watching = tokio::spawn(link::run(sender));
+        let mut present = false;
+        let mut follow = async |seconds: u64, until: bool| {
+            let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+            let mut listed: Option<bool> = None;
+            while present != until {
+                let event = tokio::time::timeout_at(end, events.recv()).await.ok()??;
+                match event {
+                    Event::Dump(Dump::Begin) => listed = Some(false),
+                    Event::Dump(Dump::End) => present = listed.take().unwrap_or(present),
+                    Event::Route(change) => {
+                        let (Change::Present(route) | Change::Gone(route)) = &change;
+                        let default = route.index == index
+                            && route.destination.prefix_len() == 0
+                            && route.destination.addr().is_ipv6();
+                        let held = matches!(change, Change::Present(_));
+                        if default && listed.is_some() {
+                            listed = Some(held);
+                        } else if default {
+                            present = held;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Some(())
+        };
+        sh("ip -6 route add default via fe80::1 dev uplink proto ra expires 3");
+        assert!(follow(2, true).await.is_some(), "it is there");
+        assert!(follow(2, false).await.is_none(), "until its end");
+        assert!(follow(3, false).await.is_some(), "and no longer");
+        let listed = sh("ip -6 route show default");
+        assert!(listed.contains("expires -"), "the kernel still lists it: {listed}");
+        watching.abort();
+    });
 }
 
 struct Directory(PathBuf);

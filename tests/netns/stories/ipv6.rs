@@ -189,6 +189,16 @@ fn routed(node: &str, flag: &str) -> Option<String> {
     address.split('/').next().map(str::to_owned)
 }
 
+/// Returns whether a packet from the delegated prefix reaches the venue within half a second.
+fn former_shows() -> Result<bool> {
+    let _ = exec("venue", "nft delete table netdev former");
+    let count = "table netdev former {\nchain seen {\ntype filter hook ingress device lan0 priority \
+                 1\nip6 saddr 2001:db8:100::/56 counter\n}\n}\n";
+    feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], count)?;
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(!must("venue", "nft list chain netdev former seen")?.contains("packets 0 "))
+}
+
 /// Repeats until the answer is yes, for half a minute at most.
 fn at_last(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
     until(what, &mut answer)
@@ -224,11 +234,18 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         for port in [53, 80, 111] {
             ensure(&format!("the head's port {port}"), !connects("venue", &head, port))?;
         }
+        let log = PathBuf::from(format!("{HOME}/goes-on.log"));
+        let mut goes_on = within("rpi1", "ping");
+        let _ping = spawn(goes_on.args(["-n", "-i", "0.1", "-I", &node, WEB6]), &log)?;
+        until("a connection that goes on", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("time="))
+        })?;
         must("head", &format!("ip -6 route del unreachable {DELEGATED} proto dhcp"))?;
         at_last("it is deprecated", || routed("rpi1", "deprecated").is_some())?;
         let head = must("head", "ip -6 addr show dev eth0")?;
         ensure(&format!("the head has none of it:\n{head}"), !head.contains(ROUTED))?;
         ensure("status", is(world, "cluster.ipv6.delegated", "null"))?;
+        until("what goes on does not leave any more", || former_shows().is_ok_and(|seen| !seen))?;
         let way = must("rpi1", &format!("ip route get {WEB6}"))?;
         ensure(&format!("it leaves from the other: {way}"), !way.contains(&node))?;
         must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
@@ -319,8 +336,13 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
 pub fn switched_off_all_is_as_it_was() -> Result<()> {
     given(OFF, |world| {
         let before = settings()?;
+        let log = PathBuf::from(format!("{HOME}/routes.log"));
+        let _monitor = spawn(within("head", "ip").args(["-6", "monitor", "route"]), &log)?;
         reload(world, ON)?;
         until("an address of nodes that are there already", || made("rpi1").is_some())?;
+        let routes = fs::read_to_string(&log).unwrap_or_default();
+        let lost = routes.contains("Deleted default");
+        ensure(&format!("the head never loses its own way:\n{routes}"), !lost)?;
         let held = fs::read_to_string(format!("{HOME}/state/cluster.ipv6")).unwrap_or_default();
         ensure("it is on", settings()? != before)?;
         reload(world, OFF)?;
@@ -339,6 +361,25 @@ pub fn switched_off_all_is_as_it_was() -> Result<()> {
         );
         must("head", &off)?;
         same("what `off` leaves", &before, &settings()?)
+    })
+}
+
+/// The uplink has a default route, and no address but the link-local one yet, as before a DHCPv6
+/// server has answered. What a node sends must not bind its connection to that for good.
+pub fn a_connection_from_before_the_uplinks_address_goes_on() -> Result<()> {
+    given(ON, |world| {
+        until("an address", || made("rpi1").is_some())?;
+        let held = reported(world, "uplinks.0.addresses.1");
+        must("head", &format!("ip -6 addr del {held} dev eth1"))?;
+        std::thread::sleep(Duration::from_millis(300));
+        ensure("the route is there", default_route("head").is_some())?;
+        let log = PathBuf::from(format!("{HOME}/goes-on.log"));
+        let _ping = spawn(within("rpi1", "ping").args(["-n", "-i", "0.02", WEB6]), &log)?;
+        std::thread::sleep(Duration::from_millis(500));
+        let back = format!("ip -6 addr add {held} dev eth1 valid_lft 900 preferred_lft 800");
+        must("head", &back)?;
+        until("it goes on", || fs::read_to_string(&log).is_ok_and(|text| text.contains("time=")))
+            .map(drop)
     })
 }
 

@@ -269,8 +269,16 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         delegated: placement
             .delegated
             .and_then(|(address, uplink)| Some((address.trunc(), name(uplink)?))),
+        former_delegated: facts.former_delegations().collect(),
         translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
         left_over,
+        without_ipv6: facts
+            .uplinks()
+            .into_iter()
+            .filter(|uplink| !uplink.hides_ipv6)
+            .map(|uplink| uplink.link.name.clone())
+            .chain(expected.iter().cloned())
+            .collect(),
         uplinks: uplinks.into_iter().chain(expected).collect(),
         allow: settings.uplink.allow.clone(),
         ssh_ports: facts.vitals().ssh_ports.clone(),

@@ -208,6 +208,11 @@ impl Facts {
         self.cluster.delegation()
     }
 
+    /// Returns prefixes that were delegated before and are not now.
+    pub fn former_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.cluster.former_delegations()
+    }
+
     /// Returns whether the nodes have, or had, addresses of a delegated prefix.
     pub fn had_delegation(&self) -> bool {
         self.cluster.had_delegation()

@@ -24,6 +24,9 @@ const USE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// adds it again.
 const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 
+/// Limit on remembered former prefixes; connections from older ones have ended.
+const MOST_FORMER: usize = 8;
+
 /// A prefix that the venue behind an uplink delegated to the head (RFC 8415, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delegation {
@@ -48,6 +51,8 @@ pub(super) struct Cluster {
     /// The nodes have or had addresses of a delegated prefix, which must be deprecated by router
     /// advertisements.
     had_delegation: bool,
+    /// Prefixes that were delegated before, latest last: nodes may still send from them.
+    former_delegations: Vec<Ipv6Net>,
     /// The kernel forwarded IPv6 on all ports before Bramblegate changed it.
     forwarded_ipv6: bool,
 }
@@ -76,6 +81,15 @@ impl Cluster {
     /// Returns whether the nodes have, or had, addresses of a delegated prefix.
     pub fn had_delegation(&self) -> bool {
         self.had_delegation
+    }
+
+    /// Returns prefixes that were delegated before and are not now.
+    pub fn former_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        let now = self.delegation.map(|known| known.prefix);
+        let apart = move |former: &Ipv6Net| {
+            now.is_none_or(|now| !now.contains(former) && !former.contains(&now))
+        };
+        self.former_delegations.iter().copied().filter(apart)
     }
 
     /// Returns the nodes' saved unique local network, whether or not it is in use.
@@ -126,6 +140,19 @@ impl Cluster {
     /// Follows the delegated prefix. Its route does not name the uplink: the prefix is assigned to
     /// the uplink that was the only one with an IPv6 default route when it appeared.
     fn follow_delegation(&mut self, context: Context<'_>, links: &Links) {
+        let before = self.delegation.map(|known| known.prefix);
+        self.update_delegation(context, links);
+        let ended = before.filter(|prefix| self.delegation.map(|now| now.prefix) != Some(*prefix));
+        if let Some(prefix) = ended {
+            self.former_delegations.retain(|former| *former != prefix);
+            if self.former_delegations.len() >= MOST_FORMER {
+                self.former_delegations.remove(0);
+            }
+            self.former_delegations.push(prefix);
+        }
+    }
+
+    fn update_delegation(&mut self, context: Context<'_>, links: &Links) {
         let (kernel, roles) = (links.kernel(), links.roles());
         if context.settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
             (self.delegation, self.had_delegation) = (None, false);

@@ -15,6 +15,8 @@ use crate::event::{Event, Instant, LinkIndex, Path, Probe, Reachability, RouterO
 const MOST_ROUTERS: usize = 8;
 /// Limit on stored NAT64 prefixes per router.
 const MOST_PREFIXES: usize = 4;
+/// Number of queries in a row without a synthesised prefix, after which a known one has ended.
+const MAX_UNANSWERED: u8 = 3;
 /// Time after the start within which the first advertisement may still arrive: three solicitations,
 /// 4 s apart (RFC 4861, section 10).
 pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
@@ -38,6 +40,8 @@ pub struct VenueMemory {
     routers: BTreeMap<Ipv6Addr, Router>,
     /// `None`: its resolvers have not replied yet, not even with an empty answer.
     synthesised: Option<Vec<Prefix>>,
+    /// Queries in a row that found none, while one is known.
+    unanswered: u8,
     answers: BTreeMap<Path, Reachability>,
     ipv4: Family,
     ipv6: Family,
@@ -99,8 +103,7 @@ impl Venues {
             }
             Event::Venue(VenueNews::Synthesised { index, prefixes }) => {
                 if let Some(memory) = self.memory(*index, links) {
-                    let prefixes = prefixes.iter().copied().take(MOST_PREFIXES);
-                    memory.synthesised = Some(prefixes.collect());
+                    memory.synthesised(prefixes);
                 }
             }
             Event::Venue(VenueNews::Answers { index, path, reachability }) => {
@@ -139,7 +142,10 @@ impl Venues {
             memory.expire(now);
             let (prefix, kernel) = (memory.nat64().map(|(prefix, _)| prefix), links.kernel());
             let held = kernel.addresses(*index).iter();
-            let held = held.filter(|held| held.is_usable() && !held.ours && !held.is_translators());
+            let held = held.filter(|held| {
+                let translators = held.is_translators() || held.is_translators_ipv6();
+                held.is_usable() && !held.ours && !translators
+            });
             let leads = |ipv4: bool| {
                 held.clone().any(|held| held.address.addr().is_ipv4() == ipv4)
                     && kernel.has_default_route(*index, ipv4)
@@ -201,6 +207,19 @@ impl VenueMemory {
         let offer = RouterOffer { nat64: Vec::new(), ..offer.clone() };
         let until = now + seconds(offer.lifetime);
         self.routers.insert(address, Router { since, until, offer, nat64 });
+    }
+
+    /// Processes a query of the resolvers. A lost reply looks like a venue without synthesis, so a
+    /// known prefix ends only after [`MAX_UNANSWERED`] of them.
+    fn synthesised(&mut self, prefixes: &[Prefix]) {
+        if prefixes.is_empty() && self.dns64().is_some() {
+            self.unanswered += 1;
+            if self.unanswered < MAX_UNANSWERED {
+                return;
+            }
+        }
+        self.unanswered = 0;
+        self.synthesised = Some(prefixes.iter().copied().take(MOST_PREFIXES).collect());
     }
 
     fn expire(&mut self, now: Instant) {
@@ -318,6 +337,25 @@ mod tests {
         assert_eq!(known(&memory), None, "withdrawn");
         memory.synthesised = Some(vec!["2001:db8::/32".parse().unwrap()]);
         assert_eq!(known(&memory).as_deref(), Some("2001:db8::/32"), "the second source");
+    }
+
+    #[test]
+    fn a_lost_reply_takes_no_prefix() {
+        let mut memory = VenueMemory::default();
+        let prefix = ["64:ff9b::/96".parse().unwrap()];
+        memory.synthesised(&[]);
+        assert_eq!((known(&memory), memory.synthesised.is_some()), (None, true), "none is there");
+        memory.synthesised(&prefix);
+        for _ in 0..5 {
+            memory.synthesised(&[]);
+            memory.synthesised(&[]);
+            assert!(known(&memory).is_some());
+            memory.synthesised(&prefix);
+        }
+        memory.synthesised(&["2001:db8:64::/96".parse().unwrap()]);
+        assert_eq!(known(&memory).as_deref(), Some("2001:db8:64::/96"), "another one at once");
+        (0..MAX_UNANSWERED).for_each(|_| memory.synthesised(&[]));
+        assert_eq!(known(&memory), None);
     }
 
     #[test]

@@ -52,9 +52,12 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
     // Other routes than main's default may lead out: two halves (0.0.0.0/1 and 128.0.0.0/1), or
     // another table's.
     if facts.is_routeless(index) && facts.main_egress() != Some(index) {
+        let why = match active.address {
+            Some(IpNet::V6(_)) => "no router of the venue announces itself",
+            _ => "the venue's DHCP server names no router",
+        };
         let text = format!(
-            "{port} has an address but no default route: the venue's DHCP server names no router, \
-             or another tool removed the route"
+            "{port} has an address but no default route: {why}, or another tool removed the route"
         );
         return Some(Alert::of_port(AlertCode::UplinkNoRoute, port, text));
     }

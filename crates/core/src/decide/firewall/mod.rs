@@ -76,6 +76,10 @@ pub struct RulesetInput {
     /// The nodes' network of a prefix that the venue delegated, and the delegating uplink, which
     /// does not translate its addresses.
     pub delegated: Option<(Ipv6Net, String)>,
+    /// Uplinks that have no IPv6 address yet to hide the nodes' behind.
+    pub without_ipv6: Vec<String>,
+    /// Prefixes that a venue delegated before.
+    pub former_delegated: Vec<Ipv6Net>,
     /// The head's own addresses in them.
     pub cluster_addresses: Vec<IpAddr>,
     /// Names of the uplinks, in order of preference.

@@ -144,6 +144,7 @@ fn flow_table(input: &RulesetInput) -> Option<FlowTable> {
 fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
     let mut rules = Vec::new();
     let ipv4 = Match::Family(Family::Ipv4);
+    rules.extend(delegated_elsewhere(input, flow_table.is_some()));
     if let Some(port) = &input.cluster_port {
         let forwarded = forwarded_family(input);
         for match_port in [Match::Input(port.clone()), Match::Output(port.clone())] {
@@ -193,6 +194,33 @@ fn forward(input: &RulesetInput, flow_table: Option<&FlowTable>) -> Chain {
         )
     }));
     base("forward", ChainKind::Filter, Hook::Forward, FORWARD, rules)
+}
+
+/// Returns the rules that keep open connections of delegated addresses, which are not translated,
+/// from another venue. They come before the rule for established connections and the flow table,
+/// which would let them pass.
+fn delegated_elsewhere(input: &RulesetInput, has_flow_table: bool) -> Vec<Rule> {
+    if input.ipv6.is_none() || input.cluster_port.is_none() {
+        return Vec::new();
+    }
+    let leaves = |name: &String, network: Ipv6Net| {
+        vec![Match::Output(name.clone()), Match::Source(IpNet::V6(network))]
+    };
+    let former = input.former_delegated.iter().flat_map(|network| {
+        input.uplinks.iter().map(move |name| {
+            rule(leaves(name, *network), Action::Drop, "an address of a former venue")
+        })
+    });
+    // A connection that is translated there enters the flow table by its replies.
+    let current = input.delegated.iter().filter(|_| has_flow_table);
+    let current = current.flat_map(|(network, own)| {
+        let others = input.uplinks.iter().filter(move |name| *name != own);
+        others.map(move |name| {
+            let purpose = "an address of another venue, past the flow table";
+            rule(leaves(name, *network), Action::Goto("cluster_to_uplink"), purpose)
+        })
+    });
+    former.chain(current).collect()
 }
 
 /// Returns the rules that accept IPv6 between the translator and the venue, and keep other IPv6
@@ -247,6 +275,16 @@ fn no_ipv6(input: &RulesetInput, purpose: &str) -> Vec<Rule> {
 /// Returns the chain for packets that enter by the cluster port.
 fn from_cluster(input: &RulesetInput) -> Chain {
     let mut rules = no_ipv6(input, "IPv6 is not forwarded from the cluster");
+    // The kernel would hide the connection behind a link-local or a translator's address until it
+    // ends. Nothing is remembered of a first packet that is dropped, so the next one may pass.
+    rules.extend(input.ipv6.iter().flat_map(|ipv6| {
+        let waiting = input.uplinks.iter().filter(|name| input.without_ipv6.contains(name));
+        waiting.map(|name| {
+            let source = Match::Source(IpNet::V6(ipv6.network));
+            let matches = [Match::Output(name.clone()), source, Match::Unconfirmed];
+            rule(matches, Action::Drop, "the uplink has no IPv6 address yet")
+        })
+    }));
     for uplink in &input.uplinks {
         rules.push(rule(
             [Match::Output(uplink.clone())],

@@ -8,6 +8,8 @@ fn home() -> RulesetInput {
     RulesetInput {
         ipv6: None,
         delegated: None,
+        without_ipv6: Vec::new(),
+        former_delegated: Vec::new(),
         translated: false,
         left_over: Vec::new(),
         cluster_port: Some("eth0".into()),
@@ -571,4 +573,57 @@ fn a_delegated_network_is_untranslated_on_its_own_uplink_only() {
     let without =
         build(&RulesetInput { ipv6: None, delegated: Some((delegated, "eth1".into())), ..home() });
     assert!(!without.chains.iter().any(|chain| chain.name == "hidden"));
+}
+
+/// An open connection of a delegated address is not translated, so in another venue it is held back
+/// before it counts as established or enters the flow table.
+#[test]
+fn open_connections_of_a_former_venue_do_not_show_in_the_next() {
+    let [own, delegated, former] =
+        ["fd12:3456:789a:1::/64", "2001:db8:100:ff::/64", "2001:db8:200::/56"]
+            .map(|net| net.parse().unwrap());
+    let input = RulesetInput {
+        ipv6: Some(ClusterIpv6 { network: own, for_us_alone: true }),
+        delegated: Some((delegated, "eth1".into())),
+        former_delegated: vec![former],
+        flow_table_devices: vec!["eth0".into(), "eth1".into(), "wlan0".into()],
+        ..home()
+    };
+    let rules = build(&input);
+    let forward = &chain(&rules, "forward").rules;
+    let open = |rule: &Rule| rule.matches.contains(&Match::Assured);
+    let first = &forward[..forward.iter().position(open).unwrap()];
+    let action = |port: &str, net: Ipv6Net| {
+        let matches = [Match::Output(port.into()), Match::Source(IpNet::V6(net))];
+        first.iter().find(|rule| rule.matches == matches).map(|rule| rule.action.clone())
+    };
+    assert_eq!(action("eth1", former), Some(Action::Drop));
+    assert_eq!(action("wlan0", former), Some(Action::Drop));
+    assert_eq!(action("wlan0", delegated), Some(Action::Goto("cluster_to_uplink")));
+    assert_eq!(action("eth1", delegated), None);
+    let without = build(&RulesetInput { ipv6: None, ..input });
+    assert!(chain(&without, "forward").rules.iter().all(|rule| {
+        rule.matches.iter().all(|condition| *condition != Match::Source(IpNet::V6(former)))
+    }));
+}
+
+/// The kernel masquerades to a link-local address if the uplink has no other, and no answer comes
+/// back to it.
+#[test]
+fn no_connection_begins_by_an_uplink_without_an_ipv6_address() {
+    let network = "fd12:3456:789a:1::/64".parse().unwrap();
+    let ipv6 = Some(ClusterIpv6 { network, for_us_alone: true });
+    let without_ipv6 = vec!["eth1".to_owned()];
+    let input = RulesetInput { ipv6, without_ipv6, ..home() };
+    let held_back = |input: &RulesetInput, port: &str| {
+        let matches =
+            [Match::Output(port.into()), Match::Source(IpNet::V6(network)), Match::Unconfirmed];
+        let rules = build(input);
+        let rules = &chain(&rules, "from_cluster").rules;
+        let leaves = rules.iter().position(|rule| rule.action == Action::Goto("cluster_to_uplink"));
+        let drops = rules.iter().position(|r| r.matches == matches && r.action == Action::Drop);
+        drops.is_some_and(|drops| leaves.is_some_and(|leaves| drops < leaves))
+    };
+    assert!(held_back(&input, "eth1") && !held_back(&input, "wlan0"));
+    assert!(!held_back(&RulesetInput { ipv6: None, ..input }, "eth1"));
 }

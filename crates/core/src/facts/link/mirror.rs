@@ -54,6 +54,14 @@ impl HeldAddress {
         matches!(self.address, IpNet::V4(net) if TRANSLATORS.contains(&net.addr()))
     }
 
+    /// Returns whether a translator translates to and from it (RFC 6877): a /128 for ever that is
+    /// preferred for no time, as bramblegate-clat adds it.
+    pub fn is_translators_ipv6(&self) -> bool {
+        matches!(self.address, IpNet::V6(net) if net.prefix_len() == 128)
+            && self.deprecated_since.is_some()
+            && self.valid_until.is_none()
+    }
+
     /// Returns whether the network assigned it, by a router advertisement or DHCPv6.
     fn is_ipv6_of_the_network(&self) -> bool {
         matches!(self.address, IpNet::V6(_)) && self.valid_until.is_some() && !self.ours

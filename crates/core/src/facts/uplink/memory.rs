@@ -54,6 +54,8 @@ pub struct UplinkMemory {
     pub routeless_since: Option<Instant>,
     /// Since when it has an address but no IPv4 address.
     pub ipv6_only_since: Option<Instant>,
+    /// It has an IPv6 address to which the kernel can masquerade the nodes.
+    pub hides_ipv6: bool,
     pub reachability: Option<Reachability>,
     /// Whether IPv4 works by another program's translator.
     pub translator: Option<Reachability>,
@@ -89,6 +91,7 @@ impl UplinkMemory {
             good_since: None,
             routeless_since: None,
             ipv6_only_since: None,
+            hides_ipv6: false,
             reachability: None,
             translator: None,
             translator_held: false,
@@ -117,6 +120,7 @@ impl UplinkMemory {
             self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
         let primary = best(facts, link.index, |held| carrier && !(soliciting && held.unconfirmed))
             .map(|held| held.address);
+        self.hides_ipv6 = carrier && hides_ipv6(facts, link.index, soliciting);
         let gateway = facts.default_route_of(link.index, primary).map(|route| route.gateway);
         let before = self.address;
         match primary {
@@ -376,7 +380,8 @@ fn best(
 ) -> Option<&HeldAddress> {
     let preferred = facts.default_route(index).and_then(|route| route.preferred_source);
     let shown = |h: &&HeldAddress| {
-        h.is_usable() && !h.temporary && !h.ours && !h.is_translators() && counts(h)
+        let translators = h.is_translators() || h.is_translators_ipv6();
+        h.is_usable() && !h.temporary && !h.ours && !translators && counts(h)
     };
     facts.addresses(index).iter().filter(shown).min_by_key(|h| {
         let deprecated = h.deprecated_since.is_some();
@@ -387,9 +392,24 @@ fn best(
     })
 }
 
+/// Returns whether an interface has an IPv6 address of its own. Without one the kernel masquerades
+/// to the link-local or the translator's, and a connection stays with the address it began with.
+/// While `soliciting`, one from before may be tentative again.
+fn hides_ipv6(facts: &KernelFacts, index: LinkIndex, soliciting: bool) -> bool {
+    facts.addresses(index).iter().any(|held| {
+        matches!(held.address, IpNet::V6(_))
+            && held.is_usable()
+            && !held.ours
+            && !held.is_translators_ipv6()
+            && !(soliciting && held.unconfirmed)
+    })
+}
+
 /// Returns the primary IPv6 address of an interface.
 pub fn ipv6_primary(facts: &KernelFacts, index: LinkIndex) -> Option<Ipv6Addr> {
-    let shown = |held: &&HeldAddress| held.is_usable() && !held.temporary && !held.ours;
+    let shown = |held: &&HeldAddress| {
+        held.is_usable() && !held.temporary && !held.ours && !held.is_translators_ipv6()
+    };
     let held = facts.addresses(index).iter().filter(shown);
     let ipv6 = held.filter_map(|held| match held.address {
         IpNet::V6(net) => Some((held.deprecated_since.is_some(), net.addr())),

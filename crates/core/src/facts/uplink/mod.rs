@@ -245,7 +245,7 @@ impl Uplinks {
         let held = links.kernel().addresses(index);
         let others = held
             .iter()
-            .filter(|h| h.is_usable() && !h.ours)
+            .filter(|h| h.is_usable() && !h.ours && !h.is_translators_ipv6())
             .map(|h| h.address)
             .filter(|a| Some(*a) != address);
         let primary = held.iter().find(|h| Some(h.address) == address);
@@ -270,6 +270,7 @@ impl Uplinks {
             searching_since: memory.searching_since,
             not_renewed,
             has_ipv4: ipv4.is_some() || matches!(address, Some(IpNet::V4(_))),
+            hides_ipv6: memory.hides_ipv6,
             acquisition: memory.acquisition,
             is_ipv4_coming: memory.is_ipv4_coming(now),
             portal_url: portal.filter(|_| !online),
@@ -316,6 +317,8 @@ pub struct UplinkView<'a> {
     pub not_renewed: Option<(IpNet, Instant)>,
     /// It has an IPv4 address of its own, even a deprecated one.
     pub has_ipv4: bool,
+    /// It has an IPv6 address to which the kernel can masquerade the nodes.
+    pub hides_ipv6: bool,
     /// Progress of the DHCP client, if observed.
     pub acquisition: Option<Acquisition>,
     /// A DHCP server has just offered an IPv4 address.

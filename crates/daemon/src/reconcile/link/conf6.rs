@@ -98,7 +98,15 @@ fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
     // The head is the cluster's only router, so an advertisement there is bogus.
     let mut all = vec![Wanted::new(cluster, ACCEPT_RA, 0)];
     all.extend(uplinks().map(|name| Wanted::new(name, USE_OIF_ADDRS_ONLY, 1)));
+    let accepts_ra = |name: &str| {
+        name != cluster
+            && (read(name, ACCEPT_RA) == Some(1) || previous.ipv6(name, ACCEPT_RA) == Some(1))
+    };
     if read(ALL, FORCE_FORWARDING).is_some() {
+        // The first port that forwards takes the advertised default routes from all ports whose
+        // value is not 2 (`addrconf_fixup_forwarding` of `net/ipv6/addrconf.c`).
+        let hosts = uplinks().filter(|name| accepts_ra(name));
+        all.extend(hosts.map(|name| Wanted::new(name, ACCEPT_RA, 2)));
         // Sets the router flag in neighbour advertisements. Without it the nodes drop the head as a
         // router (RFC 4861 7.2.5).
         all.push(Wanted::new(cluster, FORWARDING, 1));
@@ -106,10 +114,6 @@ fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
         all.extend(uplinks().map(|name| Wanted::new(name, FORCE_FORWARDING, 1)));
         return all;
     }
-    let accepts_ra = |name: &String| {
-        *name != cluster
-            && (read(name, ACCEPT_RA) == Some(1) || previous.ipv6(name, ACCEPT_RA) == Some(1))
-    };
     let names = names();
     all.extend(
         names.iter().filter(|name| accepts_ra(name)).map(|name| Wanted::new(name, ACCEPT_RA, 2)),

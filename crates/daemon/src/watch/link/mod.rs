@@ -15,8 +15,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use bramblegate_netlink::rtnetlink::{Listing, group};
-use bramblegate_netlink::{Listener, NetlinkError, Protocol, Socket, filter, messages};
+use bramblegate_netlink::rtnetlink::{Listing, group, kind};
+use bramblegate_netlink::{Listener, Message, NetlinkError, Protocol, Socket, filter, messages};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -50,6 +50,9 @@ const LISTINGS: [Listing; 5] =
 const SETTLE: Duration = Duration::from_millis(20);
 /// Minimum time between two dumps, so that a flood of changes cannot cause one after another.
 const DUMP_SPACING: Duration = Duration::from_millis(100);
+/// Time between the end of a route's lifetime and the new dump, and between dumps while the kernel
+/// lists the expired route, which an advertisement may revive.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 /// Number of reads without delay; plugging in a cable takes about ten.
 const READ_BURST: u32 = 32;
 /// Interval between reads after such a burst; meanwhile messages queue up in the socket.
@@ -65,7 +68,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     let mut listener = Listener::new(socket)?;
     let mut requests = Socket::open(Protocol::Route, &[])?;
     let mut nexthops = NexthopRoutes::default();
-    let mut dump_at = dump(&mut requests, &mut nexthops, &events).await?;
+    let mut expiry = None;
+    let mut dump_at = dump(&mut requests, &mut nexthops, &mut expiry, &events).await?;
     let mut dumped = Instant::now();
     let mut pace = Pace::new(READ_BURST, READ_INTERVAL, dumped);
     let mut read_at = dumped;
@@ -73,8 +77,8 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
     loop {
         let batch = tokio::select! {
             batch = receive(&mut listener, read_at) => batch,
-            () = reached(dump_at) => {
-                dump_at = dump(&mut requests, &mut nexthops, &events).await?;
+            () = reached(dump_at.into_iter().chain(expiry).min()) => {
+                dump_at = dump(&mut requests, &mut nexthops, &mut expiry, &events).await?;
                 dumped = Instant::now();
                 continue;
             }
@@ -85,6 +89,7 @@ pub async fn run(events: mpsc::Sender<Event>) -> io::Result<Infallible> {
             Ok(batch) => {
                 for message in messages(batch) {
                     let before = parsed.len();
+                    note_expiry(&mut expiry, &message, now);
                     let stale = parse(&message, &mut parsed);
                     if nexthops.take(&message, parsed.get(before..).unwrap_or_default()) || stale {
                         dump_at = dump_at.or(Some((now + SETTLE).max(dumped + DUMP_SPACING)));
@@ -149,20 +154,33 @@ fn global_forwarding() -> Option<Event> {
     Some(Event::Netconf(Netconf { index: Netconf::ALL, forwarding, ..Netconf::default() }))
 }
 
-/// Emits a complete dump. Returns when to repeat it, if changes during the dump made it
-/// inconsistent.
+/// Notes when the lifetime of a route ends. The kernel does not announce that, nor that an
+/// advertisement has renewed it, so a dump at that time finds out.
+fn note_expiry(expiry: &mut Option<Instant>, message: &Message<'_>, now: Instant) {
+    if message.kind != kind::NEW_ROUTE {
+        return;
+    }
+    let end = parse::lifetime(message).map(|rest| now + rest + EXPIRY_PAUSE);
+    *expiry = (*expiry).into_iter().chain(end).min();
+}
+
+/// Emits a complete dump, and notes in `expiry` when the first route expires. Returns when to
+/// repeat the dump, if changes during it made it inconsistent.
 async fn dump(
     requests: &mut Socket,
     nexthops: &mut NexthopRoutes,
+    expiry: &mut Option<Instant>,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<Option<Instant>> {
     let mut complete = true;
     nexthops.clear();
+    *expiry = None;
     emit(events, Event::Dump(Dump::Begin)).await?;
     for listing in LISTINGS {
         let dump = requests.dump(&listing.request(), |message| {
             let mut parsed = Vec::new();
             parse(message, &mut parsed);
+            note_expiry(expiry, message, Instant::now());
             nexthops.take(message, &parsed);
             parsed
         })?;

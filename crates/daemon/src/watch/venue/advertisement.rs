@@ -138,8 +138,7 @@ async fn receive(port: &Port, events: &mpsc::Sender<Event>) -> io::Result<Infall
             }
             // A repetition renews lifetimes, so it must pass again before one ends.
             () = reached(routers.quiet_until) => {
-                routers.quiet_until = None;
-                routers.known.clear();
+                routers.hear_repetitions();
                 routers.attach_filter(wire.get_ref())?;
             }
         }
@@ -286,6 +285,12 @@ impl Routers {
         portal.into_iter().chain([advertised]).collect()
     }
 
+    /// Lets repetitions pass the filter again.
+    fn hear_repetitions(&mut self) {
+        self.known.clear();
+        self.quiet_until = None;
+    }
+
     /// Records a router's portal, valid until `until`; `None` removes it.
     fn take_portal(
         &mut self,
@@ -406,8 +411,8 @@ mod tests {
             assert_eq!(routers.quiet_until, Some(at(30)), "after {second} s");
         }
         assert_eq!(routers.known.len(), 2);
-        routers.known.clear();
-        routers.quiet_until = None;
+        routers.hear_repetitions();
+        assert!(routers.known.is_empty() && routers.quiet_until.is_none());
         reported(&mut routers, 2, 600, "https://venue.example/", at(30));
         assert_eq!(routers.quiet_until, Some(at(230)), "alone");
     }

@@ -45,7 +45,10 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
         kind::NEW_ROUTE => {
             events.extend(anycast(message).map(Change::Present).map(Event::Anycast));
             events.extend(delegated(message).map(Change::Present).map(Event::Delegated));
-            routes(message, Change::Present, events);
+            // The kernel lists a route for up to 30 s after its lifetime, and does not use it.
+            if lifetime(message) != Some(Duration::ZERO) {
+                routes(message, Change::Present, events);
+            }
             message.flags & REPLACED != 0
         }
         kind::DEL_ROUTE => {
@@ -226,6 +229,24 @@ fn delegated(message: &Message<'_>) -> Option<Delegated> {
     });
     let prefix = prefix.filter(|prefix| prefix.to_bits() >> 125 == 1)?;
     Ipv6Net::new(prefix, length).ok().map(Delegated)
+}
+
+/// Returns the remaining lifetime of an IPv6 route, zero if it has expired; `None` without a limit.
+pub fn lifetime(message: &Message<'_>) -> Option<Duration> {
+    /// `USER_HZ` (`asm-generic/param.h`), the unit of `rta_expires`.
+    const TICKS_PER_SECOND: u64 = 100;
+    if !matches!(message.kind, kind::NEW_ROUTE | kind::DEL_ROUTE) {
+        return None;
+    }
+    let read = rtnetlink::route(message)?;
+    let ticks = read.attributes().find_map(|attribute| match attribute {
+        // Signed in `struct rta_cacheinfo` (`linux/rtnetlink.h`): negative once it has expired.
+        RouteAttribute::CacheInfo(info) => Some(i32::from_ne_bytes(info.expires.to_ne_bytes())),
+        _ => None,
+    });
+    let ticks = ticks.filter(|ticks| *ticks != 0)?;
+    let ticks = u64::try_from(ticks).unwrap_or(0);
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// Appends an event for a unicast route outside the table `local`; for a multipath route, one for
