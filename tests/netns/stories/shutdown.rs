@@ -15,6 +15,9 @@ use super::inventory::{STRANGER, stranger_appears};
 use super::scene::{PLAIN, alert, ensure, is, online, until};
 use super::ssh::{become_pi, sshd_with};
 
+/// The boot ID of an earlier boot (`random(4)`).
+const ANOTHER_BOOT: &str = "6c1d1f5e-9a3f-4b53-8f37-2f1f6d0c9a11";
+
 /// What a node runs instead of `systemctl poweroff`, by the key's forced command, as in the guide:
 /// a node without power has no link. By the address that was used.
 const POWER_OFF: &str = "#!/bin/sh
@@ -205,7 +208,7 @@ pub fn four_nodes_take_no_longer_than_the_slowest() -> Result<()> {
         let other: String = kept
             .lines()
             .filter_map(|line| line.split_once(' '))
-            .map(|(_, key)| format!("other {key}\n"))
+            .map(|(_, key)| format!("{ANOTHER_BOOT} {key}\n"))
             .collect();
         world.stop_gateway("TERM", super::scene::STOP)?;
         fs::write(format!("{HOME}/state/shut-down"), other)

@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread::sleep;
+use std::time::Duration;
 
 use bramblegate::cli::{demo, exit, output};
 use rustix::process::geteuid;
@@ -108,9 +110,20 @@ fn none_runs() -> (String, String) {
     ("no demo runs".to_owned(), help)
 }
 
+/// Waits for the first process of the demo's namespaces, for two seconds: the demo may have started
+/// a moment ago, and on a busy machine a process can be missing from one look at `/proc`.
+fn first_process(supervisor: u32) -> Option<u32> {
+    (0..20).find_map(|attempt| {
+        if attempt > 0 {
+            sleep(Duration::from_millis(100));
+        }
+        running::first_process(supervisor)
+    })
+}
+
 /// Replaces this process by the verb in the demo's namespaces. Returns only if that fails.
 fn enter(watcher: u32, words: &[OsString]) -> Result<()> {
-    let first = running::first_process(watcher)
+    let first = first_process(watcher)
         .ok_or_else(|| Error("the demo is not built yet: try again in a second".into()))?;
     let program = gateway()?;
     let mut command = Command::new("nsenter");
