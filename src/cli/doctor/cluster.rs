@@ -270,9 +270,10 @@ fn definition_of(text: &str, port: &str) -> Option<(usize, String)> {
     let meant = |place: &usize| means_port(lines.get(*place).copied().unwrap_or_default(), port);
     (0..lines.len()).filter(meant).find_map(|place| {
         let keys = keys_around(&lines, place);
-        let section = keys.iter().position(|key| OF_HARDWARE.contains(key))?;
-        let id = keys.get(section.checked_sub(1)?)?;
-        Some((place + 1, format!("{}.{id}", keys[section])))
+        // From the inside to the outside: the definition, then its section.
+        let pairs = keys.iter().zip(keys.iter().skip(1));
+        let (id, section) = pairs.into_iter().find(|(_, key)| OF_HARDWARE.contains(key))?;
+        Some((place + 1, format!("{section}.{id}")))
     })
 }
 
