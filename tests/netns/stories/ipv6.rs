@@ -343,7 +343,7 @@ fn addresses(node: &str, net: &str, flag: &str) -> Vec<String> {
 /// router for ten minutes (RFC 4861 6.2.5, RFC 7084 L-13).
 pub fn a_network_of_before_is_withdrawn() -> Result<()> {
     const OTHER: &str = "fd12:3456:789a:1::/64";
-    let other = format!("[cluster.dhcp]\n[cluster.ipv6]\nprefix = \"{OTHER}\"\n");
+    let other = format!("[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\nprefix = \"{OTHER}\"\n");
     given(ON, |world| {
         until("an address", || made("rpi1").is_some() && default_route("rpi1").is_some())?;
         let before = made("rpi1").unwrap_or_default();
