@@ -378,6 +378,35 @@ pub fn a_network_of_before_is_withdrawn() -> Result<()> {
     })
 }
 
+/// A gateway that is removed, by `on_stop = "remove"` or by `off`, says so; one that stops does not.
+pub fn a_removed_gateway_is_no_router() -> Result<()> {
+    let ended = |net: &str| {
+        until("no router, no address to begin with", || {
+            default_route("rpi1").is_none() && !addresses("rpi1", net, "deprecated").is_empty()
+        })
+    };
+    given(&format!("{ON}[gateway]\non_stop = \"remove\"\n"), |world| {
+        until("an address", || made("rpi1").is_some() && default_route("rpi1").is_some())?;
+        let net = made("rpi1").unwrap_or_default();
+        world.stop_gateway("TERM", STOP)?;
+        ended(&net)?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("again", || {
+            default_route("rpi1").is_some() && !addresses("rpi1", &net, "-deprecated").is_empty()
+        })?;
+        world.stop_gateway("TERM", STOP)?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure("the nodes keep their way while it stops", default_route("rpi1").is_some())?;
+        let off = format!(
+            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
+            crate::program().display()
+        );
+        must("head", &off)?;
+        ended(&net).map(drop)
+    })
+}
+
 pub fn switched_off_all_is_as_it_was() -> Result<()> {
     given(OFF, |world| {
         let before = settings()?;

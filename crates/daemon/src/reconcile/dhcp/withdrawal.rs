@@ -5,6 +5,7 @@
 use std::io;
 
 use bramblegate_clat::{Advertisement, PrefixInformation};
+use ipnet::Ipv6Net;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::debug;
@@ -66,22 +67,40 @@ async fn withdraw(plan: WithdrawalPlan) {
 }
 
 fn send(plan: &WithdrawalPlan) -> io::Result<()> {
-    let networks = plan.networks.iter().map(|net| PrefixInformation {
+    let advertisement = Advertisement {
+        hop_limit: 64,
+        lifetime: if plan.is_router { ROUTER_LIFETIME } else { 0 },
+        link_layer: plan.mac.map(|Mac(mac)| mac),
+        mtu: Some(plan.mtu),
+        prefixes: plan.networks.iter().map(ended).collect(),
+        resolvers: resolvers(plan.resolver, if plan.is_router { u32::MAX } else { 0 }),
+        ..Advertisement::default()
+    };
+    send_to_all(&open(&plan.port, plan.index)?, plan.index, &advertisement)
+}
+
+/// Withdraws the networks from the nodes behind this port, and the head as their router, by one
+/// message: the gateway is about to be removed.
+///
+/// # Errors
+/// The message cannot be sent.
+pub fn end(port: &str, index: u32, networks: &[Ipv6Net]) -> io::Result<()> {
+    let advertisement = Advertisement {
+        hop_limit: 64,
+        prefixes: networks.iter().map(ended).collect(),
+        ..Advertisement::default()
+    };
+    send_to_all(&open(port, index)?, index, &advertisement)
+}
+
+/// Returns the option that withdraws a network.
+fn ended(net: &Ipv6Net) -> PrefixInformation {
+    PrefixInformation {
         address: net.network(),
         length: net.prefix_len(),
         on_link: true,
         autonomous: true,
         valid: VALID,
         preferred: 0,
-    });
-    let advertisement = Advertisement {
-        hop_limit: 64,
-        lifetime: if plan.is_router { ROUTER_LIFETIME } else { 0 },
-        link_layer: plan.mac.map(|Mac(mac)| mac),
-        mtu: Some(plan.mtu),
-        prefixes: networks.collect(),
-        resolvers: resolvers(plan.resolver, if plan.is_router { u32::MAX } else { 0 }),
-        ..Advertisement::default()
-    };
-    send_to_all(&open(&plan.port, plan.index)?, plan.index, &advertisement)
+    }
 }
