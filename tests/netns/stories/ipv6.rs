@@ -378,7 +378,8 @@ pub fn a_network_of_before_is_withdrawn() -> Result<()> {
     })
 }
 
-/// A gateway that is removed, by `on_stop = "remove"` or by `off`, says so; one that stops does not.
+/// A gateway that is removed, by `on_stop = "remove"` or by `off`, sends a last advertisement. One
+/// that only stops sends none: the next one goes on.
 pub fn a_removed_gateway_is_no_router() -> Result<()> {
     let ended = |net: &str| {
         until("no router, no address to begin with", || {
