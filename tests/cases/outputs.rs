@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bramblegate::decide::dhcp::WithdrawalPlan;
 use bramblegate::decide::{self, Desired, Ipv6Role};
 use bramblegate::event::Stop;
 use bramblegate::facts::Facts;
@@ -91,6 +92,9 @@ fn all(facts: &Facts, desired: &Desired) -> Vec<(&'static str, String)> {
         ("nat64 for the nodes", pref64(desired)),
         ("rules", rules(desired)),
     ];
+    if let Some(plan) = desired.gateway.as_ref().and_then(|gateway| gateway.withdrawal.as_ref()) {
+        all.push(("withdrawn from the nodes", withdrawal(plan)));
+    }
     if !settings.shares.is_empty() {
         all.push(("exports", exports(facts)));
     }
@@ -283,6 +287,13 @@ fn translator(desired: &Desired) -> String {
 fn pref64(desired: &Desired) -> String {
     let plan = desired.gateway.as_ref().and_then(|gateway| gateway.pref64.as_ref());
     plan.map_or_else(String::new, |plan| format!("{} by {}\n", plan.prefix, plan.port))
+}
+
+/// Returns the networks that the last advertisements withdraw.
+fn withdrawal(plan: &WithdrawalPlan) -> String {
+    let after = if plan.is_router { "stays the router" } else { "no router" };
+    let networks = plan.networks.iter();
+    networks.map(|net| format!("{net} by {}, {after}\n", plan.port)).collect()
 }
 
 /// Without the counters, which are irrelevant here.

@@ -181,7 +181,7 @@ impl Advertisement {
     }
 
     /// Serializes the message for a raw ICMPv6 socket: the kernel fills in the checksum. Omits
-    /// flags, prefixes of the link, the preference and the captive portal.
+    /// flags, the preference and the captive portal.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         let mut message = vec![ADVERTISEMENT, 0, 0, 0, self.hop_limit, 0];
@@ -195,6 +195,14 @@ impl Advertisement {
         if let Some(mtu) = self.mtu {
             message.extend([MTU, 1, 0, 0]);
             message.extend(mtu.to_be_bytes());
+        }
+        for prefix in &self.prefixes {
+            let flags = u8::from(prefix.on_link) << 7 | u8::from(prefix.autonomous) << 6;
+            message.extend([PREFIX_INFORMATION, 4, prefix.length, flags]);
+            message.extend(prefix.valid.to_be_bytes());
+            message.extend(prefix.preferred.to_be_bytes());
+            message.extend([0; 4]);
+            message.extend(prefix.address.octets());
         }
         for resolvers in &self.resolvers {
             // The length is in units of eight octets; 127 servers are the field's limit.
@@ -331,6 +339,14 @@ mod tests {
                     lifetime: 600,
                     link_layer: Some([2, 0, 0, 0, 0, 1]),
                     mtu: Some(1500),
+                    prefixes: vec![PrefixInformation {
+                        address: "fd01::".parse().unwrap(),
+                        length: 64,
+                        on_link: true,
+                        autonomous: false,
+                        valid: 7200,
+                        preferred: 0,
+                    }],
                     resolvers: vec![Resolvers { lifetime: u32::MAX, servers: vec![ROUTER] }],
                     nat_prefixes: nat(lifetime),
                     ..Advertisement::default()

@@ -333,6 +333,81 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
     })
 }
 
+/// Returns the node's addresses in this network that are, or are not, deprecated.
+fn addresses(node: &str, net: &str, flag: &str) -> Vec<String> {
+    let command = format!("ip -6 -o addr show dev eth0 scope global to {net} {flag}");
+    must(node, &command).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// A network that the settings do not want any more: nodes would keep it for ever, and the head as
+/// router for ten minutes (RFC 4861 6.2.5, RFC 7084 L-13).
+pub fn a_network_of_before_is_withdrawn() -> Result<()> {
+    const OTHER: &str = "fd12:3456:789a:1::/64";
+    let other = format!("[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\nprefix = \"{OTHER}\"\n");
+    given(ON, |world| {
+        until("an address", || made("rpi1").is_some() && default_route("rpi1").is_some())?;
+        let before = made("rpi1").unwrap_or_default();
+        let is = |flag| !addresses("rpi1", &before, flag).is_empty();
+        let lasting = addresses("rpi1", &before, "-deprecated").concat();
+        ensure(&format!("for ever: {lasting}"), lasting.contains("valid_lft forever"))?;
+        reload(world, OFF)?;
+        let took = until("no router, no address to begin with", || {
+            default_route("rpi1").is_none() && is("deprecated")
+        })?;
+        ensure(&format!("{took:?} after it is off"), took < Duration::from_secs(5))?;
+        let ending = addresses("rpi1", &before, "deprecated").concat();
+        ensure(&format!("it ends: {ending}"), !ending.contains("valid_lft forever"))?;
+        reload(world, ON)?;
+        until("on again", || default_route("rpi1").is_some() && is("-deprecated"))?;
+        // The last advertisements of before are over.
+        std::thread::sleep(Duration::from_secs(7));
+        ensure("it stays", default_route("rpi1").is_some() && is("-deprecated"))?;
+        reload(world, &other)?;
+        let new = || !addresses("rpi1", OTHER, "-deprecated -tentative").is_empty();
+        until("the new network alone", || new() && is("deprecated"))?;
+        let way = must("rpi1", &format!("ip route get {WEB6}"))?;
+        ensure(&format!("it leaves from the new one: {way}"), way.contains("src fd12:"))?;
+        std::thread::sleep(Duration::from_secs(7));
+        ensure("still", new() && is("deprecated") && default_route("rpi1").is_some())?;
+        must("rpi1", &format!("ping -c 2 -i 0.2 -W 1 {WEB6}"))?;
+        world.stop_gateway("TERM", STOP)?;
+        world.set_settings(OFF);
+        world.start_gateway()?;
+        until("no router after a restart without it", || default_route("rpi1").is_none() && !new())
+            .map(drop)
+    })
+}
+
+/// A gateway that is removed, by `on_stop = "remove"` or by `off`, sends a last advertisement. One
+/// that only stops sends none: the next one goes on.
+pub fn a_removed_gateway_is_no_router() -> Result<()> {
+    let ended = |net: &str| {
+        until("no router, no address to begin with", || {
+            default_route("rpi1").is_none() && !addresses("rpi1", net, "deprecated").is_empty()
+        })
+    };
+    given(&format!("{ON}[gateway]\non_stop = \"remove\"\n"), |world| {
+        until("an address", || made("rpi1").is_some() && default_route("rpi1").is_some())?;
+        let net = made("rpi1").unwrap_or_default();
+        world.stop_gateway("TERM", STOP)?;
+        ended(&net)?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("again", || {
+            default_route("rpi1").is_some() && !addresses("rpi1", &net, "-deprecated").is_empty()
+        })?;
+        world.stop_gateway("TERM", STOP)?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure("the nodes keep their way while it stops", default_route("rpi1").is_some())?;
+        let off = format!(
+            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
+            crate::program().display()
+        );
+        must("head", &off)?;
+        ended(&net).map(drop)
+    })
+}
+
 pub fn switched_off_all_is_as_it_was() -> Result<()> {
     given(OFF, |world| {
         let before = settings()?;

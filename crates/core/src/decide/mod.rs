@@ -30,7 +30,7 @@ use crate::facts::link::port::is_glob;
 use alert::{Alert, Severity};
 use clat::ClatPlan;
 use cluster::Placement;
-use dhcp::{Pref64Plan, ServicePlan};
+use dhcp::{Pref64Plan, ServicePlan, WithdrawalPlan};
 use firewall::{ClusterIpv6, Ruleset, RulesetInput};
 use venue::Venue;
 
@@ -69,6 +69,8 @@ pub struct GatewayPlan {
     pub clat: ClatPlan,
     /// What router advertisements announce to the nodes of the venue's NAT64.
     pub pref64: Option<Pref64Plan>,
+    /// The IPv6 networks that are withdrawn from the nodes.
+    pub withdrawal: Option<WithdrawalPlan>,
 }
 
 /// Routes and rules in our own tables. Only entries with [`ROUTE_PROTOCOL`] are ever deleted.
@@ -203,6 +205,7 @@ fn gateway(settings: &Settings, facts: &Facts, placement: &Placement) -> Gateway
         conntrack: ConntrackPlan { sources: facts.routing().stale_sources().to_vec() },
         clat: clat::plan(settings, facts),
         pref64: dhcp::pref64(settings, facts, placement),
+        withdrawal: dhcp::withdrawal(settings, facts, placement),
     }
 }
 

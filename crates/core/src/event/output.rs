@@ -15,6 +15,7 @@ pub enum Output {
     Clat,
     Dnsmasq,
     Pref64,
+    Withdrawal,
     Display,
     Indicator,
     Status,

@@ -218,6 +218,11 @@ impl Facts {
         self.cluster.had_delegation()
     }
 
+    /// Returns the IPv6 networks that the nodes lose now.
+    pub fn withdrawn_networks(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.cluster.withdrawn()
+    }
+
     /// Returns the nodes' saved unique local network, whether or not it is in use.
     pub fn kept_ipv6(&self) -> Option<Ipv6Net> {
         self.cluster.kept_ipv6()

@@ -24,6 +24,9 @@ const USE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// adds it again.
 const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a prefix that the nodes lose is withdrawn: longer than the last advertisements take.
+const WITHDRAWAL: Duration = Duration::from_secs(10);
+
 /// Limit on remembered former prefixes; connections from older ones have ended.
 const MOST_FORMER: usize = 8;
 
@@ -53,6 +56,9 @@ pub(super) struct Cluster {
     had_delegation: bool,
     /// Prefixes that were delegated before, latest last: nodes may still send from them.
     former_delegations: Vec<Ipv6Net>,
+    /// Networks that the nodes lose, by the head's address on the cluster port that no setting
+    /// wants any more; each with the time it was seen last.
+    withdrawn: BTreeMap<Ipv6Net, Instant>,
     /// The kernel forwarded IPv6 on all ports before Bramblegate changed it.
     forwarded_ipv6: bool,
 }
@@ -90,6 +96,11 @@ impl Cluster {
             now.is_none_or(|now| !now.contains(former) && !former.contains(&now))
         };
         self.former_delegations.iter().copied().filter(apart)
+    }
+
+    /// Returns the networks that the nodes lose now.
+    pub fn withdrawn(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.withdrawn.keys().copied()
     }
 
     /// Returns the nodes' saved unique local network, whether or not it is in use.
@@ -135,6 +146,31 @@ impl Cluster {
         let held = addresses_of_ours(context.settings, links);
         self.retiring.refresh(&held, moved, nodes, context.now);
         self.follow_delegation(context, links);
+        self.follow_withdrawn(context, links);
+    }
+
+    /// Follows the networks that the nodes lose by a change of the settings, also by one made while
+    /// the daemon was stopped. dnsmasq itself deprecates a delegated one.
+    fn follow_withdrawn(&mut self, context: Context<'_>, links: &Links) {
+        let (kernel, now) = (links.kernel(), context.now);
+        let synced = links.is_synced() && !kernel.is_listing();
+        if let Some(port) = links.roles().cluster.filter(|_| synced) {
+            let held = kernel.addresses(port).iter().filter(|held| held.ours);
+            for held in held.filter(|held| !held.link_local) {
+                if let IpNet::V6(net) = held.address
+                    && (net.addr().is_unique_local() || !self.had_delegation)
+                {
+                    self.withdrawn.insert(net.trunc(), now);
+                }
+            }
+        }
+        let wanted = self.ipv6(context.settings, links);
+        let delegated = self.delegation.map(|known| known.prefix);
+        self.withdrawn.retain(|net, seen| {
+            wanted != Some(*net)
+                && delegated.is_none_or(|prefix| !prefix.contains(net))
+                && now.saturating_since(*seen) < WITHDRAWAL
+        });
     }
 
     /// Follows the delegated prefix. Its route does not name the uplink: the prefix is assigned to
@@ -188,7 +224,8 @@ impl Cluster {
     pub fn next_deadline(&self) -> Option<Instant> {
         let lost_at = self.delegation.and_then(|known| known.lost_at);
         let lost = lost_at.map(|at| at + DELEGATION_GRACE);
-        self.retiring.next_deadline().into_iter().chain(lost).min()
+        let withdrawn = self.withdrawn.values().min().map(|seen| *seen + WITHDRAWAL);
+        self.retiring.next_deadline().into_iter().chain(lost).chain(withdrawn).min()
     }
 
     /// Returns whether a node may still use the subnet of this address of the cluster port.

@@ -15,6 +15,7 @@ use crate::facts::Resyncs;
 use crate::reconcile::Reconciler;
 use crate::reconcile::clat::ClatReconciler;
 use crate::reconcile::dhcp::pref64::Pref64Reconciler;
+use crate::reconcile::dhcp::withdrawal::WithdrawalReconciler;
 use crate::reconcile::firewall::FirewallReconciler;
 use crate::reconcile::firewall::conntrack::ConntrackReconciler;
 use crate::reconcile::link::LinkReconciler;
@@ -80,6 +81,7 @@ pub struct Reconcilers {
     conntrack: Worker<ConntrackReconciler>,
     clat: Worker<ClatReconciler>,
     pref64: Worker<Pref64Reconciler>,
+    withdrawal: Worker<WithdrawalReconciler>,
     firewall_port: Arc<AtomicU32>,
 }
 
@@ -121,6 +123,11 @@ impl Reconcilers {
                 events,
             ),
             pref64: Worker::spawn(Pref64Reconciler::default(), Pref64Reconciler::default, events),
+            withdrawal: Worker::spawn(
+                WithdrawalReconciler::default(),
+                WithdrawalReconciler::default,
+                events,
+            ),
             firewall_port,
         })
     }
@@ -146,6 +153,7 @@ impl Reconcilers {
             self.clat.publish(&plan.clat.order().cloned(), resyncs);
         }
         self.pref64.publish(&plan.pref64, resyncs);
+        self.withdrawal.publish(&plan.withdrawal, resyncs);
         if !plan.conntrack.sources.is_empty() {
             self.conntrack.publish(&plan.conntrack, resyncs);
         }
@@ -158,6 +166,7 @@ impl Reconcilers {
         self.routing.end().await;
         self.conntrack.end().await;
         drop(self.pref64.end().await);
+        drop(self.withdrawal.end().await);
         let clat = self.clat.end().await;
         errors.extend(clat.and_then(|clat| clat.put(None).err()).map(ApplyError::from));
         let firewall = self.firewall.end().await;

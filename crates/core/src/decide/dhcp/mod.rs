@@ -54,6 +54,23 @@ pub struct Pref64Plan {
     pub resolver: Option<Ipv6Addr>,
 }
 
+/// The networks that the nodes lose, for the last advertisements of them (RFC 4861 6.2.5, RFC 7084
+/// L-13); with what dnsmasq's hold too, as in a [`Pref64Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithdrawalPlan {
+    /// The cluster port.
+    pub index: LinkIndex,
+    pub port: String,
+    pub networks: Vec<Ipv6Net>,
+    /// Whether the head stays the nodes' default router.
+    pub is_router: bool,
+    pub mac: Option<Mac>,
+    /// In bytes.
+    pub mtu: u32,
+    /// The resolver: the head's link-local address.
+    pub resolver: Option<Ipv6Addr>,
+}
+
 /// The desired state of dnsmasq. Names no nodes: their list may be long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
@@ -240,11 +257,7 @@ pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
         && verdict(settings, facts) == Verdict::Serve;
     let port = facts.cluster_port().filter(|_| advertises && settings.cluster.pref64)?;
     // Until the link-local address is usable nothing can be sent.
-    let mut held = facts.kernel().addresses(port.index).iter().filter(|held| !held.tentative);
-    let address = held.find_map(|held| match held.address {
-        IpNet::V6(net) if held.link_local => Some(net.addr()),
-        _ => None,
-    })?;
+    let address = link_local(facts, port.index)?;
     Some(Pref64Plan {
         index: port.index,
         port: port.name.clone(),
@@ -252,6 +265,36 @@ pub fn pref64(settings: &Settings, facts: &Facts, placement: &Placement) -> Opti
         mac: port.mac,
         mtu: port.mtu,
         resolver: settings.cluster.dns.is_some().then_some(address),
+    })
+}
+
+/// Returns which networks to withdraw from the nodes; `None` for none.
+pub fn withdrawal(
+    settings: &Settings,
+    facts: &Facts,
+    placement: &Placement,
+) -> Option<WithdrawalPlan> {
+    let port = facts.cluster_port()?;
+    let networks: Vec<Ipv6Net> = facts.withdrawn_networks().collect();
+    let is_router = settings.cluster.dhcp.is_some() && placement.ipv6.is_some();
+    let resolver = || link_local(facts, port.index).filter(|_| settings.cluster.dns.is_some());
+    (!networks.is_empty()).then(|| WithdrawalPlan {
+        index: port.index,
+        port: port.name.clone(),
+        networks,
+        is_router,
+        mac: port.mac,
+        mtu: port.mtu,
+        resolver: resolver(),
+    })
+}
+
+/// Returns the head's usable link-local address on this port.
+fn link_local(facts: &Facts, port: LinkIndex) -> Option<Ipv6Addr> {
+    let mut held = facts.kernel().addresses(port).iter().filter(|held| !held.tentative);
+    held.find_map(|held| match held.address {
+        IpNet::V6(net) if held.link_local => Some(net.addr()),
+        _ => None,
     })
 }
 

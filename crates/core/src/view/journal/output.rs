@@ -64,6 +64,7 @@ pub(super) const fn name(output: Output) -> &'static str {
         Output::Clat => "translator's order",
         Output::Dnsmasq => "dnsmasq",
         Output::Pref64 => "advertised NAT64 prefix",
+        Output::Withdrawal => "withdrawn IPv6 prefix",
         Output::Display => "display",
         Output::Indicator => "LED",
         Output::Status => "status socket",

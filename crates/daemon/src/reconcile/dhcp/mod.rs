@@ -13,6 +13,7 @@ mod reclaim;
 mod remembered;
 mod supervisor;
 mod transfers;
+pub mod withdrawal;
 
 use std::path::{Path, PathBuf};
 

@@ -28,7 +28,7 @@ const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// The type of a router solicitation (RFC 4861, section 4.1).
 const SOLICITATION: u32 = 133;
 /// `MIN_DELAY_BETWEEN_RAS` (RFC 4861, section 10).
-const SPACING: Duration = Duration::from_secs(3);
+pub(super) const SPACING: Duration = Duration::from_secs(3);
 /// Pause between attempts, and how many of them: a port without a link-local address cannot send
 /// yet. After that it is tried at [`INTERVAL`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Pref64Reconciler {
             task.abort();
         }
         if let Some(plan) = self.advertised.take() {
-            let sent = open(&plan).and_then(|wire| send(&wire, &plan, WITHDRAWN));
+            let sent = open(&plan.port, plan.index).and_then(|wire| send(&wire, &plan, WITHDRAWN));
             if let Err(error) = sent {
                 debug!(port = %plan.port, %error, "the NAT64 prefix of before was not withdrawn");
             }
@@ -107,7 +107,7 @@ fn pause(failures: u8) -> Duration {
 
 /// Advertises immediately, at intervals, and after solicitations.
 async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
-    let wire = readable(open(plan)?)?;
+    let wire = readable(open(&plan.port, plan.index)?)?;
     let (mut failed, mut next) = (0, Instant::now());
     let mut last: Option<Instant> = None;
     loop {
@@ -136,15 +136,15 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
 }
 
 /// Opens a socket that receives only router solicitations, only on the port.
-fn open(plan: &Pref64Plan) -> io::Result<Socket> {
+pub(super) fn open(port: &str, index: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
     socket.attach_filter(&solicitations())?;
-    socket.bind_device(Some(plan.port.as_bytes()))?;
+    socket.bind_device(Some(port.as_bytes()))?;
     socket.set_nonblocking(true)?;
-    socket.join_multicast_v6(&ALL_ROUTERS, plan.index)?;
+    socket.join_multicast_v6(&ALL_ROUTERS, index)?;
     socket.set_multicast_hops_v6(255)?;
     socket.set_multicast_loop_v6(false)?;
-    socket.set_multicast_if_v6(plan.index)?;
+    socket.set_multicast_if_v6(index)?;
     Ok(socket)
 }
 
@@ -176,19 +176,28 @@ async fn solicited(wire: &AsyncFd<Socket>) -> io::Result<()> {
 /// Sends an advertisement to all nodes. `lifetime` is that of the prefix, in seconds.
 fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
     // The same values as dnsmasq's, since a host uses those of the last message.
-    let resolvers =
-        plan.resolver.map(|server| Resolvers { lifetime: u32::MAX, servers: vec![server] });
     let advertisement = Advertisement {
         hop_limit: 64,
         lifetime: ROUTER_LIFETIME,
         link_layer: plan.mac.map(|Mac(mac)| mac),
         mtu: Some(plan.mtu),
-        resolvers: resolvers.into_iter().collect(),
+        resolvers: resolvers(plan.resolver, u32::MAX),
         nat_prefixes: vec![NatPrefix { prefix: plan.prefix, lifetime }],
         ..Advertisement::default()
     };
-    let to = SocketAddrV6::new(ALL_NODES, 0, 0, plan.index);
-    wire.send_to(&advertisement.message(), &to.into()).map(drop)
+    send_to_all(wire, plan.index, &advertisement)
+}
+
+/// Returns the option that names the resolver, if there is one; `lifetime` in seconds.
+pub(super) fn resolvers(server: Option<Ipv6Addr>, lifetime: u32) -> Vec<Resolvers> {
+    let option = server.map(|server| Resolvers { lifetime, servers: vec![server] });
+    option.into_iter().collect()
+}
+
+/// Sends an advertisement to all nodes.
+pub(super) fn send_to_all(wire: &Socket, index: u32, message: &Advertisement) -> io::Result<()> {
+    let to = SocketAddrV6::new(ALL_NODES, 0, 0, index);
+    wire.send_to(&message.message(), &to.into()).map(drop)
 }
 
 #[cfg(test)]

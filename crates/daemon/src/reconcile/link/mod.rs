@@ -26,6 +26,7 @@ use crate::config::{Ipv6Prefix, Settings};
 use crate::decide::{LinkPlan, PortPlan, ROUTE_PROTOCOL};
 use crate::event::{Address, Applied, ApplyError, Change, Event, LinkIndex, Output, Vital};
 use crate::reconcile::Reconciler;
+use crate::reconcile::dhcp::withdrawal;
 use crate::reconcile::error::Refused;
 use crate::reconcile::rtnl::{ADD, Request, Rtnl};
 use crate::watch::link;
@@ -297,14 +298,29 @@ fn put_back_addresses(
     port: &Port,
     addresses: &[PortAddress],
 ) -> Result<Vec<String>, LinkError> {
+    let here = addresses.iter().filter(|held| held.index == port.index);
+    let ours = here.filter(|held| held.marked || previous.added(name, held.address));
+    let ours: Vec<IpNet> = ours.map(|held| held.address).collect();
+    let networks: Vec<Ipv6Net> = ours.iter().filter_map(network_of_nodes).collect();
+    if !networks.is_empty()
+        && let Err(error) = withdrawal::end(name, port.index, &networks)
+    {
+        debug!(port = name, %error, "the nodes' IPv6 networks were not withdrawn");
+    }
     let mut done = Vec::new();
-    for held in addresses.iter().filter(|held| held.index == port.index) {
-        if held.marked || previous.added(name, held.address) {
-            remove_address(rtnl, previous, port, held.address)?;
-            done.push(format!("{name}: removed the address {}", held.address));
-        }
+    for address in ours {
+        remove_address(rtnl, previous, port, address)?;
+        done.push(format!("{name}: removed the address {address}"));
     }
     Ok(done)
+}
+
+/// Returns the network of the head's IPv6 address among the nodes: the first of a /64. The
+/// translator's address on an uplink is none.
+fn network_of_nodes(address: &IpNet) -> Option<Ipv6Net> {
+    let IpNet::V6(net) = address else { return None };
+    let first = u128::from(net.network()) | 1;
+    (net.prefix_len() == 64 && u128::from(net.addr()) == first).then(|| net.trunc())
 }
 
 fn put_back_conf(
