@@ -7,6 +7,7 @@ pub use crate::api::status::ClatState;
 use crate::config::{Clat, Settings};
 use crate::facts::Facts;
 use crate::facts::uplink::{UplinkView, is_translated_by_another, leads_by_translator};
+use crate::facts::venue::VenueMemory;
 
 /// The desired state of the translator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
 
 /// Returns the order for the translator; `None` if no translation is wanted.
 ///
-/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or where the
+/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4 that answers, or where the
 /// settings ask for it. While another program's translator works, ours does not start. It does not
 /// start either while an uplink's IPv4 address is on its way: connections would have to move a
 /// moment later. A running translator goes on until that address arrives.
@@ -75,7 +76,10 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
         Clat::Off => false,
         Clat::Auto => {
             let begun = facts.kernel().links().any(|link| link.name == clat::DEVICE);
-            !uplinks.iter().any(|uplink| has_ipv4(facts, uplink) || uplink.is_ipv4_coming && !begun)
+            !uplinks.iter().any(|uplink| {
+                has_ipv4(facts, uplink) && !is_ipv4_replaced(facts, uplink)
+                    || uplink.is_ipv4_coming && !begun
+            })
         }
         Clat::On => true,
     };
@@ -96,6 +100,15 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
         address: None,
         mtu: None,
     })
+}
+
+/// Returns whether an uplink's IPv4 does not answer, and a NAT64 does.
+fn is_ipv4_replaced(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
+    facts.routing().detour().is_ipv4_dead(uplink.link.index)
+        && facts
+            .uplinks()
+            .iter()
+            .any(|uplink| facts.venue(uplink.link.index).is_some_and(VenueMemory::is_nat64_online))
 }
 
 /// Returns whether another program translates, and as far as known its translator works.
@@ -125,7 +138,9 @@ pub struct Translation {
 pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
     let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
     let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
-    if plan.order().is_some() || (leads && *plan == ClatPlan::Undecided) {
+    // The device of the former session is of no use where no uplink has a carrier.
+    let kept = leads && *plan == ClatPlan::Undecided && facts.uplinks().iter().any(is_plugged);
+    if plan.order().is_some() || kept {
         let state = if leads { ClatState::On } else { ClatState::Waiting };
         let prefix = plan.order().map(|order| order.prefix.to_string());
         return Some(Translation { state, by: "bramblegate".to_owned(), prefix });

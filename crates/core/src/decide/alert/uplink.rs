@@ -9,6 +9,7 @@ use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
 use crate::decide::clat;
+use crate::decide::routing::leaves_by_translator;
 use crate::event::{Acquisition, Path, Reachability};
 use crate::facts::Facts;
 use crate::facts::uplink::{
@@ -70,7 +71,9 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
             format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
         return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
-    let unanswered = active.reachability == Some(Reachability::Nothing);
+    // Then another alert says by which port IPv4 leaves.
+    let translated = leaves_by_translator(facts) && facts.routing().detour().is_ipv4_dead(index);
+    let unanswered = active.reachability == Some(Reachability::Nothing) && !translated;
     let ipv6 = facts.venue(index).and_then(|venue| venue.answer(Path::Ipv6));
     let text = match ipv6 {
         Some(Reachability::Online) => {
