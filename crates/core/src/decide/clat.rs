@@ -138,8 +138,11 @@ pub struct Translation {
 pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
     let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
     let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
-    // The device of the former session is of no use where no uplink has a carrier.
-    let kept = leads && *plan == ClatPlan::Undecided && facts.uplinks().iter().any(is_plugged);
+    // The device of the former session is of no use without IPv6 to send to.
+    let leads_on = |uplink: &UplinkView<'_>| {
+        is_plugged(uplink) && facts.kernel().has_default_route(uplink.link.index, false)
+    };
+    let kept = leads && *plan == ClatPlan::Undecided && facts.uplinks().iter().any(leads_on);
     if plan.order().is_some() || kept {
         let state = if leads { ClatState::On } else { ClatState::Waiting };
         let prefix = plan.order().map(|order| order.prefix.to_string());
