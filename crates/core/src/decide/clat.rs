@@ -66,18 +66,21 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
 
 /// Returns the order for the translator; `None` if no translation is wanted.
 ///
-/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4 that answers, or where the
-/// settings ask for it. While another program's translator works, ours does not start. It does not
-/// start either while an uplink's IPv4 address is on its way: connections would have to move a
-/// moment later. A running translator goes on until that address arrives.
+/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or one that is
+/// dead while NAT64 answers, or where the settings ask for it. While another program's translator
+/// works, ours does not start. It does not start either while an uplink's IPv4 address is on its
+/// way: connections would have to move a moment later. A running translator goes on until that
+/// address arrives.
 fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let uplinks = facts.uplinks();
     let wanted = match settings.uplink.clat {
         Clat::Off => false,
         Clat::Auto => {
             let begun = facts.kernel().links().any(|link| link.name == clat::DEVICE);
+            let replaces = begun || is_nat64_online(facts);
+            let is_dead = |index| replaces && facts.routing().detour().is_ipv4_dead(index);
             !uplinks.iter().any(|uplink| {
-                has_ipv4(facts, uplink) && !is_ipv4_replaced(facts, uplink)
+                has_ipv4(facts, uplink) && !is_dead(uplink.link.index)
                     || uplink.is_ipv4_coming && !begun
             })
         }
@@ -102,13 +105,11 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     })
 }
 
-/// Returns whether an uplink's IPv4 does not answer, and a NAT64 does.
-fn is_ipv4_replaced(facts: &Facts, uplink: &UplinkView<'_>) -> bool {
-    facts.routing().detour().is_ipv4_dead(uplink.link.index)
-        && facts
-            .uplinks()
-            .iter()
-            .any(|uplink| facts.venue(uplink.link.index).is_some_and(VenueMemory::is_nat64_online))
+/// Returns whether the NAT64 of an uplink's venue answers.
+pub(super) fn is_nat64_online(facts: &Facts) -> bool {
+    let uplinks = facts.uplinks();
+    let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
+    venues.any(VenueMemory::is_nat64_online)
 }
 
 /// Returns whether another program translates, and as far as known its translator works.

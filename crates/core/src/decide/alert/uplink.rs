@@ -9,7 +9,6 @@ use super::routing;
 use crate::config::{Settings, UplinkProbe};
 use crate::decide::alert::{Alert, AlertCode, Severity};
 use crate::decide::clat;
-use crate::decide::routing::leaves_by_translator;
 use crate::event::{Acquisition, Path, Reachability};
 use crate::facts::Facts;
 use crate::facts::uplink::{
@@ -72,7 +71,7 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
         return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
     // Then another alert says by which port IPv4 leaves.
-    let translated = leaves_by_translator(facts) && facts.routing().detour().is_ipv4_dead(index);
+    let translated = facts.routing().detour().is_translated() && clat::is_nat64_online(facts);
     let unanswered = active.reachability == Some(Reachability::Nothing) && !translated;
     let ipv6 = facts.venue(index).and_then(|venue| venue.answer(Path::Ipv6));
     let text = match ipv6 {

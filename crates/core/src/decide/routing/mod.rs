@@ -96,7 +96,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
 }
 
 /// Returns whether the nodes' IPv4 leaves by our translator in place of a dead uplink.
-pub(super) fn leaves_by_translator(facts: &Facts) -> bool {
+fn leaves_by_translator(facts: &Facts) -> bool {
     let by = facts.routing().detour().by().and_then(|index| facts.kernel().link(index));
     by.is_some_and(|port| port.name == clat::DEVICE)
 }

@@ -33,6 +33,8 @@ pub struct Detour {
     by: Option<LinkIndex>,
     /// The uplinks whose IPv4 does not answer, though address and route stay.
     ipv4_dead: BTreeSet<LinkIndex>,
+    /// Our own translator is chosen in place of one of them.
+    is_translated: bool,
     /// Connections of the abandoned uplink must be deleted again once the new rules are loaded, as
     /// packets sent before that followed the old ones.
     flush_pending: bool,
@@ -53,6 +55,11 @@ impl Detour {
     /// Returns whether an uplink has IPv4 that does not answer, though its address and route stay.
     pub fn is_ipv4_dead(&self, index: LinkIndex) -> bool {
         self.ipv4_dead.contains(&index)
+    }
+
+    /// Returns whether our own translator is chosen in place of an uplink whose IPv4 is dead.
+    pub fn is_translated(&self) -> bool {
+        self.is_translated
     }
 
     /// Requests that connections of the abandoned uplink are deleted once more.
@@ -95,10 +102,12 @@ impl Detour {
     ) {
         let dead = |index: &LinkIndex| self.has_dead_ipv4(*index, context.now, venues);
         self.ipv4_dead = self.quality.keys().copied().filter(dead).collect();
-        let works = venues.iter().any(VenueMemory::is_nat64_online);
-        if works && self.by.is_none() && main.is_some_and(|main| self.is_ipv4_dead(main)) {
-            self.by = ours(links);
-        }
+        let dead = self.by.is_none() && main.is_some_and(|main| self.is_ipv4_dead(main));
+        // Once chosen it remains if NAT64 fails, since IPv4 is no better.
+        let works = self.is_translated || venues.iter().any(VenueMemory::is_nat64_online);
+        let chosen = ours(links).filter(|_| dead && works);
+        self.is_translated = chosen.is_some();
+        self.by = self.by.or(chosen);
     }
 
     /// Returns whether probes by IPv4 get no reply, or got none and have not succeeded for long
