@@ -255,7 +255,9 @@ fn failover(facts: &Facts) -> Option<Alert> {
     let (by, main) = (facts.routing().detour().by()?, facts.main_egress()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
     let text = if by == clat::DEVICE {
-        format!("IPv4 on {port} does not answer, so nodes and head leave by the translator ({by})")
+        format!(
+            "IPv4 on {port} does not answer, so nodes and head leave through the translator ({by})"
+        )
     } else {
         format!(
             "{port} has no internet, so the nodes leave through {by}; the head itself still uses \
