@@ -7,6 +7,7 @@ pub use crate::api::status::ClatState;
 use crate::config::{Clat, Settings};
 use crate::facts::Facts;
 use crate::facts::uplink::{UplinkView, is_translated_by_another, leads_by_translator};
+use crate::facts::venue::VenueMemory;
 
 /// The desired state of the translator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,17 +66,23 @@ fn is_undecided(settings: &Settings, facts: &Facts) -> bool {
 
 /// Returns the order for the translator; `None` if no translation is wanted.
 ///
-/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or where the
-/// settings ask for it. While another program's translator works, ours does not start. It does not
-/// start either while an uplink's IPv4 address is on its way: connections would have to move a
-/// moment later. A running translator goes on until that address arrives.
+/// An order is wanted where a venue has NAT64 and no uplink has a way out for IPv4, or one that is
+/// dead while NAT64 answers, or where the settings ask for it. While another program's translator
+/// works, ours does not start. It does not start either while an uplink's IPv4 address is on its
+/// way: connections would have to move a moment later. A running translator goes on until that
+/// address arrives.
 fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     let uplinks = facts.uplinks();
     let wanted = match settings.uplink.clat {
         Clat::Off => false,
         Clat::Auto => {
             let begun = facts.kernel().links().any(|link| link.name == clat::DEVICE);
-            !uplinks.iter().any(|uplink| has_ipv4(facts, uplink) || uplink.is_ipv4_coming && !begun)
+            let replaces = begun || is_nat64_online(facts);
+            let is_dead = |index| replaces && facts.routing().detour().is_ipv4_dead(index);
+            !uplinks.iter().any(|uplink| {
+                has_ipv4(facts, uplink) && !is_dead(uplink.link.index)
+                    || uplink.is_ipv4_coming && !begun
+            })
         }
         Clat::On => true,
     };
@@ -96,6 +103,13 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
         address: None,
         mtu: None,
     })
+}
+
+/// Returns whether the NAT64 of an uplink's venue answers.
+pub(super) fn is_nat64_online(facts: &Facts) -> bool {
+    let uplinks = facts.uplinks();
+    let mut venues = uplinks.iter().filter_map(|uplink| facts.venue(uplink.link.index));
+    venues.any(VenueMemory::is_nat64_online)
 }
 
 /// Returns whether another program translates, and as far as known its translator works.
@@ -125,7 +139,12 @@ pub struct Translation {
 pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
     let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
     let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
-    if plan.order().is_some() || (leads && *plan == ClatPlan::Undecided) {
+    // The device of the former session is of no use without IPv6 to send to.
+    let leads_on = |uplink: &UplinkView<'_>| {
+        is_plugged(uplink) && facts.kernel().has_default_route(uplink.link.index, false)
+    };
+    let kept = leads && *plan == ClatPlan::Undecided && facts.uplinks().iter().any(leads_on);
+    if plan.order().is_some() || kept {
         let state = if leads { ClatState::On } else { ClatState::Waiting };
         let prefix = plan.order().map(|order| order.prefix.to_string());
         return Some(Translation { state, by: "bramblegate".to_owned(), prefix });

@@ -218,7 +218,7 @@ impl Facts {
         let clashing: BTreeSet<LinkIndex> = self.clashes().map(|(index, _)| index).collect();
         let mut transitions = self.uplinks.refresh(context, &self.links, &clashing);
         self.venues.refresh(self.now, &self.links);
-        self.routing.refresh(context, &self.links, &self.uplinks);
+        self.routing.refresh(context, &self.links, &self.uplinks, &self.venues);
         self.firewall.refresh(self.now);
         self.host.refresh(self.now);
         transitions.extend(self.power.refresh(self.now));

@@ -172,6 +172,10 @@ impl Venues {
         ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &VenueMemory> {
+        self.0.values()
+    }
+
     /// Returns the state of an uplink's venue.
     pub fn get(&self, index: LinkIndex) -> Option<&VenueMemory> {
         self.0.get(&index)
@@ -285,6 +289,12 @@ impl VenueMemory {
     /// Returns the smallest MTU that a default router advertises, in bytes.
     pub fn mtu(&self) -> Option<u32> {
         self.routers().filter_map(|offer| offer.mtu).min()
+    }
+
+    /// Returns whether the last probe by the NAT64 got a reply.
+    pub fn is_nat64_online(&self) -> bool {
+        let answer = self.nat64().and_then(|(prefix, _)| self.answer(Path::Nat64(prefix)));
+        answer == Some(Reachability::Online)
     }
 
     /// Returns the result of the last probe of a path.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::api::clat;
 use crate::decide::alert::{Alert, AlertCode, Severity, Subject};
 use crate::decide::cluster::Placement;
 use crate::decide::routing::ways::{
@@ -253,10 +254,16 @@ fn deciding_rule<'a>(facts: &'a Facts, astray: &Astray) -> Option<&'a Rule> {
 fn failover(facts: &Facts) -> Option<Alert> {
     let (by, main) = (facts.routing().detour().by()?, facts.main_egress()?);
     let (by, port) = (port_name(facts, by)?, port_name(facts, main)?);
-    let text = format!(
-        "{port} has no internet, so the nodes leave through {by}; the head itself still uses \
-         {port}"
-    );
+    let text = if by == clat::DEVICE {
+        format!(
+            "IPv4 on {port} does not answer, so nodes and head leave through the translator ({by})"
+        )
+    } else {
+        format!(
+            "{port} has no internet, so the nodes leave through {by}; the head itself still uses \
+             {port}"
+        )
+    };
     facts
         .routing()
         .detour()

@@ -70,7 +70,9 @@ fn without_internet(settings: &Settings, facts: &Facts, active: &UplinkView<'_>)
             format!("{port}: a captive portal answers; {page} in a browser behind the gateway");
         return Some(Alert::of_port(AlertCode::UplinkPortal, port, text));
     }
-    let unanswered = active.reachability == Some(Reachability::Nothing);
+    // Then another alert says by which port IPv4 leaves.
+    let translated = facts.routing().detour().is_translated() && clat::is_nat64_online(facts);
+    let unanswered = active.reachability == Some(Reachability::Nothing) && !translated;
     let ipv6 = facts.venue(index).and_then(|venue| venue.answer(Path::Ipv6));
     let text = match ipv6 {
         Some(Reachability::Online) => {

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::api::clat;
 use crate::event::{Flow, LinkIndex, Route, Rule};
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
@@ -47,6 +48,9 @@ mod place {
     /// default, then that uplink's.
     pub const NODES_MAIN: u32 = 20;
     pub const NODES: u32 = 21;
+    /// From the head, if IPv4 leaves by our translator: likewise.
+    pub const HEAD_MAIN: u32 = 22;
+    pub const HEAD: u32 = 23;
 }
 
 /// Default routes, and the two halves that VPNs use instead.
@@ -82,12 +86,31 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
         plan.routes.extend(routed_nodes(facts, port.index, net));
     }
     if let Some(uplink) = facts.routing().detour().by() {
-        let of_nodes = |rule| Rule { input: Some(port.name.clone()), mark: NOT_ELSEWHERE, ..rule };
-        let near = rule(place::NODES_MAIN, TABLE_MAIN);
-        plan.rules.insert(of_nodes(Rule { suppress: Some(DEFAULT_LENGTH), ..near }));
-        plan.rules.insert(of_nodes(rule(place::NODES, TABLE_UPLINK + uplink)));
+        leave_by(&mut plan, uplink, &port.name, [place::NODES_MAIN, place::NODES]);
+        // The head's own default route remains the dead one, which has the better metric.
+        if leaves_by_translator(facts) {
+            leave_by(&mut plan, uplink, LOOPBACK, [place::HEAD_MAIN, place::HEAD]);
+        }
     }
     plan
+}
+
+/// Returns whether the nodes' IPv4 leaves by our translator in place of a dead uplink.
+fn leaves_by_translator(facts: &Facts) -> bool {
+    let by = facts.routing().detour().by().and_then(|index| facts.kernel().link(index));
+    by.is_some_and(|port| port.name == clat::DEVICE)
+}
+
+/// The input interface of packets that the head itself sends (ip-rule(8)).
+const LOOPBACK: &str = "lo";
+
+/// Adds the rules by which packets from the port `input` leave by an uplink: main's routes except
+/// the default, then the uplink's.
+fn leave_by(plan: &mut RoutingPlan, uplink: LinkIndex, input: &str, [near, far]: [u32; 2]) {
+    let from = |rule| Rule { input: Some(input.to_owned()), mark: NOT_ELSEWHERE, ..rule };
+    let suppress = Some(DEFAULT_LENGTH);
+    plan.rules.insert(from(Rule { suppress, ..rule(near, TABLE_MAIN) }));
+    plan.rules.insert(from(rule(far, TABLE_UPLINK + uplink)));
 }
 
 /// Excludes replies to what came in by a port that is neither an uplink nor the cluster's, such as

@@ -1,21 +1,23 @@
 //! Selects the egress uplink of the nodes if it is not the one of the main table's default route,
-//! because that one has no internet, or the settings prefer another.
+//! because that one has no internet, or the settings prefer another. Our own translator is the last
+//! choice: it takes the place of an uplink whose IPv4 is dead.
 //!
 //! If another program routes the nodes' traffic, as a VPN does, no detour is chosen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::api::clat;
 use crate::config::UplinkProbe;
-use crate::event::{Instant, LinkIndex, Reachability};
+use crate::event::{Instant, LinkIndex, Path, Reachability};
 use crate::facts::context::Context;
 use crate::facts::link::Links;
 use crate::facts::uplink::{
     BETTER_UPLINK_TIME, UplinkMemory, Uplinks, ipv4_primary, leads_by_translator,
 };
+use crate::facts::venue::{VenueMemory, Venues};
 
 /// How long probes must fail before an uplink is abandoned; a round that fails takes at least
 /// 1.5 s.
@@ -29,6 +31,10 @@ pub struct Detour {
     quality: BTreeMap<LinkIndex, Quality>,
     /// The chosen uplink, if it is not the main table's.
     by: Option<LinkIndex>,
+    /// The uplinks whose IPv4 does not answer, though address and route stay.
+    ipv4_dead: BTreeSet<LinkIndex>,
+    /// Our own translator is chosen in place of one of them.
+    is_translated: bool,
     /// Connections of the abandoned uplink must be deleted again once the new rules are loaded, as
     /// packets sent before that followed the old ones.
     flush_pending: bool,
@@ -44,6 +50,16 @@ impl Detour {
     /// since.
     pub fn has_no_internet(&self, index: LinkIndex) -> bool {
         self.quality(index).is_some_and(|quality| quality.was_bad)
+    }
+
+    /// Returns whether an uplink has IPv4 that does not answer, though its address and route stay.
+    pub fn is_ipv4_dead(&self, index: LinkIndex) -> bool {
+        self.ipv4_dead.contains(&index)
+    }
+
+    /// Returns whether our own translator is chosen in place of an uplink whose IPv4 is dead.
+    pub fn is_translated(&self) -> bool {
+        self.is_translated
     }
 
     /// Requests that connections of the abandoned uplink are deleted once more.
@@ -75,6 +91,36 @@ impl Detour {
         self.by = chosen.filter(|chosen| main != Some(*chosen));
     }
 
+    /// Selects our own translator if the uplink in use has no IPv4 internet, and no other uplink
+    /// replaces it.
+    pub(super) fn refresh_translation(
+        &mut self,
+        context: Context<'_>,
+        links: &Links,
+        venues: &Venues,
+        main: Option<LinkIndex>,
+    ) {
+        let dead = |index: &LinkIndex| self.has_dead_ipv4(*index, context.now, venues);
+        self.ipv4_dead = self.quality.keys().copied().filter(dead).collect();
+        let dead = self.by.is_none() && main.is_some_and(|main| self.is_ipv4_dead(main));
+        // Once chosen it remains if NAT64 fails, since IPv4 is no better.
+        let works = self.is_translated || venues.iter().any(VenueMemory::is_nat64_online);
+        let chosen = ours(links).filter(|_| dead && works);
+        self.is_translated = chosen.is_some();
+        self.by = self.by.or(chosen);
+    }
+
+    /// Returns whether probes by IPv4 get no reply, or got none and have not succeeded for long
+    /// enough since. A captive portal is not dead: users log in there.
+    fn has_dead_ipv4(&self, index: LinkIndex, now: Instant, venues: &Venues) -> bool {
+        let Some(quality) = self.quality(index) else { return false };
+        match venues.get(index).and_then(|venue| venue.answer(Path::Ipv4)) {
+            Some(Reachability::Nothing) => quality.is_bad(now) || self.is_ipv4_dead(index),
+            Some(Reachability::Online) => quality.was_bad && self.is_ipv4_dead(index),
+            Some(Reachability::Portal) | None => false,
+        }
+    }
+
     /// Returns the egress in place of an uplink whose translator has died: the first uplink with
     /// IPv4, else our own translator.
     fn replacement(
@@ -89,11 +135,7 @@ impl Detour {
             leads_out(*index, links, uplinks)
                 && !self.quality(*index).is_some_and(|quality| quality.is_bad(context.now))
         };
-        let ours = |index: &LinkIndex| {
-            let port = links.kernel().link(*index).filter(|port| port.name == clat::DEVICE);
-            port.is_some() && *index != dead && leads_by_translator(links.kernel(), *index)
-        };
-        order.clone().find(with_ipv4).or_else(|| order.find(ours))
+        order.find(with_ipv4).or_else(|| ours(links).filter(|index| *index != dead))
     }
 
     /// Returns the times at which the choice may change without an event.
@@ -176,6 +218,15 @@ impl Quality {
     fn trial(&self) -> Duration {
         if self.was_bad { RETURN_TIME } else { BETTER_UPLINK_TIME }
     }
+}
+
+/// Returns our own translator's device, if IPv4 leaves by it.
+fn ours(links: &Links) -> Option<LinkIndex> {
+    let mut uplinks = links.roles().uplinks.iter().copied();
+    uplinks.find(|index| {
+        let port = links.kernel().link(*index).filter(|port| port.name == clat::DEVICE);
+        port.is_some() && leads_by_translator(links.kernel(), *index)
+    })
 }
 
 fn is_dead(index: LinkIndex, uplinks: &Uplinks) -> bool {

@@ -10,6 +10,7 @@ use super::link::Links;
 use super::output::Outputs;
 use super::resync::Resyncs;
 use super::uplink::{Uplinks, ipv4_source};
+use super::venue::Venues;
 use crate::event::{ApplyReport, Astray, Event, Instant, LinkIndex, Output, Vital};
 use detour::Detour;
 
@@ -65,8 +66,16 @@ impl Routing {
     }
 
     /// Recomputes what depends on links, uplinks and time.
-    pub(super) fn refresh(&mut self, context: Context<'_>, links: &Links, uplinks: &Uplinks) {
-        self.detour.refresh(context, links, uplinks, self.main_egress(links));
+    pub(super) fn refresh(
+        &mut self,
+        context: Context<'_>,
+        links: &Links,
+        uplinks: &Uplinks,
+        venues: &Venues,
+    ) {
+        let main = self.main_egress(links);
+        self.detour.refresh(context, links, uplinks, main);
+        self.detour.refresh_translation(context, links, venues, main);
         self.refresh_masquerade(links);
         let refused =
             self.egress == Some(None) && links.is_forwarding_by_all() && has_exit_route(links);
