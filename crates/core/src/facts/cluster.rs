@@ -57,8 +57,8 @@ pub(super) struct Cluster {
     /// Prefixes that were delegated before, latest last: nodes may still send from them.
     former_delegations: Vec<Ipv6Net>,
     /// Networks that the nodes lose, by the head's address on the cluster port that no setting
-    /// wants any more; each with the time it was seen last.
-    withdrawn: BTreeMap<Ipv6Net, Instant>,
+    /// wants any more; each with the time at which that address was gone.
+    withdrawn: BTreeMap<Ipv6Net, Option<Instant>>,
     /// The kernel forwarded IPv6 on all ports before Bramblegate changed it.
     forwarded_ipv6: bool,
 }
@@ -153,23 +153,26 @@ impl Cluster {
     /// the daemon was stopped. dnsmasq itself deprecates a delegated one.
     fn follow_withdrawn(&mut self, context: Context<'_>, links: &Links) {
         let (kernel, now) = (links.kernel(), context.now);
-        let synced = links.is_synced() && !kernel.is_listing();
-        if let Some(port) = links.roles().cluster.filter(|_| synced) {
-            let held = kernel.addresses(port).iter().filter(|held| held.ours);
-            for held in held.filter(|held| !held.link_local) {
+        if links.is_synced() && !kernel.is_listing() {
+            for gone_at in self.withdrawn.values_mut() {
+                gone_at.get_or_insert(now);
+            }
+            let port = links.roles().cluster;
+            let held = port.into_iter().flat_map(|port| kernel.addresses(port));
+            for held in held.filter(|held| held.ours && !held.link_local) {
                 if let IpNet::V6(net) = held.address
                     && (net.addr().is_unique_local() || !self.had_delegation)
                 {
-                    self.withdrawn.insert(net.trunc(), now);
+                    self.withdrawn.insert(net.trunc(), None);
                 }
             }
         }
         let wanted = self.ipv6(context.settings, links);
         let delegated = self.delegation.map(|known| known.prefix);
-        self.withdrawn.retain(|net, seen| {
+        self.withdrawn.retain(|net, gone_at| {
             wanted != Some(*net)
                 && delegated.is_none_or(|prefix| !prefix.contains(net))
-                && now.saturating_since(*seen) < WITHDRAWAL
+                && gone_at.is_none_or(|at| now.saturating_since(at) < WITHDRAWAL)
         });
     }
 
@@ -224,7 +227,7 @@ impl Cluster {
     pub fn next_deadline(&self) -> Option<Instant> {
         let lost_at = self.delegation.and_then(|known| known.lost_at);
         let lost = lost_at.map(|at| at + DELEGATION_GRACE);
-        let withdrawn = self.withdrawn.values().min().map(|seen| *seen + WITHDRAWAL);
+        let withdrawn = self.withdrawn.values().flatten().min().map(|at| *at + WITHDRAWAL);
         self.retiring.next_deadline().into_iter().chain(lost).chain(withdrawn).min()
     }
 
