@@ -40,7 +40,7 @@ pub fn translator(stage: &mut Stage) {
     let seen = stage
         .until("IPv4", 60, |seen| seen.row1() == "10.99.0.162" && seen.text("/clat") == "null");
     assert_eq!(seen.alert("uplink-translator"), None);
-    assert_eq!(stage.run("ip link show clat0").0, false, "nothing is to be translated");
+    assert!(!stage.run("ip link show clat0").0, "nothing is to be translated");
 }
 
 /// Sets up a venue of IPv6 only with a NAT64, and a server behind it.
