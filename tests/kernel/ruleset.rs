@@ -143,7 +143,7 @@ fn inputs(flow_table: bool) -> impl Strategy<Value = RulesetInput> {
                 cluster_port,
                 cluster_networks,
                 without_ipv6: uplinks.iter().take(1).cloned().collect(),
-                former_delegated: vec!["2001:db8:2::/56".parse().unwrap()],
+                previous_delegations: vec!["2001:db8:2::/56".parse().unwrap()],
                 delegated: ipv6.and_then(|_| {
                     Some(("2001:db8:1::/64".parse().ok()?, uplinks.first()?.clone()))
                 }),

@@ -139,7 +139,7 @@ pub struct Translation {
 pub fn translation(facts: &Facts, plan: &ClatPlan) -> Option<Translation> {
     let port = facts.kernel().links().find(|link| link.name == clat::DEVICE);
     let leads = port.is_some_and(|port| leads_by_translator(facts.kernel(), port.index));
-    // The device of the former session is of no use without IPv6 to send to.
+    // The device of the previous session is useless without IPv6 to send to.
     let leads_on = |uplink: &UplinkView<'_>| {
         is_plugged(uplink) && facts.kernel().has_default_route(uplink.link.index, false)
     };

@@ -272,7 +272,7 @@ fn ruleset_input(settings: &Settings, facts: &Facts, placement: &Placement) -> R
         delegated: placement
             .delegated
             .and_then(|(address, uplink)| Some((address.trunc(), name(uplink)?))),
-        former_delegated: facts.former_delegations().collect(),
+        previous_delegations: facts.previous_delegations().collect(),
         translated: !facts.forwarded_ipv6() && clat::translates(settings, facts),
         left_over,
         without_ipv6: facts

@@ -209,8 +209,8 @@ impl Facts {
     }
 
     /// Returns prefixes that were delegated before and are not now.
-    pub fn former_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
-        self.cluster.former_delegations()
+    pub fn previous_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+        self.cluster.previous_delegations()
     }
 
     /// Returns whether the nodes have, or had, addresses of a delegated prefix.

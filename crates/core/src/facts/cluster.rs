@@ -27,8 +27,8 @@ const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 /// How long a prefix that the nodes lose is withdrawn: longer than the last advertisements take.
 const WITHDRAWAL: Duration = Duration::from_secs(10);
 
-/// Limit on remembered former prefixes; connections from older ones have ended.
-const MOST_FORMER: usize = 8;
+/// Limit on remembered previous prefixes; connections from older ones have ended.
+const MAX_PREVIOUS: usize = 8;
 
 /// A prefix that the venue behind an uplink delegated to the head (RFC 8415, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) struct Cluster {
     /// advertisements.
     had_delegation: bool,
     /// Prefixes that were delegated before, latest last: nodes may still send from them.
-    former_delegations: Vec<Ipv6Net>,
+    previous_delegations: Vec<Ipv6Net>,
     /// Networks that the nodes lose, by the head's address on the cluster port that no setting
     /// wants any more; each with the time at which that address was gone.
     withdrawn: BTreeMap<Ipv6Net, Option<Instant>>,
@@ -90,12 +90,12 @@ impl Cluster {
     }
 
     /// Returns prefixes that were delegated before and are not now.
-    pub fn former_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
+    pub fn previous_delegations(&self) -> impl Iterator<Item = Ipv6Net> + '_ {
         let now = self.delegation.map(|known| known.prefix);
-        let apart = move |former: &Ipv6Net| {
-            now.is_none_or(|now| !now.contains(former) && !former.contains(&now))
+        let apart = move |previous: &Ipv6Net| {
+            now.is_none_or(|now| !now.contains(previous) && !previous.contains(&now))
         };
-        self.former_delegations.iter().copied().filter(apart)
+        self.previous_delegations.iter().copied().filter(apart)
     }
 
     /// Returns the networks that the nodes lose now.
@@ -183,11 +183,11 @@ impl Cluster {
         self.update_delegation(context, links);
         let ended = before.filter(|prefix| self.delegation.map(|now| now.prefix) != Some(*prefix));
         if let Some(prefix) = ended {
-            self.former_delegations.retain(|former| *former != prefix);
-            if self.former_delegations.len() >= MOST_FORMER {
-                self.former_delegations.remove(0);
+            self.previous_delegations.retain(|previous| *previous != prefix);
+            if self.previous_delegations.len() >= MAX_PREVIOUS {
+                self.previous_delegations.remove(0);
             }
-            self.former_delegations.push(prefix);
+            self.previous_delegations.push(prefix);
         }
     }
 

@@ -79,7 +79,7 @@ pub struct RulesetInput {
     /// Uplinks that have no IPv6 address yet to hide the nodes' behind.
     pub without_ipv6: Vec<String>,
     /// Prefixes that a venue delegated before.
-    pub former_delegated: Vec<Ipv6Net>,
+    pub previous_delegations: Vec<Ipv6Net>,
     /// The head's own addresses in them.
     pub cluster_addresses: Vec<IpAddr>,
     /// Names of the uplinks, in order of preference.

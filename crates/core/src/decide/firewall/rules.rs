@@ -206,7 +206,7 @@ fn delegated_elsewhere(input: &RulesetInput, has_flow_table: bool) -> Vec<Rule> 
     let leaves = |name: &String, network: Ipv6Net| {
         vec![Match::Output(name.clone()), Match::Source(IpNet::V6(network))]
     };
-    let former = input.former_delegated.iter().flat_map(|network| {
+    let previous = input.previous_delegations.iter().flat_map(|network| {
         input.uplinks.iter().map(move |name| {
             rule(leaves(name, *network), Action::Drop, "an address of a former venue")
         })
@@ -220,7 +220,7 @@ fn delegated_elsewhere(input: &RulesetInput, has_flow_table: bool) -> Vec<Rule> 
             rule(leaves(name, *network), Action::Goto("cluster_to_uplink"), purpose)
         })
     });
-    former.chain(current).collect()
+    previous.chain(current).collect()
 }
 
 /// Returns the rules that accept IPv6 between the translator and the venue, and keep other IPv6

@@ -9,7 +9,7 @@ fn home() -> RulesetInput {
         ipv6: None,
         delegated: None,
         without_ipv6: Vec::new(),
-        former_delegated: Vec::new(),
+        previous_delegations: Vec::new(),
         translated: false,
         left_over: Vec::new(),
         cluster_port: Some("eth0".into()),
@@ -579,13 +579,13 @@ fn a_delegated_network_is_untranslated_on_its_own_uplink_only() {
 /// before it counts as established or enters the flow table.
 #[test]
 fn open_connections_of_a_former_venue_do_not_show_in_the_next() {
-    let [own, delegated, former] =
+    let [own, delegated, previous] =
         ["fd12:3456:789a:1::/64", "2001:db8:100:ff::/64", "2001:db8:200::/56"]
             .map(|net| net.parse().unwrap());
     let input = RulesetInput {
         ipv6: Some(ClusterIpv6 { network: own, for_us_alone: true }),
         delegated: Some((delegated, "eth1".into())),
-        former_delegated: vec![former],
+        previous_delegations: vec![previous],
         flow_table_devices: vec!["eth0".into(), "eth1".into(), "wlan0".into()],
         ..home()
     };
@@ -597,13 +597,13 @@ fn open_connections_of_a_former_venue_do_not_show_in_the_next() {
         let matches = [Match::Output(port.into()), Match::Source(IpNet::V6(net))];
         first.iter().find(|rule| rule.matches == matches).map(|rule| rule.action.clone())
     };
-    assert_eq!(action("eth1", former), Some(Action::Drop));
-    assert_eq!(action("wlan0", former), Some(Action::Drop));
+    assert_eq!(action("eth1", previous), Some(Action::Drop));
+    assert_eq!(action("wlan0", previous), Some(Action::Drop));
     assert_eq!(action("wlan0", delegated), Some(Action::Goto("cluster_to_uplink")));
     assert_eq!(action("eth1", delegated), None);
     let without = build(&RulesetInput { ipv6: None, ..input });
     assert!(chain(&without, "forward").rules.iter().all(|rule| {
-        rule.matches.iter().all(|condition| *condition != Match::Source(IpNet::V6(former)))
+        rule.matches.iter().all(|condition| *condition != Match::Source(IpNet::V6(previous)))
     }));
 }
 

@@ -54,7 +54,7 @@ pub struct FirewallFacts {
     resyncs: Resyncs,
 }
 
-/// Number of consecutive connections whose fate overrides what the rules suggest.
+/// Number of consecutive connections whose outcome overrides what the rules suggest.
 const PROOF: u64 = 3;
 
 impl FirewallFacts {

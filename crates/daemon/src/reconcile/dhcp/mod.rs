@@ -1,5 +1,6 @@
 //! Runs dnsmasq for the nodes: writes its files, parses its log, restarts it, saves its leases.
 
+mod advertisement;
 mod child;
 mod error;
 mod folder;

@@ -4,31 +4,23 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
-use bramblegate_clat::{Advertisement, NatPrefix, Resolvers};
-use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, reject};
+use bramblegate_clat::{Advertisement, NatPrefix};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
+use super::advertisement::{SPACING, open, resolvers, send_to_all};
 use crate::decide::dhcp::{ADVERTISED_EVERY, Pref64Plan, ROUTER_LIFETIME};
 use crate::event::{Applied, ApplyError, Mac, Output};
 use crate::reconcile::Reconciler;
+use crate::supervise::Task;
 use crate::sync::{next_aligned, readable};
 
-/// Destinations of advertisements and of solicitations (RFC 4291, section 2.7.1).
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-/// The type of a router solicitation (RFC 4861, section 4.1).
-const SOLICITATION: u32 = 133;
-/// `MIN_DELAY_BETWEEN_RAS` (RFC 4861, section 10).
-pub(super) const SPACING: Duration = Duration::from_secs(3);
 /// Pause between attempts, and how many of them: a port without a link-local address cannot send
 /// yet. After that it is tried at [`INTERVAL`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,33 +30,23 @@ const INTERVAL: Duration = Duration::from_secs(ADVERTISED_EVERY as u64);
 /// The lifetime that withdraws a prefix (RFC 8781, section 4).
 const WITHDRAWN: u16 = 0;
 
-/// Advertises the prefix while there is one.
+/// Advertises the prefix while there is one. Dropping it does not withdraw the prefix, so that a
+/// restart does not affect the nodes.
 #[derive(Debug, Default)]
 pub struct Pref64Reconciler {
     advertised: Option<Pref64Plan>,
-    task: Option<JoinHandle<()>>,
+    task: Option<Task>,
 }
 
 impl Pref64Reconciler {
     /// Withdraws the prefix. A node that misses the message keeps it for its lifetime.
     fn withdraw(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.task = None;
         if let Some(plan) = self.advertised.take() {
             let sent = open(&plan.port, plan.index).and_then(|wire| send(&wire, &plan, WITHDRAWN));
             if let Err(error) = sent {
                 debug!(port = %plan.port, %error, "the NAT64 prefix of before was not withdrawn");
             }
-        }
-    }
-}
-
-impl Drop for Pref64Reconciler {
-    /// Stops without withdrawing the prefix, so that a restart does not affect the nodes.
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
         }
     }
 }
@@ -77,7 +59,7 @@ impl Reconciler for Pref64Reconciler {
         if self.advertised != *desired {
             self.withdraw();
             self.advertised.clone_from(desired);
-            self.task = desired.clone().map(|plan| tokio::spawn(advertise(plan)));
+            self.task = desired.clone().map(|plan| Task::spawn(advertise(plan)));
         }
         Ok(Applied::Done)
     }
@@ -135,24 +117,6 @@ async fn serve(plan: &Pref64Plan) -> io::Result<Infallible> {
     }
 }
 
-/// Opens a socket that receives only router solicitations, only on the port.
-pub(super) fn open(port: &str, index: u32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-    socket.attach_filter(&solicitations())?;
-    socket.bind_device(Some(port.as_bytes()))?;
-    socket.set_nonblocking(true)?;
-    socket.join_multicast_v6(&ALL_ROUTERS, index)?;
-    socket.set_multicast_hops_v6(255)?;
-    socket.set_multicast_loop_v6(false)?;
-    socket.set_multicast_if_v6(index)?;
-    Ok(socket)
-}
-
-/// Returns a filter that accepts router solicitations.
-fn solicitations() -> Vec<SockFilter> {
-    vec![load_byte(0), jump_if_equal(SOLICITATION, 0, 1), accept(u32::MAX), reject()]
-}
-
 /// Waits for a solicitation; all that are queued count as one.
 async fn solicited(wire: &AsyncFd<Socket>) -> io::Result<()> {
     let mut buffer = [0; 64];
@@ -186,18 +150,6 @@ fn send(wire: &Socket, plan: &Pref64Plan, lifetime: u16) -> io::Result<()> {
         ..Advertisement::default()
     };
     send_to_all(wire, plan.index, &advertisement)
-}
-
-/// Returns the option that names the resolver, if there is one; `lifetime` in seconds.
-pub(super) fn resolvers(server: Option<Ipv6Addr>, lifetime: u32) -> Vec<Resolvers> {
-    let option = server.map(|server| Resolvers { lifetime, servers: vec![server] });
-    option.into_iter().collect()
-}
-
-/// Sends an advertisement to all nodes.
-pub(super) fn send_to_all(wire: &Socket, index: u32, message: &Advertisement) -> io::Result<()> {
-    let to = SocketAddrV6::new(ALL_NODES, 0, 0, index);
-    wire.send_to(&message.message(), &to.into()).map(drop)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::io;
 
 use bramblegate_clat::{Advertisement, PrefixInformation};
 use ipnet::Ipv6Net;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::pref64::{SPACING, open, resolvers, send_to_all};
+use super::advertisement::{SPACING, open, resolvers, send_to_all};
 use crate::decide::dhcp::{ROUTER_LIFETIME, WithdrawalPlan};
 use crate::event::{Applied, ApplyError, Mac, Output};
 use crate::reconcile::Reconciler;
+use crate::supervise::Task;
 
 /// `MAX_FINAL_RTR_ADVERTISEMENTS` (RFC 4861, section 10).
 const FINAL: u8 = 3;
@@ -25,21 +25,7 @@ const VALID: u32 = 2 * 60 * 60;
 #[derive(Debug, Default)]
 pub struct WithdrawalReconciler {
     desired: Option<WithdrawalPlan>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl WithdrawalReconciler {
-    fn abort(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for WithdrawalReconciler {
-    fn drop(&mut self) {
-        self.abort();
-    }
+    task: Option<Task>,
 }
 
 impl Reconciler for WithdrawalReconciler {
@@ -48,9 +34,8 @@ impl Reconciler for WithdrawalReconciler {
 
     async fn apply(&mut self, desired: &Option<WithdrawalPlan>) -> Result<Applied, ApplyError> {
         if self.desired != *desired {
-            self.abort();
             self.desired.clone_from(desired);
-            self.task = desired.clone().map(|plan| tokio::spawn(withdraw(plan)));
+            self.task = desired.clone().map(|plan| Task::spawn(withdraw(plan)));
         }
         Ok(Applied::Done)
     }
