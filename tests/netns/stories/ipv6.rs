@@ -289,6 +289,13 @@ fn heard(node: &str, seconds: u64) -> Result<Heard> {
     Ok((prefixes, lifetimes))
 }
 
+/// Waits for an advertisement to the nodes that was not asked for.
+fn until_advertised(what: &str) -> Result<()> {
+    let mut seconds = 0..30;
+    let heard_one = seconds.any(|_| heard("rpi2", 1).is_ok_and(|(_, heard)| !heard.is_empty()));
+    ensure(what, heard_one)
+}
+
 /// Returns what a node that requests option 108 gets: nothing, or the seconds.
 fn option_108(node: &str) -> Result<String> {
     let client = Client::udhcpc_with(node, "asks", &["-O", "108"])?;
@@ -380,6 +387,57 @@ pub fn a_network_of_before_is_withdrawn() -> Result<()> {
 
 /// A gateway that is removed, by `on_stop = "remove"` or by `off`, sends a last advertisement. One
 /// that only stops sends none: the next one goes on.
+/// Returns the environment of programs whose system clock is in the file `clock`, relative to that of
+/// the machine, and puts a dnsmasq of that kind into `PATH`: the daemon clears its environment.
+fn own_clock(clock: &str) -> Result<Vec<(String, String)>> {
+    let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
+    let library = run("sh", &["-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1"])?;
+    let names =
+        ["LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_NO_CACHE", "DONT_FAKE_MONOTONIC"];
+    let values = [library.trim(), clock, "1", "1"].map(str::to_owned);
+    let environment = names.map(str::to_owned).into_iter().zip(values);
+    let mut environment: Vec<(String, String)> = environment.collect();
+    let exports = environment.iter().map(|(name, value)| format!("export {name}={value}\n"));
+    let dnsmasq = run("sh", &["-c", "command -v dnsmasq || echo /usr/sbin/dnsmasq"])?;
+    let script =
+        format!("#!/bin/sh\n{}exec {} \"$@\"\n", exports.collect::<String>(), dnsmasq.trim());
+    let folder = format!("{HOME}/bin");
+    fs::create_dir_all(&folder).map_err(failed)?;
+    fs::write(format!("{folder}/dnsmasq"), script).map_err(failed)?;
+    run("chmod", &["+x", &format!("{folder}/dnsmasq")])?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    environment.push(("PATH".to_owned(), format!("{folder}:{path}")));
+    Ok(environment)
+}
+
+/// dnsmasq plans its advertisements by the system clock: where that is set back it would send none.
+pub fn a_clock_that_is_set_back_ends_no_advertisements() -> Result<()> {
+    before_start(DUAL, |world| {
+        let clock = format!("{HOME}/clock");
+        let set = |offset: &str| {
+            fs::write(&clock, offset).map_err(|error| bramblegate_lab::Error(error.to_string()))
+        };
+        set("+0")?;
+        let environment = own_clock(&clock)?;
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        world.set_settings(ON);
+        world.start_gateway_by(&[], &environment)?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("an address", || made("rpi1").is_some())?;
+        // In its first minute a dnsmasq advertises every few seconds.
+        until_advertised("it advertises by itself")?;
+        set("-1h")?;
+        until("it is reported", || world.journal().contains("the clock was set back by 3"))?;
+        until_advertised("it advertises on")?;
+        set("+1d")?;
+        until_advertised("it advertises on")?;
+        std::thread::sleep(Duration::from_secs(5));
+        let reports = world.journal().matches("the clock was set back").count();
+        ensure("it is reported once, a clock that is set forward is not", reports == 1)
+    })
+}
+
 pub fn a_removed_gateway_is_no_router() -> Result<()> {
     let ended = |net: &str| {
         until("no router, no address to begin with", || {

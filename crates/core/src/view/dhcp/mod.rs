@@ -86,6 +86,8 @@ pub struct Files {
     pub domain: String,
     /// First and last address of the dynamic range.
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// It sends router advertisements.
+    pub advertises: bool,
     /// A change invalidates the DNS cache.
     pub origin: AnswerOrigin,
 }
@@ -133,6 +135,7 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
         address: plan.address,
         domain: plan.domain.clone(),
         range: plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last)),
+        advertises: plan.dhcp.is_some() && (plan.ipv6.is_some() || plan.delegated),
         origin: plan.origin.clone(),
     }
 }
