@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Net boot with Debian's initramfs: `ipconfig` asks dnsmasq for the address and the root file system. Where the options come near to what a
 # client without option 57 takes (312 octets), dnsmasq puts the last ones into the field for the file's name, as RFC 2132 9.3 has it
-# ("option overload"). `ipconfig` does not look there: one more search domain, and a board has no root path, without a line about it.
+# ("option overload"). `ipconfig` does not look there: a few search domains more, and a board has no root path, without a line about it.
 #
 # Seen with klibc-utils 2.0.12, dnsmasq 2.90. RFC 2131 4.1 has clients read both fields; busybox udhcpc does, and an expert expects
 # it. With `dhcp-no-override` the option is left out as well, but dnsmasq logs "no space left in packet".
