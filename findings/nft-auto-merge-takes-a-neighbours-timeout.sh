@@ -3,7 +3,7 @@
 # what was put in for an hour is gone after seconds with its neighbour, or what was put in for seconds stays for the hour. An address
 # that lies within a network that is there is passed over, with its longer timeout.
 #
-# Seen with nftables 1.0.6 on Linux 6.18. The manual: "automatic merge of adjacent/overlapping set elements"; an expert expects that only
+# Seen with nftables 1.0.6 on Linux 6.18, and once with 1.1.7 (Debian 14). The manual: "automatic merge of adjacent/overlapping set elements"; an expert expects that only
 # entries of the same timeout are merged, or an error, as without auto-merge.
 # Output: halves of a /24 for 3 s and 1 h, in one command: one element of 3 s, gone after 4 s; in two commands: one element of 1 h; a host for
 # 1 h within a network of 3 s: one element of 3 s; without auto-merge: two elements, of 3 s and 1 h.
