@@ -14,7 +14,7 @@ use super::settings::NotWritten;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::decide::firewall::TABLE;
-use crate::event::{Astray, Blocker, Change, Event, INTERNET, Way};
+use crate::event::{Astray, Blocker, Change, Event, INTERNET, LinkIndex, Way};
 use crate::event_loop::InstanceLock;
 use crate::files::folder;
 use crate::files::reading;
@@ -100,6 +100,46 @@ impl Machine {
         names
     }
 
+    /// Returns the paths of what is in a folder, sorted; none if there is no such folder.
+    pub fn paths(&self, folder: &str) -> Vec<String> {
+        self.list(folder).into_iter().map(|name| format!("{folder}/{name}")).collect()
+    }
+
+    /// Returns the paths of drop-ins, sorted by name: of equal names, that in the first folder.
+    pub fn drop_ins(&self, folders: &[&str], ending: &str) -> Vec<String> {
+        let mut paths = BTreeMap::new();
+        for folder in folders {
+            for name in self.list(folder).into_iter().filter(|name| name.ends_with(ending)) {
+                let path = format!("{folder}/{name}");
+                paths.entry(name).or_insert(path);
+            }
+        }
+        paths.into_values().collect()
+    }
+
+    /// Returns the kernel's index of a port.
+    pub fn index(&self, port: &str) -> Option<LinkIndex> {
+        self.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
+    }
+
+    /// Returns whether a port has a carrier.
+    pub fn has_carrier(&self, port: &str) -> bool {
+        self.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
+    }
+
+    /// Returns the bridge or bond that a port belongs to.
+    pub fn master(&self, port: &str) -> Option<String> {
+        let link = self.link(&format!("/sys/class/net/{port}/master"))?;
+        link.rsplit('/').next().map(str::to_owned)
+    }
+
+    /// Returns the ID of a group (group(5)).
+    pub fn group(&self, name: &str) -> Option<u32> {
+        let groups = self.read("/etc/group")?;
+        let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split(':').nth(2)?.parse().ok()
+    }
+
     /// Returns what a symbolic link points to.
     pub fn link(&self, path: &str) -> Option<String> {
         fs::read_link(self.path(path)).ok().map(|target| target.display().to_string())
@@ -154,9 +194,7 @@ impl Machine {
                 .filter_map(|text| text.parse().ok())
                 .collect();
         }
-        let index = self
-            .read(&format!("/sys/class/net/{port}/ifindex"))
-            .and_then(|text| text.trim().parse::<u32>().ok());
+        let index = self.index(port);
         let known = link::snapshot().unwrap_or_default();
         let held = known.into_iter().filter_map(|event| match event {
             Event::Address(Change::Present(held))
@@ -213,15 +251,13 @@ impl Machine {
         if self.answers.is_some() {
             return None;
         }
-        let index =
-            |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let egress = routing::egress(
             &mut Socket::open(Protocol::Route, &[]).ok()?,
-            index(port)?,
+            self.index(port)?,
             source,
             INTERNET.into(),
         )?;
-        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(egress))
+        self.list("/sys/class/net").into_iter().find(|name| self.index(name) == Some(egress))
     }
 
     /// Returns those of `ways` that the kernel would route differently, if we may ask it.
