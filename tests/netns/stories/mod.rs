@@ -108,6 +108,10 @@ pub const ALL: &[(&str, Story)] = &[
         "ipv6::a_connection_from_before_the_uplinks_address_goes_on",
         ipv6::a_connection_from_before_the_uplinks_address_goes_on,
     ),
+    (
+        "ipv6::a_connection_that_outlasts_the_uplinks_address_goes_on",
+        ipv6::a_connection_that_outlasts_the_uplinks_address_goes_on,
+    ),
     ("ipv6::a_network_of_before_is_withdrawn", ipv6::a_network_of_before_is_withdrawn),
     ("ipv6::a_removed_gateway_is_no_router", ipv6::a_removed_gateway_is_no_router),
     ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
