@@ -281,25 +281,35 @@ ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
 /// The content of router advertisements: NAT64 prefixes with their lifetimes, and router lifetimes.
 type Heard = (Vec<(String, u16)>, Vec<u16>);
 
-/// Returns what is advertised to a node in that many seconds.
-fn heard(node: &str, seconds: u64) -> Result<Heard> {
-    let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
-    let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
-    wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
-    let (mut prefixes, mut lifetimes) = (Vec::new(), Vec::new());
-    let end = std::time::Instant::now() + Duration::from_secs(seconds);
-    while std::time::Instant::now() < end {
-        let mut buffer = [0; 1500];
-        let Ok(length) = (&wire).read(&mut buffer) else { continue };
-        let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let Ok(read) = Advertisement::read(buffer.get(..length).unwrap_or_default(), router, 255)
-        else {
-            continue;
-        };
-        lifetimes.push(read.lifetime);
-        prefixes.extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
+/// Receives what is advertised to a node.
+struct Listener(Socket);
+
+impl Listener {
+    /// What is sent from now on is received.
+    fn open(node: &str) -> Result<Self> {
+        let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
+        let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
+        wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
+        Ok(Self(wire))
     }
-    Ok((prefixes, lifetimes))
+
+    /// Returns what is advertised in that many seconds, or until this prefix is.
+    fn hear(&self, seconds: u64, wanted: Option<&(String, u16)>) -> Heard {
+        let (mut prefixes, mut lifetimes) = (Vec::new(), Vec::new());
+        let end = std::time::Instant::now() + Duration::from_secs(seconds);
+        let has = |prefixes: &[_]| wanted.is_some_and(|wanted| prefixes.contains(wanted));
+        while std::time::Instant::now() < end && !has(&prefixes) {
+            let mut buffer = [0; 1500];
+            let Ok(length) = (&self.0).read(&mut buffer) else { continue };
+            let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+            let message = buffer.get(..length).unwrap_or_default();
+            let Ok(read) = Advertisement::read(message, router, 255) else { continue };
+            lifetimes.push(read.lifetime);
+            prefixes
+                .extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
+        }
+        (prefixes, lifetimes)
+    }
 }
 
 /// Returns what a node that requests option 108 gets: nothing, or the seconds.
@@ -320,17 +330,20 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         until("an address", || made("rpi1").is_some())?;
         at_last("the venue's NAT64", || is(world, "uplink.nat64_prefix", "2001:db8:64::/96"))?;
-        let (silent, _) = heard("rpi1", 4)?;
+        let (silent, _) = Listener::open("rpi1")?.hear(4, None);
         ensure(&format!("nothing unasked: {silent:?}"), silent.is_empty())?;
         same("option 108", "", &option_108("rpi3")?)?;
-        reload(world, ASKED)?;
-        let (prefixes, lifetimes) = heard("rpi1", 4)?;
         let advertised = ("2001:db8:64::/96".to_owned(), 600);
+        // The first one is sent at once, the next one minutes later.
+        let listener = Listener::open("rpi1")?;
+        reload(world, ASKED)?;
+        let (prefixes, lifetimes) = listener.hear(10, Some(&advertised));
         ensure(&format!("advertised: {prefixes:?}"), prefixes.contains(&advertised))?;
         ensure(&format!("as dnsmasq's: {lifetimes:?}"), lifetimes.iter().all(|time| *time == 600))?;
-        let asks = "ip link set eth0 down; sleep 3; ip link set eth0 up";
-        must("rpi2", asks)?;
-        let (prefixes, _) = heard("rpi2", 6)?;
+        must("rpi2", "ip link set eth0 down; sleep 3")?;
+        let listener = Listener::open("rpi2")?;
+        must("rpi2", "ip link set eth0 up")?;
+        let (prefixes, _) = listener.hear(10, Some(&advertised));
         ensure(
             &format!("a node that asks hears it: {prefixes:?}"),
             prefixes.contains(&advertised),
@@ -338,10 +351,14 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
         same("option 108", "0000012c", &option_108("rpi3")?)?;
         ensure("the head is the router still", default_route("rpi1").is_some())?;
         must("rpi1", "ping -c 2 -i 0.2 -W 1 2001:db8:64::cb00:7150")?;
-        reload(world, ON)?;
-        let (prefixes, lifetimes) = heard("rpi1", 4)?;
         let ended = ("2001:db8:64::/96".to_owned(), 0);
-        ensure(&format!("withdrawn: {prefixes:?} {lifetimes:?}"), prefixes == [ended])?;
+        let listener = Listener::open("rpi1")?;
+        reload(world, ON)?;
+        let (prefixes, lifetimes) = listener.hear(10, Some(&ended));
+        let withdrawn = [ended];
+        ensure(&format!("withdrawn: {prefixes:?} {lifetimes:?}"), prefixes == withdrawn)?;
+        let (silent, _) = listener.hear(4, None);
+        ensure(&format!("and no more of it: {silent:?}"), silent.is_empty())?;
         same("option 108", "", &option_108("rpi3")?)
     })
 }
