@@ -21,7 +21,9 @@ pub fn managers(context: &CheckContext<'_>) -> Vec<Finding> {
         finding(&format!("{}{by}", manager.name()), format!("`{}`", advice(manager, &port)))
     };
     let mut findings = Vec::new();
-    if network_manager(context.machine, &port) {
+    let later = || network_manager_later(context.machine, &port);
+    let spares = || network_manager_spares(context.machine, &port);
+    if network_manager(context.machine, &port).unwrap_or_else(|| later() && !spares()) {
         findings.push(managed(Manager::NetworkManager, ""));
     }
     if dhcpcd(context.machine, &port) {
@@ -47,24 +49,40 @@ pub fn advice(manager: Manager, port: &str) -> String {
     Client::Managed(manager).release(port)
 }
 
-/// Returns the other programs that manage this port.
+/// Returns the other programs that manage this port, or will when `setup` has taken it from ifupdown.
 pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
     let mut managers = Vec::new();
-    managers.extend(network_manager(machine, port).then_some(Manager::NetworkManager));
+    let manages =
+        network_manager(machine, port).unwrap_or_else(|| network_manager_later(machine, port));
+    managers.extend(manages.then_some(Manager::NetworkManager));
     managers.extend(dhcpcd(machine, port).then_some(Manager::Dhcpcd));
     managers.extend(networkd(machine, port).map(|_| Manager::Networkd));
     managers
 }
 
-fn network_manager(machine: &Machine, port: &str) -> bool {
-    let Some(devices) = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]) else {
-        // It is not running yet, as early at boot, but will be.
-        return machine.is_enabled("NetworkManager.service")
-            && !machine.exists(&unmanaged_by(port));
-    };
+/// Returns whether NetworkManager manages the port; `None` if it does not run.
+fn network_manager(machine: &Machine, port: &str) -> Option<bool> {
+    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"])?;
     let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
     // "unavailable" is managed, and waits for a cable.
-    state.is_some_and(|state| state != "unmanaged")
+    Some(state.is_some_and(|state| state != "unmanaged"))
+}
+
+/// Returns whether NetworkManager, which does not run yet, as early at boot, will manage the port.
+fn network_manager_later(machine: &Machine, port: &str) -> bool {
+    machine.is_enabled("NetworkManager.service") && !machine.exists(&unmanaged_by(port))
+}
+
+/// Returns whether NetworkManager will leave the port alone because ifupdown has it, which is what
+/// Debian's settings say (NetworkManager.conf(5), section `ifupdown`).
+fn network_manager_spares(machine: &Machine, port: &str) -> bool {
+    let conf = machine.read("/etc/NetworkManager/NetworkManager.conf").unwrap_or_default();
+    let value = |key: &str, is: &dyn Fn(&str) -> bool| {
+        conf.lines().filter_map(|line| line.trim().strip_prefix(key)).any(is)
+    };
+    let reads = value("plugins=", &|names| names.split(',').any(|name| name == "ifupdown"));
+    let manages = value("managed=", &|value| value == "true");
+    reads && !manages && interfaces(machine, |name, _| name == port).is_some()
 }
 
 /// Returns the file that makes a port unmanaged in NetworkManager, as `setup` and `doctor` name it.
@@ -114,14 +132,20 @@ fn networkd_file(machine: &Machine, index: LinkIndex) -> Option<String> {
     value("NETWORK_FILE=").filter(|_| manages).map(str::to_owned)
 }
 
+/// Returns the file by which ifupdown gives the port an address.
 fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
+    interfaces(machine, |name, method| name == port && method != "manual")
+}
+
+/// Returns ifupdown's first file with such an interface and method (interfaces(5)).
+fn interfaces(machine: &Machine, is: impl Fn(&str, &str) -> bool) -> Option<String> {
     let more = machine.paths("/etc/network/interfaces.d");
     let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
-    let configures = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["iface", name, "inet", method, ..] => *name == port && *method != "manual",
+    let has = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["iface", name, "inet", method, ..] => is(name, method),
         _ => false,
     };
-    files.find(|file| machine.read(file).unwrap_or_default().lines().any(configures))
+    files.find(|file| machine.read(file).unwrap_or_default().lines().any(has))
 }
 
 /// Folders that netplan reads (netplan-generate(8)).

@@ -237,6 +237,29 @@ fn other_managers_are_reported() {
         .has_finding("gateway-port-managed", "ifupdown", "/etc/network/interfaces");
 }
 
+/// By Debian's settings, also when it does not run yet.
+#[test]
+fn network_manager_leaves_ifupdowns_interfaces_alone() {
+    const DEBIAN: &str = "[main]\nplugins=ifupdown,keyfile\n\n[ifupdown]\nmanaged=false\n";
+    let head = |name: &str, conf: &str, interfaces: &str| {
+        Head::new(name)
+            .with("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "")
+            .with("/etc/NetworkManager/NetworkManager.conf", conf)
+            .with("/etc/network/interfaces", interfaces)
+    };
+    let (dhcp, manual) = ("iface eth0 inet dhcp\n", "iface eth0 inet manual\n");
+    head("spared", DEBIAN, dhcp).has_finding("gateway-port-managed", "ifupdown", "sed");
+    assert_eq!(head("manual", DEBIAN, manual).findings(), []);
+    let managed = DEBIAN.replace("false", "true");
+    for (name, conf, interfaces) in [
+        ("another", DEBIAN, "iface eth1 inet dhcp\n"),
+        ("managed", &managed, manual),
+        ("keyfile", "[main]\nplugins=keyfile\n", manual),
+    ] {
+        head(name, conf, interfaces).has_finding("gateway-port-managed", "NetworkManager", "nmcli");
+    }
+}
+
 #[test]
 fn an_sshd_behind_a_closed_port_is_reported() {
     let settings = "uplink.interfaces = [\"wlan0\"]\ncluster.interface = \"eth0\"\n\

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bramblegate_clat::Advertisement;
@@ -46,6 +46,20 @@ fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result
 fn default_route(place: &str) -> Option<String> {
     let text = must(place, "ip -6 route show default").ok()?;
     text.split("via ").nth(1)?.split_whitespace().next().map(str::to_owned)
+}
+
+/// Waits until the kernel and the status have the uplink's own address, after duplicate address
+/// detection; returns it with its prefix length.
+fn held(world: &World) -> Result<String> {
+    let mut held = String::new();
+    until("the head's own address", || {
+        let show = "ip -6 -o addr show dev eth1 scope global -tentative";
+        let text = must("head", show).unwrap_or_default();
+        held = text.split_whitespace().nth(3).unwrap_or_default().to_owned();
+        let reports = |place| reported(world, &format!("uplinks.0.addresses.{place}")) == held;
+        !held.is_empty() && (reports(0) || reports(1))
+    })?;
+    Ok(held)
 }
 
 /// Returns a node's own address in the cluster's network, after duplicate address detection.
@@ -138,7 +152,7 @@ fn the_head_says_that_it_is_a_router() -> Result<()> {
 
 /// The venue deprecates its prefix, as before a new one.
 fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()> {
-    let held = reported(world, "uplinks.0.addresses.1");
+    let held = held(world)?;
     must("head", &format!("ip -6 addr change {held} dev eth1 valid_lft 900 preferred_lft 0"))?;
     must("rpi1", &format!("ping -c 3 -i 0.2 -W 1 {WEB6}"))?;
     ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
@@ -150,7 +164,7 @@ fn a_deprecated_address_is_better_than_the_clusters(world: &World) -> Result<()>
 fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
     let _listener = inside("rpi1", || TcpListener::bind("[::]:7000"))?;
     until("the server listens", || connects("rpi2", node, 7000))?;
-    let head = reported(world, "uplinks.0.addresses.1");
+    let head = held(world)?;
     let head = head.split('/').next().unwrap_or_default();
     let net = node.split(':').take(4).collect::<Vec<_>>().join(":");
     must("venue", &format!("ip -6 route add {net}::/64 via {head} dev lan0"))?;
@@ -171,8 +185,7 @@ const ROUTED: &str = "2001:db8:100:ff:";
 
 /// Routes the delegated prefix to the head, like the venue's router.
 fn delegate(world: &World) -> Result<()> {
-    until("the head's own address", || reported(world, "uplinks.0.addresses.1").contains(':'))?;
-    let head = reported(world, "uplinks.0.addresses.1");
+    let head = held(world)?;
     let head = head.split('/').next().unwrap_or_default();
     must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
     must("internet", &format!("ip -6 route replace {DELEGATED} via 2001:db8:f0::2"))?;
@@ -268,25 +281,35 @@ ra = "nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
 /// The content of router advertisements: NAT64 prefixes with their lifetimes, and router lifetimes.
 type Heard = (Vec<(String, u16)>, Vec<u16>);
 
-/// Returns what is advertised to a node in that many seconds.
-fn heard(node: &str, seconds: u64) -> Result<Heard> {
-    let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
-    let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
-    wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
-    let (mut prefixes, mut lifetimes) = (Vec::new(), Vec::new());
-    let end = std::time::Instant::now() + Duration::from_secs(seconds);
-    while std::time::Instant::now() < end {
-        let mut buffer = [0; 1500];
-        let Ok(length) = (&wire).read(&mut buffer) else { continue };
-        let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let Ok(read) = Advertisement::read(buffer.get(..length).unwrap_or_default(), router, 255)
-        else {
-            continue;
-        };
-        lifetimes.push(read.lifetime);
-        prefixes.extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
+/// Receives what is advertised to a node.
+struct Listener(Socket);
+
+impl Listener {
+    /// What is sent from now on is received.
+    fn open(node: &str) -> Result<Self> {
+        let wire = inside(node, || Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)))?;
+        let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
+        wire.set_read_timeout(Some(Duration::from_millis(100))).map_err(failed)?;
+        Ok(Self(wire))
     }
-    Ok((prefixes, lifetimes))
+
+    /// Returns what is advertised in that many seconds, or until this prefix is.
+    fn hear(&self, seconds: u64, wanted: Option<&(String, u16)>) -> Heard {
+        let (mut prefixes, mut lifetimes) = (Vec::new(), Vec::new());
+        let end = std::time::Instant::now() + Duration::from_secs(seconds);
+        let has = |prefixes: &[_]| wanted.is_some_and(|wanted| prefixes.contains(wanted));
+        while std::time::Instant::now() < end && !has(&prefixes) {
+            let mut buffer = [0; 1500];
+            let Ok(length) = (&self.0).read(&mut buffer) else { continue };
+            let router = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+            let message = buffer.get(..length).unwrap_or_default();
+            let Ok(read) = Advertisement::read(message, router, 255) else { continue };
+            lifetimes.push(read.lifetime);
+            prefixes
+                .extend(read.nat_prefixes.iter().map(|nat| (nat.prefix.to_string(), nat.lifetime)));
+        }
+        (prefixes, lifetimes)
+    }
 }
 
 /// Waits for an advertisement to the nodes that was not asked for.
@@ -314,17 +337,20 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
         until("it serves", || is(world, "cluster.dhcp", "serving"))?;
         until("an address", || made("rpi1").is_some())?;
         at_last("the venue's NAT64", || is(world, "uplink.nat64_prefix", "2001:db8:64::/96"))?;
-        let (silent, _) = heard("rpi1", 4)?;
+        let (silent, _) = Listener::open("rpi1")?.hear(4, None);
         ensure(&format!("nothing unasked: {silent:?}"), silent.is_empty())?;
         same("option 108", "", &option_108("rpi3")?)?;
-        reload(world, ASKED)?;
-        let (prefixes, lifetimes) = heard("rpi1", 4)?;
         let advertised = ("2001:db8:64::/96".to_owned(), 600);
+        // The first one is sent at once, the next one minutes later.
+        let listener = Listener::open("rpi1")?;
+        reload(world, ASKED)?;
+        let (prefixes, lifetimes) = listener.hear(10, Some(&advertised));
         ensure(&format!("advertised: {prefixes:?}"), prefixes.contains(&advertised))?;
         ensure(&format!("as dnsmasq's: {lifetimes:?}"), lifetimes.iter().all(|time| *time == 600))?;
-        let asks = "ip link set eth0 down; sleep 3; ip link set eth0 up";
-        must("rpi2", asks)?;
-        let (prefixes, _) = heard("rpi2", 6)?;
+        must("rpi2", "ip link set eth0 down; sleep 3")?;
+        let listener = Listener::open("rpi2")?;
+        must("rpi2", "ip link set eth0 up")?;
+        let (prefixes, _) = listener.hear(10, Some(&advertised));
         ensure(
             &format!("a node that asks hears it: {prefixes:?}"),
             prefixes.contains(&advertised),
@@ -332,10 +358,14 @@ pub fn nodes_hear_of_the_nat64_only_where_it_is_asked_for() -> Result<()> {
         same("option 108", "0000012c", &option_108("rpi3")?)?;
         ensure("the head is the router still", default_route("rpi1").is_some())?;
         must("rpi1", "ping -c 2 -i 0.2 -W 1 2001:db8:64::cb00:7150")?;
-        reload(world, ON)?;
-        let (prefixes, lifetimes) = heard("rpi1", 4)?;
         let ended = ("2001:db8:64::/96".to_owned(), 0);
-        ensure(&format!("withdrawn: {prefixes:?} {lifetimes:?}"), prefixes == [ended])?;
+        let listener = Listener::open("rpi1")?;
+        reload(world, ON)?;
+        let (prefixes, lifetimes) = listener.hear(10, Some(&ended));
+        let withdrawn = [ended];
+        ensure(&format!("withdrawn: {prefixes:?} {lifetimes:?}"), prefixes == withdrawn)?;
+        let (silent, _) = listener.hear(4, None);
+        ensure(&format!("and no more of it: {silent:?}"), silent.is_empty())?;
         same("option 108", "", &option_108("rpi3")?)
     })
 }
@@ -497,22 +527,60 @@ pub fn switched_off_all_is_as_it_was() -> Result<()> {
     })
 }
 
+/// Takes the uplink's global address away and keeps its default route. The venue advertises no more:
+/// an advertisement would restore the address. Returns the address.
+fn lose_address(world: &World) -> Result<String> {
+    let held = held(world)?;
+    let silent = "table ip6 silent {\nchain out {\ntype filter hook output priority 0\nicmpv6 type \
+                  nd-router-advert drop\n}\n}\n";
+    feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], silent)?;
+    must("head", &format!("ip -6 addr del {held} dev eth1"))?;
+    until("the rules know", || held_back().is_some())?;
+    ensure("the route is there", default_route("head").is_some())?;
+    Ok(held)
+}
+
+/// Returns the number of packets that wait for an address of the uplink; `None` if it has one.
+fn held_back() -> Option<u64> {
+    let text = must("head", "nft list chain inet bramblegate from_cluster").ok()?;
+    let rule = text.lines().find(|line| line.contains("the uplink has no IPv6 address yet"))?;
+    rule.split("packets ").nth(1)?.split(' ').next()?.parse().ok()
+}
+
+/// Gives the uplink its address again, and waits until the ping that writes this log is answered.
+fn goes_on_with(held: &str, log: &Path) -> Result<()> {
+    let answers = || fs::read_to_string(log).unwrap_or_default().matches("time=").count();
+    let before = answers();
+    must("head", &format!("ip -6 addr add {held} dev eth1 valid_lft 900 preferred_lft 800"))?;
+    until("it goes on", || answers() > before).map(drop)
+}
+
 /// The uplink has a default route, and no address but the link-local one yet, as before a DHCPv6
 /// server has answered. What a node sends must not bind its connection to that for good.
 pub fn a_connection_from_before_the_uplinks_address_goes_on() -> Result<()> {
     given(ON, |world| {
         until("an address", || made("rpi1").is_some())?;
-        let held = reported(world, "uplinks.0.addresses.1");
-        must("head", &format!("ip -6 addr del {held} dev eth1"))?;
-        std::thread::sleep(Duration::from_millis(300));
-        ensure("the route is there", default_route("head").is_some())?;
+        let held = lose_address(world)?;
         let log = PathBuf::from(format!("{HOME}/goes-on.log"));
         let _ping = spawn(within("rpi1", "ping").args(["-n", "-i", "0.02", WEB6]), &log)?;
-        std::thread::sleep(Duration::from_millis(500));
-        let back = format!("ip -6 addr add {held} dev eth1 valid_lft 900 preferred_lft 800");
-        must("head", &back)?;
-        until("it goes on", || fs::read_to_string(&log).is_ok_and(|text| text.contains("time=")))
-            .map(drop)
+        until("it has begun", || held_back().is_some_and(|packets| packets >= 10))?;
+        goes_on_with(&held, &log)
+    })
+}
+
+/// The kernel forgets a connection with the address behind which it was hidden. The next packet may
+/// come before the rules know, and binds nothing to the link-local address either.
+pub fn a_connection_that_outlasts_the_uplinks_address_goes_on() -> Result<()> {
+    given(ON, |world| {
+        until("an address", || made("rpi1").is_some())?;
+        let log = PathBuf::from(format!("{HOME}/outlasts.log"));
+        let _ping = spawn(within("rpi1", "ping").args(["-n", "-i", "0.002", WEB6]), &log)?;
+        until("it is answered", || fs::read_to_string(&log).is_ok_and(|it| it.contains("time=")))?;
+        let held = lose_address(world)?;
+        let bound = "conntrack -L -f ipv6 -p icmpv6 2>/dev/null | grep 'dst=fe80:'";
+        let (_, bound) = exec("head", bound)?;
+        ensure(&format!("nothing is bound to the link-local address: {bound}"), bound.is_empty())?;
+        goes_on_with(&held, &log)
     })
 }
 

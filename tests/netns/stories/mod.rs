@@ -108,6 +108,10 @@ pub const ALL: &[(&str, Story)] = &[
         "ipv6::a_connection_from_before_the_uplinks_address_goes_on",
         ipv6::a_connection_from_before_the_uplinks_address_goes_on,
     ),
+    (
+        "ipv6::a_connection_that_outlasts_the_uplinks_address_goes_on",
+        ipv6::a_connection_that_outlasts_the_uplinks_address_goes_on,
+    ),
     ("ipv6::a_network_of_before_is_withdrawn", ipv6::a_network_of_before_is_withdrawn),
     (
         "ipv6::a_clock_that_is_set_back_ends_no_advertisements",

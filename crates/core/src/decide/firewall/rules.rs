@@ -25,6 +25,8 @@ const SRCNAT: i32 = 100 - 10;
 
 /// After `srcnat` and other programs' translations.
 const BEHIND_SRCNAT: i32 = 100 + 100;
+/// IPv6 addresses that are valid on one link only (RFC 4291, 2.5.6).
+const LINK_LOCAL: &str = "fe80::/10";
 
 const FLOW_TABLE: &str = "established";
 const POSTROUTING: &str = "postrouting";
@@ -453,7 +455,7 @@ fn from_uplink(input: &RulesetInput) -> Chain {
         ),
     ];
     // RFC 8415 fixes neither address nor port of the server, so only the client's are matched.
-    let link_local = "fe80::/10".parse().map(Match::Towards);
+    let link_local = LINK_LOCAL.parse().map(Match::Towards);
     let dhcp6: Vec<Match> = link_local.into_iter().chain([udp(Side::Destination, 546)]).collect();
     rules.push(rule(dhcp6, Action::Accept, "DHCPv6 answers"));
     rules.push(rule(
@@ -603,7 +605,9 @@ fn hide_cluster(input: &RulesetInput) -> Chain {
 
 /// Returns the chain, after all translation, that drops IPv6 packets to an uplink with a cluster
 /// source: those left untranslated because the uplink has no address, and those translated to
-/// another port's address.
+/// another port's address. A node's packet that the kernel translated to the link-local address is
+/// dropped too: the uplink lost its address, and the rules do not yet show it. No connection is
+/// bound to it, since the kernel remembers one only when its first packet has left.
 fn leaking_ipv6(input: &RulesetInput) -> Option<Chain> {
     input.ipv6?;
     let ways = ipv6_networks(input)
@@ -612,14 +616,23 @@ fn leaking_ipv6(input: &RulesetInput) -> Option<Chain> {
         let delegated = input.delegated.as_ref();
         delegated.is_some_and(|(network, uplink)| (*network, uplink) == *way)
     };
-    let rules = ways.filter(|way| !is_routed(way)).map(|(network, name)| {
+    let untranslated = ways.filter(|way| !is_routed(way)).map(|(network, name)| {
         rule(
             [Match::Output(name.clone()), Match::Source(IpNet::V6(network))],
             Action::Drop,
             "no IPv6 address of the cluster leaves by an uplink",
         )
     });
-    Some(base("hidden", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules.collect()))
+    let ports = input.cluster_port.iter().zip(LINK_LOCAL.parse().ok());
+    let to_link_local = ports.flat_map(|(port, link_local)| {
+        input.uplinks.iter().map(move |name| {
+            let ways = [Match::Input(port.clone()), Match::Output(name.clone())];
+            let matches: Vec<Match> = ways.into_iter().chain([Match::Source(link_local)]).collect();
+            rule(matches, Action::Drop, "the uplink has lost its IPv6 address")
+        })
+    });
+    let rules = untranslated.chain(to_link_local).collect();
+    Some(base("hidden", ChainKind::Filter, Hook::Postrouting, BEHIND_SRCNAT, rules))
 }
 
 /// Returns the chain, after all translation, that drops IPv4 with the address of a translator that

@@ -625,5 +625,13 @@ fn no_connection_begins_by_an_uplink_without_an_ipv6_address() {
         drops.is_some_and(|drops| leaves.is_some_and(|leaves| drops < leaves))
     };
     assert!(held_back(&input, "eth1") && !held_back(&input, "wlan0"));
+    // What comes before the rules know is dropped once it is translated; the head's own is not.
+    let rules = build(&input);
+    for port in ["eth1", "wlan0"] {
+        let link_local = Match::Source("fe80::/10".parse().unwrap());
+        let matches = [Match::Input("eth0".into()), Match::Output(port.into()), link_local];
+        let drops = |rule: &Rule| rule.matches == matches && rule.action == Action::Drop;
+        assert!(chain(&rules, "hidden").rules.iter().any(drops), "{port}");
+    }
     assert!(!held_back(&RulesetInput { ipv6: None, ..input }, "eth1"));
 }
