@@ -399,11 +399,7 @@ pub fn a_removed_gateway_is_no_router() -> Result<()> {
         world.stop_gateway("TERM", STOP)?;
         std::thread::sleep(Duration::from_secs(1));
         ensure("the nodes keep their way while it stops", default_route("rpi1").is_some())?;
-        let off = format!(
-            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
-            crate::program().display()
-        );
-        must("head", &off)?;
+        switch_off()?;
         ended(&net).map(drop)
     })
 }
@@ -430,11 +426,7 @@ pub fn switched_off_all_is_as_it_was() -> Result<()> {
         let again = fs::read_to_string(format!("{HOME}/state/cluster.ipv6")).unwrap_or_default();
         same("the network", &held, &again)?;
         world.stop_gateway("TERM", STOP)?;
-        let off = format!(
-            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
-            crate::program().display()
-        );
-        must("head", &off)?;
+        switch_off()?;
         same("what `off` leaves", &before, &settings()?)
     })
 }
@@ -496,6 +488,48 @@ pub fn on_an_older_kernel_the_head_keeps_its_own_way() -> Result<()> {
         until("it is as it was", || must("head", read).is_ok_and(|now| now == before))?;
         ensure("the head keeps its route", default_route("head").is_some())
     })
+}
+
+/// A DHCP client of the head begins to hear routers itself, so that the kernel must not: neither
+/// what is applied again nor what is given back may change that.
+pub fn a_clients_choice_about_routers_stays() -> Result<()> {
+    let conf = "/proc/sys/net/ipv6/conf/eth1";
+    let of = |name: &str| must("head", &format!("cat {conf}/{name}"));
+    let held = || of("accept_ra").map(|text| text.trim().to_owned());
+    let is = |value: &str| held().is_ok_and(|held| held == value);
+    let set = |value: &str| must("head", &format!("echo {value} > {conf}/accept_ra")).map(drop);
+    let other = format!("{ON}prefix = \"fd12:3456:789a:1::/64\"\n");
+    let head_is_in = |net: &str| {
+        let shown = format!("ip -6 -o addr show dev eth0 to {net}");
+        must("head", &shown).is_ok_and(|text| !text.is_empty())
+    };
+    given(ON, |world| {
+        until("the kernel hears routers though ports forward", || is("2"))?;
+        set("0")?;
+        reload(world, &other)?;
+        until("applied again", || head_is_in("fd12:3456:789a:1::/64"))?;
+        same("what the client chose", "0", &held()?)?;
+        reload(world, OFF)?;
+        let last = || of("use_oif_addrs_only").is_ok_and(|text| text.trim() == "0");
+        until("given back", || !head_is_in("fd12:3456:789a:1::/64") && last())?;
+        same("what the client chose", "0", &held()?)?;
+        set("1")?;
+        reload(world, ON)?;
+        until("the kernel hears routers once more", || is("2"))?;
+        world.stop_gateway("TERM", STOP)?;
+        set("0")?;
+        switch_off()?;
+        same("what the client chose", "0", &held()?)
+    })
+}
+
+/// Takes everything away by `bramblegate off`.
+fn switch_off() -> Result<()> {
+    let off = format!(
+        "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
+        crate::program().display()
+    );
+    must("head", &off).map(drop)
 }
 
 pub fn a_router_among_the_nodes_is_refused_and_reported() -> Result<()> {

@@ -115,6 +115,7 @@ pub const ALL: &[(&str, Story)] = &[
         "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",
         ipv6::on_an_older_kernel_the_head_keeps_its_own_way,
     ),
+    ("ipv6::a_clients_choice_about_routers_stays", ipv6::a_clients_choice_about_routers_stays),
     (
         "ipv6::a_router_among_the_nodes_is_refused_and_reported",
         ipv6::a_router_among_the_nodes_is_refused_and_reported,
