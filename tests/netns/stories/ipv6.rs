@@ -15,7 +15,9 @@ use bramblegate_lab::{Result, World};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::client::{Client, inside};
-use super::scene::{STOP, alert, before_start, ensure, is, reload, reported, same, until};
+use super::scene::{
+    STOP, alert, before_start, ensure, is, promptly, reload, reported, same, until,
+};
 use super::service::look_up;
 
 /// A dual-stack venue.
@@ -401,6 +403,45 @@ pub fn a_removed_gateway_is_no_router() -> Result<()> {
         ensure("the nodes keep their way while it stops", default_route("rpi1").is_some())?;
         switch_off()?;
         ended(&net).map(drop)
+    })
+}
+
+/// What announces the network is switched off, or leaves the nodes' interface: the nodes are
+/// informed there.
+pub fn a_network_goes_with_what_announces_it() -> Result<()> {
+    let elsewhere = format!("[cluster]\ninterface = \"spare0\"\n{ON}");
+    let ways = [
+        ("the gateway is disabled", format!("{ON}[gateway]\nenabled = false\n")),
+        ("no address is served", String::new()),
+        ("the cluster interface is another", elsewhere.clone()),
+        ("and this one an uplink", format!("{elsewhere}[uplink]\ninterfaces = [\"eth*\"]\n")),
+    ];
+    given(ON, |world| {
+        must(
+            "head",
+            "ip link add spare0 type veth peer name spare1; ip link set spare0 up; ip link set \
+             spare1 up",
+        )?;
+        let mut net = String::new();
+        let is = |net: &str, flag| !addresses("rpi1", net, flag).is_empty();
+        for (what, settings) in &ways {
+            at_last("a router and an address", || {
+                net = made("rpi1").unwrap_or_default();
+                default_route("rpi1").is_some() && !net.is_empty() && is(&net, "-deprecated")
+            })?;
+            reload(world, settings)?;
+            let took = until(&format!("{what}: no router, no address to begin with"), || {
+                default_route("rpi1").is_none() && is(&net, "deprecated")
+            })?;
+            promptly(what, took, Duration::from_secs(3))?;
+            std::thread::sleep(Duration::from_secs(4));
+            ensure(
+                &format!("{what}: it stays so"),
+                default_route("rpi1").is_none() && !is(&net, "-deprecated"),
+            )?;
+            reload(world, ON)?;
+        }
+        Ok(())
     })
 }
 

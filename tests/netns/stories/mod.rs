@@ -110,6 +110,7 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("ipv6::a_network_of_before_is_withdrawn", ipv6::a_network_of_before_is_withdrawn),
     ("ipv6::a_removed_gateway_is_no_router", ipv6::a_removed_gateway_is_no_router),
+    ("ipv6::a_network_goes_with_what_announces_it", ipv6::a_network_goes_with_what_announces_it),
     ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
     (
         "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",
