@@ -209,6 +209,43 @@ fn at_last(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
         .map(drop)
 }
 
+/// Addresses of the delegated network are the nodes' too. Names and files that last have only
+/// those that last.
+fn nodes_are_listed_with_it(world: &World) -> Result<()> {
+    // A node that has sent nothing from there is asked.
+    let addresses = [routed("rpi1", ""), routed("rpi2", "")].map(Option::unwrap_or_default);
+    until("the status has them", || {
+        world.status().is_ok_and(|status| {
+            let held: Vec<String> = status
+                .nodes
+                .iter()
+                .flat_map(|node| &node.addresses)
+                .map(ToString::to_string)
+                .collect();
+            addresses.iter().all(|address| held.contains(address))
+        })
+    })?;
+    let print = |verb: &str| {
+        let (program, socket) = (crate::program(), format!("{HOME}/status.sock"));
+        let settings = format!("{HOME}/bramblegate.toml");
+        let line = format!("{} {verb} --socket {socket} -c {settings}", program.display());
+        must("head", &line)
+    };
+    let lasting = made("rpi2").unwrap_or_default();
+    let list = print("nodes list --json")?;
+    let has_all = addresses.iter().chain([&lasting]).all(|address| list.contains(address));
+    ensure(&format!("so does `nodes list`:\n{list}"), has_all)?;
+    let hosts = print("nodes hosts")?;
+    let lasts = hosts.contains(&lasting) && !hosts.contains(ROUTED);
+    ensure(&format!("`nodes hosts`:\n{hosts}"), lasts)?;
+    let ssh = print("ssh-config --direct")?;
+    let lasts = ssh.contains("HostName 192.168.50.12\n") && !ssh.contains(ROUTED);
+    ensure(&format!("`ssh-config`:\n{ssh}"), lasts)?;
+    until("a name has the lasting one", || look_up("rpi1", "rpi2.bramble").contains(&lasting))?;
+    let named = look_up("rpi1", "rpi2.bramble");
+    ensure(&format!("alone: {named}"), !named.contains(ROUTED))
+}
+
 pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
     given(ON, |world| {
         until("an address", || made("rpi1").is_some())?;
@@ -231,6 +268,7 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         must("rpi1", &format!("ping -c 1 -W 1 -I {} {WEB6}", made("rpi1").unwrap_or_default()))?;
         ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
         nothing_comes_in(world, &node)?;
+        nodes_are_listed_with_it(world)?;
         let head = format!("{ROUTED}:1");
         must("venue", &format!("ping -c 1 -W 1 {head}"))?;
         for port in [53, 80, 111] {
@@ -247,6 +285,12 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         let head = must("head", "ip -6 addr show dev eth0")?;
         ensure(&format!("the head has none of it:\n{head}"), !head.contains(ROUTED))?;
         ensure("status", is(world, "cluster.ipv6.delegated", "null"))?;
+        until("no node has an address of it", || {
+            world.status().is_ok_and(|status| {
+                let mut held = status.nodes.iter().flat_map(|node| &node.addresses);
+                !held.any(|address| address.to_string().starts_with(ROUTED))
+            })
+        })?;
         until("what goes on does not leave any more", || former_shows().is_ok_and(|seen| !seen))?;
         let way = must("rpi1", &format!("ip route get {WEB6}"))?;
         ensure(&format!("it leaves from the other: {way}"), !way.contains(&node))?;
