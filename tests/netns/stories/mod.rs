@@ -77,6 +77,10 @@ pub const ALL: &[(&str, Story)] = &[
         "venue::nothing_leaves_by_a_translator_that_has_ended",
         venue::nothing_leaves_by_a_translator_that_has_ended,
     ),
+    (
+        "venue::nothing_leaves_by_a_translator_that_ended_before",
+        venue::nothing_leaves_by_a_translator_that_ended_before,
+    ),
     ("hall::nodes_of_ipv4_alone_load_their_page", hall::nodes_of_ipv4_alone_load_their_page),
     (
         "hall::translator_is_off_at_once_when_it_is_not_wanted",
