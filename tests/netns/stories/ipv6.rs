@@ -171,15 +171,19 @@ fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
 const DELEGATED: &str = "2001:db8:100::/56";
 const ROUTED: &str = "2001:db8:100:ff:";
 
-/// Routes the delegated prefix to the head, like the venue's router.
-fn delegate(world: &World) -> Result<()> {
-    until("the head's own address", || reported(world, "uplinks.0.addresses.1").contains(':'))?;
-    let head = reported(world, "uplinks.0.addresses.1");
-    let head = head.split('/').next().unwrap_or_default();
-    must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
-    must("internet", &format!("ip -6 route replace {DELEGATED} via 2001:db8:f0::2"))?;
+/// Routes a prefix to the head, like the router of the first venue.
+fn delegate(prefix: &str) -> Result<()> {
+    let held = || {
+        let text = must("head", "ip -6 -o addr show dev eth1 scope global -tentative").ok()?;
+        let address = text.split_whitespace().find(|word| word.starts_with("2001:db8:7:"))?;
+        address.split('/').next().map(str::to_owned)
+    };
+    until("the head's own address", || held().is_some())?;
+    let head = held().unwrap_or_default();
+    must("venue", &format!("ip -6 route replace {prefix} via {head} dev lan0"))?;
+    must("internet", &format!("ip -6 route replace {prefix} via 2001:db8:f0::2"))?;
     // Like dhcpcd and systemd-networkd.
-    let route = format!("ip -6 route add unreachable {DELEGATED} dev lo proto dhcp metric 1024");
+    let route = format!("ip -6 route add unreachable {prefix} dev lo proto dhcp metric 1024");
     must("head", &route).map(drop)
 }
 
@@ -249,7 +253,7 @@ fn nodes_are_listed_with_it(world: &World) -> Result<()> {
 pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
     given(ON, |world| {
         until("an address", || made("rpi1").is_some())?;
-        delegate(world)?;
+        delegate(DELEGATED)?;
         at_last("an address of the delegated network", || {
             routed("rpi1", "-tentative -deprecated").is_some()
         })?;
@@ -298,6 +302,128 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         let sent = format!("ping -c 2 -i 0.2 -W 1 -I {node} {WEB6}");
         ensure("nothing leaves from it", exec("rpi1", &sent)?.0 != 0)?;
         ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")
+    })
+}
+
+/// Two venues with IPv6.
+const TWO: &str = r#"
+purpose = "Two uplinks with IPv6, of which the first delegates a prefix"
+[[network]]
+address = "10.99.0.1/24"
+ipv6 = "2001:db8:7::/64"
+[network.dhcp]
+address = "10.99.0.126"
+[[network]]
+port = "wlan0"
+address = "172.20.5.1/24"
+ipv6 = "2001:db8:9::/64"
+[network.dhcp]
+address = "172.20.5.77"
+"#;
+
+/// Has both venues drop what is not from a network of theirs (RFC 2827).
+fn filter_sources() -> Result<()> {
+    for (venue, own) in
+        [("venue", "2001:db8:7::/48, 2001:db8:100::/56"), ("venue2", "2001:db8:9::/64")]
+    {
+        let table = format!(
+            "table ip6 own {{\nchain out {{\ntype filter hook forward priority 0\niifname lan0 ip6 \
+             saddr != {{ {own} }} drop\n}}\n}}\n"
+        );
+        feed("ip", &["netns", "exec", venue, "nft", "-f", "-"], &table)?;
+    }
+    Ok(())
+}
+
+fn leads(port: &str) -> bool {
+    must("head", &format!("ip -6 route show default dev {port}")).is_ok_and(|it| it.contains("via"))
+}
+
+/// Pulls a cable; like a DHCP client, removes the routes.
+fn pull(world: &mut World, port: &str) -> Result<()> {
+    world.pull_cable(port)?;
+    must("head", &format!("ip -6 route flush default dev {port}")).map(drop)
+}
+
+/// Gives this uplink of the head the best IPv6 default route.
+fn prefer(port: &str) -> Result<()> {
+    let line = format!(
+        "ip -6 route del default metric 50 2>/dev/null; via=$(ip -6 route show default dev \
+         {port} | sed -n 's/.*via \\([^ ]*\\).*/\\1/p' | head -n 1); ip -6 route add default via \
+         $via dev {port} metric 50"
+    );
+    must("head", &line).map(drop)
+}
+
+/// Pings the internet from both addresses of a node.
+fn both_addresses_work(what: &str) -> Result<()> {
+    for source in [routed("rpi1", "-tentative"), made("rpi1")].map(Option::unwrap_or_default) {
+        let ping = format!("ping -c 2 -i 0.2 -W 1 -I {source} {WEB6}");
+        until(&format!("{what}, from {source}"), || {
+            exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn a_delegated_prefix_works_by_either_uplink() -> Result<()> {
+    before_start(TWO, |world| {
+        filter_sources()?;
+        pull(world, "wlan0")?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("the head has IPv6 by the first venue", || leads("eth1") && !leads("wlan0"))?;
+        delegate(DELEGATED)?;
+        at_last("an address of the delegated network", || {
+            routed("rpi1", "-tentative -deprecated").is_some()
+        })?;
+        both_addresses_work("by the only one")?;
+        world.plug_cable("wlan0")?;
+        at_last("the head has IPv6 by the second venue", || leads("wlan0"))?;
+        prefer("wlan0")?;
+        both_addresses_work("by the second one")?;
+        prefer("eth1")?;
+        both_addresses_work("by the one that delegates")?;
+        // Like dhcpcd 10.1, the client keeps the prefix.
+        pull(world, "eth1")?;
+        both_addresses_work("by the one that is left")?;
+        ensure("status", is(world, "cluster.ipv6.delegated", "2001:db8:100:ff::/64"))
+    })
+}
+
+/// Packets from the prefix would be dropped by the venue that did not delegate it.
+pub fn a_prefix_that_either_of_two_venues_delegated_is_not_used() -> Result<()> {
+    before_start(TWO, |world| {
+        filter_sources()?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("the head has IPv6 by both", || leads("eth1") && leads("wlan0"))?;
+        until("an address", || made("rpi1").is_some())?;
+        delegate(DELEGATED)?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure("it may be of either", is(world, "cluster.ipv6.delegated", "null"))?;
+        // The client has not noticed yet.
+        pull(world, "eth1")?;
+        std::thread::sleep(Duration::from_secs(1));
+        let is_unused = is(world, "cluster.ipv6.delegated", "null");
+        ensure("that does not show whose it is", is_unused)?;
+        let ping = format!("ping -c 2 -i 0.2 -W 1 {WEB6}");
+        until("the nodes' way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))?;
+        world.plug_cable("eth1")?;
+        at_last("the first venue again", || leads("eth1"))?;
+        must("head", &format!("ip -6 route del unreachable {DELEGATED} proto dhcp"))?;
+        delegate("2001:db8:7:ff00::/56")?;
+        let net = "2001:db8:7:ffff::/64";
+        until("this can only be the first one's", || is(world, "cluster.ipv6.delegated", net))?;
+        let held = || addresses("rpi1", net, "-tentative -deprecated");
+        at_last("an address of the delegated network", || !held().is_empty())?;
+        prefer("eth1")?;
+        let way = must("rpi1", &format!("ip route get {WEB6}"))?;
+        ensure(&format!("it is used: {way}"), way.contains("src 2001:db8:7:ffff:"))?;
+        until("the nodes' way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))?;
+        prefer("wlan0")?;
+        until("the other way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))
+            .map(drop)
     })
 }
 

@@ -105,6 +105,14 @@ pub const ALL: &[(&str, Story)] = &[
         ipv6::a_delegated_prefix_is_routed_until_it_is_withdrawn,
     ),
     (
+        "ipv6::a_delegated_prefix_works_by_either_uplink",
+        ipv6::a_delegated_prefix_works_by_either_uplink,
+    ),
+    (
+        "ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used",
+        ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used,
+    ),
+    (
         "ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for",
         ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for,
     ),
