@@ -11,7 +11,7 @@ use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, exec, feed, ip, must, spawn, within};
 use bramblegate_lab::{Result, World};
 
-use super::scene::{Pinger, STOP, before_start, ensure, is, try_from, until, wait_online};
+use super::scene::{Pinger, STOP, before_start, ensure, is, same, try_from, until, wait_online};
 
 /// The hall by cable; a phone with IPv4 may appear.
 const HALL: &str = r#"
@@ -203,8 +203,14 @@ pub fn forwarding_of_the_translator_is_not_taken_for_the_owners() -> Result<()> 
             std::thread::sleep(Duration::from_millis(500));
             ensure("and go on to", guarded())?;
         }
+        // A DHCP client begins to process router advertisements itself.
+        let accept_ra = "/proc/sys/net/ipv6/conf/eth1/accept_ra";
+        same("the kernel hears routers", "2\n", &must("head", &format!("cat {accept_ra}"))?)?;
+        must("head", &format!("echo 0 > {accept_ra}"))?;
         world.clat().map(|clat| clat.signal("TERM")).transpose()?;
-        until("it is as before", || forwards().trim() == "0").map(drop)
+        until("it is as before", || forwards().trim() == "0")?;
+        until("it has ended", || world.clat().is_some_and(|clat| clat.ended().is_some()))?;
+        same("what the client chose", "0\n", &must("head", &format!("cat {accept_ra}"))?)
     })
 }
 

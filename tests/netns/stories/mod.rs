@@ -77,6 +77,10 @@ pub const ALL: &[(&str, Story)] = &[
         "venue::nothing_leaves_by_a_translator_that_has_ended",
         venue::nothing_leaves_by_a_translator_that_has_ended,
     ),
+    (
+        "venue::nothing_leaves_by_a_translator_that_ended_before",
+        venue::nothing_leaves_by_a_translator_that_ended_before,
+    ),
     ("hall::nodes_of_ipv4_alone_load_their_page", hall::nodes_of_ipv4_alone_load_their_page),
     (
         "hall::translator_is_off_at_once_when_it_is_not_wanted",
@@ -101,6 +105,14 @@ pub const ALL: &[(&str, Story)] = &[
         ipv6::a_delegated_prefix_is_routed_until_it_is_withdrawn,
     ),
     (
+        "ipv6::a_delegated_prefix_works_by_either_uplink",
+        ipv6::a_delegated_prefix_works_by_either_uplink,
+    ),
+    (
+        "ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used",
+        ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used,
+    ),
+    (
         "ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for",
         ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for,
     ),
@@ -118,11 +130,13 @@ pub const ALL: &[(&str, Story)] = &[
         ipv6::a_clock_that_is_set_back_ends_no_advertisements,
     ),
     ("ipv6::a_removed_gateway_is_no_router", ipv6::a_removed_gateway_is_no_router),
+    ("ipv6::a_network_goes_with_what_announces_it", ipv6::a_network_goes_with_what_announces_it),
     ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
     (
         "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",
         ipv6::on_an_older_kernel_the_head_keeps_its_own_way,
     ),
+    ("ipv6::a_clients_choice_about_routers_stays", ipv6::a_clients_choice_about_routers_stays),
     (
         "ipv6::a_router_among_the_nodes_is_refused_and_reported",
         ipv6::a_router_among_the_nodes_is_refused_and_reported,

@@ -90,7 +90,12 @@ pub fn restore(record: &Path) {
 impl Drop for Sysctls {
     fn drop(&mut self) {
         for (name, before) in self.changed.drain(..).rev() {
-            let _ = fs::write(path(&name), before);
+            // A DHCP client that began to process router advertisements itself has set it to 0.
+            let is_taken =
+                name.ends_with("/accept_ra") && read(&name).is_ok_and(|now| now != "2\n");
+            if !is_taken {
+                let _ = fs::write(path(&name), before);
+            }
         }
         if let Some(record) = &self.record {
             let _ = fs::remove_file(record);
