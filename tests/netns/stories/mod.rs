@@ -36,6 +36,7 @@ mod shutdown;
 mod ssh;
 mod status;
 mod succession;
+mod travel;
 mod trouble;
 mod uplink;
 mod venue;
@@ -86,6 +87,15 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
         hall::forwarding_of_the_translator_is_not_taken_for_the_owners,
+    ),
+    (
+        "travel::a_cable_that_was_out_for_a_moment_loses_nothing",
+        travel::a_cable_that_was_out_for_a_moment_loses_nothing,
+    ),
+    ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
+    (
+        "travel::without_bpf_it_follows_the_hall_as_well",
+        travel::without_bpf_it_follows_the_hall_as_well,
     ),
     (
         "hall::single_address_is_shared_by_head_and_nodes",

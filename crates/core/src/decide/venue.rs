@@ -154,6 +154,7 @@ pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
         index: uplink.link.index,
         name: uplink.link.name.clone(),
         mac: uplink.link.mac,
+        generation: uplink.carrier_ups,
         resolvers: super::probe::dns64(facts, &uplink),
     };
     uplinks.map(plan).collect()

@@ -1,0 +1,130 @@
+//! The cluster travels: cables that were out for a moment, from a hall of IPv6 alone into a home
+//! of IPv4 alone and back, and a hall that changes while the translator works without BPF.
+
+use std::fs;
+use std::time::Duration;
+
+use bramblegate::api::clat::STATE;
+use bramblegate_lab::file::Action;
+use bramblegate_lab::shell::must;
+use bramblegate_lab::{Error, Result, Venue, World};
+
+use super::hall::{HALL, in_the_hall, nat64, reaches, translates};
+use super::scene::{before_start, ensure, is, reported, try_from, until, wait_online};
+
+/// Pulls the cable for a moment while the daemon gets no processor time, so that it reads both
+/// changes at once.
+fn cable_is_out_for_a_moment(world: &mut World) -> Result<()> {
+    let gateway = |world: &mut World, signal: &str| {
+        world.gateway().ok_or_else(|| Error("no gateway".into()))?.signal(signal)
+    };
+    gateway(world, "STOP")?;
+    world.pull_cable("eth1")?;
+    std::thread::sleep(Duration::from_millis(1200));
+    must("venue", "ip link set p-eth1 up")?;
+    std::thread::sleep(Duration::from_millis(1200));
+    gateway(world, "CONT")
+}
+
+/// What was heard before the cable was out is forgotten, so it must be heard again, though the
+/// router repeats itself.
+pub fn a_cable_that_was_out_for_a_moment_loses_nothing() -> Result<()> {
+    in_the_hall(|world| {
+        for _ in 0..2 {
+            cable_is_out_for_a_moment(world)?;
+            until("the venue's NAT64", || is(world, "uplink.nat64_prefix", "2001:db8:64::/96"))?;
+            until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
+            until("it is translated", || is(world, "clat.state", "on") && translates())?;
+            until("a node reaches the internet", reaches)?;
+        }
+        Ok(())
+    })
+}
+
+/// A home router that speaks only IPv4, with a lease as short as a test.
+const HOME_ROUTER: &str = r#"
+purpose = "A home router with IPv4 alone"
+[[network]]
+address = "10.99.0.1/24"
+laptop = "10.99.0.20/24"
+[network.dhcp]
+address = "10.99.0.126"
+"#;
+
+/// Walks from the hall into the home and back, twice.
+pub fn from_the_hall_into_a_home_and_back() -> Result<()> {
+    in_the_hall(|world| {
+        for round in 0..2 {
+            world.move_to(&Venue::parse("home", HOME_ROUTER)?)?;
+            until("row 1 is the home's", || world.glass().concat().contains("10.99.0.126"))?;
+            let took = until("the translator is gone", || !translates())?;
+            ensure(&format!("at once: {took:?}"), took < Duration::from_secs(2))?;
+            until("online", || is(world, "uplink.state", "online") && is(world, "venue", "v4"))?;
+            ensure("nothing of the hall", is(world, "uplink.nat64_prefix", "null"))?;
+            ensure("no translator", is(world, "clat", "null"))?;
+            until("a node loads a page", || {
+                try_from(world, "rpi1", "http http://203.0.113.80/").is_ok()
+            })?;
+            until("all is well", || is(world, "severity", "ok"))?;
+            world.move_to(&Venue::parse("hall", HALL)?)?;
+            let _nat64 = nat64()?;
+            until("row 1 is the hall's", || world.glass().concat().contains("2001:db8:7:"))?;
+            until("it is translated", || is(world, "clat.state", "on") && translates())?;
+            until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
+            let addresses = reported(world, "uplink.addresses");
+            ensure(&format!("nothing of the home: {addresses}"), !addresses.contains("10.99."))?;
+            until("a node reaches the internet", reaches)?;
+            until("all is well", || is(world, "severity", "ok|notice"))?;
+            println!("round {round}: {}", reported(world, "alerts"));
+        }
+        Ok(())
+    })
+}
+
+fn state() -> String {
+    fs::read_to_string(STATE).unwrap_or_default()
+}
+
+/// Without BPF, through everything that a venue and a crash do to it.
+pub fn without_bpf_it_follows_the_hall_as_well() -> Result<()> {
+    before_start(HALL, |world| {
+        let _nat64 = nat64()?;
+        world.start_gateway()?;
+        world.start_clat_with(&["--object", "/dev/null"])?;
+        wait_online(world)?;
+        until("it is translated without BPF", || state().contains(r#""mode":"tun""#))?;
+        until("a node reaches the internet", reaches)?;
+        // The hall shrinks its packets.
+        let shrunk = "lifetime=1800 mtu=1280 nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1";
+        world.act(&Action::Advertise { ra: shrunk.parse()? })?;
+        until("segments of 1280", || {
+            must("head", "ip route show default dev clat0")
+                .is_ok_and(|text| text.contains("mtu 1260"))
+        })?;
+        until("a node reaches the internet", reaches)?;
+        try_from(world, "rpi1", "http http://www.example/big")?;
+        // The hall renumbers.
+        let renumbered = "lifetime=1800 deprecated=2001:db8:7::/64 prefix=2001:db8:9::/64 \
+                          nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1";
+        world.act(&Action::Advertise { ra: renumbered.parse()? })?;
+        until("an address of the new network", || state().contains(r#""address":"2001:db8:9:"#))?;
+        until("a node reaches the internet", reaches)?;
+        // Killed, and started again as by systemd.
+        for _ in 0..2 {
+            world.clat().map(|clat| clat.signal("KILL")).transpose()?;
+            until("its end", || !translates())?;
+            world.start_clat_with(&["--object", "/dev/null"])?;
+            until("it is translated again", || {
+                translates() && state().contains(r#""mode":"tun""#) && reaches()
+            })?;
+        }
+        try_from(world, "rpi1", "http http://www.example/big")?;
+        world.clat().map(|clat| clat.signal("TERM")).transpose()?;
+        until("its end", || !translates())?;
+        until("the kernel forwards no more", || {
+            must("head", "cat /proc/sys/net/ipv6/conf/all/forwarding")
+                .is_ok_and(|it| it.trim() == "0")
+        })
+        .map(drop)
+    })
+}
