@@ -29,7 +29,7 @@ address = "10.99.0.126"
 "#;
 
 const OFF: &str = "[cluster.dhcp]\n";
-const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
+pub const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
 
 /// A world whose gateway gives the nodes IPv6, and has it itself.
 fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
@@ -49,7 +49,7 @@ fn default_route(place: &str) -> Option<String> {
 }
 
 /// Returns a node's own address in the cluster's network, after duplicate address detection.
-fn made(node: &str) -> Option<String> {
+pub fn made(node: &str) -> Option<String> {
     let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
     let address = text.split_whitespace().find(|word| word.starts_with("fd"))?;
     address.split('/').next().map(str::to_owned)
@@ -459,7 +459,7 @@ pub fn a_connection_from_before_the_uplinks_address_goes_on() -> Result<()> {
 }
 
 /// Hides from the programs of this world that the kernel can forward on a single interface.
-fn older_kernel() -> Result<()> {
+pub fn older_kernel() -> Result<()> {
     let empty = format!("{HOME}/empty");
     fs::write(&empty, "").map_err(|error| bramblegate_lab::Error(error.to_string()))?;
     let file = "/proc/sys/net/ipv6/conf/all/force_forwarding";

@@ -94,6 +94,10 @@ pub const ALL: &[(&str, Story)] = &[
     ),
     ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
     (
+        "travel::forwarding_is_shared_with_the_nodes_ipv6",
+        travel::forwarding_is_shared_with_the_nodes_ipv6,
+    ),
+    (
         "travel::without_bpf_it_follows_the_hall_as_well",
         travel::without_bpf_it_follows_the_hall_as_well,
     ),

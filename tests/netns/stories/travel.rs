@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bramblegate::api::clat::STATE;
 use bramblegate_lab::file::Action;
-use bramblegate_lab::shell::must;
+use bramblegate_lab::shell::{exec, must};
+use bramblegate_lab::wiring::WEB6;
 use bramblegate_lab::{Error, Result, Venue, World};
 
 use super::hall::{HALL, in_the_hall, nat64, reaches, translates};
-use super::scene::{before_start, ensure, is, reported, try_from, until, wait_online};
+use super::ipv6::{ON, made, older_kernel};
+use super::scene::{before_start, ensure, is, reload, reported, try_from, until, wait_online};
 
 /// Pulls the cable for a moment while the daemon gets no processor time, so that it reads both
 /// changes at once.
@@ -126,5 +128,43 @@ pub fn without_bpf_it_follows_the_hall_as_well() -> Result<()> {
                 .is_ok_and(|it| it.trim() == "0")
         })
         .map(drop)
+    })
+}
+
+/// Without BPF the kernel has to forward IPv6 for the translator, and on an older kernel there is
+/// one setting for that and for the nodes' IPv6. Whichever began, the other goes on when it ends.
+pub fn forwarding_is_shared_with_the_nodes_ipv6() -> Result<()> {
+    let forwards =
+        || must("head", "cat /proc/sys/net/ipv6/conf/all/forwarding").unwrap_or_default();
+    let ipv6 = || exec("rpi1", &format!("ping -c 1 -W 1 {WEB6}")).is_ok_and(|(code, _)| code == 0);
+    before_start(HALL, |world| {
+        older_kernel()?;
+        let _nat64 = nat64()?;
+        world.set_settings("[cluster.dhcp]\n");
+        world.start_gateway()?;
+        world.start_clat_with(&["--object", "/dev/null"])?;
+        wait_online(world)?;
+        until("it is translated without BPF", || state().contains(r#""mode":"tun""#))?;
+        until("a node reaches the internet", reaches)?;
+        ensure("the kernel forwards for it", forwards().trim() == "1")?;
+        reload(world, ON)?;
+        until("the nodes have IPv6", || made("rpi1").is_some() && ipv6())?;
+        ensure("and IPv4", reaches())?;
+        for _ in 0..2 {
+            world.clat().map(|clat| clat.signal("TERM")).transpose()?;
+            until("the translator ends", || !translates())?;
+            std::thread::sleep(Duration::from_millis(700));
+            until("the nodes' IPv6 goes on", || forwards().trim() == "1" && ipv6())?;
+            world.start_clat_with(&["--object", "/dev/null"])?;
+            until("a node reaches the internet", || translates() && reaches())?;
+        }
+        reload(world, "[cluster.dhcp]\n")?;
+        std::thread::sleep(Duration::from_secs(2));
+        until("the translator goes on without the nodes' IPv6", || {
+            forwards().trim() == "1" && translates() && reaches()
+        })?;
+        ensure("which is over", !ipv6())?;
+        world.clat().map(|clat| clat.signal("TERM")).transpose()?;
+        until("the kernel forwards no more", || forwards().trim() == "0").map(drop)
     })
 }
