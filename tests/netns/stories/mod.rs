@@ -97,6 +97,7 @@ pub const ALL: &[(&str, Story)] = &[
         "travel::forwarding_is_shared_with_the_nodes_ipv6",
         travel::forwarding_is_shared_with_the_nodes_ipv6,
     ),
+    ("travel::mtu_of_the_routes_alone_counts", travel::mtu_of_the_routes_alone_counts),
     (
         "travel::without_bpf_it_follows_the_hall_as_well",
         travel::without_bpf_it_follows_the_hall_as_well,

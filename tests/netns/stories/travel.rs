@@ -168,3 +168,43 @@ pub fn forwarding_is_shared_with_the_nodes_ipv6() -> Result<()> {
         until("the kernel forwards no more", || forwards().trim() == "0").map(drop)
     })
 }
+
+/// dhcpcd keeps the MTU that a router advertises in its routes alone.
+const NARROW: &str = r#"
+purpose = "A hall of IPv6 alone and of 1280 octets, and dhcpcd on the head"
+[[network]]
+ipv6 = "2001:db8:7::/64"
+client = "dhcpcd"
+mtu = 1280
+nat64 = "2001:db8:64::/96"
+ra = "mtu=1280 nat64=2001:db8:64::/96@1800 resolver=2001:db8:7::1"
+"#;
+
+pub fn mtu_of_the_routes_alone_counts() -> Result<()> {
+    before_start(NARROW, |world| {
+        // Whole segments of TCP pass any cable.
+        for place in ["head", "rpi1"] {
+            must(
+                place,
+                "for port in eth0 eth1; do [ -e /sys/class/net/$port ] && ethtool -K $port tso off gso off; done; true",
+            )?;
+        }
+        world.start_gateway()?;
+        world.start_clat()?;
+        wait_online(world)?;
+        until("a node reaches the internet", || translates() && reaches())?;
+        println!(
+            "{}",
+            must("head", "cat /proc/sys/net/ipv6/conf/eth1/mtu; ip -6 route; ip route")?
+        );
+        until("segments of 1280", || {
+            must("head", "ip route show default dev clat0")
+                .is_ok_and(|text| text.contains("mtu 1260"))
+        })?;
+        let long =
+            "curl -s -m 5 -H \"X: $(head -c 6000 /dev/zero | tr '\\0' x)\" http://203.0.113.80/";
+        let (code, text) = exec("rpi1", long)?;
+        ensure(&format!("a long request: {code} {text}"), text.contains("hello"))?;
+        try_from(world, "rpi1", "http http://www.example/big")
+    })
+}

@@ -259,7 +259,9 @@ impl Supervisor {
         if let Some(session) = self.session.as_ref().filter(|session| !session.is_shared()) {
             addresses.retain(|address| address.address != session.address);
         }
-        let mtu = sysctl::mtu(name);
+        let routes = self.network.routes().map_err(failed)?;
+        let by_route = plan::route_mtu(&routes, uplink.index, &order.prefix);
+        let mtu = sysctl::mtu(name).into_iter().chain(by_route).min();
         Plan::new(order, uplink, &addresses, mtu).map(Some)
     }
 
