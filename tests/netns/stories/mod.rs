@@ -22,6 +22,7 @@ mod loaders;
 mod loading;
 mod names;
 mod netboot;
+mod outputs;
 mod power_on;
 mod remedies;
 mod restart;
@@ -93,6 +94,7 @@ pub const ALL: &[(&str, Story)] = &[
         travel::a_cable_that_was_out_for_a_moment_loses_nothing,
     ),
     ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
+    ("outputs::all_show_the_same_in_every_venue", outputs::all_show_the_same_in_every_venue),
     (
         "travel::forwarding_is_shared_with_the_nodes_ipv6",
         travel::forwarding_is_shared_with_the_nodes_ipv6,
