@@ -55,12 +55,13 @@ pub fn made(node: &str) -> Option<String> {
     address.split('/').next().map(str::to_owned)
 }
 
-/// Returns the IPv6 settings of the head's interfaces.
+/// Returns the IPv6 settings of the head's interfaces, and the routing rules of IPv6.
 fn settings() -> Result<String> {
     must(
         "head",
         "cd /proc/sys/net/ipv6/conf; for f in */forwarding */force_forwarding */accept_ra \
-         */use_oif_addrs_only; do echo $f $(cat $f); done",
+         */use_oif_addrs_only; do echo $f $(cat $f); done; ip -6 rule; ip -6 route \
+         show table 50980 2>/dev/null; true",
     )
 }
 

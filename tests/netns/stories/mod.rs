@@ -21,6 +21,7 @@ mod lease;
 mod loaders;
 mod loading;
 mod names;
+mod neighbour;
 mod netboot;
 mod outputs;
 mod power_on;
@@ -93,8 +94,11 @@ pub const ALL: &[(&str, Story)] = &[
         "travel::a_cable_that_was_out_for_a_moment_loses_nothing",
         travel::a_cable_that_was_out_for_a_moment_loses_nothing,
     ),
+    ("travel::a_nodes_session_outlives_the_cable", travel::a_nodes_session_outlives_the_cable),
+    ("travel::settings_switch_the_translator", travel::settings_switch_the_translator),
     ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
     ("outputs::all_show_the_same_in_every_venue", outputs::all_show_the_same_in_every_venue),
+    ("neighbour::a_neighbour_gets_in_by_no_address", neighbour::a_neighbour_gets_in_by_no_address),
     (
         "travel::forwarding_is_shared_with_the_nodes_ipv6",
         travel::forwarding_is_shared_with_the_nodes_ipv6,

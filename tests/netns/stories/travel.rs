@@ -2,6 +2,8 @@
 //! of IPv4 alone and back, and a hall that changes while the translator works without BPF.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use bramblegate::api::clat::STATE;
@@ -10,9 +12,12 @@ use bramblegate_lab::shell::{exec, must};
 use bramblegate_lab::wiring::WEB6;
 use bramblegate_lab::{Error, Result, Venue, World};
 
+use super::client::inside;
 use super::hall::{HALL, in_the_hall, nat64, reaches, translates};
 use super::ipv6::{ON, made, older_kernel};
-use super::scene::{before_start, ensure, is, reload, reported, try_from, until, wait_online};
+use super::scene::{
+    alert, before_start, ensure, is, reload, reported, try_from, until, wait_online,
+};
 
 /// Pulls the cable for a moment while the daemon gets no processor time, so that it reads both
 /// changes at once.
@@ -38,6 +43,62 @@ pub fn a_cable_that_was_out_for_a_moment_loses_nothing() -> Result<()> {
             until("the venue in one word", || is(world, "venue", "v6-only+nat64"))?;
             until("it is translated", || is(world, "clat.state", "on") && translates())?;
             until("a node reaches the internet", reaches)?;
+        }
+        Ok(())
+    })
+}
+
+/// Sends a line to an echo server and reads it back; TCP has that long to get it there.
+fn echoes(stream: &TcpStream, patience: Duration) -> bool {
+    let mut heard = [0; 5];
+    let exchange = stream
+        .set_read_timeout(Some(patience))
+        .and_then(|()| (&mut &*stream).write_all(b"hello"))
+        .and_then(|()| (&mut &*stream).read_exact(&mut heard));
+    exchange.is_ok() && heard == *b"hello"
+}
+
+/// A session of a node goes on after two seconds without the cable, as it does behind a router that
+/// speaks IPv4.
+pub fn a_nodes_session_outlives_the_cable() -> Result<()> {
+    in_the_hall(|world| {
+        let _echo = world.serve("internet", "echo", "203.0.113.80:7")?;
+        let stream = inside("rpi1", || {
+            let to = ([203, 0, 113, 80], 7).into();
+            TcpStream::connect_timeout(&to, Duration::from_secs(5))
+        })?;
+        ensure("it talks", echoes(&stream, Duration::from_secs(3)))?;
+        for _ in 0..2 {
+            world.pull_cable("eth1")?;
+            until("the cable is out", || is(world, "uplink.state", "no-carrier"))?;
+            std::thread::sleep(Duration::from_secs(2));
+            world.plug_cable("eth1")?;
+            let talks = echoes(&stream, Duration::from_secs(15));
+            ensure("it goes on", talks)?;
+        }
+        Ok(())
+    })
+}
+
+/// `uplink.clat` takes effect at a reload, with and without probes.
+pub fn settings_switch_the_translator() -> Result<()> {
+    in_the_hall(|world| {
+        for check in ["", "check.method = \"off\"\n"] {
+            let set = |world: &mut World, clat: &str| {
+                reload(world, &format!("[uplink]\n{check}clat = \"{clat}\"\n"))
+            };
+            set(world, "off")?;
+            until("no translator", || !translates() && is(world, "clat", "null"))?;
+            until("it is reported", || alert(world, "uplink-no-ipv4").is_some())?;
+            let text = alert(world, "uplink-no-ipv4").unwrap_or_default();
+            ensure(&format!("no promise: {text}"), !text.contains("bramblegate-clat"))?;
+            set(world, "on")?;
+            until("it is translated", || translates() && is(world, "clat.state", "on"))?;
+            until("a node reaches the internet", reaches)?;
+            until("the alert is over", || alert(world, "uplink-no-ipv4").is_none())?;
+            set(world, "auto")?;
+            std::thread::sleep(Duration::from_millis(500));
+            ensure("it goes on", translates() && reaches())?;
         }
         Ok(())
     })
