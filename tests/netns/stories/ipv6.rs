@@ -31,7 +31,7 @@ address = "10.99.0.126"
 "#;
 
 const OFF: &str = "[cluster.dhcp]\n";
-const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
+pub const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
 
 /// A world whose gateway gives the nodes IPv6, and has it itself.
 fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
@@ -65,18 +65,19 @@ fn held(world: &World) -> Result<String> {
 }
 
 /// Returns a node's own address in the cluster's network, after duplicate address detection.
-fn made(node: &str) -> Option<String> {
+pub fn made(node: &str) -> Option<String> {
     let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
     let address = text.split_whitespace().find(|word| word.starts_with("fd"))?;
     address.split('/').next().map(str::to_owned)
 }
 
-/// Returns the IPv6 settings of the head's interfaces.
+/// Returns the IPv6 settings of the head's interfaces, and the routing rules of IPv6.
 fn settings() -> Result<String> {
     must(
         "head",
         "cd /proc/sys/net/ipv6/conf; for f in */forwarding */force_forwarding */accept_ra \
-         */use_oif_addrs_only; do echo $f $(cat $f); done",
+         */use_oif_addrs_only; do echo $f $(cat $f); done; ip -6 rule; ip -6 route \
+         show table 50980 2>/dev/null; true",
     )
 }
 
@@ -789,7 +790,7 @@ pub fn a_connection_that_outlasts_the_uplinks_address_goes_on() -> Result<()> {
 }
 
 /// Hides from the programs of this world that the kernel can forward on a single interface.
-fn older_kernel() -> Result<()> {
+pub fn older_kernel() -> Result<()> {
     let empty = format!("{HOME}/empty");
     fs::write(&empty, "").map_err(|error| bramblegate_lab::Error(error.to_string()))?;
     let file = "/proc/sys/net/ipv6/conf/all/force_forwarding";

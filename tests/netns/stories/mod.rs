@@ -21,7 +21,9 @@ mod lease;
 mod loaders;
 mod loading;
 mod names;
+mod neighbour;
 mod netboot;
+mod outputs;
 mod power_on;
 mod remedies;
 mod restart;
@@ -36,6 +38,7 @@ mod shutdown;
 mod ssh;
 mod status;
 mod succession;
+mod travel;
 mod trouble;
 mod uplink;
 mod venue;
@@ -90,6 +93,24 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
         hall::forwarding_of_the_translator_is_not_taken_for_the_owners,
+    ),
+    (
+        "travel::a_cable_that_was_out_for_a_moment_loses_nothing",
+        travel::a_cable_that_was_out_for_a_moment_loses_nothing,
+    ),
+    ("travel::a_nodes_session_outlives_the_cable", travel::a_nodes_session_outlives_the_cable),
+    ("travel::settings_switch_the_translator", travel::settings_switch_the_translator),
+    ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
+    ("outputs::all_show_the_same_in_every_venue", outputs::all_show_the_same_in_every_venue),
+    ("neighbour::a_neighbour_gets_in_by_no_address", neighbour::a_neighbour_gets_in_by_no_address),
+    (
+        "travel::forwarding_is_shared_with_the_nodes_ipv6",
+        travel::forwarding_is_shared_with_the_nodes_ipv6,
+    ),
+    ("travel::mtu_of_the_routes_alone_counts", travel::mtu_of_the_routes_alone_counts),
+    (
+        "travel::without_bpf_it_follows_the_hall_as_well",
+        travel::without_bpf_it_follows_the_hall_as_well,
     ),
     (
         "hall::single_address_is_shared_by_head_and_nodes",

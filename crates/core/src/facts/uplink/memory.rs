@@ -46,6 +46,8 @@ pub struct UplinkMemory {
     /// `state` before the address was removed.
     pub settled: UplinkState,
     carrier_since: Option<Instant>,
+    /// Counts carrier-up transitions: what was observed before the last one is forgotten.
+    pub carrier_ups: u64,
     /// Since when it has a carrier but no address.
     pub searching_since: Option<Instant>,
     /// Since when it has had an address and a default route without interruption.
@@ -89,6 +91,7 @@ impl UplinkMemory {
             renewed_at: None,
             settled: UplinkState::Absent,
             carrier_since: None,
+            carrier_ups: 0,
             searching_since: None,
             good_since: None,
             routeless_since: None,
@@ -118,6 +121,7 @@ impl UplinkMemory {
     ) -> Vec<Transition> {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
+        self.carrier_ups += u64::from(carrier && self.carrier_since.is_none());
         self.carrier_since = carrier.then(|| self.carrier_since.unwrap_or(now));
         let soliciting =
             self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
