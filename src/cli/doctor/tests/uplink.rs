@@ -230,6 +230,31 @@ fn a_port_without_a_client_gets_the_command_to_start_one() {
     assert_eq!(no_cable.findings(), [], "without a cable no client asks");
 }
 
+/// NetworkManager takes a port down when it releases it.
+#[test]
+fn a_port_that_is_off_gets_a_client_where_network_manager_leaves_it() {
+    let off = |name: &str| {
+        linked(name)
+            .network_manager()
+            .with("/sys/class/net/wlan0/flags", "0x1002\n")
+            .with("/sys/class/net/wlan0/carrier", "")
+    };
+    let unmanaged = |head: Head| {
+        head.answer("nmcli -t -f DEVICE,STATE device", "wlan0:unmanaged\neth0:unmanaged\n")
+    };
+    let file = "/etc/NetworkManager/conf.d/50-own.conf";
+    let left = "[keyfile]\nunmanaged-devices+=interface-name:wlan0\n";
+    unmanaged(off("off-released").with(file, left)).has_finding(
+        "uplink-no-client",
+        "switched off (administratively down), and NetworkManager is set to leave it alone",
+        "unmanaged-devices-=interface-name:wlan0",
+    );
+    // It asks as soon as the port is on; or it is not known why it leaves the port.
+    for head in [off("off-managed").with(file, "[keyfile]\n"), unmanaged(off("off-else"))] {
+        head.has_finding("uplink-off", "so it sees no cable", "ip link set wlan0 up");
+    }
+}
+
 #[test]
 fn a_lease_that_is_not_renewed_and_a_portal_are_found() {
     let late = r#"{"uplinks":[{"interface":"wlan0","state":"online","address":"10.99.0.126/24","dhcp":null,"not_renewed_s":40,"lease_left_s":80}]}"#;

@@ -267,6 +267,15 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
+/// Returns whether NetworkManager runs and its files have it leave a port that no other client
+/// asks on.
+pub fn is_released_by_network_manager(machine: &Machine, port: &str) -> bool {
+    let manager = Manager::NetworkManager.process();
+    candidates(machine).iter().any(|process| process.name == manager)
+        && is_left_by_network_manager(machine, port)
+        && of_port(machine, port).is_empty()
+}
+
 /// Returns whether NetworkManager's files have it leave a port by its name, also after its next
 /// start.
 fn is_left_by_network_manager(machine: &Machine, port: &str) -> bool {
