@@ -221,8 +221,16 @@ fn a_port_without_a_client_gets_the_command_to_start_one() {
     }
     let other = left("start-nm-other", "unmanaged-devices+=interface-name:wlan01");
     starts(other, "`sudo nmcli device set wlan0 managed yes");
-    let networkd = linked("start-networkd").process("102", "systemd-network", "networkd");
-    starts(networkd, "/etc/systemd/network/00-wlan0.network && sudo networkctl reload");
+    let networkd = |name: &str| linked(name).process("102", "systemd-network", "networkd");
+    let command = "/etc/systemd/network/00-wlan0.network && sudo networkctl reload && sudo \
+                   networkctl reconfigure wlan0";
+    // Only netplan starts it, at whose end it would not be there after the next start.
+    starts(
+        networkd("start-networkd"),
+        &format!("{command} && sudo systemctl enable systemd-networkd`"),
+    );
+    let enabled = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+    starts(networkd("start-enabled").with(enabled, ""), &format!("{command}`"));
     starts(linked("start-dhcpcd").with("/usr/sbin/dhcpcd", ""), "`sudo dhcpcd wlan0`");
     starts(linked("start-udhcpc").with("/usr/sbin/udhcpc", ""), "`sudo udhcpc -b -i wlan0`");
     starts(linked("start-none"), "install dhcpcd-base");

@@ -313,11 +313,15 @@ pub fn start(machine: &Machine, port: &str) -> String {
         );
     }
     if runs(Manager::Networkd) {
+        // netplan starts it at boot only for as long as a file of its own has it configure a port.
+        let link = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+        let by_netplan = !machine.exists(link);
+        let enable = if by_netplan { " && sudo systemctl enable systemd-networkd" } else { "" };
         // By that name `setup` has written that networkd leaves the port, and it comes first.
         return format!(
             "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n\
              ' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload && \
-             sudo networkctl reconfigure {port}`"
+             sudo networkctl reconfigure {port}{enable}`"
         );
     }
     if machine.has_program("dhcpcd") {
