@@ -31,6 +31,16 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Longest file to read, bytes.
 const MAX_FILE: u64 = 16 << 20;
 
+/// Folders that may hold links of services to start at boot (systemd.unit(5)).
+const UNIT_FOLDERS: [&str; 6] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
 /// Access to the machine. Only [`Machine::write`] and [`Machine::act`] change anything.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -63,11 +73,14 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// Returns whether systemd starts the service at boot. A Debian package that is removed and not
+    /// Returns whether systemd starts the service at boot, by a link of the owner, the distribution
+    /// or a generator (netplan's for systemd-networkd). A Debian package that is removed and not
     /// purged leaves the link, and masks the service.
     pub fn is_enabled(&self, service: &str) -> bool {
         let own = self.path(&format!("/etc/systemd/system/{service}"));
-        self.exists(&format!("/etc/systemd/system/multi-user.target.wants/{service}"))
+        UNIT_FOLDERS
+            .iter()
+            .any(|folder| self.exists(&format!("{folder}/multi-user.target.wants/{service}")))
             && !fs::read_link(own).is_ok_and(|target| target == Path::new("/dev/null"))
     }
 

@@ -263,6 +263,15 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
+/// Returns whether NetworkManager runs and its files have it leave a port that no other client
+/// asks on.
+pub fn is_released_by_network_manager(machine: &Machine, port: &str) -> bool {
+    let manager = Manager::NetworkManager.process();
+    candidates(machine).iter().any(|process| process.name == manager)
+        && is_left_by_network_manager(machine, port)
+        && of_port(machine, port).is_empty()
+}
+
 /// Returns whether NetworkManager's files have it leave a port by its name, also after its next
 /// start.
 fn is_left_by_network_manager(machine: &Machine, port: &str) -> bool {
@@ -298,11 +307,15 @@ pub fn start(machine: &Machine, port: &str) -> String {
         );
     }
     if runs(Manager::Networkd) {
+        // netplan starts it at boot only for as long as a file of its own has it configure a port.
+        let link = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+        let by_netplan = !machine.exists(link);
+        let enable = if by_netplan { " && sudo systemctl enable systemd-networkd" } else { "" };
         // By that name `setup` has written that networkd leaves the port, and it comes first.
         return format!(
             "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n\
              ' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload && \
-             sudo networkctl reconfigure {port}`"
+             sudo networkctl reconfigure {port}{enable}`"
         );
     }
     if machine.has_program("dhcpcd") {

@@ -83,13 +83,24 @@ fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let carries = uplinks.iter().any(|port| context.machine.has_carrier(port));
     let off = uplinks.iter().filter(|port| flags(port).is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
-        let text = format!(
-            "the uplink {port} is switched off (administratively down), so it sees \
-             no cable or network"
-        );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
-        let remedy = switch_on(context.machine, port);
-        Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
+        // NetworkManager takes a port down when it releases it. Only switched on, the port would
+        // get no address.
+        let finding = if clients::is_released_by_network_manager(context.machine, port) {
+            let text = format!(
+                "the uplink {port} is switched off (administratively down), and NetworkManager is \
+                 set to leave it alone: nothing on this machine asks for an address there"
+            );
+            let remedy = clients::start(context.machine, port);
+            Finding::new(FindingCode::UplinkNoClient, text, remedy)
+        } else {
+            let text = format!(
+                "the uplink {port} is switched off (administratively down), so it sees no cable or \
+                 network"
+            );
+            Finding::new(FindingCode::UplinkOff, text, switch_on(context.machine, port))
+        };
+        finding.ranked(rank)
     })
     .collect()
 }
