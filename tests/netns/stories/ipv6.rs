@@ -488,8 +488,8 @@ impl Listener {
 
 /// Waits for an advertisement to the nodes that was not asked for.
 fn until_advertised(what: &str) -> Result<()> {
-    let mut seconds = 0..30;
-    let heard_one = seconds.any(|_| heard("rpi2", 1).is_ok_and(|(_, heard)| !heard.is_empty()));
+    let listener = Listener::open("rpi2")?;
+    let heard_one = (0..30).any(|_| !listener.hear(1, None).1.is_empty());
     ensure(what, heard_one)
 }
 
