@@ -1,7 +1,7 @@
 //! The cluster port: other programs that manage it, and profiles that are restored at each boot
 //! (netplan and cloud-init, in Raspberry Pi OS since 2025).
 
-use super::uplink::clients::Client;
+use super::uplink::clients::{Client, network_manager_state};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
@@ -57,14 +57,13 @@ pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
 }
 
 fn network_manager(machine: &Machine, port: &str) -> bool {
-    let Some(devices) = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]) else {
+    let Some(state) = network_manager_state(machine, port) else {
         // It is not running yet, as early at boot, but will be.
         return machine.is_enabled("NetworkManager.service")
             && !machine.exists(&unmanaged_by(port));
     };
-    let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
     // "unavailable" is managed, and waits for a cable.
-    state.is_some_and(|state| state != "unmanaged")
+    !matches!(state.as_str(), "" | "unmanaged")
 }
 
 /// Returns the file that makes a port unmanaged in NetworkManager, as `setup` and `doctor` name it.
