@@ -46,10 +46,11 @@ impl HidRaw {
     }
 }
 
-/// Returns the connected BlinkSticks.
-pub fn list() -> Result<Vec<Identity>, DeviceError> {
-    let api = enumerate()?;
-    Ok(api.device_list().filter(|info| is_ours(info)).map(identity).collect())
+/// Returns the serial numbers of the connected BlinkSticks; none if devices cannot be listed.
+pub fn serials() -> Vec<String> {
+    let Ok(api) = enumerate() else { return Vec::new() };
+    let sticks = api.device_list().filter(|info| is_ours(info));
+    sticks.map(|info| info.serial_number().unwrap_or("?").to_owned()).collect()
 }
 
 /// Opens the stick with this serial number, or the first one.

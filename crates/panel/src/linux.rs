@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use embedded_hal::delay::DelayNs;
+use embedded_hal::i2c::I2c;
 use linux_embedded_hal::gpio_cdev::{self, LineRequestFlags};
 use linux_embedded_hal::i2cdev::linux::LinuxI2CError;
 use linux_embedded_hal::{CdevPin, I2CError, I2cdev};
 use rustix::io::Errno;
 
 use super::gpio::{Gpio, Pins};
-use super::pcf8574::{CLOCK_HZ, Pcf8574};
+use super::pcf8574::{ADDRESSES, CLOCK_HZ, Pcf8574};
 use crate::bus::{BusError, BusFault};
 use crate::claimed;
 use crate::device::DeviceError;
@@ -80,6 +81,22 @@ pub fn open_oled(
     let name = device.display().to_string();
     let bus = open_bus(device, address)?;
     Ok(Oled::new(bus, address, controller, resolution, charset, &name))
+}
+
+/// Addresses that answered a read, each with the byte read; or why the bus cannot be read.
+pub type Answers = Result<Vec<(u8, u8)>, String>;
+
+/// Reads a byte from each address that an expander may have, which include those of OLEDs.
+pub fn read_expanders(device: &Path) -> Answers {
+    let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
+    let mut answers = Vec::new();
+    for address in ADDRESSES.into_iter().flatten() {
+        let mut byte = [0];
+        if bus.read(address, &mut byte).is_ok() {
+            answers.push((address, u8::from_ne_bytes(byte)));
+        }
+    }
+    Ok(answers)
 }
 
 /// Opens an adapter for one of its addresses.

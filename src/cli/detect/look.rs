@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use embedded_hal::i2c::I2c;
-use linux_embedded_hal::I2cdev;
-
 use crate::board::Board;
 use crate::cli::machine::Machine;
 use crate::panel::claimed::{self, DetachedStick};
+use crate::panel::hid;
+use crate::panel::linux::{self, Answers};
 use crate::panel::pcf8574::ADDRESSES;
 
 /// The hardware and interfaces of a machine.
@@ -29,9 +28,6 @@ pub struct Found {
     /// Subnets in use, each with its port.
     pub subnets: Vec<(ipnet::Ipv4Net, String)>,
 }
-
-/// Addresses that answered a read, each with the byte read; or why the bus cannot be read.
-pub type Answers = Result<Vec<(u8, u8)>, String>;
 
 /// An I²C bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +83,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
     Found {
         device_tree,
         buses,
-        sticks: sticks(),
+        sticks: hid::serials(),
         detached: claimed::detached_sticks(&machine.path("/")),
         leds: machine.list("/sys/class/leds"),
         ports: ports(machine, board),
@@ -98,7 +94,7 @@ pub fn look(machine: &Machine, board: &Board, device_tree: bool) -> Found {
 
 /// Returns the I²C buses of this machine, and what answers there.
 pub fn i2c_buses(machine: &Machine) -> Vec<Bus> {
-    buses(machine, &mut |device| read_expanders(device))
+    buses(machine, &mut |device| linux::read_expanders(device))
 }
 
 /// Returns the I²C buses of the machine, without those of monitors and of the mainboard's own
@@ -133,28 +129,6 @@ fn is_reserved(name: &str) -> bool {
     ["hdmi", "ddc", "smbus", "gmbus", "aux", "nvidia", "i915", "radeon", "amdgpu", "mux"]
         .iter()
         .any(|other| name.contains(other) && !name.contains("bcm"))
-}
-
-/// Reads a byte from each address that an expander may have, which include those of OLEDs.
-fn read_expanders(device: &Path) -> Answers {
-    let mut bus = I2cdev::new(device).map_err(|error| error.to_string())?;
-    let mut answers = Vec::new();
-    for address in ADDRESSES.into_iter().flatten() {
-        let mut byte = [0];
-        if bus.read(address, &mut byte).is_ok() {
-            answers.push((address, u8::from_ne_bytes(byte)));
-        }
-    }
-    Ok(answers)
-}
-
-/// Returns the serial numbers of the BlinkSticks that are plugged in (USB 20a0:41e5).
-fn sticks() -> Vec<String> {
-    let Ok(api) = hidapi::HidApi::new() else { return Vec::new() };
-    let sticks = api
-        .device_list()
-        .filter(|device| (device.vendor_id(), device.product_id()) == (0x20a0, 0x41e5));
-    sticks.map(|device| device.serial_number().unwrap_or("?").to_owned()).collect()
 }
 
 /// Returns the network ports; virtual ones only if there is no hardware.

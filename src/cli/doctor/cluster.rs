@@ -1,7 +1,7 @@
 //! The cluster port: other programs that manage it, and profiles that are restored at each boot
 //! (netplan and cloud-init, in Raspberry Pi OS since 2025).
 
-use super::uplink::clients::Client;
+use super::uplink::clients::{Client, network_manager_state};
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
@@ -62,10 +62,8 @@ pub fn managed_by(machine: &Machine, port: &str) -> Vec<Manager> {
 
 /// Returns whether NetworkManager manages the port; `None` if it does not run.
 fn network_manager(machine: &Machine, port: &str) -> Option<bool> {
-    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"])?;
-    let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
     // "unavailable" is managed, and waits for a cable.
-    Some(state.is_some_and(|state| state != "unmanaged"))
+    Some(!matches!(network_manager_state(machine, port)?.as_str(), "" | "unmanaged"))
 }
 
 /// Returns whether NetworkManager, which does not run yet, as early at boot, will manage the port.

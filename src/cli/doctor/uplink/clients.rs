@@ -142,10 +142,9 @@ fn networkd_honours_option_108(line: &str) -> bool {
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
     let Some(index) = machine.index(port) else { return Vec::new() };
     let all = candidates(machine);
-    let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let managers = Manager::ALL
         .into_iter()
-        .filter(|manager| runs(*manager) && asks(machine, *manager, index, port));
+        .filter(|manager| runs(&all, *manager) && asks(machine, *manager, index, port));
     let mut clients: Vec<Client> = managers.map(Client::Managed).collect();
     let by_dhcpcd = clients.contains(&Client::Managed(Manager::Dhcpcd));
     for process in &all {
@@ -171,6 +170,10 @@ fn candidates(machine: &Machine) -> Vec<Process> {
     all
 }
 
+fn runs(all: &[Process], manager: Manager) -> bool {
+    all.iter().any(|process| process.name == manager.process())
+}
+
 /// Returns whether it may send without an address (`CAP_NET_RAW`, capabilities(7)); true if
 /// unknown.
 fn may_send(machine: &Machine, process: &Process) -> bool {
@@ -190,19 +193,19 @@ fn asks(machine: &Machine, manager: Manager, index: LinkIndex, port: &str) -> bo
     if manager != Manager::NetworkManager {
         return manager.asks(&machine.path("/"), index, port);
     }
-    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"]);
-    let state = devices.as_ref().map(|devices| {
-        devices
-            .lines()
-            .find_map(|line| line.strip_prefix(port)?.strip_prefix(':'))
-            .unwrap_or_default()
-            .to_owned()
-    });
-    let active = match state {
+    let active = match network_manager_state(machine, port) {
         Some(state) => state.starts_with("connect"),
         None => manager.asks(&machine.path("/"), index, port),
     };
     active && method(machine, port).is_none_or(|method| method == "auto")
+}
+
+/// Returns NetworkManager's state of a port, empty if it does not know the port; `None` if it does
+/// not run.
+pub fn network_manager_state(machine: &Machine, port: &str) -> Option<String> {
+    let devices = machine.run("nmcli", &["-t", "-f", "DEVICE,STATE", "device"])?;
+    let state = devices.lines().find_map(|line| line.strip_prefix(port)?.strip_prefix(':'));
+    Some(state.unwrap_or_default().to_owned())
 }
 
 /// Returns the name of NetworkManager's connection on a port.
@@ -248,15 +251,11 @@ fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
 
 /// Returns the command that sets a port up.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
-    let runs = |manager: Manager| {
-        candidates(machine).iter().any(|process| process.name == manager.process())
-    };
-    let managed = |manager: Manager| {
-        machine.index(port).is_some_and(|index| asks(machine, manager, index, port))
-    };
+    let is_managed =
+        || machine.index(port).is_some_and(|index| asks(machine, Manager::Networkd, index, port));
     // networkd no longer manages a port that another program set down; the other managers request
     // an address as soon as there is a carrier.
-    if runs(Manager::Networkd) && managed(Manager::Networkd) {
+    if runs(&candidates(machine), Manager::Networkd) && is_managed() {
         format!("sudo networkctl up {port}")
     } else {
         format!("sudo ip link set {port} up")
@@ -266,8 +265,7 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
 /// Returns whether NetworkManager runs and its files have it leave a port that no other client
 /// asks on.
 pub fn is_released_by_network_manager(machine: &Machine, port: &str) -> bool {
-    let manager = Manager::NetworkManager.process();
-    candidates(machine).iter().any(|process| process.name == manager)
+    runs(&candidates(machine), Manager::NetworkManager)
         && is_left_by_network_manager(machine, port)
         && of_port(machine, port).is_empty()
 }
@@ -292,8 +290,7 @@ fn is_left_by_network_manager(machine: &Machine, port: &str) -> bool {
 /// Returns the remedy that starts a client on a port that has none.
 pub fn start(machine: &Machine, port: &str) -> String {
     let all = candidates(machine);
-    let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
-    if runs(Manager::NetworkManager) {
+    if runs(&all, Manager::NetworkManager) {
         let command =
             format!("sudo nmcli device set {port} managed yes && sudo nmcli device connect {port}");
         if !is_left_by_network_manager(machine, port) {
@@ -306,7 +303,7 @@ pub fn start(machine: &Machine, port: &str) -> String {
              reload && {command}`"
         );
     }
-    if runs(Manager::Networkd) {
+    if runs(&all, Manager::Networkd) {
         // netplan starts it at boot only for as long as a file of its own has it configure a port.
         let link = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
         let by_netplan = !machine.exists(link);
