@@ -3,10 +3,11 @@
 # advertisement any more, as it plans them by the time of day: its hosts lose their IPv6 default route when its lifetime ends. SIGHUP does
 # not help, a restart does. radvd, beside it, goes on.
 #
-# Seen with dnsmasq 2.90 (and once 2.93 of Debian 14), radvd 2.19 on Linux 6.18; libfaketime 0.9.10 sets the clock of these programs alone. The manual knows of clocks
-# in connection with leases only; an expert expects intervals by the monotonic clock from a program for routers without a hardware clock.
-# Output: in 25 s after the step 0 advertisements, then no default route; 0 in 21 s after SIGHUP; after a restart the route is back. Meanwhile
-# a dnsmasq whose clock was left alone, and a radvd whose clock was set back, each send some and keep the route.
+# Seen with dnsmasq 2.90 (and once 2.93 of Debian 14), radvd 2.19 on Linux 6.18; libfaketime 0.9.10 sets the clock of these programs
+# alone. The manual knows of clocks in connection with leases only; an expert expects intervals by the monotonic clock from a program for
+# routers without a hardware clock.
+# Output: in 25 s after the step 0 advertisements, then no default route; 0 in 21 s after SIGHUP; after a restart the route is back.
+# Meanwhile a dnsmasq whose clock was left alone, and a radvd whose clock was set back, each send some and keep the route.
 set -euo pipefail
 # shellcheck source=findings/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -3,8 +3,9 @@
 # same name and address, every question is refused ("config error is REFUSED"), also after SIGHUP. With `bind-dynamic`, of which the
 # manual says that it decides about listening, the same line works again.
 #
-# Seen with dnsmasq 2.90 on Linux 6.18, and once with 2.93 (Debian 14); the adapter is a port that is deleted and made again. The manual: "If an interface name is given,
-# then queries to the server will be forced via that interface"; an expert expects that the name counts, as in SO_BINDTODEVICE.
+# Seen with dnsmasq 2.90 on Linux 6.18, and once with 2.93 (Debian 14); the adapter is a port that is deleted and made again. The manual:
+# "If an interface name is given, then queries to the server will be forced via that interface"; an expert expects that the name counts,
+# as in SO_BINDTODEVICE.
 # Output: answer code (0 NOERROR, 5 REFUSED) before, after and after SIGHUP: 0 5 5; with bind-dynamic: 0 0 0.
 set -euo pipefail
 # shellcheck source=findings/lib.sh

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# A boot file is written anew in place (`cp`, `dd`, `rsync --inplace`) while some board has a transfer of it open, be it one that was switched
-# off. dnsmasq gives the next boards the new content with the old length: a longer kernel ends early, as a transfer that succeeded.
+# A boot file is written anew in place (`cp`, `dd`, `rsync --inplace`) while some board has a transfer of it open, be it one that was
+# switched off. dnsmasq gives the next boards the new content with the old length: a longer kernel ends early, as a transfer that
+# succeeded.
 #
-# Seen with dnsmasq 2.90 on Linux 6.18, and once with 2.93 (Debian 14): it shares one open file among all its transfers of the same inode, with the length that it had for
-# the first one. Nothing in the manual; an expert expects each request to open the file, so that only the board in the middle suffers.
+# Seen with dnsmasq 2.90 on Linux 6.18, and once with 2.93 (Debian 14): it shares one open file among all its transfers of the same inode,
+# with the length that it had for the first one. Nothing in the manual; an expert expects each request to open the file, so that only the
+# board in the middle suffers.
 # Output: 1000 bytes become 3000: "tsize" and bytes for the next board 1000 1000, of the new content; once no transfer is open 3000 3000.
 set -euo pipefail
 # shellcheck source=findings/lib.sh

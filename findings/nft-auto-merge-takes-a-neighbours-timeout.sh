@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# In a set with `auto-merge` and timeouts, an entry is merged with its neighbours whatever their timeouts are, and the whole gets one of them:
-# what was put in for an hour is gone after seconds with its neighbour, or what was put in for seconds stays for the hour. An address
-# that lies within a network that is there is passed over, with its longer timeout.
+# In a set with `auto-merge` and timeouts, an entry is merged with its neighbours whatever their timeouts are, and the whole gets one of
+# them: what was put in for an hour is gone after seconds with its neighbour, or what was put in for seconds stays for the hour. An
+# address that lies within a network that is there is passed over, with its longer timeout.
 #
-# Seen with nftables 1.0.6 on Linux 6.18, and once with 1.1.7 (Debian 14). The manual: "automatic merge of adjacent/overlapping set elements"; an expert expects that only
-# entries of the same timeout are merged, or an error, as without auto-merge.
-# Output: halves of a /24 for 3 s and 1 h, in one command: one element of 3 s, gone after 4 s; in two commands: one element of 1 h; a host for
-# 1 h within a network of 3 s: one element of 3 s; without auto-merge: two elements, of 3 s and 1 h.
+# Seen with nftables 1.0.6 on Linux 6.18, and once with 1.1.7 (Debian 14). The manual: "automatic merge of adjacent/overlapping set
+# elements"; an expert expects that only entries of the same timeout are merged, or an error, as without auto-merge.
+# Output: halves of a /24 for 3 s and 1 h, in one command: one element of 3 s, gone after 4 s; in two commands: one element of 1 h; a host
+# for 1 h within a network of 3 s: one element of 3 s; without auto-merge: two elements, of 3 s and 1 h.
 set -euo pipefail
 # shellcheck source=findings/lib.sh
 source "$(dirname "$0")/lib.sh"

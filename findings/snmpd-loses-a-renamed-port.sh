@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A network port gets another name while snmpd runs. From then on its counters of bytes and packets stand still, and ifName keeps the old name,
-# though ifDescr of the same row has the new one. When another port comes under the old name, two rows have that ifName. Only a restart helps.
+# A network port gets another name while snmpd runs. From then on its counters of bytes and packets stand still, and ifName keeps the old
+# name, though ifDescr of the same row has the new one. When another port comes under the old name, two rows have that ifName. Only a
+# restart helps.
 #
-# Seen with snmpd 5.9.3 (Debian 12) on Linux 6.18, and once with 5.9.5.2 (Debian 14): the number of the port stays the same, and snmpd finds ports by it. Nothing in the
-# manual; an expert expects both names to follow, or neither, and counters that go on.
+# Seen with snmpd 5.9.3 (Debian 12) on Linux 6.18, and once with 5.9.5.2 (Debian 14): the number of the port stays the same, and snmpd
+# finds ports by it. Nothing in the manual; an expert expects both names to follow, or neither, and counters that go on.
 # Output: ifDescr, ifName before "eth1 eth1", after "wan0 eth1"; bytes counted by the kernel since then more than 5000, by snmpd 0, both
 # over 20 s later; with a new eth1 two rows of ifName eth1; after a restart of snmpd "wan0 wan0" and the kernel's bytes.
 set -euo pipefail
