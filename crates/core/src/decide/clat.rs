@@ -89,12 +89,18 @@ fn order(settings: &Settings, facts: &Facts) -> Option<Order> {
     if !wanted || is_translated(facts, &uplinks) {
         return None;
     }
-    let (uplink, prefix) = uplinks.iter().find_map(|uplink| {
+    let mut possible = uplinks.iter().filter_map(|uplink| {
         let index = uplink.link.index;
-        let (prefix, _) = facts.venue(index)?.nat64()?;
+        let venue = facts.venue(index)?;
+        let (prefix, _) = venue.nat64()?;
         let leads = facts.kernel().has_default_route(index, false);
-        (leads && uplink.link.up && uplink.link.carrier).then_some((uplink, prefix))
-    })?;
+        let is_possible = leads && uplink.link.up && uplink.link.carrier;
+        is_possible.then(|| (uplink, prefix, venue.is_nat64_dead()))
+    });
+    let first = possible.next()?;
+    // Another uplink's NAT64 may answer, such as a phone's.
+    let working = first.2.then(|| possible.find(|(.., dead)| !dead)).flatten();
+    let (uplink, prefix, _) = working.unwrap_or(first);
     Some(Order {
         schema: Schema::default(),
         uplink: uplink.link.name.clone(),

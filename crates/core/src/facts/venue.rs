@@ -19,6 +19,8 @@ const MOST_PREFIXES: usize = 4;
 const MAX_UNANSWERED: u8 = 3;
 /// Time for which a NAT64 prefix that did not answer is left alone, while another one is known.
 const NAT64_RETRY: Duration = Duration::from_secs(60);
+/// Time for which a NAT64 must answer again before the translator returns to its uplink.
+const NAT64_RECOVERY: Duration = Duration::from_secs(30);
 /// Time after the start within which the first advertisement may still arrive: three solicitations,
 /// 4 s apart (RFC 4861, section 10).
 pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
@@ -45,7 +47,7 @@ pub struct VenueMemory {
     /// Queries in a row that found none, while one is known.
     unanswered: u8,
     answers: BTreeMap<Path, Reachability>,
-    /// NAT64 prefixes that did not answer the last probe.
+    /// NAT64 prefixes that do not answer, or do again for less than [`NAT64_RECOVERY`].
     failed: BTreeMap<Prefix, Failure>,
     /// The prefix in use, after the first one did not answer.
     instead: Option<Prefix>,
@@ -60,6 +62,15 @@ struct Failure {
     at: Instant,
     /// The probe before was not answered either: a single one may be a lost packet.
     again: bool,
+    /// Since when it answers again.
+    answers_since: Option<Instant>,
+}
+
+impl Failure {
+    /// Returns when it counts as working again; `None`: it does not answer.
+    fn end(&self) -> Option<Instant> {
+        self.answers_since.map(|since| since + NAT64_RECOVERY)
+    }
 }
 
 /// Tracks whether an uplink has an address and a default route of one family.
@@ -187,7 +198,12 @@ impl Venues {
         let routers = self.0.values().flat_map(|memory| memory.routers.values());
         let ends = routers
             .flat_map(|router| router.nat64.iter().map(|known| known.until).chain([router.until]));
-        ends.chain(families.filter_map(Family::deadline)).filter(|at| *at > now).min()
+        let failures = self.0.values().flat_map(|memory| memory.failed.values());
+        let recoveries = failures.filter_map(Failure::end);
+        ends.chain(families.filter_map(Family::deadline))
+            .chain(recoveries)
+            .filter(|at| *at > now)
+            .min()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &VenueMemory> {
@@ -252,10 +268,11 @@ impl VenueMemory {
         let Path::Nat64(prefix) = path else { return };
         if reachability == Reachability::Nothing {
             let again = self.failed.contains_key(&prefix);
-            self.failed.insert(prefix, Failure { at: now, again });
+            self.failed.insert(prefix, Failure { at: now, again, answers_since: None });
             self.replace_dead_nat64(now);
-        } else {
-            self.failed.remove(&prefix);
+        } else if let Some(failure) = self.failed.get_mut(&prefix) {
+            failure.answers_since.get_or_insert(now);
+            self.failed.retain(|_, failure| failure.again || failure.answers_since.is_none());
         }
     }
 
@@ -263,7 +280,7 @@ impl VenueMemory {
     /// may advertise one that leads nowhere.
     fn replace_dead_nat64(&mut self, now: Instant) {
         let used = self.nat64().and_then(|(used, _)| self.failed.get(&used));
-        if !used.is_some_and(|failure| failure.again) {
+        if !used.is_some_and(|failure| failure.again && failure.answers_since.is_none()) {
             return;
         }
         let is_due = |other: &Prefix| {
@@ -282,6 +299,7 @@ impl VenueMemory {
             }
         }
         self.routers.retain(|_, router| router.until > now || !router.nat64.is_empty());
+        self.failed.retain(|_, failure| failure.end().is_none_or(|end| end > now));
     }
 
     /// Returns the offers of all default routers.
@@ -313,9 +331,16 @@ impl VenueMemory {
         all.iter().filter(|prefix| Some(**prefix) != used).count()
     }
 
-    /// Returns whether a NAT64 prefix did not answer, in use or not.
+    /// Returns whether a NAT64 prefix does not answer, in use or not.
     pub fn has_dead_nat64(&self) -> bool {
-        !self.failed.is_empty()
+        self.failed.values().any(|failure| failure.answers_since.is_none())
+    }
+
+    /// Returns whether the NAT64 in use did not answer twice, and does not do so again for long
+    /// enough.
+    pub fn is_nat64_dead(&self) -> bool {
+        let used = self.nat64().and_then(|(used, _)| self.failed.get(&used));
+        used.is_some_and(|failure| failure.again)
     }
 
     fn advertised_nat64(&self) -> impl Iterator<Item = &Nat64> {
@@ -510,6 +535,25 @@ mod tests {
         assert_eq!(used(&memory), first);
         nothing(&mut memory, first, 132);
         assert_eq!(used(&memory), second);
+    }
+
+    #[test]
+    fn a_nat64_that_answers_again_is_dead_for_half_a_minute_more() {
+        let mut memory = VenueMemory::default();
+        let prefix = "64:ff9b::/96".parse().unwrap();
+        memory.advertised(router(1), &offer(1800, &[("64:ff9b::/96", 1800)]), NOW);
+        let mut dead_after = |reachability, seconds| {
+            memory.answered(Path::Nat64(prefix), reachability, at(seconds));
+            memory.expire(at(seconds));
+            memory.is_nat64_dead()
+        };
+        let (nothing, online) = (Reachability::Nothing, Reachability::Online);
+        assert!(!dead_after(nothing, 1), "a lost packet");
+        assert!(!dead_after(online, 2) && !dead_after(nothing, 3), "and another one");
+        assert!(dead_after(nothing, 4));
+        assert!(dead_after(online, 10) && dead_after(online, 39));
+        assert!(dead_after(nothing, 39) && dead_after(online, 60) && dead_after(online, 89));
+        assert!(!dead_after(online, 90) && !dead_after(nothing, 91));
     }
 
     /// A host that sends in the name of ever other routers.
