@@ -148,6 +148,13 @@ scripts_check() {
         xargs -0 shellcheck -x
 }
 
+# The steps of the system test are sourced together: a second function of the same name would take the place of the first.
+guest_functions() {
+    local twice
+    twice=$(grep -hoE '^[a-z0-9_]+\(\)' tests/system/guest/lib.sh tests/system/guest/steps/*.sh | sort | uniq -d)
+    [ -z "$twice" ] || { echo "   defined twice: $twice"; return 1; }
+}
+
 # The documentation as a book: private items too, for readers of the source.
 book() {
     RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --locked --workspace --no-deps --document-private-items
@@ -167,6 +174,7 @@ check "the BPF object is that of its source" with clang with llvm-objcopy bpf_ob
 check "udev rules" udev_rules
 check "manual pages" with mandoc with lexgrog manual_pages
 check "shell scripts" with shellcheck scripts_check
+check "functions of the system test have names of their own" guest_functions
 if command -v cargo-deny >/dev/null; then check "licences and advisories" "$cargo" deny check; fi
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -38,6 +38,7 @@ test   | cmd nodeset             | clustershell           | reads folded names o
 test   | cmd pdsh                | pdsh                   | the same
 test   | cmd tayga                | tayga                  | the NAT64 of a hall that speaks only IPv6
 test   | cmd sysctl               | procps                 | settings of the private networks
+test   | cmd faketime             | faketime               | sets the clock of single programs
 clients | cmd mmdebstrap          | mmdebstrap             | small roots of two releases, with their DHCP clients
 mpi    | cmd mmdebstrap           | mmdebstrap             | small roots of two releases, with Open MPI
 observability | cmd snmpd          | snmpd                  | the SNMP agent of the system

@@ -146,9 +146,14 @@ const TRIED: &[(&str, &str, &str)] = &[
         "no_client",
     ),
     (
-        r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/00-{}.network && networkctl reload && networkctl reconfigure {}",
-        "tests/clients/cases.rs",
-        "no_client",
+        r"printf '[Match]\nName={}\n[Network]\nDHCP=yes\n' | tee /etc/systemd/network/00-{}.network && networkctl reload && networkctl reconfigure {}{}",
+        "tests/system/guest/steps/75-managers.sh",
+        "remedy_networkd_uplink",
+    ),
+    (
+        r"systemctl enable systemd-networkd",
+        "tests/system/guest/steps/75-managers.sh",
+        "remedy_networkd_uplink",
     ),
     (
         r"printf '[keyfile]\nunmanaged-devices-=interface-name:{}\n' | tee /etc/NetworkManager/conf.d/90-{}.conf && nmcli general reload && {}",

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::demo;
+use super::{demo, output};
 
 /// Additional indent of a continued line in an example, columns.
 const CONTINUATION: usize = 6;
@@ -43,21 +43,9 @@ fn folded(line: &str, columns: usize) -> String {
     }
 }
 
-/// Fills lines with words; a longer word has a line of its own.
+/// Fills indented lines with words.
 fn filled(text: &str, indent: usize, columns: usize) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last().map_or(0, |line| line.chars().count());
-        if last > 0 && indent + last + 1 + word.chars().count() > columns {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
+    let lines = output::filled(text, columns.saturating_sub(indent));
     let lines: Vec<String> = lines.iter().map(|line| format!("{:indent$}{line}", "")).collect();
     lines.join("\n")
 }

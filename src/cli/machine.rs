@@ -14,7 +14,7 @@ use super::settings::NotWritten;
 use crate::api::client::{Error, StatusClient};
 use crate::api::status::Snapshot;
 use crate::decide::firewall::TABLE;
-use crate::event::{Astray, Blocker, Change, Event, INTERNET, Way};
+use crate::event::{Astray, Blocker, Change, Event, INTERNET, LinkIndex, Way};
 use crate::event_loop::InstanceLock;
 use crate::files::folder;
 use crate::files::reading;
@@ -30,6 +30,16 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Longest file to read, bytes.
 const MAX_FILE: u64 = 16 << 20;
+
+/// Folders that may hold links of services to start at boot (systemd.unit(5)).
+const UNIT_FOLDERS: [&str; 6] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
 
 /// Access to the machine. Only [`Machine::write`] and [`Machine::act`] change anything.
 #[derive(Debug, Clone)]
@@ -63,11 +73,14 @@ impl Machine {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// Returns whether systemd starts the service at boot. A Debian package that is removed and not
+    /// Returns whether systemd starts the service at boot, by a link of the owner, the distribution
+    /// or a generator (netplan's for systemd-networkd). A Debian package that is removed and not
     /// purged leaves the link, and masks the service.
     pub fn is_enabled(&self, service: &str) -> bool {
         let own = self.path(&format!("/etc/systemd/system/{service}"));
-        self.exists(&format!("/etc/systemd/system/multi-user.target.wants/{service}"))
+        UNIT_FOLDERS
+            .iter()
+            .any(|folder| self.exists(&format!("{folder}/multi-user.target.wants/{service}")))
             && !fs::read_link(own).is_ok_and(|target| target == Path::new("/dev/null"))
     }
 
@@ -98,6 +111,46 @@ impl Machine {
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names
+    }
+
+    /// Returns the paths of what is in a folder, sorted; none if there is no such folder.
+    pub fn paths(&self, folder: &str) -> Vec<String> {
+        self.list(folder).into_iter().map(|name| format!("{folder}/{name}")).collect()
+    }
+
+    /// Returns the paths of drop-ins, sorted by name: of equal names, that in the first folder.
+    pub fn drop_ins(&self, folders: &[&str], ending: &str) -> Vec<String> {
+        let mut paths = BTreeMap::new();
+        for folder in folders {
+            for name in self.list(folder).into_iter().filter(|name| name.ends_with(ending)) {
+                let path = format!("{folder}/{name}");
+                paths.entry(name).or_insert(path);
+            }
+        }
+        paths.into_values().collect()
+    }
+
+    /// Returns the kernel's index of a port.
+    pub fn index(&self, port: &str) -> Option<LinkIndex> {
+        self.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
+    }
+
+    /// Returns whether a port has a carrier.
+    pub fn has_carrier(&self, port: &str) -> bool {
+        self.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
+    }
+
+    /// Returns the bridge or bond that a port belongs to.
+    pub fn master(&self, port: &str) -> Option<String> {
+        let link = self.link(&format!("/sys/class/net/{port}/master"))?;
+        link.rsplit('/').next().map(str::to_owned)
+    }
+
+    /// Returns the ID of a group (group(5)).
+    pub fn group(&self, name: &str) -> Option<u32> {
+        let groups = self.read("/etc/group")?;
+        let line = groups.lines().find(|line| line.split(':').next() == Some(name))?;
+        line.split(':').nth(2)?.parse().ok()
     }
 
     /// Returns what a symbolic link points to.
@@ -154,9 +207,7 @@ impl Machine {
                 .filter_map(|text| text.parse().ok())
                 .collect();
         }
-        let index = self
-            .read(&format!("/sys/class/net/{port}/ifindex"))
-            .and_then(|text| text.trim().parse::<u32>().ok());
+        let index = self.index(port);
         let known = link::snapshot().unwrap_or_default();
         let held = known.into_iter().filter_map(|event| match event {
             Event::Address(Change::Present(held))
@@ -213,15 +264,13 @@ impl Machine {
         if self.answers.is_some() {
             return None;
         }
-        let index =
-            |name: &str| self.read(&format!("/sys/class/net/{name}/ifindex"))?.parse::<u32>().ok();
         let egress = routing::egress(
             &mut Socket::open(Protocol::Route, &[]).ok()?,
-            index(port)?,
+            self.index(port)?,
             source,
             INTERNET.into(),
         )?;
-        self.list("/sys/class/net").into_iter().find(|name| index(name) == Some(egress))
+        self.list("/sys/class/net").into_iter().find(|name| self.index(name) == Some(egress))
     }
 
     /// Returns those of `ways` that the kernel would route differently, if we may ask it.

@@ -2,7 +2,7 @@
 //! texts of other programs are escaped. Functions for drawn texts, with escape sequences of our
 //! own, get parts that are escaped already: the client does that with each status it receives.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -130,6 +130,37 @@ pub fn colours() -> bool {
 pub fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
+/// Splits a text into lines of at most `columns`; a longer word has a line of its own.
+pub fn filled(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Asks on the terminal; Enter takes the proposal. `None` at the end of standard input.
+pub fn ask(question: &str, proposal: &str) -> Option<String> {
+    err(&format!("{question} [{proposal}] "));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line).ok()?;
+    match (read, line.trim()) {
+        (0, _) => {
+            err("\n");
+            None
+        }
+        (_, "") => Some(proposal.to_owned()),
+        (_, answer) => Some(answer.to_owned()),
+    }
 }
 
 /// `-q` and `-v`. Each verb that has them describes them (`mut_arg`).

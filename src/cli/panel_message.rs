@@ -7,7 +7,7 @@ use super::settings::{self, ConfigArg};
 use super::{exit, output};
 use crate::config::{self, Lcd, Led, Merged};
 use crate::event::{ApplyError, ApplyErrorKind};
-use crate::panel::{Frame, Geometry};
+use crate::panel::Frame;
 use crate::reconcile::panel::{display, indicator};
 
 const EXAMPLES: &str = "\
@@ -44,8 +44,9 @@ pub fn main(args: Args) -> ExitCode {
 
 fn show(settings: &Lcd, text: &str) -> Result<(), ApplyError> {
     let Some(mut connect) = display::connector(settings) else { return Ok(()) };
-    connect()?
-        .show(&Frame::from_lines(settings.geometry, &spread(text, settings.geometry)), true)?;
+    // The frame cuts what does not fit.
+    let rows = output::filled(text, settings.geometry.columns.into());
+    connect()?.show(&Frame::from_lines(settings.geometry, &rows), true)?;
     Ok(())
 }
 
@@ -53,25 +54,6 @@ fn darken(settings: &Led) -> Result<(), ApplyError> {
     let Some(mut connect) = indicator::connector(settings) else { return Ok(()) };
     connect()?.set(&[])?;
     Ok(())
-}
-
-/// Distributes the words over rows; the frame cuts what does not fit.
-fn spread(text: &str, geometry: Geometry) -> Vec<String> {
-    let mut rows = vec![String::new()];
-    for word in text.split_whitespace() {
-        match rows.last_mut() {
-            Some(row) if row.is_empty() => row.push_str(word),
-            Some(row)
-                if row.chars().count() + 1 + word.chars().count()
-                    <= usize::from(geometry.columns) =>
-            {
-                row.push(' ');
-                row.push_str(word);
-            }
-            _ => rows.push(word.to_owned()),
-        }
-    }
-    rows
 }
 
 /// Returns the settings of the panel also if others are wrong: the message may be about those.
@@ -127,9 +109,9 @@ mod tests {
 
     #[test]
     fn words_are_distributed_over_the_rows() {
-        let spread = |columns, rows| spread("SAFE TO UNPLUG", Geometry { columns, rows });
-        assert_eq!(spread(16, 2), ["SAFE TO UNPLUG"]);
-        assert_eq!(spread(8, 2), ["SAFE TO", "UNPLUG"]);
+        let spread = |columns| output::filled("SAFE TO UNPLUG", columns);
+        assert_eq!(spread(16), ["SAFE TO UNPLUG"]);
+        assert_eq!(spread(8), ["SAFE TO", "UNPLUG"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod mask;
 mod names;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -76,7 +76,6 @@ pub fn main(args: Args) -> ExitCode {
             Some(true) => {}
             Some(false) => return ExitCode::FAILURE,
             None => {
-                output::err("\n");
                 output::error("report: there is no terminal to ask on", "use --yes");
                 return ExitCode::from(exit::USAGE);
             }
@@ -252,13 +251,9 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 /// Asks whether to write the archive; `None` at the end of standard input.
 fn confirmed(path: &Path) -> Option<bool> {
     loop {
-        output::err(&format!("Write {}? [yes] ", path.display()));
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        match line.trim().to_ascii_lowercase().as_str() {
-            "" | "y" | "yes" => return Some(true),
+        let answer = output::ask(&format!("Write {}?", path.display()), "yes")?;
+        match answer.to_ascii_lowercase().as_str() {
+            "y" | "yes" => return Some(true),
             "n" | "no" => return Some(false),
             _ => output::err("Answer yes or no.\n"),
         }

@@ -5,7 +5,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -153,7 +152,7 @@ fn plan(
     device_tree: bool,
     args: &Args,
 ) -> Result<Vec<Step>, SetupError> {
-    let ask: &mut Ask<'_> = &mut ask;
+    let ask: &mut Ask<'_> = &mut output::ask;
     let (mut steps, port) = match &args.from {
         Some(file) => {
             let (mut steps, port) = steps_from_file(machine, file)?;
@@ -228,22 +227,6 @@ fn steps_from_file(machine: &Machine, file: &Path) -> Result<(Vec<Step>, String)
         _ => None,
     });
     Ok((replace(machine, text), port.unwrap_or_default()))
-}
-
-/// Asks on the terminal; Enter takes the proposal. `None` at the end of standard input.
-fn ask(question: &str, proposal: &str) -> Option<String> {
-    output::err(&format!("{question} [{proposal}] "));
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line).ok()?;
-    let answer = line.trim();
-    match (read, answer) {
-        (0, _) => {
-            output::err("\n");
-            None
-        }
-        (_, "") => Some(proposal.to_owned()),
-        _ => Some(answer.to_owned()),
-    }
 }
 
 /// Why no settings were written, or the written ones are invalid.

@@ -5,7 +5,7 @@ pub mod key;
 mod node;
 mod progress;
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -195,10 +195,8 @@ fn confirm(targets: &[Target], head: bool) -> Result<(), ExitCode> {
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
     let then = if head { ", then this machine" } else { "" };
     let names = if names.is_empty() { "no node".to_owned() } else { names.join(", ") };
-    output::err(&format!("Shut down {names}{then}? [no] "));
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
+    let answer = output::ask(&format!("Shut down {names}{then}?"), "no");
+    if matches!(answer.as_deref(), Some("y" | "Y" | "yes")) {
         return Ok(());
     }
     output::out("nothing was shut down\n");

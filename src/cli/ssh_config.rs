@@ -223,7 +223,7 @@ fn jump_host_at(user: Option<&str>, address: Option<IpAddr>, port: u16) -> JumpH
     let host = match address {
         Some(address) => address.to_string(),
         None => {
-            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let name = settings::host_name();
             if name.contains('.') { name } else { format!("{name}.local") }
         }
     };

@@ -10,9 +10,9 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::fs::Gid;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use super::machine::Machine;
 use super::settings::NotWritten;
 use super::{exit, output};
-use crate::files::reading;
 
 /// The program that serves the page.
 pub const PROGRAM: &str = "bramblegate-web";
@@ -129,8 +129,8 @@ fn remove(file: &Path) -> Result<&'static str, WebError> {
 
 fn set(file: &Path) -> Result<&'static str, WebError> {
     let program = program().ok_or(WebError::NoProgram)?;
-    let group =
-        if file == Path::new(FILE) { Some(group(GROUP).ok_or(WebError::NoGroup)?) } else { None };
+    let group = || Machine::real().group(GROUP).map(Gid::from_raw).ok_or(WebError::NoGroup);
+    let group = (file == Path::new(FILE)).then(group).transpose()?;
     let password = ask_password()?;
     let made = hash(&program, &password).map_err(WebError::NotRead)?;
     let hash = made.map_err(WebError::NotTaken)?;
@@ -213,13 +213,6 @@ fn hash(program: &Path, password: &[u8]) -> io::Result<Result<Vec<u8>, String>> 
     let why = String::from_utf8_lossy(&made.stderr);
     let why = why.trim();
     Ok(Err(why.strip_prefix("bramblegate-web: ").unwrap_or(why).to_owned()))
-}
-
-/// Returns the ID of a group (group(5)).
-fn group(name: &str) -> Option<Gid> {
-    let text = reading::text(Path::new("/etc/group")).ok()?;
-    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split(':').nth(2)?.parse().ok().map(Gid::from_raw)
 }
 
 /// Writes the file atomically; other users can never read it.

@@ -662,7 +662,12 @@ mod uplink {
     /// Listens on the interface `cluster`.
     fn listening() -> (watch::Sender<Vec<ListeningPlan>>, mpsc::Receiver<Event>) {
         let mac = "02:00:00:00:00:01".parse().unwrap();
-        let port = ListeningPlan { index: index_of("cluster"), name: "cluster".into(), mac };
+        let port = ListeningPlan {
+            index: index_of("cluster"),
+            name: "cluster".into(),
+            mac,
+            generation: 1,
+        };
         let (plan, wanted) = watch::channel(vec![port]);
         let (sender, events) = mpsc::channel(64);
         tokio::spawn(run(wanted, sender));
@@ -731,7 +736,12 @@ mod uplink {
             let (plan, mut events) = listening();
             let mac = "02:00:00:00:00:02".parse().unwrap();
             plan.send_modify(|ports| {
-                ports.push(ListeningPlan { index: index_of("bare"), name: "bare".into(), mac })
+                ports.push(ListeningPlan {
+                    index: index_of("bare"),
+                    name: "bare".into(),
+                    mac,
+                    generation: 1,
+                })
             });
             let mut known = Vec::new();
             while known.len() < 2 {

@@ -68,7 +68,7 @@ struct Hearing {
 impl Hearing {
     fn begin() -> Self {
         let (index, name) = (index_of("eth1"), "eth1".to_owned());
-        let port = VenuePlan { index, name, mac: None, resolvers: None };
+        let port = VenuePlan { index, name, mac: None, generation: 1, resolvers: None };
         let (plan, seen) = watch::channel(vec![port]);
         let (report, events) = mpsc::channel(4096);
         tokio::spawn(venue::run(seen, report));

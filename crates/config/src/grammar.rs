@@ -451,17 +451,19 @@ pub(super) fn ipv6_prefix(text: &str) -> Parsed<Ipv6Prefix> {
     let Ok(net) = text.parse::<Ipv6Net>() else {
         return bad("is not an IPv6 network", remedy.to_owned());
     };
-    if net.prefix_len() != 64 {
-        let remedy = format!("write \"{}/64\"", net.network());
-        return bad("is not a /64, and nodes make their own addresses in a /64 only", remedy);
-    }
-    if net.addr() != net.network() {
-        return bad("has a host part", format!("write \"{}\"", net.trunc()));
-    }
-    // Unique local or global (RFC 4291 2.4, RFC 4193 3.1).
+    // Unique local or global (RFC 4291 2.4, RFC 4193 3.1). First, so that the remedies below are
+    // networks that nodes can have.
     let [first, ..] = net.network().octets();
     if first & 0xfe != 0xfc && first & 0xe0 != 0x20 {
         return bad("is not a network that nodes can have", remedy.to_owned());
+    }
+    let right = Ipv6Net::new(net.addr(), 64).map_or(net, |net| net.trunc());
+    if net.prefix_len() != 64 {
+        let remedy = format!("write \"{right}\"");
+        return bad("is not a /64, and nodes make their own addresses in a /64 only", remedy);
+    }
+    if net != right {
+        return bad("has a host part", format!("write \"{right}\""));
     }
     Ok(Ipv6Prefix::Given(net))
 }

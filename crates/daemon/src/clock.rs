@@ -1,21 +1,18 @@
 //! The boot clock.
 
-use std::time::Duration;
-
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::Instant;
 
 /// Returns the time on `CLOCK_BOOTTIME`.
 pub fn now() -> Instant {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
-    Instant::from_boot(Duration::new(seconds, nanoseconds))
+    Instant::from_boot(clock_gettime(ClockId::Boottime).try_into().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

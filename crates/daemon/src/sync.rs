@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -28,6 +29,11 @@ impl From<Closed> for io::Error {
     }
 }
 
+/// Locks a mutex, even after a panic under the lock: none leaves a value inconsistent here.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Registers `inner` with the runtime for reading.
 ///
 /// # Errors
@@ -50,11 +56,7 @@ pub async fn reached(deadline: Option<Instant>) {
 /// multiples of them, wake the process together. No program can set that clock, and it stops while
 /// the machine sleeps.
 pub fn next_aligned(every: Duration) -> Instant {
-    let now = clock_gettime(ClockId::Monotonic);
-    let now = Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or(0),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    );
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
     let passed = now.as_nanos() % every.as_nanos().max(1);
     Instant::now() + every.saturating_sub(Duration::from_nanos(u64::try_from(passed).unwrap_or(0)))
 }

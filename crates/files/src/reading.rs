@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -58,6 +58,14 @@ pub fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
 pub fn text(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes(path, MAX_SIZE)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Returns the entries of a folder, sorted; none if it cannot be listed.
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Returns the kind of a file in plain English.

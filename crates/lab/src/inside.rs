@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bramblegate::watch::share::unescaped;
 use rustix::fs::statvfs;
 use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount};
 
@@ -180,7 +181,7 @@ pub fn cover_etc() -> Result<()> {
     }
     mount_bind_recursive("/etc", &machine).map_err(while_doing("/etc"))?;
     for place in mounts_below(&machine)? {
-        make_read_only(&place).map_err(while_doing(&place))?;
+        make_read_only(&place).map_err(while_doing(place.display()))?;
     }
     let link = |target: &Path, name: &Path| {
         std::os::unix::fs::symlink(target, name).map_err(while_doing(name.display()))
@@ -207,27 +208,16 @@ pub fn cover_etc() -> Result<()> {
 }
 
 /// Returns the mount points at and below a folder (proc_pid_mountinfo(5), field 5).
-fn mounts_below(folder: &str) -> Result<Vec<String>> {
+fn mounts_below(folder: &str) -> Result<Vec<PathBuf>> {
     let table =
         fs::read_to_string("/proc/self/mountinfo").map_err(while_doing("/proc/self/mountinfo"))?;
-    let places = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let below = |place: &&str| {
-        place.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    // Space, tab, newline and backslash are escaped in octal.
-    Ok(places.filter(below).map(without_escapes).collect())
-}
-
-/// Unescapes a path of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-fn without_escapes(place: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(place.to_owned(), |text, (octal, scalar)| text.replace(octal, scalar))
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    Ok(places.filter(|place| place.starts_with(folder)).collect())
 }
 
 /// Remounts read-only, with all other flags, which are locked in a user namespace
 /// (mount_namespaces(7)).
-fn make_read_only(place: &str) -> rustix::io::Result<()> {
+fn make_read_only(place: &Path) -> rustix::io::Result<()> {
     let held = statvfs(place)?.f_flag.bits();
     // These bits are the same in statvfs(3) and mount(2).
     let kept = MountFlags::NOSUID

@@ -37,16 +37,9 @@ pub use world::World;
 use std::fmt;
 
 /// Describes an error in a sentence that names the program, file or address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Error(pub String);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// A [`std::result::Result`] with this module's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

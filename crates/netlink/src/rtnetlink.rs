@@ -62,6 +62,7 @@ pub mod group {
     pub const IPV6_ROUTE: u32 = 11;
     pub const IPV6_RULE: u32 = 19;
     pub const IPV4_NETCONF: u32 = 24;
+    pub const IPV6_NETCONF: u32 = 25;
     /// Since kernel 5.3.
     pub const NEXTHOP: u32 = 32;
 }
@@ -249,20 +250,25 @@ pub struct Netconf {
     pub forwarding: Option<u32>,
     /// `NETCONFA_RP_FILTER`
     pub rp_filter: Option<u32>,
+    /// `NETCONFA_FORCE_FORWARDING`, of IPv6 since Linux 6.17.
+    pub force_forwarding: Option<u32>,
 }
 
 /// Parses the settings of a port (`RTM_NEWNETCONF`).
 pub fn netconf(message: &Message<'_>) -> Option<Netconf> {
-    /// `NETCONFA_IFINDEX`, `NETCONFA_FORWARDING`, `NETCONFA_RP_FILTER`
+    /// `NETCONFA_IFINDEX`, `NETCONFA_FORWARDING`, `NETCONFA_RP_FILTER`,
+    /// `NETCONFA_FORCE_FORWARDING`
     const INDEX: u16 = 1;
     const FORWARDING: u16 = 2;
     const RP_FILTER: u16 = 3;
+    const FORCE_FORWARDING: u16 = 9;
     let attributes = message.attributes_after(NETCONF);
     Some(Netconf {
         family: message.family()?,
         index: i32::from_ne_bytes(attributes.ne32(INDEX)?.to_ne_bytes()),
         forwarding: attributes.ne32(FORWARDING),
         rp_filter: attributes.ne32(RP_FILTER),
+        force_forwarding: attributes.ne32(FORCE_FORWARDING),
     })
 }
 
@@ -396,10 +402,8 @@ mod tests {
         push(&mut payload, 1, &(-1_i32).to_ne_bytes()).unwrap();
         push(&mut payload, 2, &1_u32.to_ne_bytes()).unwrap();
         let read = netconf(&message(kind::NEW_NETCONF, &payload));
-        assert_eq!(
-            read,
-            Some(Netconf { family: 2, index: -1, forwarding: Some(1), rp_filter: None })
-        );
+        let all = Netconf { family: 2, index: -1, forwarding: Some(1), ..Netconf::default() };
+        assert_eq!(read, Some(all));
         assert_eq!(netconf(&message(kind::NEW_NETCONF, &[2, 0, 0, 0])), None);
     }
 

@@ -99,6 +99,17 @@ impl Socket {
         Ok(Self { socket, port, sequence: 0, is_incomplete: false, buffer: Vec::new() })
     }
 
+    /// Returns the socket for requests that `kept` holds, which the first call opens.
+    ///
+    /// # Errors
+    /// As [`Socket::open`].
+    pub fn keep(kept: &mut Option<Self>, protocol: Protocol) -> Result<&mut Self, NetlinkError> {
+        match kept {
+            Some(socket) => Ok(socket),
+            none => Ok(none.insert(Self::open(protocol, &[])?)),
+        }
+    }
+
     /// Returns the port of this socket (`nl_pid`), which the messages about its changes carry.
     pub const fn port(&self) -> u32 {
         self.port

@@ -214,11 +214,8 @@ impl Session {
 /// Waits until a stream is readable or has ended, for `timeout` at most; returns which.
 fn wait(streams: [&UnixStream; 2], timeout: Duration) -> io::Result<[bool; 2]> {
     let mut fds = streams.map(|stream| PollFd::new(stream, PollFlags::IN));
-    let timeout = Timespec {
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    match poll(&mut fds, Some(&timeout)) {
+    let timeout = Timespec::try_from(timeout).ok();
+    match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds.map(|fd| !fd.revents().is_empty())),
         Err(error) => Err(error.into()),
     }

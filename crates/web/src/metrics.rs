@@ -313,31 +313,25 @@ fn as_u64(count: usize) -> u64 {
 
 fn host(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let Some(host) = &snapshot.host else { return Ok(()) };
-    let ratio = |percent: Option<u8>| unlabelled(percent.map(|percent| f64::from(percent) / 100.0));
-    let flag = |flag: Option<bool>| unlabelled(flag.map(|flag| f64::from(u8::from(flag))));
-    let celsius = unlabelled(host.temperature_c.map(f64::from));
-    out.gauge("host_temperature_celsius", "Hottest thermal zone of the head.", celsius)?;
-    out.gauge("host_load1", "Load of one minute.", unlabelled(host.load))?;
+    let ratio = |percent: Option<u8>| percent.map(|percent| f64::from(percent) / 100.0);
+    let flag = |flag: Option<bool>| flag.map(|flag| f64::from(u8::from(flag)));
+    let celsius = host.temperature_c.map(f64::from);
     let memory = ratio(host.memory_available_percent);
-    out.gauge("host_memory_available_ratio", "Memory that is available.", memory)?;
-    out.gauge(
-        "host_disk_free_ratio",
-        "Free space of the root file system.",
-        ratio(host.disk_free_percent),
-    )?;
-    out.gauge(
-        "host_inodes_free_ratio",
-        "Free inodes of the root file system.",
-        ratio(host.inodes_free_percent),
-    )?;
-    out.gauge("host_under_voltage", "Whether the supply sags.", flag(host.under_voltage))?;
-    out.gauge("host_throttled", "Whether the firmware slows the processor.", flag(host.throttled))?;
-    out.gauge(
-        "host_read_only",
-        "Whether the root file system is read-only.",
-        flag(host.read_only),
-    )?;
-    out.gauge("host_clock_set", "Whether the clock has been set.", flag(host.clock_set))
+    let (disk, inodes) = (ratio(host.disk_free_percent), ratio(host.inodes_free_percent));
+    for (name, help, value) in [
+        ("host_temperature_celsius", "Hottest thermal zone of the head.", celsius),
+        ("host_load1", "Load of one minute.", host.load),
+        ("host_memory_available_ratio", "Memory that is available.", memory),
+        ("host_disk_free_ratio", "Free space of the root file system.", disk),
+        ("host_inodes_free_ratio", "Free inodes of the root file system.", inodes),
+        ("host_under_voltage", "Whether the supply sags.", flag(host.under_voltage)),
+        ("host_throttled", "Whether the firmware slows the processor.", flag(host.throttled)),
+        ("host_read_only", "Whether the root file system is read-only.", flag(host.read_only)),
+        ("host_clock_set", "Whether the clock has been set.", flag(host.clock_set)),
+    ] {
+        out.gauge(name, help, unlabelled(value))?;
+    }
+    Ok(())
 }
 
 fn panel(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {

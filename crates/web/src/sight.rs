@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bramblegate_api::Text;
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{Alert, Node, Shutdown, Snapshot};
+use bramblegate_api::status::{Alert, Node, Snapshot};
 
 use crate::lock::lock;
 
@@ -56,31 +56,31 @@ impl Summaries {
 /// Returns a snapshot without names, hardware addresses and addresses of nodes. Numbers replace the
 /// names. Free text stays only if it certainly names no node.
 pub fn summary(whole: &Snapshot) -> Snapshot {
-    // Each field is listed here and in `nameless`, so that a new field needs a decision.
+    let mut short = whole.clone();
+    // Each field is listed here and in `remove_names`, so that a new field needs a decision.
     let Snapshot {
-        schema,
-        tag,
-        version,
-        uptime_s,
-        severity,
-        mut alerts,
-        uplink,
-        uplinks,
-        gateway,
-        rules,
-        cluster,
-        host,
+        schema: _,
+        tag: _,
+        version: _,
+        uptime_s: _,
+        severity: _,
+        alerts,
+        uplink: _,
+        uplinks: _,
+        gateway: _,
+        rules: _,
+        cluster: _,
+        host: _,
         nodes,
-        mut panel,
-        // They have paths, and the names of nodes.
-        shares: _,
-        web,
-        venue,
-        clat,
+        panel,
+        shares,
+        web: _,
+        venue: _,
+        clat: _,
         shutdown,
-    } = whole.clone();
+    } = &mut short;
     let private = Private::of(whole);
-    for alert in &mut alerts {
+    for alert in alerts {
         if !private.may_show(alert) {
             alert.subject = None;
             alert.text = alert.code.replace('-', " ").into();
@@ -91,57 +91,31 @@ pub fn summary(whole: &Snapshot) -> Snapshot {
             *line = " ".repeat(line.chars().count()).into();
         }
     }
-    Snapshot {
-        schema,
-        tag,
-        version,
-        uptime_s,
-        severity,
-        alerts,
-        uplink,
-        uplinks,
-        gateway,
-        rules,
-        cluster,
-        host,
-        nodes: (1..).zip(nodes).map(|(place, node)| nameless(place, node)).collect(),
-        panel,
-        shares: Vec::new(),
-        web,
-        venue,
-        clat,
-        shutdown: shutdown.map(|shutdown| Shutdown { waiting: Vec::new(), ..shutdown }),
-    }
+    (1..).zip(nodes).for_each(|(place, node)| remove_names(place, node));
+    // They have paths, and the names of nodes.
+    shares.clear();
+    shutdown.iter_mut().for_each(|shutdown| shutdown.waiting.clear());
+    short
 }
 
-fn nameless(place: usize, node: Node) -> Node {
+fn remove_names(place: usize, node: &mut Node) {
     let Node {
-        name: _,
-        mac: _,
-        address: _,
-        addresses: _,
-        health,
+        name,
+        mac,
+        address,
+        addresses,
+        health: _,
         // A path may contain a hardware address.
-        stage: _,
-        rtt_us,
-        loss_percent,
-        since_s,
-        origin,
-        group,
+        stage,
+        rtt_us: _,
+        loss_percent: _,
+        since_s: _,
+        origin: _,
+        group: _,
     } = node;
-    Node {
-        name: format!("node-{place}").into(),
-        mac: None,
-        address: None,
-        addresses: Vec::new(),
-        health,
-        stage: None,
-        rtt_us,
-        loss_percent,
-        since_s,
-        origin,
-        group,
-    }
+    *name = format!("node-{place}").into();
+    (*mac, *address, *stage) = (None, None, None);
+    addresses.clear();
 }
 
 /// The names and addresses that a summary must not show, in lower case.

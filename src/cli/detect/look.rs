@@ -190,15 +190,12 @@ fn port(machine: &Machine, board: &Board, name: &str) -> Option<Port> {
     if kind == PortKind::Virtual && !is_veth(machine, name, &folder) {
         return None;
     }
-    let master = machine
-        .link(&format!("{folder}/master"))
-        .and_then(|link| link.rsplit('/').next().map(str::to_owned));
     Some(Port {
         name: name.to_owned(),
         kind,
         mac: machine.read(&format!("{folder}/address")).unwrap_or_default(),
         carrier: machine.read(&format!("{folder}/carrier")).map(|carrier| carrier == "1"),
-        master,
+        master: machine.master(name),
     })
 }
 

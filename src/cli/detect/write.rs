@@ -3,6 +3,7 @@
 
 use super::decide::Proposal;
 use crate::board::Board;
+use crate::cli::output;
 use crate::config::keys;
 use crate::config::{self, LcdBus, Merged};
 
@@ -151,15 +152,5 @@ fn header(table: &str, decided: bool) -> String {
 
 /// Returns a comment of lines of at most `WIDTH` characters.
 fn wrap(text: &str) -> String {
-    let mut wrapped = String::new();
-    let mut line = String::from("#");
-    for word in text.split_whitespace() {
-        if line.chars().count() + word.chars().count() >= WIDTH && line.len() > 1 {
-            wrapped += &format!("{line}\n");
-            line = String::from("#");
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    wrapped + &format!("{line}\n")
+    output::filled(text, WIDTH - 2).iter().map(|line| format!("# {line}\n")).collect()
 }

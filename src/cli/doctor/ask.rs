@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::uplink::clients;
 use super::{CheckContext, CheckResult, Finding, FindingCode, presumed_settings};
 use crate::cli::machine::Machine;
 use crate::cli::{output, settings};
 use crate::config::{Settings, UplinkProbe};
 use crate::dns;
-use crate::event::{AlertCode, LinkIndex};
+use crate::event::AlertCode;
 use crate::watch::dhcp::ask::offers;
 use crate::watch::probe;
 use crate::watch::uplink::resolvers;
@@ -35,7 +34,7 @@ pub fn ask(machine: &Machine, file: &Path) -> Vec<CheckResult> {
     let context = CheckContext { machine, settings: &settings };
     let name = probed_name(&settings);
     let mut asked = Vec::new();
-    for port in context.uplinks().iter().filter(|port| has_carrier(machine, port)) {
+    for port in context.uplinks().iter().filter(|port| machine.has_carrier(port)) {
         output::err(&format!(
             "Asking on {port} for a DHCP server (a DISCOVER; the offer is not taken)\n"
         ));
@@ -66,10 +65,6 @@ fn query(name: String, answer: Answer) -> CheckResult {
         Err(finding) => (Vec::new(), vec![*finding]),
     };
     CheckResult { name, findings, notes, is_query: true }
-}
-
-fn has_carrier(machine: &Machine, port: &str) -> bool {
-    machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() == Some("1")
 }
 
 /// Returns the host name that the settings probe, or [`FALLBACK_NAME`].
@@ -112,7 +107,7 @@ fn query_dhcp(port: &str) -> Answer {
 /// Returns the uplink's own resolvers, else the machine's; without loopback addresses.
 fn venue_resolvers(machine: &Machine, port: &str) -> Vec<IpAddr> {
     let known = resolvers::read(&machine.path("/"));
-    let own = clients::index(machine, port).and_then(|index: LinkIndex| known.get(&index));
+    let own = machine.index(port).and_then(|index| known.get(&index));
     let mut servers = own.or_else(|| known.get(&0)).cloned().unwrap_or_default();
     servers.retain(|server| !server.is_loopback());
     servers

@@ -1,9 +1,7 @@
 //! The cluster port: other programs that manage it, and profiles that are restored at each boot
 //! (netplan and cloud-init, in Raspberry Pi OS since 2025).
 
-use std::collections::BTreeMap;
-
-use super::uplink::clients::{Client, index};
+use super::uplink::clients::Client;
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::event::LinkIndex;
@@ -107,17 +105,11 @@ fn networkd(machine: &Machine, port: &str) -> Option<String> {
     if !machine.is_enabled("systemd-networkd.service") {
         return None;
     }
-    if let Some(file) = index(machine, port).and_then(|index| networkd_file(machine, index)) {
+    if let Some(file) = machine.index(port).and_then(|index| networkd_file(machine, index)) {
         return Some(file);
     }
-    let mut files = BTreeMap::new();
-    for folder in ["/etc/systemd/network", "/run/systemd/network"] {
-        for name in machine.list(folder).into_iter().filter(|name| name.ends_with(".network")) {
-            let path = format!("{folder}/{name}");
-            files.entry(name).or_insert(path);
-        }
-    }
-    files.into_values().find_map(|path| {
+    let folders = ["/etc/systemd/network", "/run/systemd/network"];
+    machine.drop_ins(&folders, ".network").into_iter().find_map(|path| {
         let text = machine.read(&path).unwrap_or_default();
         let value = |key: &str| {
             text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
@@ -147,10 +139,7 @@ fn ifupdown(machine: &Machine, port: &str) -> Option<String> {
 
 /// Returns ifupdown's first file with such an interface and method (interfaces(5)).
 fn interfaces(machine: &Machine, is: impl Fn(&str, &str) -> bool) -> Option<String> {
-    let more = machine
-        .list("/etc/network/interfaces.d")
-        .into_iter()
-        .map(|name| format!("/etc/network/interfaces.d/{name}"));
+    let more = machine.paths("/etc/network/interfaces.d");
     let mut files = std::iter::once("/etc/network/interfaces".to_owned()).chain(more);
     let has = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["iface", name, "inet", method, ..] => is(name, method),
@@ -228,14 +217,12 @@ fn profile_findings(machine: &Machine, port: &str) -> Vec<Finding> {
 
 /// Returns the profiles that configure a port at each boot.
 pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
-    let files = NETPLAN.iter().flat_map(|folder| {
-        let names = machine.list(folder).into_iter().filter(|name| name.ends_with(".yaml"));
-        names.map(move |name| format!("{folder}/{name}"))
-    });
+    let files = NETPLAN.iter().flat_map(|folder| machine.paths(folder));
     let of_netplan = |file: String| {
         let (line, definition) = definition_of(&machine.read(&file)?, port)?;
         Some(Profile::Netplan { file, line, definition })
     };
+    let files = files.filter(|file| file.ends_with(".yaml"));
     let mut found: Vec<Profile> = files.filter_map(of_netplan).collect();
     let seed = CLOUD_INIT_SEEDS
         .iter()
@@ -245,16 +232,16 @@ pub fn configured_by(machine: &Machine, port: &str) -> Vec<Profile> {
     if found.is_empty() && !machine.exists(&unmanaged_by(port)) {
         // Generated from a file that matches the port in another way than seen above. NetworkManager
         // has to leave the port alone then.
-        let names = machine
-            .list(GENERATED_PROFILES)
-            .into_iter()
-            .filter(|name| name.starts_with("netplan-"));
-        let names = names.map(|name| format!("{GENERATED_PROFILES}/{name}"));
+        let prefix = format!("{GENERATED_PROFILES}/netplan-");
         let of_port = |file: &String| {
             let text = machine.read(file).unwrap_or_default();
-            text.lines().any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
+            file.starts_with(&prefix)
+                && text
+                    .lines()
+                    .any(|line| line.trim().strip_prefix("interface-name=") == Some(port))
         };
-        found.extend(names.filter(of_port).map(|file| Profile::Generated { file }));
+        let files = machine.paths(GENERATED_PROFILES).into_iter().filter(of_port);
+        found.extend(files.map(|file| Profile::Generated { file }));
     }
     found.extend(ifupdown(machine, port).map(|file| Profile::Ifupdown { file }));
     found

@@ -85,10 +85,8 @@ fn has_ipv6(context: &CheckContext<'_>, port: &str) -> bool {
 
 /// Finds saved rule sets that contain our table. Loading one fails while the daemon owns the table.
 pub fn saved_table(context: &CheckContext<'_>) -> Vec<Finding> {
-    let more = ["/etc/nftables.d", "/etc/nftables"].into_iter().flat_map(|folder| {
-        context.machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
-    });
-    let files = SAVED.iter().map(|file| (*file).to_owned()).chain(more);
+    let more = ["/etc/nftables.d", "/etc/nftables"].map(|folder| context.machine.paths(folder));
+    let files = SAVED.map(str::to_owned).into_iter().chain(more.into_iter().flatten());
     files.filter(|file| holds_our_table(context.machine, file)).map(saved_copy).collect()
 }
 

@@ -1,8 +1,6 @@
 //! The head node itself: ports, subnets, connection tracking, file system, and scripts of an older
 //! gateway or status display.
 
-use std::collections::BTreeMap;
-
 use super::{CheckContext, Finding, FindingCode};
 use crate::cli::machine::Machine;
 use crate::event::AlertCode;
@@ -33,13 +31,9 @@ pub fn ports(context: &CheckContext<'_>) -> Vec<Finding> {
     for (code, name) in
         cluster.into_iter().map(coded(AlertCode::GatewayPortEnslaved)).chain(uplinks)
     {
-        let master = context.machine.link(&format!("/sys/class/net/{name}/master"));
-        let master = master.as_deref().and_then(|link| link.rsplit('/').next());
         // A glob may match a member of a bridge that is itself a port of the settings.
-        let fine = |master: &&str| {
-            ports.iter().any(|port| port == master) && !context.is_uplink_by_name(&name)
-        };
-        if let Some(master) = master.filter(|master| !fine(master)) {
+        let fine = |master: &String| ports.contains(master) && !context.is_uplink_by_name(&name);
+        if let Some(master) = context.machine.master(&name).filter(|master| !fine(master)) {
             findings.push(Finding::new(
                 code,
                 format!("{name} is a port of {master}"),
@@ -186,16 +180,14 @@ pub fn journal_on_card(context: &CheckContext<'_>) -> Vec<Finding> {
 /// Returns journald's effective `Storage=`: the last one in its file and the drop-ins, sorted by
 /// name. Of equal names, the drop-in in the first folder counts (journald.conf(5)).
 fn journal_storage(machine: &Machine) -> String {
-    let mut files = BTreeMap::new();
-    for root in ["/etc", "/run", "/usr/lib"] {
-        let folder = format!("{root}/systemd/journald.conf.d");
-        for name in machine.list(&folder).into_iter().filter(|name| name.ends_with(".conf")) {
-            let path = format!("{folder}/{name}");
-            files.entry(name).or_insert(path);
-        }
-    }
+    let folders = [
+        "/etc/systemd/journald.conf.d",
+        "/run/systemd/journald.conf.d",
+        "/usr/lib/systemd/journald.conf.d",
+    ];
     let main = std::iter::once("/etc/systemd/journald.conf".to_owned());
-    let texts = main.chain(files.into_values()).filter_map(|path| machine.read(&path));
+    let files = main.chain(machine.drop_ins(&folders, ".conf"));
+    let texts = files.filter_map(|path| machine.read(&path));
     let values = texts.flat_map(|text| {
         let of_line = |line: &str| Some(line.trim().strip_prefix("Storage=")?.trim().to_owned());
         text.lines().filter_map(of_line).collect::<Vec<_>>()
@@ -231,18 +223,16 @@ pub fn overlay_root(machine: &Machine) -> bool {
 /// Finds lines of rc.local and cron that set up forwarding, NAT, a display or an LED.
 pub fn leftovers(context: &CheckContext<'_>) -> Vec<Finding> {
     let machine = context.machine;
-    let cron = machine
-        .list("/var/spool/cron/crontabs")
-        .into_iter()
-        .map(|name| format!("/var/spool/cron/crontabs/{name}"));
-    let cron_d = machine.list("/etc/cron.d").into_iter().map(|name| format!("/etc/cron.d/{name}"));
-    let hooks = ["/etc/network/if-up.d", "/etc/network/if-pre-up.d", "/lib/dhcpcd/dhcpcd-hooks"]
-        .into_iter()
-        .flat_map(|folder| {
-            machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
-        });
+    let folders = [
+        "/var/spool/cron/crontabs",
+        "/etc/cron.d",
+        "/etc/network/if-up.d",
+        "/etc/network/if-pre-up.d",
+        "/lib/dhcpcd/dhcpcd-hooks",
+    ];
     let single = ["/etc/rc.local", "/etc/crontab", "/etc/network/interfaces"].map(str::to_owned);
-    let files = single.into_iter().chain(cron).chain(cron_d).chain(hooks);
+    let more = folders.iter().flat_map(|folder| machine.paths(folder));
+    let files = single.into_iter().chain(more);
     files.flat_map(|file| leftovers_in(&file, &machine.read(&file).unwrap_or_default())).collect()
 }
 

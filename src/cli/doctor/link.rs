@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{CheckContext, Finding, FindingCode};
 use crate::api::status::{Snapshot, Uplink, UplinkState};
+use crate::cli::machine::Machine;
 use crate::event::{AlertCode, Link, Mac};
 use crate::facts::link::mirror::HeldAddress;
 
@@ -56,7 +57,7 @@ pub fn swapped(context: &CheckContext<'_>) -> Vec<Finding> {
     let Some(cluster) = context.cluster_port() else { return Vec::new() };
     let status = context.machine.status(&context.settings.sockets.status).unwrap_or_default();
     let foreign = foreign_server(&status);
-    let wired = context.uplinks().into_iter().filter(|name| !is_wireless(context, name));
+    let wired = context.uplinks().into_iter().filter(|name| !is_wireless(context.machine, name));
     let evidence = wired.filter_map(|uplink| {
         let node = node_seen_at(context, &uplink, foreign.is_some());
         let silent = foreign.is_some() && is_silent(&status, &uplink);
@@ -141,6 +142,7 @@ fn neighbour(line: &str, port: &str) -> Option<(Ipv4Addr, Mac)> {
     complete.then_some((fields.first()?.parse().ok()?, fields.get(3)?.parse().ok()?))
 }
 
-fn is_wireless(context: &CheckContext<'_>, name: &str) -> bool {
-    name.starts_with("wl") || context.machine.exists(&format!("/sys/class/net/{name}/phy80211"))
+/// Returns whether a port is wireless, by its usual name or its driver.
+pub fn is_wireless(machine: &Machine, name: &str) -> bool {
+    name.starts_with("wl") || machine.exists(&format!("/sys/class/net/{name}/phy80211"))
 }

@@ -71,7 +71,7 @@ fn socket(machine: &Machine) -> Option<Finding> {
     }
     let data = fs::metadata(machine.path(SOCKET)).ok();
     let usable = |data: &fs::Metadata| {
-        data.permissions().mode() & 0o060 == 0o060 && Some(data.gid()) == group(machine)
+        data.permissions().mode() & 0o060 == 0o060 && Some(data.gid()) == machine.group(GROUP)
     };
     if data.is_some_and(|data| usable(&data)) {
         return None;
@@ -81,13 +81,6 @@ fn socket(machine: &Machine) -> Option<Finding> {
          before it had the settings in {FILE}"
     );
     Some(Finding::of(FindingCode::HostSnmpdSocket, text))
-}
-
-/// Returns the ID of the daemon's group, by `/etc/group`.
-fn group(machine: &Machine) -> Option<u32> {
-    let groups = machine.read("/etc/group")?;
-    let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP))?;
-    line.split(':').nth(2)?.parse().ok()
 }
 
 fn subagent(machine: &Machine) -> Option<Finding> {

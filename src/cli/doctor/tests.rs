@@ -216,6 +216,23 @@ fn other_managers_are_reported() {
             "systemd-networkd, by /etc/systemd/network/20-wired.network,",
             "Unmanaged=yes",
         );
+    // With netplan its generator starts it, or netplan itself, and no link of the owner.
+    for folder in ["generator", "system"] {
+        Head::new(&format!("netplan-{folder}"))
+            .with(
+                &format!("/run/systemd/{folder}/multi-user.target.wants/systemd-networkd.service"),
+                "",
+            )
+            .with(
+                "/run/systemd/network/10-netplan-all-eth.network",
+                "[Match]\nName=eth*\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=ipv6\n",
+            )
+            .has_finding(
+                "gateway-port-managed",
+                "systemd-networkd, by /run/systemd/network/10-netplan-all-eth.network,",
+                "Unmanaged=yes",
+            );
+    }
     // By what networkd itself has: the file matches by hardware address.
     let by_address = |name: &str, state: &str| {
         Head::new(name)

@@ -18,7 +18,7 @@ pub struct Node {
     pub mac: Option<String>,
     /// Of IPv4, if it has one.
     pub address: Option<IpAddr>,
-    /// All IPv6 addresses.
+    /// The lasting IPv6 addresses: without those of a network that the venue delegated.
     pub ipv6: Vec<IpAddr>,
     /// It is not in the settings.
     pub found: bool,
@@ -89,8 +89,9 @@ impl Inventory {
     }
 
     pub fn of_status(status: &Snapshot) -> Self {
-        let nodes =
-            status.nodes.iter().filter(|node| is_label(&node.name)).map(of_status).collect();
+        let delegated = status.cluster.ipv6.as_ref().and_then(|ipv6| ipv6.delegated);
+        let nodes = status.nodes.iter().filter(|node| is_label(&node.name));
+        let nodes = nodes.map(|node| of_status(node, delegated)).collect();
         let of_uplinks =
             status.uplinks.iter().filter_map(|uplink| uplink.addresses.as_ref()).flatten();
         let ipv6 = status.cluster.ipv6.iter().filter_map(|ipv6| ipv6.address.as_ref());
@@ -113,13 +114,15 @@ fn of_settings(node: &crate::config::Node, groups: &[crate::config::Group]) -> N
     }
 }
 
-/// Returns a node as the status has it.
-fn of_status(node: &status::Node) -> Node {
+/// Returns a node as the status has it. `delegated`: the network that the venue delegated.
+fn of_status(node: &status::Node, delegated: Option<IpNet>) -> Node {
+    let lasts = |address: &&IpAddr| !delegated.is_some_and(|net| net.contains(*address));
+    let ipv6 = node.addresses.iter().filter(|address| address.is_ipv6());
     Node {
         name: node.name.to_string(),
         mac: node.mac.as_ref().map(ToString::to_string),
         address: node.address.or_else(|| node.addresses.first().copied()),
-        ipv6: node.addresses.iter().copied().filter(IpAddr::is_ipv6).collect(),
+        ipv6: ipv6.filter(lasts).copied().collect(),
         found: node.origin == Origin::Found,
         group: node.group.as_ref().map(ToString::to_string).filter(|group| is_label(group)),
         health: node.health.to_string(),

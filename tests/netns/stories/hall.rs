@@ -11,10 +11,10 @@ use bramblegate_lab::inside::HOME;
 use bramblegate_lab::shell::{Running, exec, feed, ip, must, spawn, within};
 use bramblegate_lab::{Result, World};
 
-use super::scene::{Pinger, STOP, before_start, ensure, is, try_from, until, wait_online};
+use super::scene::{Pinger, STOP, before_start, ensure, is, same, try_from, until, wait_online};
 
 /// The hall by cable; a phone with IPv4 may appear.
-const HALL: &str = r#"
+pub const HALL: &str = r#"
 purpose = "A hall with IPv6 only and a NAT64, and a phone in a pocket"
 [[network]]
 ipv6 = "2001:db8:7::/64"
@@ -37,7 +37,7 @@ const PLAT_WAYS: &str = "tuntap add plat mode tun\nlink set plat mtu 1500 up\n\
 const LEAK: &str = "table netdev leak {\nchain seen {\ntype filter hook ingress device lan0 \
                     priority 0\nether type ip counter\n}\n}\n";
 
-fn nat64() -> Result<Running> {
+pub fn nat64() -> Result<Running> {
     ip("venue", PLAT_WAYS)?;
     feed("ip", &["netns", "exec", "venue", "nft", "-f", "-"], LEAK)?;
     let file = format!("{HOME}/tayga.conf");
@@ -47,8 +47,17 @@ fn nat64() -> Result<Running> {
 }
 
 /// A world in the hall, in which a node has reached the internet.
-fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+pub fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
+    in_the_hall_with("", story)
+}
+
+/// The same, with more settings.
+pub fn in_the_hall_with(
+    settings: &str,
+    story: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
     before_start(HALL, |world| {
+        world.set_settings(settings);
         let _nat64 = nat64()?;
         world.start_gateway()?;
         world.start_clat()?;
@@ -61,12 +70,12 @@ fn in_the_hall(story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
     })
 }
 
-fn reaches() -> bool {
+pub fn reaches() -> bool {
     exec("rpi1", "ping -c 1 -W 1 203.0.113.80").is_ok_and(|(code, _)| code == 0)
 }
 
 /// Returns whether the translator's device exists.
-fn translates() -> bool {
+pub fn translates() -> bool {
     exec("head", "ip link show clat0").is_ok_and(|(code, _)| code == 0)
 }
 
@@ -203,8 +212,14 @@ pub fn forwarding_of_the_translator_is_not_taken_for_the_owners() -> Result<()> 
             std::thread::sleep(Duration::from_millis(500));
             ensure("and go on to", guarded())?;
         }
+        // A DHCP client begins to process router advertisements itself.
+        let accept_ra = "/proc/sys/net/ipv6/conf/eth1/accept_ra";
+        same("the kernel hears routers", "2\n", &must("head", &format!("cat {accept_ra}"))?)?;
+        must("head", &format!("echo 0 > {accept_ra}"))?;
         world.clat().map(|clat| clat.signal("TERM")).transpose()?;
-        until("it is as before", || forwards().trim() == "0").map(drop)
+        until("it is as before", || forwards().trim() == "0")?;
+        until("it has ended", || world.clat().is_some_and(|clat| clat.ended().is_some()))?;
+        same("what the client chose", "0\n", &must("head", &format!("cat {accept_ra}"))?)
     })
 }
 

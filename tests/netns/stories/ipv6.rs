@@ -15,7 +15,9 @@ use bramblegate_lab::{Result, World};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::client::{Client, inside};
-use super::scene::{STOP, alert, before_start, ensure, is, reload, reported, same, until};
+use super::scene::{
+    STOP, alert, before_start, ensure, is, promptly, reload, reported, same, until,
+};
 use super::service::look_up;
 
 /// A dual-stack venue.
@@ -29,7 +31,7 @@ address = "10.99.0.126"
 "#;
 
 const OFF: &str = "[cluster.dhcp]\n";
-const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
+pub const ON: &str = "[cluster.dhcp]\n[cluster.ipv6]\nmode = \"auto\"\n";
 
 /// A world whose gateway gives the nodes IPv6, and has it itself.
 fn given(settings: &str, story: impl FnOnce(&mut World) -> Result<()>) -> Result<()> {
@@ -63,18 +65,19 @@ fn held(world: &World) -> Result<String> {
 }
 
 /// Returns a node's own address in the cluster's network, after duplicate address detection.
-fn made(node: &str) -> Option<String> {
+pub fn made(node: &str) -> Option<String> {
     let text = must(node, "ip -6 -o addr show dev eth0 scope global -tentative").ok()?;
     let address = text.split_whitespace().find(|word| word.starts_with("fd"))?;
     address.split('/').next().map(str::to_owned)
 }
 
-/// Returns the IPv6 settings of the head's interfaces.
+/// Returns the IPv6 settings of the head's interfaces, and the routing rules of IPv6.
 fn settings() -> Result<String> {
     must(
         "head",
         "cd /proc/sys/net/ipv6/conf; for f in */forwarding */force_forwarding */accept_ra \
-         */use_oif_addrs_only; do echo $f $(cat $f); done",
+         */use_oif_addrs_only; do echo $f $(cat $f); done; ip -6 rule; ip -6 route \
+         show table 50980 2>/dev/null; true",
     )
 }
 
@@ -183,14 +186,19 @@ fn nothing_comes_in(world: &World, node: &str) -> Result<()> {
 const DELEGATED: &str = "2001:db8:100::/56";
 const ROUTED: &str = "2001:db8:100:ff:";
 
-/// Routes the delegated prefix to the head, like the venue's router.
-fn delegate(world: &World) -> Result<()> {
-    let head = held(world)?;
-    let head = head.split('/').next().unwrap_or_default();
-    must("venue", &format!("ip -6 route replace {DELEGATED} via {head} dev lan0"))?;
-    must("internet", &format!("ip -6 route replace {DELEGATED} via 2001:db8:f0::2"))?;
+/// Routes a prefix to the head, like the router of the first venue.
+fn delegate(prefix: &str) -> Result<()> {
+    let held = || {
+        let text = must("head", "ip -6 -o addr show dev eth1 scope global -tentative").ok()?;
+        let address = text.split_whitespace().find(|word| word.starts_with("2001:db8:7:"))?;
+        address.split('/').next().map(str::to_owned)
+    };
+    until("the head's own address", || held().is_some())?;
+    let head = held().unwrap_or_default();
+    must("venue", &format!("ip -6 route replace {prefix} via {head} dev lan0"))?;
+    must("internet", &format!("ip -6 route replace {prefix} via 2001:db8:f0::2"))?;
     // Like dhcpcd and systemd-networkd.
-    let route = format!("ip -6 route add unreachable {DELEGATED} dev lo proto dhcp metric 1024");
+    let route = format!("ip -6 route add unreachable {prefix} dev lo proto dhcp metric 1024");
     must("head", &route).map(drop)
 }
 
@@ -220,10 +228,47 @@ fn at_last(what: &str, mut answer: impl FnMut() -> bool) -> Result<()> {
         .map(drop)
 }
 
+/// Addresses of the delegated network are the nodes' too. Names and files that last have only
+/// those that last.
+fn nodes_are_listed_with_it(world: &World) -> Result<()> {
+    // A node that has sent nothing from there is asked.
+    let addresses = [routed("rpi1", ""), routed("rpi2", "")].map(Option::unwrap_or_default);
+    until("the status has them", || {
+        world.status().is_ok_and(|status| {
+            let held: Vec<String> = status
+                .nodes
+                .iter()
+                .flat_map(|node| &node.addresses)
+                .map(ToString::to_string)
+                .collect();
+            addresses.iter().all(|address| held.contains(address))
+        })
+    })?;
+    let print = |verb: &str| {
+        let (program, socket) = (crate::program(), format!("{HOME}/status.sock"));
+        let settings = format!("{HOME}/bramblegate.toml");
+        let line = format!("{} {verb} --socket {socket} -c {settings}", program.display());
+        must("head", &line)
+    };
+    let lasting = made("rpi2").unwrap_or_default();
+    let list = print("nodes list --json")?;
+    let has_all = addresses.iter().chain([&lasting]).all(|address| list.contains(address));
+    ensure(&format!("so does `nodes list`:\n{list}"), has_all)?;
+    let hosts = print("nodes hosts")?;
+    let lasts = hosts.contains(&lasting) && !hosts.contains(ROUTED);
+    ensure(&format!("`nodes hosts`:\n{hosts}"), lasts)?;
+    let ssh = print("ssh-config --direct")?;
+    let lasts = ssh.contains("HostName 192.168.50.12\n") && !ssh.contains(ROUTED);
+    ensure(&format!("`ssh-config`:\n{ssh}"), lasts)?;
+    until("a name has the lasting one", || look_up("rpi1", "rpi2.bramble").contains(&lasting))?;
+    let named = look_up("rpi1", "rpi2.bramble");
+    ensure(&format!("alone: {named}"), !named.contains(ROUTED))
+}
+
 pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
     given(ON, |world| {
         until("an address", || made("rpi1").is_some())?;
-        delegate(world)?;
+        delegate(DELEGATED)?;
         at_last("an address of the delegated network", || {
             routed("rpi1", "-tentative -deprecated").is_some()
         })?;
@@ -242,6 +287,7 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         must("rpi1", &format!("ping -c 1 -W 1 -I {} {WEB6}", made("rpi1").unwrap_or_default()))?;
         ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")?;
         nothing_comes_in(world, &node)?;
+        nodes_are_listed_with_it(world)?;
         let head = format!("{ROUTED}:1");
         must("venue", &format!("ping -c 1 -W 1 {head}"))?;
         for port in [53, 80, 111] {
@@ -258,6 +304,12 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         let head = must("head", "ip -6 addr show dev eth0")?;
         ensure(&format!("the head has none of it:\n{head}"), !head.contains(ROUTED))?;
         ensure("status", is(world, "cluster.ipv6.delegated", "null"))?;
+        until("no node has an address of it", || {
+            world.status().is_ok_and(|status| {
+                let mut held = status.nodes.iter().flat_map(|node| &node.addresses);
+                !held.any(|address| address.to_string().starts_with(ROUTED))
+            })
+        })?;
         until("what goes on does not leave any more", || former_shows().is_ok_and(|seen| !seen))?;
         let way = must("rpi1", &format!("ip route get {WEB6}"))?;
         ensure(&format!("it leaves from the other: {way}"), !way.contains(&node))?;
@@ -265,6 +317,128 @@ pub fn a_delegated_prefix_is_routed_until_it_is_withdrawn() -> Result<()> {
         let sent = format!("ping -c 2 -i 0.2 -W 1 -I {node} {WEB6}");
         ensure("nothing leaves from it", exec("rpi1", &sent)?.0 != 0)?;
         ensure(&format!("{} leaks", leaks()?), leaks()? == "packets 0")
+    })
+}
+
+/// Two venues with IPv6.
+const TWO: &str = r#"
+purpose = "Two uplinks with IPv6, of which the first delegates a prefix"
+[[network]]
+address = "10.99.0.1/24"
+ipv6 = "2001:db8:7::/64"
+[network.dhcp]
+address = "10.99.0.126"
+[[network]]
+port = "wlan0"
+address = "172.20.5.1/24"
+ipv6 = "2001:db8:9::/64"
+[network.dhcp]
+address = "172.20.5.77"
+"#;
+
+/// Has both venues drop what is not from a network of theirs (RFC 2827).
+fn filter_sources() -> Result<()> {
+    for (venue, own) in
+        [("venue", "2001:db8:7::/48, 2001:db8:100::/56"), ("venue2", "2001:db8:9::/64")]
+    {
+        let table = format!(
+            "table ip6 own {{\nchain out {{\ntype filter hook forward priority 0\niifname lan0 ip6 \
+             saddr != {{ {own} }} drop\n}}\n}}\n"
+        );
+        feed("ip", &["netns", "exec", venue, "nft", "-f", "-"], &table)?;
+    }
+    Ok(())
+}
+
+fn leads(port: &str) -> bool {
+    must("head", &format!("ip -6 route show default dev {port}")).is_ok_and(|it| it.contains("via"))
+}
+
+/// Pulls a cable; like a DHCP client, removes the routes.
+fn pull(world: &mut World, port: &str) -> Result<()> {
+    world.pull_cable(port)?;
+    must("head", &format!("ip -6 route flush default dev {port}")).map(drop)
+}
+
+/// Gives this uplink of the head the best IPv6 default route.
+fn prefer(port: &str) -> Result<()> {
+    let line = format!(
+        "ip -6 route del default metric 50 2>/dev/null; via=$(ip -6 route show default dev \
+         {port} | sed -n 's/.*via \\([^ ]*\\).*/\\1/p' | head -n 1); ip -6 route add default via \
+         $via dev {port} metric 50"
+    );
+    must("head", &line).map(drop)
+}
+
+/// Pings the internet from both addresses of a node.
+fn both_addresses_work(what: &str) -> Result<()> {
+    for source in [routed("rpi1", "-tentative"), made("rpi1")].map(Option::unwrap_or_default) {
+        let ping = format!("ping -c 2 -i 0.2 -W 1 -I {source} {WEB6}");
+        until(&format!("{what}, from {source}"), || {
+            exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0)
+        })?;
+    }
+    Ok(())
+}
+
+pub fn a_delegated_prefix_works_by_either_uplink() -> Result<()> {
+    before_start(TWO, |world| {
+        filter_sources()?;
+        pull(world, "wlan0")?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("the head has IPv6 by the first venue", || leads("eth1") && !leads("wlan0"))?;
+        delegate(DELEGATED)?;
+        at_last("an address of the delegated network", || {
+            routed("rpi1", "-tentative -deprecated").is_some()
+        })?;
+        both_addresses_work("by the only one")?;
+        world.plug_cable("wlan0")?;
+        at_last("the head has IPv6 by the second venue", || leads("wlan0"))?;
+        prefer("wlan0")?;
+        both_addresses_work("by the second one")?;
+        prefer("eth1")?;
+        both_addresses_work("by the one that delegates")?;
+        // Like dhcpcd 10.1, the client keeps the prefix.
+        pull(world, "eth1")?;
+        both_addresses_work("by the one that is left")?;
+        ensure("status", is(world, "cluster.ipv6.delegated", "2001:db8:100:ff::/64"))
+    })
+}
+
+/// Packets from the prefix would be dropped by the venue that did not delegate it.
+pub fn a_prefix_that_either_of_two_venues_delegated_is_not_used() -> Result<()> {
+    before_start(TWO, |world| {
+        filter_sources()?;
+        world.set_settings(ON);
+        world.start_gateway()?;
+        until("the head has IPv6 by both", || leads("eth1") && leads("wlan0"))?;
+        until("an address", || made("rpi1").is_some())?;
+        delegate(DELEGATED)?;
+        std::thread::sleep(Duration::from_secs(1));
+        ensure("it may be of either", is(world, "cluster.ipv6.delegated", "null"))?;
+        // The client has not noticed yet.
+        pull(world, "eth1")?;
+        std::thread::sleep(Duration::from_secs(1));
+        let is_unused = is(world, "cluster.ipv6.delegated", "null");
+        ensure("that does not show whose it is", is_unused)?;
+        let ping = format!("ping -c 2 -i 0.2 -W 1 {WEB6}");
+        until("the nodes' way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))?;
+        world.plug_cable("eth1")?;
+        at_last("the first venue again", || leads("eth1"))?;
+        must("head", &format!("ip -6 route del unreachable {DELEGATED} proto dhcp"))?;
+        delegate("2001:db8:7:ff00::/56")?;
+        let net = "2001:db8:7:ffff::/64";
+        until("this can only be the first one's", || is(world, "cluster.ipv6.delegated", net))?;
+        let held = || addresses("rpi1", net, "-tentative -deprecated");
+        at_last("an address of the delegated network", || !held().is_empty())?;
+        prefer("eth1")?;
+        let way = must("rpi1", &format!("ip route get {WEB6}"))?;
+        ensure(&format!("it is used: {way}"), way.contains("src 2001:db8:7:ffff:"))?;
+        until("the nodes' way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))?;
+        prefer("wlan0")?;
+        until("the other way out", || exec("rpi1", &ping).is_ok_and(|(code, _)| code == 0))
+            .map(drop)
     })
 }
 
@@ -310,6 +484,13 @@ impl Listener {
         }
         (prefixes, lifetimes)
     }
+}
+
+/// Waits for an advertisement to the nodes that was not asked for.
+fn until_advertised(what: &str) -> Result<()> {
+    let mut seconds = 0..30;
+    let heard_one = seconds.any(|_| heard("rpi2", 1).is_ok_and(|(_, heard)| !heard.is_empty()));
+    ensure(what, heard_one)
 }
 
 /// Returns what a node that requests option 108 gets: nothing, or the seconds.
@@ -410,6 +591,57 @@ pub fn a_network_of_before_is_withdrawn() -> Result<()> {
 
 /// A gateway that is removed, by `on_stop = "remove"` or by `off`, sends a last advertisement. One
 /// that only stops sends none: the next one goes on.
+/// Returns the environment of programs whose system clock is in the file `clock`, relative to that of
+/// the machine, and puts a dnsmasq of that kind into `PATH`: the daemon clears its environment.
+fn own_clock(clock: &str) -> Result<Vec<(String, String)>> {
+    let failed = |error: std::io::Error| bramblegate_lab::Error(error.to_string());
+    let library = run("sh", &["-c", "ls /usr/lib/*/faketime/libfaketimeMT.so.1"])?;
+    let names =
+        ["LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_NO_CACHE", "DONT_FAKE_MONOTONIC"];
+    let values = [library.trim(), clock, "1", "1"].map(str::to_owned);
+    let environment = names.map(str::to_owned).into_iter().zip(values);
+    let mut environment: Vec<(String, String)> = environment.collect();
+    let exports = environment.iter().map(|(name, value)| format!("export {name}={value}\n"));
+    let dnsmasq = run("sh", &["-c", "command -v dnsmasq || echo /usr/sbin/dnsmasq"])?;
+    let script =
+        format!("#!/bin/sh\n{}exec {} \"$@\"\n", exports.collect::<String>(), dnsmasq.trim());
+    let folder = format!("{HOME}/bin");
+    fs::create_dir_all(&folder).map_err(failed)?;
+    fs::write(format!("{folder}/dnsmasq"), script).map_err(failed)?;
+    run("chmod", &["+x", &format!("{folder}/dnsmasq")])?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    environment.push(("PATH".to_owned(), format!("{folder}:{path}")));
+    Ok(environment)
+}
+
+/// dnsmasq plans its advertisements by the system clock: where that is set back it would send none.
+pub fn a_clock_that_is_set_back_ends_no_advertisements() -> Result<()> {
+    before_start(DUAL, |world| {
+        let clock = format!("{HOME}/clock");
+        let set = |offset: &str| {
+            fs::write(&clock, offset).map_err(|error| bramblegate_lab::Error(error.to_string()))
+        };
+        set("+0")?;
+        let environment = own_clock(&clock)?;
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        world.set_settings(ON);
+        world.start_gateway_by(&[], &environment)?;
+        until("it serves", || is(world, "cluster.dhcp", "serving"))?;
+        until("an address", || made("rpi1").is_some())?;
+        // In its first minute a dnsmasq advertises every few seconds.
+        until_advertised("it advertises by itself")?;
+        set("-1h")?;
+        until("it is reported", || world.journal().contains("the clock was set back by 3"))?;
+        until_advertised("it advertises on")?;
+        set("+1d")?;
+        until_advertised("it advertises on")?;
+        std::thread::sleep(Duration::from_secs(5));
+        let reports = world.journal().matches("the clock was set back").count();
+        ensure("it is reported once, a clock that is set forward is not", reports == 1)
+    })
+}
+
 pub fn a_removed_gateway_is_no_router() -> Result<()> {
     let ended = |net: &str| {
         until("no router, no address to begin with", || {
@@ -429,12 +661,47 @@ pub fn a_removed_gateway_is_no_router() -> Result<()> {
         world.stop_gateway("TERM", STOP)?;
         std::thread::sleep(Duration::from_secs(1));
         ensure("the nodes keep their way while it stops", default_route("rpi1").is_some())?;
-        let off = format!(
-            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
-            crate::program().display()
-        );
-        must("head", &off)?;
+        switch_off()?;
         ended(&net).map(drop)
+    })
+}
+
+/// What announces the network is switched off, or leaves the nodes' interface: the nodes are
+/// informed there.
+pub fn a_network_goes_with_what_announces_it() -> Result<()> {
+    let elsewhere = format!("[cluster]\ninterface = \"spare0\"\n{ON}");
+    let ways = [
+        ("the gateway is disabled", format!("{ON}[gateway]\nenabled = false\n")),
+        ("no address is served", String::new()),
+        ("the cluster interface is another", elsewhere.clone()),
+        ("and this one an uplink", format!("{elsewhere}[uplink]\ninterfaces = [\"eth*\"]\n")),
+    ];
+    given(ON, |world| {
+        must(
+            "head",
+            "ip link add spare0 type veth peer name spare1; ip link set spare0 up; ip link set \
+             spare1 up",
+        )?;
+        let mut net = String::new();
+        let is = |net: &str, flag| !addresses("rpi1", net, flag).is_empty();
+        for (what, settings) in &ways {
+            at_last("a router and an address", || {
+                net = made("rpi1").unwrap_or_default();
+                default_route("rpi1").is_some() && !net.is_empty() && is(&net, "-deprecated")
+            })?;
+            reload(world, settings)?;
+            let took = until(&format!("{what}: no router, no address to begin with"), || {
+                default_route("rpi1").is_none() && is(&net, "deprecated")
+            })?;
+            promptly(what, took, Duration::from_secs(3))?;
+            std::thread::sleep(Duration::from_secs(4));
+            ensure(
+                &format!("{what}: it stays so"),
+                default_route("rpi1").is_none() && !is(&net, "-deprecated"),
+            )?;
+            reload(world, ON)?;
+        }
+        Ok(())
     })
 }
 
@@ -460,11 +727,7 @@ pub fn switched_off_all_is_as_it_was() -> Result<()> {
         let again = fs::read_to_string(format!("{HOME}/state/cluster.ipv6")).unwrap_or_default();
         same("the network", &held, &again)?;
         world.stop_gateway("TERM", STOP)?;
-        let off = format!(
-            "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
-            crate::program().display()
-        );
-        must("head", &off)?;
+        switch_off()?;
         same("what `off` leaves", &before, &settings()?)
     })
 }
@@ -527,7 +790,7 @@ pub fn a_connection_that_outlasts_the_uplinks_address_goes_on() -> Result<()> {
 }
 
 /// Hides from the programs of this world that the kernel can forward on a single interface.
-fn older_kernel() -> Result<()> {
+pub fn older_kernel() -> Result<()> {
     let empty = format!("{HOME}/empty");
     fs::write(&empty, "").map_err(|error| bramblegate_lab::Error(error.to_string()))?;
     let file = "/proc/sys/net/ipv6/conf/all/force_forwarding";
@@ -564,6 +827,48 @@ pub fn on_an_older_kernel_the_head_keeps_its_own_way() -> Result<()> {
         until("it is as it was", || must("head", read).is_ok_and(|now| now == before))?;
         ensure("the head keeps its route", default_route("head").is_some())
     })
+}
+
+/// A DHCP client of the head begins to hear routers itself, so that the kernel must not: neither
+/// what is applied again nor what is given back may change that.
+pub fn a_clients_choice_about_routers_stays() -> Result<()> {
+    let conf = "/proc/sys/net/ipv6/conf/eth1";
+    let of = |name: &str| must("head", &format!("cat {conf}/{name}"));
+    let held = || of("accept_ra").map(|text| text.trim().to_owned());
+    let is = |value: &str| held().is_ok_and(|held| held == value);
+    let set = |value: &str| must("head", &format!("echo {value} > {conf}/accept_ra")).map(drop);
+    let other = format!("{ON}prefix = \"fd12:3456:789a:1::/64\"\n");
+    let head_is_in = |net: &str| {
+        let shown = format!("ip -6 -o addr show dev eth0 to {net}");
+        must("head", &shown).is_ok_and(|text| !text.is_empty())
+    };
+    given(ON, |world| {
+        until("the kernel hears routers though ports forward", || is("2"))?;
+        set("0")?;
+        reload(world, &other)?;
+        until("applied again", || head_is_in("fd12:3456:789a:1::/64"))?;
+        same("what the client chose", "0", &held()?)?;
+        reload(world, OFF)?;
+        let last = || of("use_oif_addrs_only").is_ok_and(|text| text.trim() == "0");
+        until("given back", || !head_is_in("fd12:3456:789a:1::/64") && last())?;
+        same("what the client chose", "0", &held()?)?;
+        set("1")?;
+        reload(world, ON)?;
+        until("the kernel hears routers once more", || is("2"))?;
+        world.stop_gateway("TERM", STOP)?;
+        set("0")?;
+        switch_off()?;
+        same("what the client chose", "0", &held()?)
+    })
+}
+
+/// Takes everything away by `bramblegate off`.
+fn switch_off() -> Result<()> {
+    let off = format!(
+        "STATE_DIRECTORY={HOME}/state {} off -c {HOME}/bramblegate.toml",
+        crate::program().display()
+    );
+    must("head", &off).map(drop)
 }
 
 pub fn a_router_among_the_nodes_is_refused_and_reported() -> Result<()> {

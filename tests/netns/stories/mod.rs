@@ -21,7 +21,9 @@ mod lease;
 mod loaders;
 mod loading;
 mod names;
+mod neighbour;
 mod netboot;
+mod outputs;
 mod power_on;
 mod remedies;
 mod restart;
@@ -36,6 +38,7 @@ mod shutdown;
 mod ssh;
 mod status;
 mod succession;
+mod travel;
 mod trouble;
 mod uplink;
 mod venue;
@@ -77,6 +80,10 @@ pub const ALL: &[(&str, Story)] = &[
         "venue::nothing_leaves_by_a_translator_that_has_ended",
         venue::nothing_leaves_by_a_translator_that_has_ended,
     ),
+    (
+        "venue::nothing_leaves_by_a_translator_that_ended_before",
+        venue::nothing_leaves_by_a_translator_that_ended_before,
+    ),
     ("hall::nodes_of_ipv4_alone_load_their_page", hall::nodes_of_ipv4_alone_load_their_page),
     (
         "hall::translator_is_off_at_once_when_it_is_not_wanted",
@@ -86,6 +93,24 @@ pub const ALL: &[(&str, Story)] = &[
     (
         "hall::forwarding_of_the_translator_is_not_taken_for_the_owners",
         hall::forwarding_of_the_translator_is_not_taken_for_the_owners,
+    ),
+    (
+        "travel::a_cable_that_was_out_for_a_moment_loses_nothing",
+        travel::a_cable_that_was_out_for_a_moment_loses_nothing,
+    ),
+    ("travel::a_nodes_session_outlives_the_cable", travel::a_nodes_session_outlives_the_cable),
+    ("travel::settings_switch_the_translator", travel::settings_switch_the_translator),
+    ("travel::from_the_hall_into_a_home_and_back", travel::from_the_hall_into_a_home_and_back),
+    ("outputs::all_show_the_same_in_every_venue", outputs::all_show_the_same_in_every_venue),
+    ("neighbour::a_neighbour_gets_in_by_no_address", neighbour::a_neighbour_gets_in_by_no_address),
+    (
+        "travel::forwarding_is_shared_with_the_nodes_ipv6",
+        travel::forwarding_is_shared_with_the_nodes_ipv6,
+    ),
+    ("travel::mtu_of_the_routes_alone_counts", travel::mtu_of_the_routes_alone_counts),
+    (
+        "travel::without_bpf_it_follows_the_hall_as_well",
+        travel::without_bpf_it_follows_the_hall_as_well,
     ),
     (
         "hall::single_address_is_shared_by_head_and_nodes",
@@ -101,6 +126,14 @@ pub const ALL: &[(&str, Story)] = &[
         ipv6::a_delegated_prefix_is_routed_until_it_is_withdrawn,
     ),
     (
+        "ipv6::a_delegated_prefix_works_by_either_uplink",
+        ipv6::a_delegated_prefix_works_by_either_uplink,
+    ),
+    (
+        "ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used",
+        ipv6::a_prefix_that_either_of_two_venues_delegated_is_not_used,
+    ),
+    (
         "ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for",
         ipv6::nodes_hear_of_the_nat64_only_where_it_is_asked_for,
     ),
@@ -113,12 +146,18 @@ pub const ALL: &[(&str, Story)] = &[
         ipv6::a_connection_that_outlasts_the_uplinks_address_goes_on,
     ),
     ("ipv6::a_network_of_before_is_withdrawn", ipv6::a_network_of_before_is_withdrawn),
+    (
+        "ipv6::a_clock_that_is_set_back_ends_no_advertisements",
+        ipv6::a_clock_that_is_set_back_ends_no_advertisements,
+    ),
     ("ipv6::a_removed_gateway_is_no_router", ipv6::a_removed_gateway_is_no_router),
+    ("ipv6::a_network_goes_with_what_announces_it", ipv6::a_network_goes_with_what_announces_it),
     ("ipv6::switched_off_all_is_as_it_was", ipv6::switched_off_all_is_as_it_was),
     (
         "ipv6::on_an_older_kernel_the_head_keeps_its_own_way",
         ipv6::on_an_older_kernel_the_head_keeps_its_own_way,
     ),
+    ("ipv6::a_clients_choice_about_routers_stays", ipv6::a_clients_choice_about_routers_stays),
     (
         "ipv6::a_router_among_the_nodes_is_refused_and_reported",
         ipv6::a_router_among_the_nodes_is_refused_and_reported,

@@ -9,7 +9,7 @@ use bramblegate_lab::shell::{exec, feed, must};
 use bramblegate_lab::{Result, World};
 
 use super::remedies::command_of;
-use super::scene::{alert, ensure, is, online, promptly, rules, until};
+use super::scene::{alert, before_start, ensure, is, online, promptly, rules, until};
 
 const HALL: &str = r#"
 purpose = "A hall with IPv6 only and a NAT64"
@@ -76,6 +76,25 @@ fn shows_ipv4() -> Result<bool> {
     exec("rpi1", "ping -c 4 -i 0.1 -W 1 203.0.113.80")?;
     exec("head", "ping -c 4 -i 0.1 -W 1 203.0.113.80")?;
     Ok(!must("venue", "nft list chain netdev seen ipv4")?.contains("packets 0 "))
+}
+
+/// The same where the translator was killed before the gateway started.
+pub fn nothing_leaves_by_a_translator_that_ended_before() -> Result<()> {
+    before_start(&format!("{HALL}{TRANSLATED}"), |world| {
+        until("the head has IPv6", || {
+            must("head", "ip -6 route show default dev eth1").is_ok_and(|text| !text.is_empty())
+        })?;
+        world.act(&Action::TranslatorDies)?;
+        ensure("IPv4 leaves by what it left", shows_ipv4()?)?;
+        world.start_gateway()?;
+        until("the rules", || rules("head", "chain inet bramblegate forward").is_ok())?;
+        let held = || rules("head", "chain inet bramblegate left_over").is_ok();
+        let took = until("what it left is held back", held)?;
+        promptly("it is held back", took, Duration::from_millis(500))?;
+        ensure("nothing shows at the venue", !shows_ipv4()?)?;
+        until("it is reported", || alert(world, "uplink-translator").is_some())?;
+        patiently("ours is ordered in its place", || order().is_some()).map(drop)
+    })
 }
 
 /// A killed translator leaves its address and the IPv4 default route. Bramblegate's takes over, but

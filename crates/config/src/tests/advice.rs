@@ -4,7 +4,7 @@ use super::*;
 use crate::keys::{Key, Kind};
 
 /// Values that are wrong for most keys, each in another way.
-const WRONG: [&str; 33] = [
+const WRONG: [&str; 39] = [
     "true",
     "-1",
     "0",
@@ -38,6 +38,12 @@ const WRONG: [&str; 33] = [
     "\"10.1.1.1/31\"",
     "\"gpiochip0\"",
     "\"sysfs:../x\"",
+    "\"::/0\"",
+    "\"2001:db8::/32\"",
+    "\"fd12::1:0:0:1/80\"",
+    "\"fe80::/10\"",
+    "\"ff02::/16\"",
+    "\"::ffff:10.0.0.0/104\"",
 ];
 
 /// Returns a file with this value for the key, in a table that needs nothing else.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use crate::config::Settings;
 pub use crate::config::keep_host;
+use crate::config::{Ipv6Prefix, Settings};
 use crate::event::LinkIndex;
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
@@ -81,6 +81,16 @@ fn delegated_network(facts: &Facts, prefix: Ipv6Net) -> Option<Ipv6Net> {
             .take_while(|net| prefix.contains(net))
             .find(|net| !is_taken(facts, IpNet::V6(*net)))
     })
+}
+
+/// Returns the IPv6 network that the settings give the nodes, if an uplink has an address in it. Of
+/// a network that was made, only a forged advertisement can name a part.
+pub fn overlapping_ipv6(facts: &Facts, placement: &Placement) -> Option<Ipv6Net> {
+    let net = placement.ipv6?;
+    let is_given = matches!(facts.settings().cluster.ipv6, Some(Ipv6Prefix::Given(_)));
+    let uplinks = facts.uplinks();
+    let mut held = uplinks.iter().flat_map(|uplink| &uplink.addresses);
+    (is_given && held.any(|held| IpNet::V6(net).contains(&held.addr()))).then_some(net)
 }
 
 /// Returns the head's address in the nodes' IPv6 network: the first after the subnet-router anycast

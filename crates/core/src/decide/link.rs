@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::cluster::Placement;
 use super::{Desired, ipv4};
@@ -147,11 +147,15 @@ pub fn ordered(desired: &Desired) -> Vec<Netconf> {
     ports.map(|port| port.conf.reported(port.index)).collect()
 }
 
-/// Returns the port whose neighbours are watched, and the head's IPv6 address there if the nodes
+/// Returns the port whose neighbours are watched, and the head's IPv6 addresses there if the nodes
 /// get IPv6.
 pub fn neighbours(facts: &Facts, desired: &Desired) -> Option<NeighbourPlan> {
-    let ipv6 = desired.cluster_ipv6.filter(|_| desired.gateway.is_some());
-    Some(NeighbourPlan { index: facts.roles().cluster?, ipv6 })
+    let of_gateway = |address: Option<Ipv6Net>| address.filter(|_| desired.gateway.is_some());
+    Some(NeighbourPlan {
+        index: facts.roles().cluster?,
+        ipv6: of_gateway(desired.cluster_ipv6),
+        delegated: of_gateway(desired.cluster_delegated),
+    })
 }
 
 /// Returns the cluster port and uplinks with a carrier, and the head's IPv4 addresses there, whose

@@ -15,5 +15,6 @@ pub fn listening(facts: &Facts) -> Vec<ListeningPlan> {
 /// Returns the plan for one uplink; `None` if it has no hardware address.
 fn listening_plan(uplink: UplinkView<'_>) -> Option<ListeningPlan> {
     let (index, name) = (uplink.link.index, uplink.link.name.clone());
-    Some(ListeningPlan { index, name, mac: uplink.link.mac? })
+    let generation = uplink.carrier_ups;
+    Some(ListeningPlan { index, name, mac: uplink.link.mac?, generation })
 }

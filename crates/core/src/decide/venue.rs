@@ -70,6 +70,8 @@ impl Paths {
         let state = |has_path: bool, path: Path| match memory.answer(path) {
             _ if !has_path => State::Missing,
             Some(Reachability::Nothing) => State::Dead,
+            // The first one did not answer, and this one has not been asked yet.
+            None if matches!(path, Path::Nat64(_)) && memory.has_dead_nat64() => State::Dead,
             Some(Reachability::Online | Reachability::Portal) | None => State::Works,
         };
         let ipv6 = state(memory.has_ipv6(), Path::Ipv6);
@@ -120,10 +122,10 @@ fn reasons(
     let mut reasons = Vec::new();
     if let Some((prefix, Nat64Source::Advertised)) = memory.nat64() {
         reasons.push(format!("pref64 {prefix} by RA"));
-        // A rogue router may send one too, so the count shows where IPv4 traffic could go.
-        let others = memory.unused_nat64();
-        reasons.extend((others > 0).then(|| format!("{others} other pref64 by RA, not used")));
     }
+    // A rogue router may send one too, so the count shows where IPv4 traffic could go.
+    let others = memory.unused_nat64();
+    reasons.extend((others > 0).then(|| format!("{others} other pref64 by RA, not used")));
     if let Some(prefix) = memory.dns64() {
         reasons.push(format!("dns64 {prefix} by ipv4only.arpa"));
     }
@@ -154,6 +156,7 @@ pub fn heard(facts: &Facts) -> Vec<VenuePlan> {
         index: uplink.link.index,
         name: uplink.link.name.clone(),
         mac: uplink.link.mac,
+        generation: uplink.carrier_ups,
         resolvers: super::probe::dns64(facts, &uplink),
     };
     uplinks.map(plan).collect()

@@ -8,6 +8,8 @@ use ipnet::{IpNet, Ipv6Net};
 use super::{LinkIndex, Mac};
 use crate::config::VitalLimits;
 
+pub use crate::api::status::Pressure;
+
 /// Reports state of the head that the gateway depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vital {
@@ -112,14 +114,6 @@ pub struct Head {
     pub read_only: Option<bool>,
     /// The clock was set since the machine started, or the machine has a real-time clock.
     pub clock_set: Option<bool>,
-}
-
-/// Holds the share of the last minute in which some task waited (PSI `some avg60`), in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pressure {
-    pub processor: Option<u8>,
-    pub memory: Option<u8>,
-    pub disk: Option<u8>,
 }
 
 /// Reports a button press.

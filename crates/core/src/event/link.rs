@@ -221,17 +221,24 @@ pub struct NeighbourPlan {
     pub index: LinkIndex,
     /// The head's address in the nodes' IPv6 network; `None`: the nodes get no IPv6.
     pub ipv6: Option<Ipv6Net>,
+    /// The same in a network that the venue delegated.
+    pub delegated: Option<Ipv6Net>,
 }
 
 impl NeighbourPlan {
+    /// Returns the head's addresses in the nodes' IPv6 networks.
+    pub fn ipv6_addresses(&self) -> impl Iterator<Item = Ipv6Net> {
+        [self.ipv6, self.delegated].into_iter().flatten()
+    }
+
     /// Returns whether a neighbour entry of this address stands for a node. In IPv6 the address
-    /// must lie in the nodes' network and must not be the head's own: the kernel learns that one
+    /// must lie in a network of the nodes and must not be the head's own: the kernel learns that one
     /// from any computer that uses it as its source.
     pub fn counts(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => true,
             IpAddr::V6(address) => {
-                self.ipv6.is_some_and(|net| net.contains(&address) && net.addr() != address)
+                self.ipv6_addresses().any(|net| net.contains(&address) && net.addr() != address)
             }
         }
     }
@@ -260,10 +267,12 @@ mod tests {
     /// Linux 6.12 creates a neighbour entry for any computer that sends from the head's address.
     #[test]
     fn the_heads_own_address_does_not_count() {
-        let plan = NeighbourPlan { index: 2, ipv6: "fd12:3456:789a:1::1/64".parse().ok() };
+        let ipv6 = "fd12:3456:789a:1::1/64".parse().ok();
+        let plan = NeighbourPlan { index: 2, ipv6, delegated: "2001:db8:1::1/64".parse().ok() };
         let counts = |address: &str| plan.counts(address.parse().unwrap());
         assert!(counts("fd12:3456:789a:1::2") && counts("192.168.50.1"));
-        assert!(!counts("fd12:3456:789a:1::1"));
+        assert!(counts("2001:db8:1::2"));
+        assert!(!counts("fd12:3456:789a:1::1") && !counts("2001:db8:1::1"));
         assert!(!counts("fe80::1") && !counts("2001:db8::1"));
     }
 }

@@ -120,6 +120,8 @@ pub enum Event {
     Route(Change<Route>),
     Rule(Change<Rule>),
     Netconf(Netconf),
+    /// IPv6 forwarding was switched off on an interface, or on all ([`Netconf::ALL`]).
+    Ipv6ForwardingOff(LinkIndex),
     Neighbour(Change<Neighbour>),
     /// A DHCP lease of a node was granted, renewed, or has ended.
     Lease(Change<Lease>),

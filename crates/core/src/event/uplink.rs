@@ -169,4 +169,6 @@ pub struct ListeningPlan {
     pub index: LinkIndex,
     pub name: String,
     pub mac: Mac,
+    /// Counts carrier-up transitions: each begins anew, as nothing from before is known any more.
+    pub generation: u64,
 }

@@ -53,6 +53,8 @@ pub struct VenuePlan {
     pub index: LinkIndex,
     pub name: String,
     pub mac: Option<Mac>,
+    /// Counts carrier-up transitions: each begins anew, as nothing from before is known any more.
+    pub generation: u64,
     /// Resolvers to query for `ipv4only.arpa`; `None`: the uplink has no IPv6, so no query.
     pub resolvers: Option<UplinkTarget>,
 }

@@ -1,7 +1,7 @@
 //! The cluster's addresses: clashes with those of the uplinks, and the head's retired addresses on
 //! the cluster port, each of which stays as long as a node uses its subnet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ const DELEGATION_GRACE: Duration = Duration::from_secs(10);
 /// How long a prefix that the nodes lose is withdrawn: longer than the last advertisements take.
 const WITHDRAWAL: Duration = Duration::from_secs(10);
 
+/// The length of the longest prefix of a whole site (RFC 6177): a venue delegates a part of its own.
+const SITE: u8 = 48;
+
 /// Limit on remembered previous prefixes; connections from older ones have ended.
 const MAX_PREVIOUS: usize = 8;
 
@@ -51,6 +54,9 @@ pub(super) struct Cluster {
     /// The nodes' saved unique local network.
     kept_ipv6: Option<Ipv6Net>,
     delegation: Option<Delegation>,
+    /// Prefixes whose uplink is not known, since they were there while two of them had an IPv6
+    /// default route.
+    ambiguous: BTreeSet<Ipv6Net>,
     /// The nodes have or had addresses of a delegated prefix, which must be deprecated by router
     /// advertisements.
     had_delegation: bool,
@@ -176,8 +182,7 @@ impl Cluster {
         });
     }
 
-    /// Follows the delegated prefix. Its route does not name the uplink: the prefix is assigned to
-    /// the uplink that was the only one with an IPv6 default route when it appeared.
+    /// Follows the delegated prefix.
     fn follow_delegation(&mut self, context: Context<'_>, links: &Links) {
         let before = self.delegation.map(|known| known.prefix);
         self.update_delegation(context, links);
@@ -195,6 +200,7 @@ impl Cluster {
         let (kernel, roles) = (links.kernel(), links.roles());
         if context.settings.cluster.ipv6 != Some(Ipv6Prefix::Auto) {
             (self.delegation, self.had_delegation) = (None, false);
+            self.ambiguous.clear();
             return;
         }
         // During a dump another uplink may still be missing.
@@ -211,16 +217,37 @@ impl Cluster {
             let stays = !over && roles.uplinks.contains(&known.uplink);
             stays.then_some(Delegation { lost_at, ..known })
         });
+        self.ambiguous.retain(|known| kernel.delegated().any(|prefix| prefix == *known));
         if self.delegation.is_none() {
-            let leads = |index: &LinkIndex| kernel.has_default_route(*index, false);
-            let mut by = roles.uplinks.iter().copied().filter(leads);
-            if let (Some(prefix), Some(uplink), None) =
-                (kernel.delegated().next(), by.next(), by.next())
-            {
-                self.delegation = Some(Delegation { prefix, uplink, lost_at: None });
-                self.had_delegation = true;
-            }
+            self.delegation = kernel.delegated().find_map(|prefix| {
+                let uplink = self.delegating_uplink(prefix, links)?;
+                Some(Delegation { prefix, uplink, lost_at: None })
+            });
+            self.had_delegation |= self.delegation.is_some();
         }
+    }
+
+    /// Returns the uplink by which a prefix was delegated, as far as known: its route does not name
+    /// it. It is the only one with an address of the same site, or else the only one that has had an
+    /// IPv6 default route since the prefix appeared.
+    fn delegating_uplink(&mut self, prefix: Ipv6Net, links: &Links) -> Option<LinkIndex> {
+        let (kernel, uplinks) = (links.kernel(), &links.roles().uplinks);
+        let site = Ipv6Net::new(prefix.network(), prefix.prefix_len().min(SITE)).ok()?;
+        let is_near = |index: &LinkIndex| {
+            kernel.addresses(*index).iter().any(|held| {
+                !held.ours && matches!(held.address, IpNet::V6(net) if site.contains(&net.addr()))
+            })
+        };
+        let only = |mut some: Vec<LinkIndex>| some.pop().filter(|_| some.is_empty());
+        if let Some(uplink) = only(uplinks.iter().copied().filter(is_near).collect()) {
+            return Some(uplink);
+        }
+        let leads = |index: &LinkIndex| kernel.has_default_route(*index, false);
+        let leading: Vec<LinkIndex> = uplinks.iter().copied().filter(leads).collect();
+        if leading.len() > 1 {
+            self.ambiguous.insert(prefix);
+        }
+        only(leading).filter(|_| !self.ambiguous.contains(&prefix))
     }
 
     /// Returns the next time at which the state changes without an event.

@@ -17,6 +17,8 @@ const MOST_ROUTERS: usize = 8;
 const MOST_PREFIXES: usize = 4;
 /// Number of queries in a row without a synthesised prefix, after which a known one has ended.
 const MAX_UNANSWERED: u8 = 3;
+/// Time for which a NAT64 prefix that did not answer is left alone, while another one is known.
+const NAT64_RETRY: Duration = Duration::from_secs(60);
 /// Time after the start within which the first advertisement may still arrive: three solicitations,
 /// 4 s apart (RFC 4861, section 10).
 pub(super) const LISTENING_TIME: Duration = Duration::from_secs(12);
@@ -43,8 +45,21 @@ pub struct VenueMemory {
     /// Queries in a row that found none, while one is known.
     unanswered: u8,
     answers: BTreeMap<Path, Reachability>,
+    /// NAT64 prefixes that did not answer the last probe.
+    failed: BTreeMap<Prefix, Failure>,
+    /// The prefix in use, after the first one did not answer.
+    instead: Option<Prefix>,
     ipv4: Family,
     ipv6: Family,
+}
+
+/// Describes a NAT64 prefix that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failure {
+    /// Time of the last probe without an answer.
+    at: Instant,
+    /// The probe before was not answered either: a single one may be a lost packet.
+    again: bool,
 }
 
 /// Tracks whether an uplink has an address and a default route of one family.
@@ -103,12 +118,12 @@ impl Venues {
             }
             Event::Venue(VenueNews::Synthesised { index, prefixes }) => {
                 if let Some(memory) = self.memory(*index, links) {
-                    memory.synthesised(prefixes);
+                    memory.synthesised(prefixes, now);
                 }
             }
             Event::Venue(VenueNews::Answers { index, path, reachability }) => {
                 if let Some(memory) = self.memory(*index, links) {
-                    memory.answers.insert(*path, *reachability);
+                    memory.answered(*path, *reachability, now);
                 }
             }
             Event::Probe(Probe::Uplink { index, reachability }) => {
@@ -140,7 +155,8 @@ impl Venues {
         }
         for (index, memory) in &mut self.0 {
             memory.expire(now);
-            let (prefix, kernel) = (memory.nat64().map(|(prefix, _)| prefix), links.kernel());
+            let known: BTreeSet<Prefix> = memory.known_nat64().map(|(prefix, _)| prefix).collect();
+            let kernel = links.kernel();
             let held = kernel.addresses(*index).iter();
             let held = held.filter(|held| {
                 let translators = held.is_translators() || held.is_translators_ipv6();
@@ -157,9 +173,11 @@ impl Venues {
             memory.answers.retain(|path, _| match path {
                 Path::Ipv4 => ipv4,
                 Path::Ipv6 => ipv6,
-                Path::Nat64(asked) => ipv6 && Some(*asked) == prefix,
+                Path::Nat64(asked) => ipv6 && known.contains(asked),
                 Path::Translator => translator,
             });
+            memory.failed.retain(|prefix, _| ipv6 && known.contains(prefix));
+            memory.instead = memory.instead.filter(|prefix| ipv6 && known.contains(prefix));
         }
     }
 
@@ -211,11 +229,12 @@ impl VenueMemory {
         let offer = RouterOffer { nat64: Vec::new(), ..offer.clone() };
         let until = now + seconds(offer.lifetime);
         self.routers.insert(address, Router { since, until, offer, nat64 });
+        self.replace_dead_nat64(now);
     }
 
     /// Processes a query of the resolvers. A lost reply looks like a venue without synthesis, so a
     /// known prefix ends only after [`MAX_UNANSWERED`] of them.
-    fn synthesised(&mut self, prefixes: &[Prefix]) {
+    fn synthesised(&mut self, prefixes: &[Prefix], now: Instant) {
         if prefixes.is_empty() && self.dns64().is_some() {
             self.unanswered += 1;
             if self.unanswered < MAX_UNANSWERED {
@@ -224,6 +243,35 @@ impl VenueMemory {
         }
         self.unanswered = 0;
         self.synthesised = Some(prefixes.iter().copied().take(MOST_PREFIXES).collect());
+        self.replace_dead_nat64(now);
+    }
+
+    /// Processes the result of a probe.
+    fn answered(&mut self, path: Path, reachability: Reachability, now: Instant) {
+        self.answers.insert(path, reachability);
+        let Path::Nat64(prefix) = path else { return };
+        if reachability == Reachability::Nothing {
+            let again = self.failed.contains_key(&prefix);
+            self.failed.insert(prefix, Failure { at: now, again });
+            self.replace_dead_nat64(now);
+        } else {
+            self.failed.remove(&prefix);
+        }
+    }
+
+    /// Replaces a NAT64 prefix that does not answer by another one that did not fail lately: routers
+    /// may advertise one that leads nowhere.
+    fn replace_dead_nat64(&mut self, now: Instant) {
+        let used = self.nat64().and_then(|(used, _)| self.failed.get(&used));
+        if !used.is_some_and(|failure| failure.again) {
+            return;
+        }
+        let is_due = |other: &Prefix| {
+            let failure = self.failed.get(other);
+            failure.is_none_or(|failure| now.saturating_since(failure.at) >= NAT64_RETRY)
+        };
+        let next = self.known_nat64().map(|(other, _)| other).find(is_due);
+        self.instead = next.or(self.instead);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -243,17 +291,31 @@ impl VenueMemory {
 
     /// Returns the venue's NAT64 prefix and its source: routers first (RFC 8781, section 5.1), and
     /// the oldest of several, so that a prefix from another host diverts no traffic while the
-    /// first is valid.
+    /// first is valid and answers.
     pub fn nat64(&self) -> Option<(Prefix, Nat64Source)> {
-        let advertised = self.advertised_nat64().min();
-        let advertised = advertised.map(|first| (first.prefix, Nat64Source::Advertised));
-        advertised.or_else(|| self.dns64().map(|prefix| (prefix, Nat64Source::Synthesised)))
+        let instead = self.known_nat64().find(|(prefix, _)| Some(*prefix) == self.instead);
+        instead.or_else(|| self.known_nat64().next())
+    }
+
+    /// Returns all known NAT64 prefixes with their sources, the preferred one first.
+    fn known_nat64(&self) -> impl Iterator<Item = (Prefix, Nat64Source)> {
+        let advertised: BTreeSet<&Nat64> = self.advertised_nat64().collect();
+        let advertised =
+            advertised.into_iter().map(|known| (known.prefix, Nat64Source::Advertised));
+        let dns64 = self.dns64().map(|prefix| (prefix, Nat64Source::Synthesised));
+        advertised.chain(dns64)
     }
 
     /// Returns the number of advertised prefixes beside the one in use.
     pub fn unused_nat64(&self) -> usize {
+        let used = self.nat64().map(|(prefix, _)| prefix);
         let all: BTreeSet<Prefix> = self.advertised_nat64().map(|known| known.prefix).collect();
-        all.len().saturating_sub(1)
+        all.iter().filter(|prefix| Some(**prefix) != used).count()
+    }
+
+    /// Returns whether a NAT64 prefix did not answer, in use or not.
+    pub fn has_dead_nat64(&self) -> bool {
+        !self.failed.is_empty()
     }
 
     fn advertised_nat64(&self) -> impl Iterator<Item = &Nat64> {
@@ -353,18 +415,18 @@ mod tests {
     fn a_lost_reply_takes_no_prefix() {
         let mut memory = VenueMemory::default();
         let prefix = ["64:ff9b::/96".parse().unwrap()];
-        memory.synthesised(&[]);
+        memory.synthesised(&[], NOW);
         assert_eq!((known(&memory), memory.synthesised.is_some()), (None, true), "none is there");
-        memory.synthesised(&prefix);
+        memory.synthesised(&prefix, NOW);
         for _ in 0..5 {
-            memory.synthesised(&[]);
-            memory.synthesised(&[]);
+            memory.synthesised(&[], NOW);
+            memory.synthesised(&[], NOW);
             assert!(known(&memory).is_some());
-            memory.synthesised(&prefix);
+            memory.synthesised(&prefix, NOW);
         }
-        memory.synthesised(&["2001:db8:64::/96".parse().unwrap()]);
+        memory.synthesised(&["2001:db8:64::/96".parse().unwrap()], NOW);
         assert_eq!(known(&memory).as_deref(), Some("2001:db8:64::/96"), "another one at once");
-        (0..MAX_UNANSWERED).for_each(|_| memory.synthesised(&[]));
+        (0..MAX_UNANSWERED).for_each(|_| memory.synthesised(&[], NOW));
         assert_eq!(known(&memory), None);
     }
 
@@ -410,6 +472,44 @@ mod tests {
         memory.expire(at(1100));
         assert_eq!(known(&memory).as_deref(), Some("64:ff9b::/96"));
         assert_eq!(memory.unused_nat64(), 0);
+    }
+
+    #[test]
+    fn a_prefix_that_does_not_answer_gives_way_to_another() {
+        let prefix = |text: &str| -> Prefix { text.parse().unwrap() };
+        let [first, second, third] =
+            ["2001:db8:64::/96", "64:ff9b::/96", "2001:db8:53::/96"].map(prefix);
+        let mut memory = VenueMemory::default();
+        let used = |memory: &VenueMemory| memory.nat64().unwrap().0;
+        let nothing = |memory: &mut VenueMemory, prefix, seconds| {
+            memory.answered(Path::Nat64(prefix), Reachability::Nothing, at(seconds));
+        };
+        memory.advertised(router(1), &offer(1800, &[("2001:db8:64::/96", 1800)]), NOW);
+        nothing(&mut memory, first, 1);
+        assert_eq!(used(&memory), first, "the only one");
+        memory.advertised(router(2), &offer(1800, &[("64:ff9b::/96", 1800)]), at(2));
+        memory.synthesised(&[third], NOW);
+        assert_eq!(used(&memory), first, "until it is seen again");
+        nothing(&mut memory, first, 3);
+        assert_eq!((used(&memory), memory.unused_nat64()), (second, 1));
+        memory.answered(Path::Nat64(second), Reachability::Online, at(4));
+        nothing(&mut memory, first, 70);
+        assert_eq!(used(&memory), second, "as long as it answers");
+        nothing(&mut memory, second, 71);
+        assert_eq!(used(&memory), second, "once may be a lost packet");
+        nothing(&mut memory, second, 72);
+        assert_eq!(memory.nat64(), Some((third, Nat64Source::Synthesised)));
+        assert_eq!(memory.unused_nat64(), 2);
+        for seconds in [75, 76, 129] {
+            nothing(&mut memory, third, seconds);
+            assert_eq!(used(&memory), third, "all have failed lately");
+        }
+        nothing(&mut memory, third, 130);
+        assert_eq!(used(&memory), first, "in turn");
+        nothing(&mut memory, first, 131);
+        assert_eq!(used(&memory), first);
+        nothing(&mut memory, first, 132);
+        assert_eq!(used(&memory), second);
     }
 
     /// A host that sends in the name of ever other routers.

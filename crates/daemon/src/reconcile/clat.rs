@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::event::{Applied, ApplyError, Output};
 use crate::files::folder::{self, Folder, PUBLIC};
 use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, into_apply_error};
@@ -25,11 +25,7 @@ pub struct ClatError {
     source: io::Error,
 }
 
-impl OutputError for ClatError {
-    fn kind(&self) -> ApplyErrorKind {
-        ApplyErrorKind::Failed
-    }
-}
+impl OutputError for ClatError {}
 
 into_apply_error!(ClatError);
 

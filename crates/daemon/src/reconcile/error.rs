@@ -12,7 +12,9 @@ use bramblegate_netlink::NetlinkError;
 /// An error of one output.
 pub trait OutputError: Error {
     /// Returns the kind, which decides how the error is handled.
-    fn kind(&self) -> ApplyErrorKind;
+    fn kind(&self) -> ApplyErrorKind {
+        ApplyErrorKind::Failed
+    }
 
     /// Returns the remedy, if one is known.
     fn remedy(&self) -> Option<&'static str> {
@@ -90,22 +92,14 @@ impl Panicked {
     }
 }
 
-impl OutputError for Panicked {
-    fn kind(&self) -> ApplyErrorKind {
-        ApplyErrorKind::Failed
-    }
-}
+impl OutputError for Panicked {}
 
 /// Removing the gateway at the end timed out.
 #[derive(Debug, thiserror::Error)]
 #[error("putting everything back took too long: run `bramblegate off`")]
 pub struct TooLong;
 
-impl OutputError for TooLong {
-    fn kind(&self) -> ApplyErrorKind {
-        ApplyErrorKind::Failed
-    }
-}
+impl OutputError for TooLong {}
 
 into_apply_error!(Refused, Panicked, TooLong);
 

@@ -89,11 +89,7 @@ impl Rtnl {
         &mut self,
         work: impl FnOnce(&mut Socket) -> Result<T, NetlinkError>,
     ) -> Result<T, NetlinkError> {
-        let socket = match &mut self.0 {
-            Some(socket) => socket,
-            none => none.insert(Socket::open(Protocol::Route, &[])?),
-        };
-        let result = work(socket);
+        let result = work(Socket::keep(&mut self.0, Protocol::Route)?);
         if result.as_ref().is_err_and(NetlinkError::is_of_socket) {
             self.0 = None;
         }

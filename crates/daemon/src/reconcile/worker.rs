@@ -1,7 +1,7 @@
 //! The task of a reconciler: the latest value wins, an equal one is skipped unless a resync is
 //! requested, and a failure or panic is retried with backoff.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -12,6 +12,7 @@ use super::Reconciler;
 use super::error::Panicked;
 use crate::event::{Applied, ApplyError, ApplyReport, Event};
 use crate::supervise::{Backoff, catch_async};
+use crate::sync::lock;
 
 /// Pauses between retries of a failed value.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -24,19 +25,15 @@ pub struct InFlight(Arc<Mutex<Option<Instant>>>);
 impl InFlight {
     /// Returns how long the `apply` in flight has taken, `None` without one.
     pub fn time(&self) -> Option<Duration> {
-        self.since().map(|since| since.elapsed())
+        lock(&self.0).map(|since| since.elapsed())
     }
 
     fn begin(&self) {
-        self.since().get_or_insert_with(Instant::now);
+        lock(&self.0).get_or_insert_with(Instant::now);
     }
 
     fn done(&self) {
-        *self.since() = None;
-    }
-
-    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0) = None;
     }
 }
 

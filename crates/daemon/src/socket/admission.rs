@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::subusers::SubUsers;
 use crate::pace::Pace;
+use crate::sync::lock;
 
 /// A user is served immediately this many times in a row, then once per interval.
 const BURST: u32 = 64;
@@ -98,21 +99,14 @@ impl Taken {
 }
 
 /// Why a connection is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// All places open to this user are taken; the number of connections.
+    #[error("{0} clients are connected already")]
     All(usize),
     /// The user has reached the limit; the number of the user's connections.
+    #[error("this user has {0} clients connected already")]
     Own(usize),
-}
-
-impl std::fmt::Display for Full {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::All(count) => write!(f, "{count} clients are connected already"),
-            Self::Own(count) => write!(f, "this user has {count} clients connected already"),
-        }
-    }
 }
 
 /// A place taken by a connection, released on drop.
@@ -141,10 +135,6 @@ impl Places {
         Arc::new(Self { limits, own_user, subusers, taken: Mutex::default() })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a place for `peer`; members of `group` may use the reserved places.
     ///
     /// # Errors
@@ -155,8 +145,8 @@ impl Places {
         let is_root = peer.is_some() && (user == 0 || user == self.own_user);
         let is_member =
             group.is_some_and(|group| peer.is_some_and(|peer| peer.groups.contains(&group)));
-        let counted = self.subusers.lock().unwrap_or_else(PoisonError::into_inner).counts_for(user);
-        let mut taken = self.taken();
+        let counted = lock(&self.subusers).counts_for(user);
+        let mut taken = lock(&self.taken);
         let total: usize = taken.places.values().sum();
         let limit = match (is_root, is_member) {
             (true, _) => all,
@@ -178,7 +168,7 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = lock(&self.places.taken);
         if let Some(own) = taken.places.get_mut(&self.user) {
             *own = own.saturating_sub(1);
             if *own == 0 {
@@ -252,7 +242,7 @@ mod tests {
         for user in 2000..2000 + 2 * REMEMBERED as u32 {
             assert!(waits(user).is_zero(), "another user: {user}");
         }
-        assert!(places.taken().paces.len() <= 2 * REMEMBERED + 1);
+        assert!(lock(&places.taken).paces.len() <= 2 * REMEMBERED + 1);
         assert!(!waits(1001).is_zero(), "a waiting user is not dropped");
     }
 }

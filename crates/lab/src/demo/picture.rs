@@ -5,6 +5,7 @@ use std::time::Duration;
 use bramblegate_api::status::Snapshot;
 
 use super::{diagram, words};
+use bramblegate::cli::output::filled;
 use bramblegate::cli::panel::view::View;
 use bramblegate::cli::panel::{Style, glass, lamp};
 use bramblegate::event::printable_line;
@@ -169,19 +170,8 @@ impl Picture<'_> {
 
     /// Wraps words at spaces, with a margin of three columns.
     fn wrapped(&self, words: &str) -> Vec<String> {
-        let (width, mut lines) = (self.style.columns.saturating_sub(3), vec![String::new()]);
-        for word in printable_line(words).split(' ') {
-            match lines.last_mut() {
-                Some(line) if line.chars().count() + word.chars().count() < width => {
-                    if !line.is_empty() {
-                        line.push(' ');
-                    }
-                    line.push_str(word);
-                }
-                _ => lines.push(word.chars().take(width).collect()),
-            }
-        }
-        lines
+        let lines = filled(&printable_line(words), self.style.columns.saturating_sub(3));
+        lines.iter().map(|line| self.cut(line)).collect()
     }
 
     /// Truncates a text to a line of the terminal, with a margin of three columns, and escapes

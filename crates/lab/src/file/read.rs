@@ -1,6 +1,5 @@
 //! Reads a venue file and collects all faults, with line and column.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,17 +15,12 @@ use super::{
 };
 
 /// `line:column: text`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: {text}")]
 pub struct Fault {
     line: usize,
     column: usize,
     text: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.text)
-    }
 }
 
 struct Reader<'t> {

@@ -15,24 +15,24 @@ use super::{Port, World};
 impl World {
     /// Pulls the cable out of a port of the head. The DHCP client and the address are unaffected.
     pub fn pull_cable(&mut self, port: &str) -> Result<()> {
-        self.pull_index(self.index(Some(port))?)
+        self.pull_index(self.index(port)?)
     }
 
     /// Plugs the cable in again, and starts a new DHCP client.
     pub fn plug_cable(&mut self, port: &str) -> Result<()> {
-        self.plug_index(self.index(Some(port))?)
+        self.plug_index(self.index(port)?)
     }
 
     /// Adds a port to the head, with its cable plugged in.
     pub fn insert_port(&mut self, port: &str) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         self.insert_index(index)?;
         self.plug_index(index)
     }
 
     /// Removes a port from the head.
     pub fn remove_port(&mut self, port: &str) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         wiring::remove_port(port)?;
         if let Some(slot) = self.ports.get_mut(index) {
             *slot = Port::default();
@@ -57,7 +57,7 @@ impl World {
 
     /// Lets the DHCP client renew its lease.
     pub fn renew(&self, port: &str) -> Result<()> {
-        let client = self.ports.get(self.index(Some(port))?).and_then(|port| port.client.as_ref());
+        let client = self.ports.get(self.index(port)?).and_then(|port| port.client.as_ref());
         client.ok_or_else(|| Error(format!("no DHCP client runs on {port}")))?.signal("USR1")
     }
 
@@ -79,7 +79,7 @@ impl World {
 
     /// Kills the DHCP client on a port.
     pub fn kill_client(&mut self, port: &str) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         if let Some(port) = self.ports.get_mut(index) {
             port.client = None;
         }
@@ -88,7 +88,7 @@ impl World {
 
     /// Changes the configuration of the DHCP server of a port's network.
     pub fn change_dhcp(&mut self, port: &str, change: impl FnOnce(&mut Dhcp)) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         if let Some(dhcp) = self.networks.get_mut(index).and_then(|network| network.dhcp.as_mut()) {
             change(dhcp);
         }
@@ -97,12 +97,12 @@ impl World {
 
     /// Starts or stops the DHCP server of a port's network; DNS keeps running.
     pub fn dhcp_server(&mut self, port: &str, on: bool) -> Result<()> {
-        self.start_servers(self.wire(self.index(Some(port))?), on)
+        self.start_servers(self.wire(self.index(port)?), on)
     }
 
     /// Sets whether the internet is reachable behind the router of a port's network.
     pub fn internet(&mut self, port: &str, kind: Internet) -> Result<()> {
-        wiring::set_internet(self.wire(self.index(Some(port))?), kind)
+        wiring::set_internet(self.wire(self.index(port)?), kind)
     }
 
     /// Moves the router of a port's network and its leases to another subnet. The old address is
@@ -113,7 +113,7 @@ impl World {
         router: Ipv4Net,
         lease: std::net::Ipv4Addr,
     ) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         let wire = self.wire(index);
         let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };
         let mut lines = String::new();
@@ -167,7 +167,7 @@ impl World {
     /// Changes the advertisements of the router of a port's network; NAT64 prefixes that are
     /// missing in `ra` are withdrawn.
     fn advertise(&mut self, port: &str, ra: &Advertised) -> Result<()> {
-        let wire = self.wire(self.index(Some(port))?);
+        let wire = self.wire(self.index(port)?);
         let Some(network) = self.networks.get_mut(wire) else { return Ok(()) };
         let before = network.ra.take().unwrap_or_default();
         let mut ra = ra.clone();
@@ -189,7 +189,7 @@ impl World {
 
     /// Adds a second router to a port's network.
     fn second_router(&mut self, port: &str, ra: &Advertised) -> Result<()> {
-        let wire = self.wire(self.index(Some(port))?);
+        let wire = self.wire(self.index(port)?);
         if let Some(network) = self.networks.get_mut(wire) {
             network.second_ra = Some(ra.clone());
         }
@@ -198,7 +198,7 @@ impl World {
 
     /// Kills the translator of a port, so that its IPv4 packets are lost.
     fn translator_dies(&mut self, port: &str) -> Result<()> {
-        let index = self.index(Some(port))?;
+        let index = self.index(port)?;
         let network = self.networks.get(self.wire(index));
         if let Some(translator) = network.and_then(|network| network.translator) {
             let route = format!("route del {} dev lan0\n", translator.addr());

@@ -186,7 +186,7 @@ impl World {
     /// Returns the LCD's rows, decoded from the bytes on the emulated bus.
     pub fn glass(&self) -> Vec<String> {
         let log = fs::read_to_string(format!("{HOME}/lcd.log")).unwrap_or_default();
-        glass::decode(&log, 16, 2)
+        glass::decode(&log)
     }
 
     /// Returns the daemon's log.

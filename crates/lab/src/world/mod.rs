@@ -201,9 +201,8 @@ impl World {
         Ok(())
     }
 
-    /// Returns the index of a port's network; `None` stands for the first.
-    fn index(&self, port: Option<&str>) -> Result<usize> {
-        let Some(port) = port else { return Ok(0) };
+    /// Returns the index of a port's network.
+    fn index(&self, port: &str) -> Result<usize> {
         let place = self.networks.iter().position(|network| network.port == port);
         place.ok_or_else(|| Error(format!("this venue has no port {port}")))
     }

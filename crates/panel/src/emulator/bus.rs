@@ -50,13 +50,16 @@ pub(super) struct Device<T> {
 }
 
 /// Errors of the emulated bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EmulatedError {
     /// The address or a byte was not acknowledged.
+    #[error("not acknowledged")]
     Nack,
     /// The bus hung.
+    #[error("timed out")]
     TimedOut,
     /// The message is longer than the adapter allows.
+    #[error("message too long")]
     TooLong,
 }
 
@@ -225,18 +228,6 @@ impl<T: Target> I2c for Bus<T> {
         Ok(())
     }
 }
-
-impl fmt::Display for EmulatedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nack => "not acknowledged",
-            Self::TimedOut => "timed out",
-            Self::TooLong => "message too long",
-        })
-    }
-}
-
-impl std::error::Error for EmulatedError {}
 
 impl embedded_hal::i2c::Error for EmulatedError {
     fn kind(&self) -> ErrorKind {

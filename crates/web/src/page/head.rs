@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramblegate_api::Word;
 use bramblegate_api::client::Known;
-use bramblegate_api::status::{NodeHealth, Severity, Shutdown, Snapshot, Uplink, UplinkState};
+use bramblegate_api::status::{
+    Node, NodeHealth, Severity, Shutdown, Snapshot, Uplink, UplinkState,
+};
 use maud::{Markup, html};
 
 use super::words::{Words, text};
@@ -93,10 +95,10 @@ fn line(line: &str, words: &Words) -> Markup {
 }
 
 /// Returns the address of a node as an example, preferably of one that is up.
-fn node_address(snapshot: &Snapshot) -> Option<IpAddr> {
+fn node_address(snapshot: &Snapshot) -> Option<&IpAddr> {
     let mut up = snapshot.nodes.iter().filter(|node| node.health == NodeHealth::Up);
-    let address = up.find_map(|node| node.address);
-    address.or_else(|| snapshot.nodes.iter().find_map(|node| node.address))
+    let address = up.find_map(Node::reached_at);
+    address.or_else(|| snapshot.nodes.iter().find_map(Node::reached_at))
 }
 
 /// Returns a jump host for ssh(1), an IPv6 address in brackets.

@@ -221,13 +221,46 @@ fn a_port_without_a_client_gets_the_command_to_start_one() {
     }
     let other = left("start-nm-other", "unmanaged-devices+=interface-name:wlan01");
     starts(other, "`sudo nmcli device set wlan0 managed yes");
-    let networkd = linked("start-networkd").process("102", "systemd-network", "networkd");
-    starts(networkd, "/etc/systemd/network/00-wlan0.network && sudo networkctl reload");
+    let networkd = |name: &str| linked(name).process("102", "systemd-network", "networkd");
+    let command = "/etc/systemd/network/00-wlan0.network && sudo networkctl reload && sudo \
+                   networkctl reconfigure wlan0";
+    // Only netplan starts it, at whose end it would not be there after the next start.
+    starts(
+        networkd("start-networkd"),
+        &format!("{command} && sudo systemctl enable systemd-networkd`"),
+    );
+    let enabled = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+    starts(networkd("start-enabled").with(enabled, ""), &format!("{command}`"));
     starts(linked("start-dhcpcd").with("/usr/sbin/dhcpcd", ""), "`sudo dhcpcd wlan0`");
     starts(linked("start-udhcpc").with("/usr/sbin/udhcpc", ""), "`sudo udhcpc -b -i wlan0`");
     starts(linked("start-none"), "install dhcpcd-base");
     let no_cable = linked("start-cable").with("/sys/class/net/wlan0/carrier", "0\n");
     assert_eq!(no_cable.findings(), [], "without a cable no client asks");
+}
+
+/// NetworkManager takes a port down when it releases it.
+#[test]
+fn a_port_that_is_off_gets_a_client_where_network_manager_leaves_it() {
+    let off = |name: &str| {
+        linked(name)
+            .network_manager()
+            .with("/sys/class/net/wlan0/flags", "0x1002\n")
+            .with("/sys/class/net/wlan0/carrier", "")
+    };
+    let unmanaged = |head: Head| {
+        head.answer("nmcli -t -f DEVICE,STATE device", "wlan0:unmanaged\neth0:unmanaged\n")
+    };
+    let file = "/etc/NetworkManager/conf.d/50-own.conf";
+    let left = "[keyfile]\nunmanaged-devices+=interface-name:wlan0\n";
+    unmanaged(off("off-released").with(file, left)).has_finding(
+        "uplink-no-client",
+        "switched off (administratively down), and NetworkManager is set to leave it alone",
+        "unmanaged-devices-=interface-name:wlan0",
+    );
+    // It asks as soon as the port is on; or it is not known why it leaves the port.
+    for head in [off("off-managed").with(file, "[keyfile]\n"), unmanaged(off("off-else"))] {
+        head.has_finding("uplink-off", "so it sees no cable", "ip link set wlan0 up");
+    }
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl Client {
                     .is_some_and(|value| ["1", "2", "yes", "auto"].contains(&value.trim()))
             }
             Self::Managed(Manager::Networkd) => {
-                let texts = index(machine, port)
+                let texts = machine
+                    .index(port)
                     .map_or_else(Vec::new, |index| networkd_files(&machine.path("/"), index));
                 texts
                     .iter()
@@ -139,7 +140,7 @@ fn networkd_honours_option_108(line: &str) -> bool {
 
 /// Returns the clients of a port, managers first; the first is the one to keep.
 pub fn of_port(machine: &Machine, port: &str) -> Vec<Client> {
-    let Some(index) = index(machine, port) else { return Vec::new() };
+    let Some(index) = machine.index(port) else { return Vec::new() };
     let all = candidates(machine);
     let runs = |manager: Manager| all.iter().any(|process| process.name == manager.process());
     let managers = Manager::ALL
@@ -245,18 +246,13 @@ fn is_child_of_a_manager(machine: &Machine, process: &Process) -> bool {
     })
 }
 
-/// Returns the kernel's index of a port.
-pub fn index(machine: &Machine, port: &str) -> Option<LinkIndex> {
-    machine.read(&format!("/sys/class/net/{port}/ifindex"))?.trim().parse().ok()
-}
-
 /// Returns the command that sets a port up.
 pub fn switch_on(machine: &Machine, port: &str) -> String {
     let runs = |manager: Manager| {
         candidates(machine).iter().any(|process| process.name == manager.process())
     };
     let managed = |manager: Manager| {
-        index(machine, port).is_some_and(|index| asks(machine, manager, index, port))
+        machine.index(port).is_some_and(|index| asks(machine, manager, index, port))
     };
     // networkd no longer manages a port that another program set down; the other managers request
     // an address as soon as there is a carrier.
@@ -267,13 +263,20 @@ pub fn switch_on(machine: &Machine, port: &str) -> String {
     }
 }
 
+/// Returns whether NetworkManager runs and its files have it leave a port that no other client
+/// asks on.
+pub fn is_released_by_network_manager(machine: &Machine, port: &str) -> bool {
+    let manager = Manager::NetworkManager.process();
+    candidates(machine).iter().any(|process| process.name == manager)
+        && is_left_by_network_manager(machine, port)
+        && of_port(machine, port).is_empty()
+}
+
 /// Returns whether NetworkManager's files have it leave a port by its name, also after its next
 /// start.
 fn is_left_by_network_manager(machine: &Machine, port: &str) -> bool {
     let folders = ["/usr/lib", "/run", "/etc"].map(|root| format!("{root}/NetworkManager/conf.d"));
-    let files = folders.iter().flat_map(|folder| {
-        machine.list(folder).into_iter().map(move |name| format!("{folder}/{name}"))
-    });
+    let files = folders.iter().flat_map(|folder| machine.paths(folder));
     let is_left = |file: String| {
         let text = machine.read(&file).unwrap_or_default();
         let lists = text.lines().filter_map(|line| line.trim().strip_prefix("unmanaged-devices"));
@@ -304,11 +307,15 @@ pub fn start(machine: &Machine, port: &str) -> String {
         );
     }
     if runs(Manager::Networkd) {
+        // netplan starts it at boot only for as long as a file of its own has it configure a port.
+        let link = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+        let by_netplan = !machine.exists(link);
+        let enable = if by_netplan { " && sudo systemctl enable systemd-networkd" } else { "" };
         // By that name `setup` has written that networkd leaves the port, and it comes first.
         return format!(
             "`printf '[Match]\\nName={port}\\n[Network]\\nDHCP=yes\\n\
              ' | sudo tee /etc/systemd/network/00-{port}.network && sudo networkctl reload && \
-             sudo networkctl reconfigure {port}`"
+             sudo networkctl reconfigure {port}{enable}`"
         );
     }
     if machine.has_program("dhcpcd") {

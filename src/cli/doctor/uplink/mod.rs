@@ -8,6 +8,7 @@ pub use venue::translator;
 use ipnet::IpNet;
 
 use self::clients::Client;
+use super::link::is_wireless;
 use super::{CheckContext, Finding, FindingCode, Rank};
 use crate::api::Word;
 use crate::api::status::{DhcpProgress, Snapshot, Uplink, UplinkState};
@@ -50,7 +51,7 @@ pub fn addresses(context: &CheckContext<'_>) -> Vec<Finding> {
                 .zip(known)
                 .and_then(|(status, known)| venue::without_ipv4(context, status, &port, known)),
         );
-        if context.machine.read(&format!("/sys/class/net/{port}/carrier")).as_deref() != Some("1") {
+        if !context.machine.has_carrier(&port) {
             continue;
         }
         let held = context.machine.addresses(&port);
@@ -78,18 +79,28 @@ fn is_leased_ipv4(net: &IpNet) -> bool {
 /// intended.
 fn switched_off(context: &CheckContext<'_>) -> Vec<Finding> {
     let uplinks = context.uplinks();
-    let read =
-        |port: &str, file: &str| context.machine.read(&format!("/sys/class/net/{port}/{file}"));
-    let carries = uplinks.iter().any(|port| read(port, "carrier").as_deref() == Some("1"));
-    let off = uplinks.iter().filter(|port| read(port, "flags").is_some_and(|flags| !is_up(&flags)));
+    let flags = |port: &str| context.machine.read(&format!("/sys/class/net/{port}/flags"));
+    let carries = uplinks.iter().any(|port| context.machine.has_carrier(port));
+    let off = uplinks.iter().filter(|port| flags(port).is_some_and(|flags| !is_up(&flags)));
     off.map(|port| {
-        let text = format!(
-            "the uplink {port} is switched off (administratively down), so it sees \
-             no cable or network"
-        );
         let rank = if carries { Rank::Hint } else { Rank::Finding };
-        let remedy = switch_on(context.machine, port);
-        Finding::new(FindingCode::UplinkOff, text, remedy).ranked(rank)
+        // NetworkManager takes a port down when it releases it. Only switched on, the port would
+        // get no address.
+        let finding = if clients::is_released_by_network_manager(context.machine, port) {
+            let text = format!(
+                "the uplink {port} is switched off (administratively down), and NetworkManager is \
+                 set to leave it alone: nothing on this machine asks for an address there"
+            );
+            let remedy = clients::start(context.machine, port);
+            Finding::new(FindingCode::UplinkNoClient, text, remedy)
+        } else {
+            let text = format!(
+                "the uplink {port} is switched off (administratively down), so it sees no cable or \
+                 network"
+            );
+            Finding::new(FindingCode::UplinkOff, text, switch_on(context.machine, port))
+        };
+        finding.ranked(rank)
     })
     .collect()
 }
@@ -105,10 +116,11 @@ fn is_up(flags: &str) -> bool {
 /// may also be blocked.
 fn switch_on(machine: &Machine, port: &str) -> String {
     let command = clients::switch_on(machine, port);
-    let radio =
-        port.starts_with("wl") || machine.exists(&format!("/sys/class/net/{port}/phy80211"));
-    let blocked =
-        if radio { "; if that is refused, `sudo rfkill unblock wifi` before it" } else { "" };
+    let blocked = if is_wireless(machine, port) {
+        "; if that is refused, `sudo rfkill unblock wifi` before it"
+    } else {
+        ""
+    };
     format!("`{command}`{blocked}")
 }
 

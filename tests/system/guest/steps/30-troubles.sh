@@ -240,4 +240,8 @@ booted() {
     nft list table inet bramblegate >/dev/null
     lcd_state_is_not_ok || fail "an LCD without one"
     expect "cycles" "" "$(journalctl -b --no-pager | grep -i 'ordering cycle' || true)"
+    local stopping
+    stopping=$(journalctl -b -1 -u bramblegate.service --no-pager -o cat)
+    grep -q "stopping: the machine restarts" <<<"$stopping" || fail "no end of the boot before"
+    expect "complaints at its end" "" "$(sed '1,/stopping: the machine restarts/d' <<<"$stopping" | grep -i fail || true)"
 }

@@ -27,8 +27,8 @@ plug_share_disk() {
     chmod 1777 "$disk"
 }
 
-# remedy CODE: carries out the command that an alert ends with
-remedy() {
+# usage: type_alerts_remedy CODE: carries out the command that an alert ends with
+type_alerts_remedy() {
     local command
     command=$(status ".alerts[] | select(.code == \"$1\") | .text" | sed -n 's/.*: sudo //p')
     echo "$command"
@@ -45,7 +45,7 @@ share_waits_for_its_disk() {
 }
 
 share_is_exported() {
-    remedy share-missing
+    type_alerts_remedy share-missing
     chmod 1777 "$disk"
     wait_for 60 "the exports" exports_to 192.168.50.0/24
     wait_for 120 "the server serves it" serves_to 192.168.50.0/24
@@ -111,7 +111,7 @@ share_is_full() {
     mkdir "$disk/filler"
     dd if=/dev/zero of="$disk/filler/zeros" bs=1M 2>/dev/null || true
     wait_for 60 "share-full" has_alert share-full
-    remedy share-full | grep filler
+    type_alerts_remedy share-full | grep filler
     rm -r "$disk/filler"
     wait_for 60 "no alert" has_no_alert share-full
 }
@@ -120,7 +120,7 @@ share_is_full() {
 share_not_exported() {
     systemctl stop nfs-server.service
     wait_for 120 "share-not-exported" has_alert share-not-exported
-    remedy share-not-exported
+    type_alerts_remedy share-not-exported
     wait_for 60 "served again" serves_to 192.168.50.0/24
     wait_for 60 "no alert" has_no_alert share-not-exported
     rm "$exports"

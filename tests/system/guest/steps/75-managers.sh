@@ -160,8 +160,8 @@ networkd_leaves_port() {
 finds() { grep -q " $1: " <<<"$(bramblegate doctor || true)"; }
 finds_no_more() { ! finds "$1"; }
 
-# usage: remedy CODE: doctor has the finding; its remedy, as it is printed, ends it
-remedy() {
+# usage: type_doctors_remedy CODE: doctor has the finding; its remedy, as it is printed, ends it
+type_doctors_remedy() {
     local said command commands
     wait_for 60 "the finding $1" finds "$1"
     said=$(bramblegate doctor || true)
@@ -179,14 +179,14 @@ remedy_network_manager() {
     rm $unmanaged
     nmcli general reload
     wait_for 60 "NetworkManager has the port" nm_is eth0 "[cd]*"
-    remedy gateway-port-managed
+    type_doctors_remedy gateway-port-managed
     wait_for 20 "NetworkManager leaves it" nm_is eth0 unmanaged
     head_works
 }
 
 remedy_cloud_init() {
     rm $cloud_init_off
-    remedy gateway-port-cloud-init
+    type_doctors_remedy gateway-port-cloud-init
     grep -q eth0 $seed || fail "the seed is another"
 }
 
@@ -195,7 +195,7 @@ remedy_netplan_of_cloud_init() {
     netplan set --origin-hint=50-cloud-init ethernets.eth0.dhcp4=true
     grep -q eth0 $of_cloud_init || fail "netplan wrote to another file"
     netplan generate
-    remedy gateway-port-netplan
+    type_doctors_remedy gateway-port-netplan
     ! grep -q eth0 $of_cloud_init || fail "it is still in the file"
     [ -e $cloud_init_off ] || fail "cloud-init would write it again"
     head_works
@@ -205,7 +205,7 @@ remedy_netplan_match() {
     printf 'network:\n  version: 2\n  ethernets:\n    lan:\n      match:\n        name: eth0\n      dhcp4: true\n' >/etc/netplan/60-own.yaml
     chmod 600 /etc/netplan/60-own.yaml
     netplan apply
-    remedy gateway-port-netplan
+    type_doctors_remedy gateway-port-netplan
     head_works
     expect "netplan's definition" null "$(netplan get ethernets.lan)"
 }
@@ -215,7 +215,7 @@ remedy_network_manager_uplink() {
     nmcli general reload
     wait_for 20 "NetworkManager leaves the uplink" nm_is eth1 unmanaged
     ip address flush dev eth1
-    remedy uplink-no-client
+    type_doctors_remedy uplink-no-client
     head_works
 }
 
@@ -224,7 +224,7 @@ remedy_networkd() {
     printf '[Match]\nPermanentMACAddress=52:54:00:00:00:01\n[Network]\nAddress=192.168.60.1/24\n' >/etc/systemd/network/05-lan.network
     networkctl reload
     wait_for 30 "networkd has the port" networkd_is eth0 configured
-    remedy gateway-port-managed
+    type_doctors_remedy gateway-port-managed
     wait_for 20 "networkd leaves it" networkd_is eth0 unmanaged
     ip address del 192.168.60.1/24 dev eth0
     head_works
@@ -242,7 +242,7 @@ network:
       dhcp4: true
 YAML
     chmod 600 /etc/netplan/95-own.yaml
-    remedy gateway-port-netplan
+    type_doctors_remedy gateway-port-netplan
     expect "netplan's definition" null "$(netplan get ethernets.board)"
     head_works
 }
@@ -253,6 +253,6 @@ remedy_networkd_uplink() {
     networkctl reload
     wait_for 20 "networkd leaves the uplink" networkd_is eth1 unmanaged
     ip address flush dev eth1
-    remedy uplink-no-client
+    type_doctors_remedy uplink-no-client
     head_works
 }

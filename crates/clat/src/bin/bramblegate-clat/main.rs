@@ -43,6 +43,9 @@ const RETRY: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 /// The delay after kernel events, which may come in bursts.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// Kernel events that may change the plan, or what a session needs.
+const GROUPS: [u32; 4] = [group::LINK, group::IPV6_ADDRESS, group::IPV6_ROUTE, group::IPV6_NETCONF];
+
 /// Carry IPv4 over an uplink that has only IPv6 (464XLAT)
 #[derive(Debug, Parser)]
 #[command(name = "bramblegate-clat", version)]
@@ -138,8 +141,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn new(orders: Orders, options: Options, state: Option<PathBuf>) -> io::Result<Self> {
-        let events =
-            Socket::open(Protocol::Route, &[group::LINK, group::IPV6_ADDRESS, group::IPV6_ROUTE]);
+        let events = Socket::open(Protocol::Route, &GROUPS);
         let (signals, sender) = UnixStream::pair()?;
         for number in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(number, sender.try_clone()?)?;
@@ -201,7 +203,9 @@ impl Supervisor {
             self.start(&plan)?;
         }
         self.set_next_hop();
-        Ok(())
+        self.session
+            .as_mut()
+            .map_or(Ok(()), |session| session.keep_forwarding().map_err(Refusal::from))
     }
 
     /// Starts a session, with an address that no other host has.
@@ -255,7 +259,9 @@ impl Supervisor {
         if let Some(session) = self.session.as_ref().filter(|session| !session.is_shared()) {
             addresses.retain(|address| address.address != session.address);
         }
-        let mtu = sysctl::mtu(name);
+        let routes = self.network.routes().map_err(failed)?;
+        let by_route = plan::route_mtu(&routes, uplink.index, &order.prefix);
+        let mtu = sysctl::mtu(name).into_iter().chain(by_route).min();
         Plan::new(order, uplink, &addresses, mtu).map(Some)
     }
 

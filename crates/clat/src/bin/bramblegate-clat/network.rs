@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bramblegate_netlink::packet::address::{AddressAttribute, AddressFlags, AddressScope};
 use bramblegate_netlink::packet::link::{LinkAttribute, LinkLayerType};
-use bramblegate_netlink::packet::route::{RouteAddress, RouteAttribute, RouteFlags, RouteType};
+use bramblegate_netlink::packet::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMetric, RouteType,
+};
 use bramblegate_netlink::rtnetlink::{ADD, Listing, REPLACE, kind};
 use bramblegate_netlink::{
     Message, NESTED, NetlinkError, Protocol, Request, Socket, push, rtnetlink,
@@ -74,6 +76,8 @@ impl Address {
 pub struct Route {
     pub to: Ipv6Net,
     pub metric: u32,
+    /// In octets; `None`: that of the interface.
+    pub mtu: Option<u32>,
     pub next_hop: NextHop,
 }
 
@@ -258,12 +262,18 @@ fn route(message: &Message<'_>) -> Option<Route> {
     if read.header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
-    let (mut to, mut metric) = (Ipv6Addr::UNSPECIFIED, 0);
+    let (mut to, mut metric, mut mtu) = (Ipv6Addr::UNSPECIFIED, 0, None);
     let (mut interface, mut router, mut other) = (0, None, false);
     for attribute in read.attributes() {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = address,
             RouteAttribute::Priority(priority) => metric = priority,
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(octets) => Some(*octets),
+                    _ => None,
+                });
+            }
             RouteAttribute::Oif(index) => interface = index,
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) => router = Some(address),
             RouteAttribute::MultiPath(_)
@@ -278,7 +288,7 @@ fn route(message: &Message<'_>) -> Option<Route> {
         None => NextHop::Link(interface),
     };
     let to = Ipv6Net::new(to, read.header.destination_prefix_length).ok()?;
-    Some(Route { to, metric, next_hop })
+    Some(Route { to, metric, mtu, next_hop })
 }
 
 /// Returns a request with a `struct ifaddrmsg`.

@@ -121,6 +121,17 @@ pub fn next_hop(routes: &[Route], uplink: u32, prefix: &Prefix) -> Option<Ipv6Ad
     (has_others || !has_choice).then_some(*best)
 }
 
+/// Returns the smallest MTU, in octets, of the uplink's routes to a NAT64 prefix: dhcpcd keeps there
+/// what a router advertises. `None`: that of the interface counts.
+pub fn route_mtu(routes: &[Route], uplink: u32, prefix: &Prefix) -> Option<u32> {
+    let prefix = Ipv6Net::new(prefix.address(), prefix.length()).ok()?;
+    let leads = routes.iter().filter(|route| {
+        let (NextHop::Router(port, _) | NextHop::Link(port)) = route.next_hop else { return false };
+        port == uplink && route.to.contains(&prefix)
+    });
+    leads.filter_map(|route| route.mtu).min()
+}
+
 /// Returns whether this program, or an earlier process of it, added an address.
 pub fn is_ours(address: &Address) -> bool {
     let ours = AddressFlags::Deprecated | AddressFlags::Permanent | AddressFlags::Noprefixroute;
@@ -170,8 +181,12 @@ mod tests {
     #[test]
     fn the_next_hop_is_the_only_router_of_the_uplink() {
         let prefix: Prefix = "64:ff9b::/96".parse().unwrap();
-        let route =
-            |to: &str, metric, next_hop| Route { to: to.parse().unwrap(), metric, next_hop };
+        let route = |to: &str, metric, next_hop| Route {
+            to: to.parse().unwrap(),
+            metric,
+            mtu: None,
+            next_hop,
+        };
         let router = |port, text: &str| NextHop::Router(port, text.parse().unwrap());
         let first = route("::/0", 1024, router(2, "fe80::1"));
         let second = route("::/0", 2048, router(2, "fe80::2"));
@@ -196,6 +211,27 @@ mod tests {
         }
         assert_eq!(lead(&[elsewhere]), None);
         assert_eq!(lead(&[]), None);
+    }
+
+    #[test]
+    fn the_smallest_mtu_of_the_routes_to_the_prefix_counts() {
+        let prefix: Prefix = "64:ff9b::/96".parse().unwrap();
+        let route = |to: &str, port, mtu| Route {
+            to: to.parse().unwrap(),
+            metric: 100,
+            mtu,
+            next_hop: NextHop::Router(port, "fe80::1".parse().unwrap()),
+        };
+        let all = [
+            route("::/0", 2, None),
+            route("::/0", 2, Some(1400)),
+            route("::/0", 3, Some(1280)),
+            route("2001:db8::/32", 2, Some(1280)),
+            route("64:ff9b::/112", 2, Some(1280)),
+        ];
+        assert_eq!(route_mtu(&all, 2, &prefix), Some(1400));
+        assert_eq!(route_mtu(&all, 3, &prefix), Some(1280));
+        assert_eq!(route_mtu(&all[..1], 2, &prefix), None);
     }
 
     #[test]

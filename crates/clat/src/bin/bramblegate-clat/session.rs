@@ -51,7 +51,7 @@ pub struct Session {
     programs: Option<Programs>,
     worker: Worker,
     claim: Claim,
-    _sysctls: Option<Sysctls>,
+    sysctls: Option<Sysctls>,
 }
 
 impl Session {
@@ -101,7 +101,7 @@ impl Session {
             programs,
             worker,
             claim,
-            _sysctls: sysctls,
+            sysctls,
         })
     }
 
@@ -125,6 +125,16 @@ impl Session {
         let routes = network.routes().map_err(|error| error.to_string())?;
         let prefix = &self.plan.order.prefix;
         programs.set_next_hop(next_hop(&routes, self.plan.uplink.index, prefix))
+    }
+
+    /// Keeps the kernel forwarding for the TUN device.
+    ///
+    /// # Errors
+    /// A sysctl cannot be read or changed.
+    pub fn keep_forwarding(&mut self) -> Result<(), String> {
+        let uplink = &self.plan.order.uplink;
+        let kept = self.sysctls.as_mut().map(|sysctls| sysctls.keep_forwarding(uplink));
+        kept.unwrap_or(Ok(())).map_err(|error| error.to_string())
     }
 
     /// Returns a file descriptor that is readable when the session has failed, for example because

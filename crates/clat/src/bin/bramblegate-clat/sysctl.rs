@@ -38,17 +38,26 @@ impl Sysctls {
     pub fn forward(uplink: &str, record: Option<&Path>) -> Result<Self, SysctlError> {
         let record = record.map(Path::to_owned);
         let mut changed = Self { changed: Vec::new(), record };
+        changed.keep_forwarding(uplink)?;
+        Ok(changed)
+    }
+
+    /// Enables them again where another program has switched them off, such as the gateway at the
+    /// end of the nodes' IPv6.
+    ///
+    /// # Errors
+    /// A sysctl cannot be read or changed.
+    pub fn keep_forwarding(&mut self, uplink: &str) -> Result<(), SysctlError> {
         let accept = format!("conf/{uplink}/accept_ra");
         // With 1, a forwarding kernel ignores router advertisements and drops its default route. 0
         // means that a DHCP client processes them.
         if read(&accept)?.trim() == "1" {
-            changed.set(&accept, "2")?;
+            self.set(&accept, "2")?;
         }
-        changed.set(&format!("conf/{uplink}/proxy_ndp"), "1")?;
+        self.set(&format!("conf/{uplink}/proxy_ndp"), "1")?;
         // The default delays the first answer by up to 0.8 s.
-        changed.set(&format!("neigh/{uplink}/proxy_delay"), "0")?;
-        changed.set("conf/all/forwarding", "1")?;
-        Ok(changed)
+        self.set(&format!("neigh/{uplink}/proxy_delay"), "0")?;
+        self.set("conf/all/forwarding", "1")
     }
 
     /// Enables optimistic duplicate address detection on an interface. A kernel without
@@ -62,8 +71,11 @@ impl Sysctls {
     fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
         let before = read(name)?;
         if before.trim() != value {
-            self.changed.push((name.to_owned(), before.trim().to_owned()));
-            self.save();
+            // The first one is that of before this program.
+            if !self.changed.iter().any(|(known, _)| known == name) {
+                self.changed.push((name.to_owned(), before.trim().to_owned()));
+                self.save();
+            }
             fs::write(path(name), value).map_err(|source| SysctlError::of(name, source))?;
         }
         Ok(())
@@ -90,7 +102,12 @@ pub fn restore(record: &Path) {
 impl Drop for Sysctls {
     fn drop(&mut self) {
         for (name, before) in self.changed.drain(..).rev() {
-            let _ = fs::write(path(&name), before);
+            // A DHCP client that began to process router advertisements itself has set it to 0.
+            let is_taken =
+                name.ends_with("/accept_ra") && read(&name).is_ok_and(|now| now != "2\n");
+            if !is_taken {
+                let _ = fs::write(path(&name), before);
+            }
         }
         if let Some(record) = &self.record {
             let _ = fs::remove_file(record);

@@ -2,8 +2,8 @@
 
 use crate::config::{Node, Settings};
 use crate::decide::Overlap;
-use crate::decide::alert::{Alert, AlertCode, listed};
-use crate::decide::cluster::Placement;
+use crate::decide::alert::{Alert, AlertCode, Severity, listed};
+use crate::decide::cluster::{Placement, overlapping_ipv6};
 use crate::facts::Facts;
 
 /// Limit on nodes that an alert lists by name.
@@ -12,6 +12,15 @@ const NAMED: usize = 5;
 /// Raises alerts about overlaps of the cluster's subnet with the venue's.
 pub fn alerts(settings: &Settings, facts: &Facts, placement: &Placement, raised: &mut Vec<Alert>) {
     raised.extend(clash(settings, facts, placement));
+    raised.extend(overlapping_ipv6(facts, placement).map(|net| {
+        let text = format!(
+            "the venue uses {}, which cluster.ipv6.prefix gives the nodes: its hosts and the nodes do \
+             not reach each other, and its resolver may not answer; write prefix = \"auto\" in \
+             [cluster.ipv6]",
+            net.trunc()
+        );
+        Alert::whole(AlertCode::GatewayOverlap, text).graded(Severity::Warning)
+    }));
     let home = settings.cluster.address;
     match placement.overlap {
         Overlap::None => {}

@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::api::clat;
-use crate::event::{Flow, LinkIndex, Route, Rule};
+use crate::event::{Flow, Link, LinkIndex, Route, Rule};
 use crate::facts::Facts;
 use crate::facts::link::mirror::TABLE_MAIN;
 use crate::facts::uplink::UplinkView;
 
-use super::cluster::{Placement, venue_servers};
+use super::cluster::{Placement, overlapping_ipv6, venue_servers};
 use super::{MARK_CLUSTER, MARK_ELSEWHERE, Overlap, ROUTE_PROTOCOL, RULE_PREFERENCE, RoutingPlan};
 use super::{TABLE_CLUSTER, TABLE_UPLINK};
 use entrance::MARK_ENTRANCE;
@@ -85,6 +85,7 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
         plan.routes.extend(port.up.then(|| connected(port.index, net)));
         plan.routes.extend(routed_nodes(facts, port.index, net));
     }
+    to_nodes_by_ipv6(&mut plan, facts, placement, port);
     if let Some(uplink) = facts.routing().detour().by() {
         leave_by(&mut plan, uplink, &port.name, [place::NODES_MAIN, place::NODES]);
         // The head's own default route remains the dead one, which has the better metric.
@@ -93,6 +94,21 @@ pub fn plan(facts: &Facts, placement: &Placement) -> RoutingPlan {
         }
     }
     plan
+}
+
+/// Adds the rules and routes to the nodes' IPv6 networks. Any host of the venue may advertise a part
+/// of them as a prefix of its link, and the kernel prefers the longer prefix.
+fn to_nodes_by_ipv6(plan: &mut RoutingPlan, facts: &Facts, placement: &Placement, port: &Link) {
+    // A network of the settings may be the venue's own as well, whose router is in it.
+    let own = placement.ipv6.filter(|_| overlapping_ipv6(facts, placement).is_none());
+    let networks = own.into_iter().chain(placement.delegated.map(|(net, _)| net));
+    for net in networks.map(IpNet::V6) {
+        let destination = Some(net.trunc());
+        let to = Rule { ipv6: true, destination, ..rule(place::CLUSTER, TABLE_CLUSTER) };
+        plan.rules.insert(to);
+        let route = Route { preferred_source: None, ..connected(port.index, net) };
+        plan.routes.extend(port.up.then_some(route));
+    }
 }
 
 /// Returns whether the nodes' IPv4 leaves by our translator in place of a dead uplink.

@@ -72,6 +72,7 @@ impl Links {
                 self.kernel.apply_delegated(change);
             }
             Event::Netconf(netconf) => self.handle_netconf(netconf, context),
+            Event::Ipv6ForwardingOff(index) => self.handle_ipv6_off(*index, context),
             Event::Vital(Vital::Added(added)) => {
                 self.added.clone_from(added);
                 self.claim_added();
@@ -270,6 +271,17 @@ impl Links {
             if known == Some(ordered) {
                 self.drift.note(context, index, netconf::undone(name, reported, &port));
             }
+        }
+    }
+
+    /// The nodes' IPv6 needs what was switched off, by another program or by bramblegate-clat at its
+    /// end: the reconciler compares again.
+    fn handle_ipv6_off(&mut self, index: LinkIndex, context: Context<'_>) {
+        let settings = context.settings;
+        let is_ours = index == Netconf::ALL && settings.gateway.enabled
+            || self.is_gateway_port(settings, index);
+        if is_ours && settings.cluster.ipv6.is_some() && !context.stopping {
+            self.resyncs.note(Output::Link);
         }
     }
 

@@ -6,8 +6,9 @@ use std::net::Ipv6Addr;
 
 use crate::event::Mac;
 
-/// Limit per board: one stable address, and the temporary ones of a week (RFC 8981 3.8: seven).
-const MOST_OF_A_BOARD: usize = 8;
+/// Limit per board: in each of two networks (the nodes' own, and one that the venue delegated) one
+/// stable address, and the temporary ones of a week (RFC 8981 3.8: seven).
+const MOST_OF_A_BOARD: usize = 16;
 /// Limit in total, more than ten thousand nodes need, against a flood of spoofed addresses.
 const MOST: usize = 1 << 15;
 
@@ -41,9 +42,12 @@ impl Ipv6Addresses {
         true
     }
 
-    /// Returns the addresses of a board, in ascending order.
+    /// Returns the addresses of a board, each kind in ascending order: unique local ones first, as
+    /// they outlive the venue.
     pub fn of(&self, mac: Mac) -> impl Iterator<Item = Ipv6Addr> + '_ {
-        self.of.get(&mac).into_iter().flatten().copied()
+        let held = self.of.get(&mac).into_iter().flatten().copied();
+        let others = held.clone().filter(|address| !address.is_unique_local());
+        held.filter(Ipv6Addr::is_unique_local).chain(others)
     }
 }
 

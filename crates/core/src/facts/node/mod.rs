@@ -140,7 +140,7 @@ impl Nodes {
         self.get(*self.addresses.get(&address)?)
     }
 
-    /// Returns the IPv6 addresses that a board formed itself, in ascending order.
+    /// Returns the IPv6 addresses that a board formed itself, the lasting ones first.
     pub fn ipv6_of(&self, mac: Mac) -> impl Iterator<Item = Ipv6Addr> + '_ {
         self.ipv6.of(mac)
     }

@@ -54,6 +54,40 @@ fn a_resync_is_kept_until_the_next_decision() {
     assert_eq!(sim.resynced(), [Output::Link]);
 }
 
+/// One setting of older kernels for all interfaces, which bramblegate-clat also uses.
+#[test]
+fn ipv6_forwarding_that_the_nodes_need_is_compared_again() {
+    let mut sim = Simulation::at_a_venue();
+    sim.resynced();
+    sim.handle(Event::Ipv6ForwardingOff(Netconf::ALL));
+    assert_eq!(sim.resynced(), [], "the nodes have no IPv6");
+    let mut given = (*settings()).clone();
+    given.cluster.ipv6 = Some(crate::config::Ipv6Prefix::Auto);
+    sim.facts.reload(Arc::new(given), sim.now);
+    sim.resynced();
+    for index in [Netconf::ALL, WIRED, CLUSTER] {
+        sim.handle(Event::Ipv6ForwardingOff(index));
+        assert_eq!(sim.resynced(), [Output::Link], "{index}");
+    }
+    sim.handle(Event::Ipv6ForwardingOff(77));
+    assert_eq!(sim.resynced(), [], "a port of no concern");
+}
+
+/// What a venue's routers and servers offered is forgotten when the cable is out. Both changes may
+/// be read at once, so that no plan in between is without the port.
+#[test]
+fn a_cable_that_was_out_for_a_moment_begins_anew() {
+    let mut sim = Simulation::at_a_venue();
+    let before = crate::decide::venue::heard(&sim.facts);
+    assert!(!before.is_empty());
+    sim.handle(Event::Link(Change::Present(link(WIRED, false))));
+    sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+    let after = crate::decide::venue::heard(&sim.facts);
+    assert_ne!(before, after);
+    sim.handle(Event::Link(Change::Present(link(WIRED, true))));
+    assert_eq!(crate::decide::venue::heard(&sim.facts), after, "once");
+}
+
 /// A vanishing interface is set down and loses its addresses first, which is no drift.
 #[test]
 fn a_vanishing_cluster_port_is_one_transition() {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::api::clat;
 use crate::api::status::UplinkState;
 use crate::event::{Acquisition, Instant, Link, LinkIndex, PortalUrl, Reachability};
-use crate::facts::link::mirror::{HeldAddress, KernelFacts};
+use crate::facts::link::mirror::{HeldAddress, KernelFacts, TRANSLATORS};
 use crate::facts::transition::Transition;
 
 /// An address that is removed and added again within this time was renewed, not lost.
@@ -46,6 +46,8 @@ pub struct UplinkMemory {
     /// `state` before the address was removed.
     pub settled: UplinkState,
     carrier_since: Option<Instant>,
+    /// Counts carrier-up transitions: what was observed before the last one is forgotten.
+    pub carrier_ups: u64,
     /// Since when it has a carrier but no address.
     pub searching_since: Option<Instant>,
     /// Since when it has had an address and a default route without interruption.
@@ -63,6 +65,8 @@ pub struct UplinkMemory {
     translator_held: bool,
     /// The program has released the anycast address, but the translator's address and route remain.
     pub translator_ended: bool,
+    /// The kernel's first complete listing was searched for what a translator left behind.
+    is_searched: bool,
     /// Progress of its DHCP client; observed while it has no IPv4 address.
     pub acquisition: Option<Acquisition>,
     /// URL of the captive portal that replied to the last probe.
@@ -87,6 +91,7 @@ impl UplinkMemory {
             renewed_at: None,
             settled: UplinkState::Absent,
             carrier_since: None,
+            carrier_ups: 0,
             searching_since: None,
             good_since: None,
             routeless_since: None,
@@ -96,6 +101,7 @@ impl UplinkMemory {
             translator: None,
             translator_held: false,
             translator_ended: false,
+            is_searched: false,
             acquisition: None,
             portal: None,
             portal_leased: None,
@@ -115,6 +121,7 @@ impl UplinkMemory {
     ) -> Vec<Transition> {
         let mut transitions = Vec::new();
         let carrier = link.up && link.carrier;
+        self.carrier_ups += u64::from(carrier && self.carrier_since.is_none());
         self.carrier_since = carrier.then(|| self.carrier_since.unwrap_or(now));
         let soliciting =
             self.carrier_since.is_some_and(|since| now.saturating_since(since) < ROUTER_TIME);
@@ -153,6 +160,9 @@ impl UplinkMemory {
         }
         let translated = is_translated_by_another(facts, link);
         self.follow_translator(translated, translated && facts.has_anycast(link.index));
+        if !facts.is_listing() && !std::mem::replace(&mut self.is_searched, true) {
+            self.translator_ended |= translated && is_left_over(facts, link.index);
+        }
         if !carrier {
             self.portal_leased = None;
             self.portal_advertised = None;
@@ -439,6 +449,18 @@ fn ipv4(held: &HeldAddress) -> Option<Ipv4Addr> {
 pub fn leads_by_translator(facts: &KernelFacts, index: LinkIndex) -> bool {
     let translators = facts.addresses(index).iter().any(HeldAddress::is_translators);
     translators && ipv4_primary(facts, index).is_none() && facts.has_default_route(index, true)
+}
+
+/// Returns whether what NetworkManager's translator adds to an interface is there without its
+/// anycast address: an IPv4 default route through an IPv6 router, with a translator's address as
+/// source. While one is starting, the anycast address may follow; so this is for a listing.
+fn is_left_over(facts: &KernelFacts, index: LinkIndex) -> bool {
+    let by_ipv6_router = facts.default_route(index).is_some_and(|route| {
+        let source = route.preferred_source;
+        route.gateway.is_some_and(|gateway| gateway.is_ipv6())
+            && matches!(source, Some(IpAddr::V4(source)) if TRANSLATORS.contains(&source))
+    });
+    by_ipv6_router && !facts.has_anycast(index)
 }
 
 /// Returns whether IPv4 leaves by this interface through another program's translator, such as

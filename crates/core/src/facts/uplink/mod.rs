@@ -267,6 +267,7 @@ impl Uplinks {
             valid_until: primary.and_then(|h| h.valid_until),
             reachability: memory.reachability,
             generation: memory.generation,
+            carrier_ups: memory.carrier_ups,
             searching_since: memory.searching_since,
             not_renewed,
             has_ipv4: ipv4.is_some() || matches!(address, Some(IpNet::V4(_))),
@@ -311,6 +312,8 @@ pub struct UplinkView<'a> {
     pub valid_until: Option<Instant>,
     pub reachability: Option<Reachability>,
     pub generation: u64,
+    /// Counts carrier-up transitions.
+    pub carrier_ups: u64,
     /// Since when it has a carrier but no address.
     pub searching_since: Option<Instant>,
     /// The primary or else the IPv4 address, if its lease or prefix is not renewed, and since when.

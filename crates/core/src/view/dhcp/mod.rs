@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct Files {
     pub domain: String,
     /// First and last address of the dynamic range.
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// It sends router advertisements.
+    pub advertises: bool,
     /// A change invalidates the DNS cache.
     pub origin: AnswerOrigin,
 }
@@ -133,6 +135,7 @@ pub fn files(plan: &ServicePlan, nodes: NodeFiles, folder: &str) -> Files {
         address: plan.address,
         domain: plan.domain.clone(),
         range: plan.dhcp.as_ref().map(|dhcp| (dhcp.first, dhcp.last)),
+        advertises: plan.dhcp.is_some() && (plan.ipv6.is_some() || plan.delegated),
         origin: plan.origin.clone(),
     }
 }
@@ -463,8 +466,11 @@ pub fn nodes(plan: &ServicePlan, settings: &Settings, facts: &Facts) -> NodeFile
         if let Some(address) = node.address.map(served).filter(|_| !is_heads) {
             let _ = writeln!(names, "{address} {}", node.name);
         }
-        let ipv6 = node.mac.filter(|_| plan.ipv6.is_some() && !is_heads);
-        for address in ipv6.into_iter().flat_map(|mac| facts.nodes().ipv6_of(mac)) {
+        // Addresses of a delegated network end with the venue; a name with one would cost a timeout.
+        let lasts = |address: &Ipv6Addr| plan.ipv6.is_some_and(|net| net.contains(address));
+        let ipv6 = node.mac.filter(|_| !is_heads);
+        let ipv6 = ipv6.into_iter().flat_map(|mac| facts.nodes().ipv6_of(mac));
+        for address in ipv6.filter(lasts) {
             let _ = writeln!(names, "{address} {}", node.name);
         }
     }

@@ -423,11 +423,7 @@ fn host(head: &Head) -> api::Host {
         inodes_free_percent: head.inodes,
         load: head.load.map(|load| f64::from(load) / 100.0),
         memory_available_percent: head.memory,
-        pressure_percent: api::Pressure {
-            disk: head.pressure.disk,
-            memory: head.pressure.memory,
-            processor: head.pressure.processor,
-        },
+        pressure_percent: head.pressure,
         read_only: head.read_only,
         temperature_c: head.temperature,
         throttled: head.throttled,

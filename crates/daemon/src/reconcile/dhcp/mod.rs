@@ -2,6 +2,7 @@
 
 mod advertisement;
 mod child;
+mod clock_step;
 mod error;
 mod folder;
 mod lease_store;

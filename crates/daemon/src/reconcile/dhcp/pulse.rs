@@ -5,13 +5,14 @@
 use std::convert::Infallible;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Pid;
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::child::Unread;
+use super::clock_step::ClockStep;
 use crate::supervise::Task;
 use crate::sync::next_aligned;
 use crate::watch::dhcp::name_server;
@@ -39,6 +40,8 @@ pub enum Sign {
     Answers,
     /// Whether DHCP requests of nodes reach it.
     Hears(bool),
+    /// The system clock was set back by this much.
+    ClockSetBack(Duration),
 }
 
 /// The task that checks; it ends when this is dropped.
@@ -52,6 +55,8 @@ pub struct Target {
     /// The address on which it serves names, if any.
     pub names: Option<Ipv4Addr>,
     pub domain: String,
+    /// It sends router advertisements.
+    pub advertises: bool,
     /// DHCP requests on the wire since it last logged one.
     pub questions: Questions,
     pub log: Unread,
@@ -111,7 +116,12 @@ async fn check_repeatedly(
     let mut checks: u8 = 0;
     let mut reported = None;
     let mut hearing = Hearing::default();
+    let mut clock = ClockStep::new(SystemTime::now(), Instant::now());
     loop {
+        let step = clock.update(SystemTime::now(), Instant::now());
+        if let Some(step) = step.filter(|_| target.advertises) {
+            signs.send(Sign::ClockSetBack(step)).await?;
+        }
         let sign = check(target, checks).await;
         // `Answers` is not repeated.
         let news = sign.filter(|sign| *sign != Sign::Answers || reported != Some(Sign::Answers));
@@ -182,6 +192,7 @@ mod tests {
             process: Pid::from_child(process),
             names: None,
             domain: String::new(),
+            advertises: false,
             questions: Questions::default(),
             log: Unread::default(),
         }

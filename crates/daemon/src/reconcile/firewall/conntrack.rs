@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bramblegate_netlink::netfilter::CTNETLINK;
+use bramblegate_netlink::netfilter::{CTNETLINK, IPV4};
 use bramblegate_netlink::{Attributes, Message, NESTED, Protocol, Request, Socket};
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -18,14 +18,13 @@ use rustix::io::Errno;
 use crate::decide::ConntrackPlan;
 use crate::decide::firewall::{ForwardedPort, Transport};
 use crate::event::{Applied, ApplyError, ApplyErrorKind, Output};
+use crate::packet::{TCP, UDP};
 use crate::reconcile::Reconciler;
 use crate::reconcile::error::{OutputError, into_apply_error};
 
 /// `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
 const GET: u8 = 1;
 const DELETE: u8 = 2;
-/// `AF_INET`
-const IPV4: u8 = 2;
 /// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_ID`, `CTA_ZONE`; `CTA_TUPLE_IP`; `CTA_IP_V4_SRC`,
 /// `CTA_IP_V4_DST`; `CTA_TUPLE_PROTO`; `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
 const ORIGINAL: u16 = 1;
@@ -42,9 +41,6 @@ const DESTINATION_PORT: u16 = 3;
 /// `CTA_STATUS`; `IPS_ASSURED`
 const STATUS: u16 = 3;
 const ASSURED: u32 = 4;
-/// `IPPROTO_TCP`, `IPPROTO_UDP`
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Deletes the entries of a plan, once for each plan.
 #[derive(Debug, Default)]

@@ -7,13 +7,9 @@ use rustix::io::Errno;
 
 use super::raw::{name_of_interface, protocol};
 use crate::decide::firewall::{Data, Elements, Item, TABLE, Verdict};
-use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::netfilter::{GET_ELEMENTS, INET, NFTABLES};
 use bramblegate_netlink::{Attributes, Message, Request, Socket, attributes};
 
-/// `NFPROTO_INET`
-const INET: u8 = 1;
-/// `NFT_MSG_GETSETELEM`
-const GET_ELEMENTS: u8 = 13;
 /// `NFTA_SET_ELEM_LIST_*`
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;

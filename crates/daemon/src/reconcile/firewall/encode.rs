@@ -268,35 +268,23 @@ impl RawFlowTable {
         let names: Vec<CString> = wanted.devices.iter().map(|name| text(name)).collect();
         let mut devices: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         devices.push(std::ptr::null());
-        // SAFETY: `raw` is a flow table of libnftnl's, which copies the strings; the array ends
-        // with null.
+        // SAFETY: `raw` is a flow table of libnftnl's.
+        let number = |attribute: u32, value: i32| unsafe {
+            sys::nftnl_flowtable_set_u32(raw, attribute as u16, value as u32);
+        };
+        // SAFETY: as above; it copies the string.
+        let name = |attribute: u32, name: &str| unsafe {
+            sys::nftnl_flowtable_set_str(raw, attribute as u16, text(name).as_ptr());
+        };
+        number(sys::NFTNL_FLOWTABLE_FAMILY, libc::NFPROTO_INET);
+        name(sys::NFTNL_FLOWTABLE_TABLE, TABLE);
+        name(sys::NFTNL_FLOWTABLE_NAME, wanted.name);
+        number(sys::NFTNL_FLOWTABLE_HOOKNUM, libc::NF_NETDEV_INGRESS);
+        let attribute = sys::NFTNL_FLOWTABLE_DEVICES as u16;
+        // SAFETY: as above; the array ends with null, and its strings are copied.
         unsafe {
-            sys::nftnl_flowtable_set_u32(
-                raw,
-                sys::NFTNL_FLOWTABLE_FAMILY as u16,
-                libc::NFPROTO_INET as u32,
-            );
-            sys::nftnl_flowtable_set_str(
-                raw,
-                sys::NFTNL_FLOWTABLE_TABLE as u16,
-                text(TABLE).as_ptr(),
-            );
-            sys::nftnl_flowtable_set_str(
-                raw,
-                sys::NFTNL_FLOWTABLE_NAME as u16,
-                text(wanted.name).as_ptr(),
-            );
-            sys::nftnl_flowtable_set_u32(
-                raw,
-                sys::NFTNL_FLOWTABLE_HOOKNUM as u16,
-                libc::NF_NETDEV_INGRESS as u32,
-            );
             sys::nftnl_flowtable_set_s32(raw, sys::NFTNL_FLOWTABLE_PRIO as u16, 0);
-            sys::nftnl_flowtable_set_array(
-                raw,
-                sys::NFTNL_FLOWTABLE_DEVICES as u16,
-                devices.as_mut_ptr(),
-            );
+            sys::nftnl_flowtable_set_array(raw, attribute, devices.as_mut_ptr());
         }
         Self(table)
     }

@@ -1,6 +1,5 @@
 //! Encodes matches and actions as nf_tables expressions, in the forms that nft itself uses.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::{CStr, c_void};
 use std::net::IpAddr;
 use std::ptr::NonNull;
@@ -14,23 +13,21 @@ use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set, SetKey};
 use nftnl::{ProtoFamily, Rule as Kernel, Table, expr::Lookup as LookupAnonymous};
 
-use super::raw::{name_of_interface, protocol, text};
+use super::raw::{allocated, name_of_interface, protocol, text};
 use crate::decide::firewall::{
     self, Action, DataKind, Family, Field, Key, Lookup, Match, Rule, Side, Transport,
 };
 use crate::decide::routing::entrance::MARK_ENTRANCE;
+use crate::packet::{ICMP, ICMPV6, TCP};
 
 const REGISTER: u32 = libc::NFT_REG_1 as u32;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const ICMPV6: u8 = 58;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 /// `NFT_META_IIFKIND` (`linux/netfilter/nf_tables.h`), `IFNAMSIZ` bytes.
-const META_INPUT_KIND: u32 = 26;
+const META_INPUT_KIND: i32 = 26;
 /// Length of a port's name, bytes.
 const NAME: u32 = libc::IFNAMSIZ as u32;
 /// `NFT_HASH_JENKINS`
@@ -123,11 +120,7 @@ impl Writer<'_, '_> {
             Match::Input(name) => self.interface(&Meta::IifName, name),
             Match::Output(name) => self.interface(&Meta::OifName, name),
             Match::InputKind(kind) => {
-                let values = [
-                    (sys::NFTNL_EXPR_META_KEY, Value::U32(META_INPUT_KIND)),
-                    (sys::NFTNL_EXPR_META_DREG, REG),
-                ];
-                self.rule.add_expr(&Raw { name: c"meta", values: &values });
+                self.load_meta(REGISTER, META_INPUT_KIND, NAME);
                 self.equal(&name_of_interface(kind));
             }
             Match::InputBegins(beginning) => {
@@ -156,18 +149,16 @@ impl Writer<'_, '_> {
                 self.equal(&[*number]);
             }
             Match::Established => {
-                self.bits(libc::NFT_CT_STATE as u32, STATE_ESTABLISHED_RELATED, CmpOp::Neq)
+                self.bits(libc::NFT_CT_STATE, STATE_ESTABLISHED_RELATED, CmpOp::Neq)
             }
             Match::Remembered(bit) => self.remembered(*bit, *bit),
             Match::Entered(mark) => self.remembered(MARK_ENTRANCE, *mark),
-            Match::Invalid => self.bits(libc::NFT_CT_STATE as u32, STATE_INVALID, CmpOp::Neq),
+            Match::Invalid => self.bits(libc::NFT_CT_STATE, STATE_INVALID, CmpOp::Neq),
             Match::Opener => self.direction(ORIGINAL),
             Match::Answer => self.direction(REPLY),
-            Match::Assured => self.bits(libc::NFT_CT_STATUS as u32, STATUS_ASSURED, CmpOp::Neq),
-            Match::Redirected => self.bits(libc::NFT_CT_STATUS as u32, STATUS_DNAT, CmpOp::Neq),
-            Match::Unconfirmed => {
-                self.bits(libc::NFT_CT_STATUS as u32, STATUS_CONFIRMED, CmpOp::Eq)
-            }
+            Match::Assured => self.bits(libc::NFT_CT_STATUS, STATUS_ASSURED, CmpOp::Neq),
+            Match::Redirected => self.bits(libc::NFT_CT_STATUS, STATUS_DNAT, CmpOp::Neq),
+            Match::Unconfirmed => self.bits(libc::NFT_CT_STATUS, STATUS_CONFIRMED, CmpOp::Eq),
             Match::Port(transport, side, first, last) => {
                 self.port(*transport, *side, *first, *last)
             }
@@ -255,19 +246,13 @@ impl Writer<'_, '_> {
     }
 
     fn direction(&mut self, direction: u8) {
-        let key = Value::U32(libc::NFT_CT_DIRECTION as u32);
-        let values = [(sys::NFTNL_EXPR_CT_KEY, key), (sys::NFTNL_EXPR_CT_DREG, REG)];
-        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+        self.load_ct(libc::NFT_CT_DIRECTION);
         self.equal(&[direction]);
     }
 
     /// Compares the masked connection mark.
     fn remembered(&mut self, mask: u32, mark: u32) {
-        let values = [
-            (sys::NFTNL_EXPR_CT_KEY, Value::U32(libc::NFT_CT_MARK as u32)),
-            (sys::NFTNL_EXPR_CT_DREG, REG),
-        ];
-        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+        self.load_ct(libc::NFT_CT_MARK);
         self.rule.add_expr(&Bitwise::new(mask, 0u32));
         self.rule.add_expr(&Cmp::new(CmpOp::Eq, mark));
     }
@@ -287,8 +272,7 @@ impl Writer<'_, '_> {
     /// a drop has to be a separate rule.
     fn sample(&mut self, family: Family, set: &str) {
         self.family(family);
-        let (offset, length) = address_at(family, Side::Source);
-        self.load(NETWORK_HEADER, offset, length);
+        self.load_address(REGISTER, family, Side::Source);
         let name = text(set);
         let values = [
             (sys::NFTNL_EXPR_DYNSET_SREG_KEY, REG),
@@ -408,29 +392,20 @@ impl Writer<'_, '_> {
     /// Loads a field. Returns its length in bytes.
     fn load_field(&mut self, field: Field, register: u32) -> u32 {
         match field {
-            Field::Source(family) | Field::Destination(family) => {
-                let side = if matches!(field, Field::Source(_)) {
-                    Side::Source
-                } else {
-                    Side::Destination
-                };
-                let (offset, length) = address_at(family, side);
-                self.load_to(register, NETWORK_HEADER, offset, length);
-                length
-            }
-            Field::Port(_, side) => {
-                self.load_to(
-                    register,
-                    TRANSPORT_HEADER,
-                    if side == Side::Source { 0 } else { 2 },
-                    2,
-                );
-                2
-            }
+            Field::Source(family) => self.load_address(register, family, Side::Source),
+            Field::Destination(family) => self.load_address(register, family, Side::Destination),
+            Field::Port(_, side) => self.load_to(register, TRANSPORT_HEADER, port_at(side), 2),
             Field::Transport => self.load_meta(register, libc::NFT_META_L4PROTO, 1),
             Field::Input => self.load_meta(register, libc::NFT_META_IIFNAME, NAME),
             Field::Output => self.load_meta(register, libc::NFT_META_OIFNAME, NAME),
         }
+    }
+
+    /// Loads a field of connection tracking (`NFT_CT_*`).
+    fn load_ct(&mut self, key: i32) {
+        let key = Value::U32(key as u32);
+        let values = [(sys::NFTNL_EXPR_CT_KEY, key), (sys::NFTNL_EXPR_CT_DREG, REG)];
+        self.rule.add_expr(&Raw { name: c"ct", values: &values });
     }
 
     fn load_meta(&mut self, register: u32, key: i32, length: u32) -> u32 {
@@ -489,7 +464,7 @@ impl Writer<'_, '_> {
 
     fn port(&mut self, transport: Transport, side: Side, first: u16, last: u16) {
         self.transport(protocol(transport));
-        self.load(TRANSPORT_HEADER, if side == Side::Source { 0 } else { 2 }, 2);
+        self.load(TRANSPORT_HEADER, port_at(side), 2);
         if first == last {
             self.equal(&first.to_be_bytes());
         } else {
@@ -513,9 +488,8 @@ impl Writer<'_, '_> {
     }
 
     /// Tests bits of a conntrack field: any of them set (`Neq`) or none (`Eq`).
-    fn bits(&mut self, key: u32, bits: u32, any_or_none: CmpOp) {
-        let values = [(sys::NFTNL_EXPR_CT_KEY, Value::U32(key)), (sys::NFTNL_EXPR_CT_DREG, REG)];
-        self.rule.add_expr(&Raw { name: c"ct", values: &values });
+    fn bits(&mut self, key: i32, bits: u32, any_or_none: CmpOp) {
+        self.load_ct(key);
         self.rule.add_expr(&Bitwise::new(bits, 0u32));
         self.rule.add_expr(&Cmp::new(any_or_none, 0u32));
     }
@@ -548,7 +522,13 @@ impl Writer<'_, '_> {
         self.load_to(REGISTER, base, offset, length);
     }
 
-    fn load_to(&mut self, register: u32, base: u32, offset: u32, length: u32) {
+    fn load_address(&mut self, register: u32, family: Family, side: Side) -> u32 {
+        let (offset, length) = address_at(family, side);
+        self.load_to(register, NETWORK_HEADER, offset, length)
+    }
+
+    /// Loads a part of a header. Returns its length in bytes.
+    fn load_to(&mut self, register: u32, base: u32, offset: u32, length: u32) -> u32 {
         let values = [
             (sys::NFTNL_EXPR_PAYLOAD_DREG, Value::U32(register)),
             (sys::NFTNL_EXPR_PAYLOAD_BASE, Value::U32(base)),
@@ -556,6 +536,7 @@ impl Writer<'_, '_> {
             (sys::NFTNL_EXPR_PAYLOAD_LEN, Value::U32(length)),
         ];
         self.rule.add_expr(&Raw { name: c"payload", values: &values });
+        length
     }
 
     fn equal(&mut self, data: &[u8]) {
@@ -579,10 +560,9 @@ const REG: Value<'static> = Value::U32(REGISTER);
 
 impl Expression for Raw<'_> {
     fn to_expr(&self, _rule: &Kernel) -> NonNull<sys::nftnl_expr> {
-        // SAFETY: the name is a C string.
-        let expr = unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) };
-        // Every libnftnl since 1.1.1 has all names used here, so null means out of memory.
-        let Some(expr) = NonNull::new(expr) else { handle_alloc_error(Layout::new::<[u64; 8]>()) };
+        // SAFETY: the name is a C string. Every libnftnl since 1.1.1 has all names used here, so null
+        // means out of memory.
+        let expr = allocated(unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) });
         for (attribute, value) in self.values {
             let (data, length): (*const c_void, usize) = match value {
                 Value::U8(number) => (std::ptr::from_ref(number).cast(), 1),
@@ -604,6 +584,14 @@ const fn address_at(family: Family, side: Side) -> (u32, u32) {
         (Family::Ipv4, Side::Destination) => (16, 4),
         (Family::Ipv6, Side::Source) => (8, 16),
         (Family::Ipv6, Side::Destination) => (24, 16),
+    }
+}
+
+/// Returns the offset of a port in the header of TCP or UDP.
+const fn port_at(side: Side) -> u32 {
+    match side {
+        Side::Source => 0,
+        Side::Destination => 2,
     }
 }
 

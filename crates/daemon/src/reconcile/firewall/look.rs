@@ -1,25 +1,19 @@
 //! Reads our table from the kernel.
 
-use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::netfilter::{
+    GET_RULE, GET_TABLE, INET, NFTABLES, RULE_CHAIN, RULE_EXPRESSIONS, RULE_TABLE,
+};
 use bramblegate_netlink::{Request, Socket};
 use rustix::io::Errno;
 
 use super::encode::comment_data;
 use crate::decide::firewall::{HIDING, TABLE, TABLE_COMMENT};
 
-/// `NFPROTO_INET`
-const INET: u8 = 1;
-const GET_TABLE: u8 = 1;
-const GET_RULE: u8 = 7;
 /// `NFTA_TABLE_*`
 const TABLE_NAME: u16 = 1;
 const TABLE_FLAGS: u16 = 2;
 const TABLE_USERDATA: u16 = 6;
 const TABLE_OWNER: u16 = 7;
-/// `NFTA_RULE_*`
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
 /// `NFTA_LIST_ELEM`, `NFTA_EXPR_NAME`
 const EXPRESSION_NAME: u16 = 1;
 

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use nftnl::nftnl_sys as sys;
 
 use crate::decide::firewall::Transport;
+use crate::packet::{TCP, UDP};
 
 /// Writes the header of a message for the family inet. Returns the header.
 ///
@@ -36,11 +37,11 @@ pub fn allocated<T>(pointer: *mut T) -> NonNull<T> {
     NonNull::new(pointer).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u64; 8]>()))
 }
 
-/// Returns the IP protocol number of a transport (IANA registry, RFC 5237).
+/// Returns the IP protocol number of a transport.
 pub const fn protocol(transport: Transport) -> u8 {
     match transport {
-        Transport::Tcp => 6,
-        Transport::Udp => 17,
+        Transport::Tcp => TCP,
+        Transport::Udp => UDP,
     }
 }
 

@@ -54,56 +54,39 @@ impl RawSet {
     pub fn new(wanted: &Set, id: u32) -> Self {
         let set = named(&wanted.name);
         let raw = set.0.as_ptr();
-        let userdata = userdata(wanted);
-        // SAFETY: `raw` is a set of libnftnl's, which copies what the pointers point to; lengths
-        // are those of the data.
-        unsafe {
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_ID as u16, id);
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_FLAGS as u16, flags(wanted));
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_TYPE as u16, type_of(&wanted.key));
-            sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_KEY_LEN as u16, length_of(&wanted.key));
-            match &wanted.data {
-                None => {}
-                Some(DataKind::Verdict) => {
-                    sys::nftnl_set_set_u32(
-                        raw,
-                        sys::NFTNL_SET_DATA_TYPE as u16,
-                        libc::NFT_DATA_VERDICT,
-                    );
-                }
-                Some(DataKind::Values(kinds)) => {
-                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_TYPE as u16, type_of(kinds));
-                    sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DATA_LEN as u16, length_of(kinds));
-                }
+        // SAFETY: `raw` is a set of libnftnl's.
+        let number = |attribute: u32, value: u32| unsafe {
+            sys::nftnl_set_set_u32(raw, attribute as u16, value);
+        };
+        // SAFETY: as above; it copies the data, whose length is given.
+        let data = |attribute: u32, data: &[u8]| unsafe {
+            sys::nftnl_set_set_data(raw, attribute as u16, data.as_ptr().cast(), data.len() as u32);
+        };
+        number(sys::NFTNL_SET_ID, id);
+        number(sys::NFTNL_SET_FLAGS, flags(wanted));
+        number(sys::NFTNL_SET_KEY_TYPE, type_of(&wanted.key));
+        number(sys::NFTNL_SET_KEY_LEN, length_of(&wanted.key));
+        match &wanted.data {
+            None => {}
+            Some(DataKind::Verdict) => number(sys::NFTNL_SET_DATA_TYPE, libc::NFT_DATA_VERDICT),
+            Some(DataKind::Values(kinds)) => {
+                number(sys::NFTNL_SET_DATA_TYPE, type_of(kinds));
+                number(sys::NFTNL_SET_DATA_LEN, length_of(kinds));
             }
-            if wanted.interval && wanted.key.len() > 1 {
-                let lengths: Vec<u8> = wanted.key.iter().map(|kind| length(*kind) as u8).collect();
-                let attribute = sys::NFTNL_SET_DESC_CONCAT as u16;
-                sys::nftnl_set_set_data(
-                    raw,
-                    attribute,
-                    lengths.as_ptr().cast(),
-                    lengths.len() as u32,
-                );
-            }
-            if let Some(size) = wanted.size {
-                sys::nftnl_set_set_u32(raw, sys::NFTNL_SET_DESC_SIZE as u16, size);
-            }
-            if let Some(seconds) = wanted.timeout {
-                sys::nftnl_set_set_u64(
-                    raw,
-                    sys::NFTNL_SET_TIMEOUT as u16,
-                    seconds.saturating_mul(1000),
-                );
-            }
-            let attribute = sys::NFTNL_SET_USERDATA as u16;
-            sys::nftnl_set_set_data(
-                raw,
-                attribute,
-                userdata.as_ptr().cast(),
-                userdata.len() as u32,
-            );
         }
+        if wanted.interval && wanted.key.len() > 1 {
+            let lengths: Vec<u8> = wanted.key.iter().map(|kind| length(*kind) as u8).collect();
+            data(sys::NFTNL_SET_DESC_CONCAT, &lengths);
+        }
+        if let Some(size) = wanted.size {
+            number(sys::NFTNL_SET_DESC_SIZE, size);
+        }
+        if let Some(seconds) = wanted.timeout {
+            let milliseconds = seconds.saturating_mul(1000);
+            // SAFETY: as above.
+            unsafe { sys::nftnl_set_set_u64(raw, sys::NFTNL_SET_TIMEOUT as u16, milliseconds) };
+        }
+        data(sys::NFTNL_SET_USERDATA, &userdata(wanted));
         set
     }
 }

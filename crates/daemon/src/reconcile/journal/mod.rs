@@ -10,13 +10,14 @@ mod tests;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::fstat;
 
 use crate::clock;
 use crate::event::printable_line;
+use crate::sync::lock;
 use crate::view::journal::{Priority, Record, is_detail};
 pub use detail::write_details;
 use limit::Limit;
@@ -80,7 +81,7 @@ impl Journal {
         let now = clock::now();
         let nodes = self.nodes.load(Ordering::Relaxed);
         let is_unlimited = record.priority == Priority::Debug && !is_detail(record);
-        let passes = is_unlimited || self.limit().pass(record, nodes, now);
+        let passes = is_unlimited || lock(&self.limit).pass(record, nodes, now);
         self.report_left_out();
         if passes {
             self.put(record);
@@ -89,12 +90,8 @@ impl Journal {
 
     /// Writes a record for each kind of which records were left out.
     pub fn report_left_out(&self) {
-        let reports = self.limit().left_out(clock::now());
+        let reports = lock(&self.limit).left_out(clock::now());
         reports.iter().for_each(|record| self.put(record));
-    }
-
-    fn limit(&self) -> MutexGuard<'_, Limit> {
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a record, or counts it as dropped if the socket is full.

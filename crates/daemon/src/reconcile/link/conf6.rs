@@ -46,15 +46,16 @@ pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
         };
         if now == *value {
             // If bramblegate-clat set the value, the one before it is the one to restore.
-            if let Some(before) = before_translator(port, setting).filter(|old| old != value) {
-                previous.remember_ipv6(port, setting, before);
+            let before = before_translator(port, setting).filter(|old| old != value);
+            if let Some(before) = before.or_else(|| previous.ipv6(port, setting)) {
+                previous.remember_ipv6(port, setting, before, *value);
             }
             continue;
         }
         if port == ALL {
             remember_all(previous);
         }
-        previous.remember_ipv6(port, setting, now);
+        previous.remember_ipv6(port, setting, now, *value);
         faults.note(write(port, setting, *value));
     }
     let is_wanted = |port: &str, setting: &str| {
@@ -63,7 +64,7 @@ pub fn apply(plan: &LinkPlan, previous: &mut Previous, faults: &mut Faults) {
     };
     for (port, setting, value) in restore_order(previous) {
         if !is_wanted(&port, setting) {
-            match restore(&port, setting, value) {
+            match restore(previous, &port, setting, value) {
                 Ok(_) => previous.forget_ipv6(&port, setting),
                 Err(error) => faults.note(Err(error)),
             }
@@ -79,7 +80,7 @@ pub fn put_back(previous: &mut Previous) -> Result<Vec<String>, LinkError> {
     let mut done = Vec::new();
     let mut failure = None;
     for (port, setting, value) in restore_order(previous) {
-        match restore(&port, setting, value) {
+        match restore(previous, &port, setting, value) {
             Ok(true) => done.push(format!("{port}: put back IPv6 {setting}={value}")),
             Ok(false) => {}
             Err(error) => failure = failure.or(Some(error)),
@@ -99,8 +100,10 @@ fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
     let mut all = vec![Wanted::new(cluster, ACCEPT_RA, 0)];
     all.extend(uplinks().map(|name| Wanted::new(name, USE_OIF_ADDRS_ONLY, 1)));
     let accepts_ra = |name: &str| {
-        name != cluster
-            && (read(name, ACCEPT_RA) == Some(1) || previous.ipv6(name, ACCEPT_RA) == Some(1))
+        let now = read(name, ACCEPT_RA);
+        let is_ours = now.is_some_and(|now| !previous.is_overwritten(name, ACCEPT_RA, now));
+        let before = previous.ipv6(name, ACCEPT_RA).filter(|_| is_ours);
+        name != cluster && (now == Some(1) || before == Some(1))
     };
     if read(ALL, FORCE_FORWARDING).is_some() {
         // The first port that forwards takes the advertised default routes from all ports whose
@@ -128,7 +131,7 @@ fn wanted(plan: &LinkPlan, previous: &Previous) -> Vec<Wanted> {
 fn remember_all(previous: &mut Previous) {
     for name in names() {
         if let Some(value) = read(&name, FORWARDING) {
-            previous.remember_ipv6(&name, FORWARDING, value);
+            previous.remember_ipv6(&name, FORWARDING, value, 1);
         }
     }
 }
@@ -147,10 +150,18 @@ fn restore_order(previous: &Previous) -> Vec<(String, &'static str, u32)> {
     all.into_iter().map(|(_, _, port, setting, value)| (port, setting, value)).collect()
 }
 
-/// Restores a value unless the port was removed. Returns whether it differed.
-fn restore(port: &str, setting: &'static str, value: u32) -> Result<bool, LinkError> {
+/// Restores a value, unless the port was removed or another program has written one since. Returns
+/// whether it differed.
+fn restore(
+    previous: &Previous,
+    port: &str,
+    setting: &'static str,
+    value: u32,
+) -> Result<bool, LinkError> {
     match read(port, setting) {
-        Some(now) if now != value => write(port, setting, value).map(|()| true),
+        Some(now) if now != value && !previous.is_overwritten(port, setting, now) => {
+            write(port, setting, value).map(|()| true)
+        }
         _ => Ok(false),
     }
 }

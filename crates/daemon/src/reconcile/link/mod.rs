@@ -178,10 +178,16 @@ impl LinkReconciler {
             }
         }
         // These include addresses of an earlier run with other settings.
-        for held in present.iter().filter(|held| !wanted.addresses.contains(&held.address)) {
-            if held.marked || self.previous.added(&port.name, held.address) {
-                faults.note(remove_address(&mut self.rtnl, &mut self.previous, port, held.address));
-            }
+        let is_ours =
+            |held: &&PortAddress| held.marked || self.previous.added(&port.name, held.address);
+        let unwanted = present.iter().filter(|held| !wanted.addresses.contains(&held.address));
+        let unwanted: Vec<IpNet> = unwanted.filter(is_ours).map(|held| held.address).collect();
+        // On the cluster port the head may stay the nodes' router (`WithdrawalPlan`).
+        if wanted.addresses.is_empty() {
+            end_networks(port, &unwanted);
+        }
+        for address in unwanted {
+            faults.note(remove_address(&mut self.rtnl, &mut self.previous, port, address));
         }
     }
 
@@ -301,18 +307,24 @@ fn put_back_addresses(
     let here = addresses.iter().filter(|held| held.index == port.index);
     let ours = here.filter(|held| held.marked || previous.added(name, held.address));
     let ours: Vec<IpNet> = ours.map(|held| held.address).collect();
-    let networks: Vec<Ipv6Net> = ours.iter().filter_map(network_of_nodes).collect();
-    if !networks.is_empty()
-        && let Err(error) = withdrawal::end(name, port.index, &networks)
-    {
-        debug!(port = name, %error, "the nodes' IPv6 networks were not withdrawn");
-    }
+    end_networks(port, &ours);
     let mut done = Vec::new();
     for address in ours {
         remove_address(rtnl, previous, port, address)?;
         done.push(format!("{name}: removed the address {address}"));
     }
     Ok(done)
+}
+
+/// Withdraws the networks of these addresses from the nodes behind a port that is not the cluster's
+/// any more.
+fn end_networks(port: &Port, addresses: &[IpNet]) {
+    let networks: Vec<Ipv6Net> = addresses.iter().filter_map(network_of_nodes).collect();
+    if !networks.is_empty()
+        && let Err(error) = withdrawal::end(&port.name, port.index, &networks)
+    {
+        debug!(port = %port.name, %error, "the nodes' IPv6 networks were not withdrawn");
+    }
 }
 
 /// Returns the network of the head's IPv6 address among the nodes: the first of a /64. The

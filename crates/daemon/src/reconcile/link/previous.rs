@@ -44,6 +44,10 @@ struct Record {
     /// `/proc/sys/net/ipv6/conf`.
     #[serde(default)]
     ipv6: BTreeMap<String, BTreeMap<String, u32>>,
+    /// The values of `accept_ra` that we wrote, by port. It alone of the IPv6 settings has three
+    /// values, so that another program may have written the third since.
+    #[serde(default)]
+    accept_ra: BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,9 +74,11 @@ impl Record {
             conf.retain(|setting, value| settings6::is_ours(setting, *value));
             is_port_name(name) || settings6::is_pseudo_port(name)
         });
+        self.accept_ra.retain(|name, _| self.ipv6.contains_key(name));
         if self.ports.len() > MOST_PORTS || self.ipv6.len() > MOST_PORTS {
             self.ports.clear();
             self.ipv6.clear();
+            self.accept_ra.clear();
         }
         self
     }
@@ -113,8 +119,7 @@ impl Previous {
         let record = record.map(Record::within_bounds).unwrap_or(Record {
             schema: SCHEMA,
             boot,
-            ports: BTreeMap::new(),
-            ipv6: BTreeMap::new(),
+            ..Record::default()
         });
         Self { path, record, unkept: None }
     }
@@ -128,6 +133,7 @@ impl Previous {
         if self.record.ports.keys().chain(ipv6).filter(|name| is_gone(name)).count() > MOST_GONE {
             self.record.ports.retain(|name, _| !is_gone(name));
             self.record.ipv6.retain(|name, _| settings6::is_pseudo_port(name) || !is_gone(name));
+            self.record.accept_ra.retain(|name, _| self.record.ipv6.contains_key(name));
             self.save();
         }
     }
@@ -172,13 +178,28 @@ impl Previous {
         self.save();
     }
 
-    /// Records the value of an IPv6 setting, unless it is recorded already.
-    pub fn remember_ipv6(&mut self, name: &str, setting: &str, value: u32) {
+    /// Records the value of an IPv6 setting, unless it is recorded already, and that it is
+    /// overwritten by `ours`.
+    pub fn remember_ipv6(&mut self, name: &str, setting: &str, value: u32, ours: u32) {
         let port = self.record.ipv6.entry(name.to_owned()).or_default();
-        if !port.contains_key(setting) {
-            port.insert(setting.to_owned(), value);
+        let mut added = false;
+        port.entry(setting.to_owned()).or_insert_with(|| {
+            added = true;
+            value
+        });
+        if setting == settings6::ACCEPT_RA {
+            added |= self.record.accept_ra.insert(name.to_owned(), ours) != Some(ours);
+        }
+        if added {
             self.save();
         }
+    }
+
+    /// Returns whether another program has overwritten our value of an IPv6 setting: a DHCP client
+    /// sets `accept_ra` to 0 when it begins to process router advertisements itself.
+    pub fn is_overwritten(&self, name: &str, setting: &str, now: u32) -> bool {
+        let ours = self.record.accept_ra.get(name).filter(|_| setting == settings6::ACCEPT_RA);
+        ours.is_some_and(|ours| *ours != now)
     }
 
     /// Forgets an IPv6 setting that was restored.
@@ -187,6 +208,9 @@ impl Previous {
         port.remove(setting);
         if port.is_empty() {
             self.record.ipv6.remove(name);
+        }
+        if setting == settings6::ACCEPT_RA {
+            self.record.accept_ra.remove(name);
         }
         self.save();
     }

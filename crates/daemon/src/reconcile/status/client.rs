@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::change_log::{Cursor, Piece};
 use super::{Shared, clock};
+use crate::sync::lock;
 
 /// Limit on a client's queue, bytes; above it the client is disconnected.
 pub const MOST_BEHIND: usize = 256 * 1024;
@@ -38,13 +39,9 @@ struct Waiting {
 }
 
 impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Queues a line, or closes the queue if it would exceed [`MOST_BEHIND`].
     pub fn push(&self, line: &Arc<[u8]>) {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         if waiting.closed {
             return;
         }
@@ -60,7 +57,7 @@ impl Queue {
     }
 
     pub fn close(&self) {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         waiting.closed = true;
         waiting.lines = VecDeque::new();
         drop(waiting);
@@ -68,13 +65,13 @@ impl Queue {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.waiting().closed
+        lock(&self.waiting).closed
     }
 
     /// Returns the oldest line, which counts towards the limit until the next call. `written` is
     /// the length of the previous one.
     fn next(&self, written: usize) -> Option<Arc<[u8]>> {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         waiting.bytes = waiting.bytes.saturating_sub(written);
         waiting.lines.pop_front()
     }
@@ -171,7 +168,7 @@ impl Client {
         };
         self.written = 0;
         if let Some(cursor) = &mut self.cursor {
-            let piece = shared.change_log().piece(cursor, NODES_IN_A_PIECE, clock::now());
+            let piece = lock(&shared.change_log).piece(cursor, NODES_IN_A_PIECE, clock::now());
             self.text = match piece.ok_or(Over)? {
                 Piece::Part(text) => Text::Piece(text),
                 Piece::Last(text) => {

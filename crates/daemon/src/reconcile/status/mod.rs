@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::api::status::Refused;
@@ -22,10 +22,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::change_log::ChangeLog;
 use self::client::Queue;
 use crate::clock;
-use crate::event::{Applied, ApplyError, ApplyErrorKind, ApplyReport, Event, NodeId, Output};
+use crate::event::{Applied, ApplyError, ApplyReport, Event, NodeId, Output};
 use crate::reconcile::error::{OutputError, into_apply_error};
 use crate::socket::admission::{Limits, Peer, Place, Places};
 use crate::socket::bind::Bound;
+use crate::sync::lock;
 use crate::view::status::{NodeStatus, Snapshot};
 use crate::watch::control;
 use tracing::debug;
@@ -50,10 +51,6 @@ struct Shared {
 }
 
 impl Shared {
-    fn change_log(&self) -> MutexGuard<'_, ChangeLog> {
-        self.change_log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Wakes the server if there are `news` and a client.
     fn wake_if(&self, news: bool) {
         if news && self.clients.load(Ordering::Relaxed) > 0 {
@@ -126,7 +123,7 @@ impl StatusHandle {
 
     /// Publishes everything except the nodes.
     pub fn publish(&self, snapshot: Snapshot) {
-        let (first, news) = self.shared.change_log().publish(snapshot);
+        let (first, news) = lock(&self.shared.change_log).publish(snapshot);
         if first {
             self.shared.news.notify_one();
         }
@@ -135,26 +132,26 @@ impl StatusHandle {
 
     /// Publishes the complete ordered list of nodes.
     pub fn nodes(&self, nodes: Vec<NodeStatus>) {
-        let news = self.shared.change_log().set_nodes(nodes);
+        let news = lock(&self.shared.change_log).set_nodes(nodes);
         self.shared.wake_if(news);
     }
 
     /// Publishes one node, appended if it is new. A change of only the round-trip time wakes no
     /// task.
     pub fn node(&self, node: NodeStatus) {
-        let news = self.shared.change_log().set_node(node);
+        let news = lock(&self.shared.change_log).set_node(node);
         self.shared.wake_if(news);
     }
 
     /// Publishes round-trip times and losses, which wake no client. The cost of each does not
     /// depend on the number of nodes.
     pub fn round_trips(&self, nodes: impl Iterator<Item = (NodeId, Option<Duration>, Option<u8>)>) {
-        let mut change_log = self.shared.change_log();
+        let mut change_log = lock(&self.shared.change_log);
         nodes.for_each(|(id, rtt, loss)| change_log.set_round_trip(id, rtt, loss));
     }
 
     pub fn remove_node(&self, name: &str) {
-        let news = self.shared.change_log().remove_node(name);
+        let news = lock(&self.shared.change_log).remove_node(name);
         self.shared.wake_if(news);
     }
 }
@@ -225,7 +222,7 @@ impl Server {
     /// Sends one line to each client. Returns whether there is more to send.
     fn publish(&mut self) -> bool {
         self.queues.retain(|queue| !queue.is_closed());
-        let (line, more) = self.shared.change_log().take_line(clock::now());
+        let (line, more) = lock(&self.shared.change_log).take_line(clock::now());
         if let Some(line) = line {
             let line: Arc<[u8]> = line.into();
             for queue in &self.queues {
@@ -260,7 +257,7 @@ impl Server {
         self.queues.retain(|queue| !queue.is_closed());
         if self.queues.is_empty() {
             // Earlier changes are in the client's snapshot.
-            self.shared.change_log().begin_reading();
+            lock(&self.shared.change_log).begin_reading();
         }
         let queue = Arc::new(Queue::default());
         self.queues.push(Arc::clone(&queue));
@@ -271,7 +268,7 @@ impl Server {
             queue.close();
             drop(place);
             if shared.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
-                shared.change_log().end_reading();
+                lock(&shared.change_log).end_reading();
             }
         });
     }
@@ -302,11 +299,7 @@ pub enum StatusError {
     NotMoved { wanted: PathBuf, held: PathBuf, error: io::Error, remedy: String },
 }
 
-impl OutputError for StatusError {
-    fn kind(&self) -> ApplyErrorKind {
-        ApplyErrorKind::Failed
-    }
-}
+impl OutputError for StatusError {}
 
 into_apply_error!(StatusError);
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
 
+use crate::files::reading;
+
 /// Limits of a scan: files and folders, time, and depth of folders.
 const MAX_ENTRIES: usize = 10_000;
 const MAX_TIME: Duration = Duration::from_millis(500);
@@ -40,7 +42,8 @@ pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<C
     let mut found: Option<Closed> = None;
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        for path in entries(&folder) {
+        // Sorted, so that the same file is reported first each time.
+        for path in reading::entries(&folder) {
             count += 1;
             if count > MAX_ENTRIES || Instant::now() >= deadline {
                 return found;
@@ -61,11 +64,6 @@ pub fn closed(folder: &Path, may: impl Fn(&Path, &Metadata) -> bool) -> Option<C
         }
     }
     found
-}
-
-/// Lists a folder in sorted order, so that the same file is reported first each time.
-fn entries(folder: &Path) -> BTreeSet<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// Returns whether our own server may read a file or enter a folder. As root, dnsmasq sends

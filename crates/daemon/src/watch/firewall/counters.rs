@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::netfilter::{
+    GET_ELEMENTS, GET_RULE, INET, NFTABLES, RULE_CHAIN, RULE_EXPRESSIONS, RULE_TABLE, RULE_USERDATA,
+};
 use bramblegate_netlink::{Message, NetlinkError, Request, Socket};
 
 use super::FirewallWatch;
@@ -10,14 +12,6 @@ use super::expression::{Expression, Verdict};
 use super::foreign;
 use crate::event::{Dropped, RuleCount};
 
-const GET_RULE: u8 = 7;
-const GET_ELEMENTS: u8 = 13;
-const INET: u8 = 1;
-/// `NFTA_RULE_*`.
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
-const RULE_USERDATA: u16 = 7;
 /// `NFTA_COUNTER_*`.
 const COUNTER_BYTES: u16 = 1;
 const COUNTER_PACKETS: u16 = 2;

@@ -1,14 +1,12 @@
 //! Detects changes by other programs, from messages of the multicast group `NFNLGRP_NFTABLES`.
 
 use bramblegate_netlink::Message;
-use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::netfilter::{INET, NFTABLES};
 
 const NEW_GENERATION: u16 = 15;
 /// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
 const PROCESS: u16 = 2;
 const PROCESS_NAME: u16 = 3;
-/// `NFPROTO_INET`.
-const INET: u8 = 1;
 
 /// Classifies a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,24 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bramblegate_netlink::netfilter::NFTABLES;
+use bramblegate_netlink::netfilter::{
+    ARP, BRIDGE, GET_CHAIN, GET_ELEMENTS, GET_RULE, GET_SET, GET_TABLE, INET, IPV4, IPV6, NETDEV,
+    NFTABLES,
+};
 use bramblegate_netlink::{Message, NetlinkError, Request, Socket, attributes};
 use tracing::debug;
 
 use super::expression::{Expression, Verdict, verdict};
 
-const GET_TABLE: u8 = 1;
-const GET_CHAIN: u8 = 4;
-const GET_RULE: u8 = 7;
-const GET_SET: u8 = 10;
-const GET_ELEMENTS: u8 = 13;
-/// `NFPROTO_*`.
-pub const INET: u8 = 1;
-pub const IPV4: u8 = 2;
-pub const ARP: u8 = 3;
-pub const IPV6: u8 = 10;
-pub const NETDEV: u8 = 5;
-pub const BRIDGE: u8 = 7;
 /// `NF_DROP`.
 const DROP: u32 = 0;
 /// `NFT_TABLE_F_DORMANT`: the table is inactive.

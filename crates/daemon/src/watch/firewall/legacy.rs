@@ -7,13 +7,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use bramblegate_netlink::netfilter::{IPV4, IPV6};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::expression::{
     Expression, META_IIFNAME, META_L4PROTO, META_OIFNAME, Verdict, What, u16_at, xtables_match,
     xtables_target,
 };
-use super::foreign::{Base, Chain, IPV4, IPV6, Ruleset, Table, text};
+use super::foreign::{Base, Chain, Ruleset, Table, text};
 use super::value::{EQUAL, NOT_EQUAL};
 
 /// Lists the loaded modules, one per table, for processes that may not read [`Kind::names`].

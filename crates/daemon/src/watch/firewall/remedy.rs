@@ -2,7 +2,9 @@
 //! chain. The rules accept all traffic between nodes and head, and from the venue only what the
 //! settings allow.
 
-use super::foreign::{ARP, BRIDGE, INET, IPV4, IPV6, NETDEV, TableName};
+use bramblegate_netlink::netfilter::{ARP, BRIDGE, INET, IPV4, IPV6, NETDEV};
+
+use super::foreign::TableName;
 use super::legacy::LEGACY_SUFFIX;
 use super::packet::{ESTABLISHED, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Packet, Stage};
 use super::simulate::{CONNTRACK, Found};

@@ -2,6 +2,7 @@
 //! those that drop required traffic. Only certain drops count: a rule that may match is assumed to
 //! match if it accepts, and not to if it drops. Drops missed here show in the counters.
 
+use bramblegate_netlink::netfilter::{ARP, BRIDGE, INET, IPV4, IPV6, NETDEV};
 use ipnet::Ipv4Net;
 
 use super::expression::{
@@ -9,7 +10,7 @@ use super::expression::{
     META_IIFNAME, META_IIFTYPE, META_L4PROTO, META_NFPROTO, META_OIF, META_OIFNAME, META_OIFTYPE,
     META_PROTOCOL, PortRanges, Ports, Verdict, What, XT_UNTRACKED,
 };
-use super::foreign::{ARP, BRIDGE, Base, INET, IPV4, IPV6, NETDEV, Ruleset, Table, TableName};
+use super::foreign::{Base, Ruleset, Table, TableName};
 use super::packet::{Bytes, ESTABLISHED, Packet, Port, Stage, Topology, UNTRACKED};
 use super::value::{EQUAL, Registers, Truth, compare, find, in_range, masked};
 use crate::event::Traffic;

@@ -34,10 +34,7 @@ pub(super) fn usage_by(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno>
 
 /// Queries ctnetlink, which works even if a sandbox hides `/proc/sys`.
 fn statistics(socket: &mut Option<Socket>) -> Result<(u32, u32), Errno> {
-    let socket = match socket {
-        Some(socket) => socket,
-        None => socket.insert(Socket::open(Protocol::Netfilter, &[])?),
-    };
+    let socket = Socket::keep(socket, Protocol::Netfilter)?;
     let mut seen = None;
     socket.request(&Request::netfilter(CTNETLINK, GET_STATISTICS, 0), |message| {
         let statistics = message.attributes();

@@ -120,26 +120,17 @@ fn check_folder(folder: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::access(folder, rustix::fs::Access::EXEC_OK)?)
 }
 
-/// Returns the entries of a folder, sorted.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(folder)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    found.sort();
-    found
-}
-
 /// Returns the temperature of the hottest thermal zone
 /// (Documentation/driver-api/thermal/sysfs-api.rst).
 fn temperature(root: &Path) -> Option<i32> {
-    let zones = entries(&root.join("sys/class/thermal")).into_iter();
+    let zones = reading::entries(&root.join("sys/class/thermal")).into_iter();
     zones.filter_map(|zone| parse::degrees(&reading::text(&zone.join("temp")).ok()?)).max()
 }
 
 /// Finds `in0_lcrit_alarm` of the driver raspberrypi-hwmon, which is 1 during under-voltage. The
 /// kernel signals its changes through poll(2).
 pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
-    let chips = entries(&root.join("sys/class/hwmon")).into_iter();
+    let chips = reading::entries(&root.join("sys/class/hwmon")).into_iter();
     let mut ours = chips.filter(|chip| {
         reading::text(&chip.join("name")).is_ok_and(|name| name.trim() == "rpi_volt")
     });
@@ -149,11 +140,11 @@ pub(super) fn voltage_alarm(root: &Path) -> Option<PathBuf> {
 /// Finds `get_throttled` of the driver raspberrypi-firmware; on a Pi 5 the folder's name contains
 /// the address of the bus.
 pub(super) fn throttled_file(root: &Path) -> Option<PathBuf> {
-    let buses = entries(&root.join("sys/devices/platform"))
+    let buses = reading::entries(&root.join("sys/devices/platform"))
         .into_iter()
         .filter(|path| is_soc_file(path, ""));
     let firmware =
-        buses.flat_map(|bus| entries(&bus)).filter(|path| is_soc_file(path, ":firmware"));
+        buses.flat_map(|bus| reading::entries(&bus)).filter(|path| is_soc_file(path, ":firmware"));
     firmware.map(|folder| folder.join("get_throttled")).find(|file| file.exists())
 }
 

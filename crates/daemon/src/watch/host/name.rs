@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fs;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -155,17 +155,9 @@ fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
 
 /// Returns the files whose name begins with `before` and ends with `after`, sorted.
 fn files_in(directory: &Path, before: &str, after: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(before) && name.ends_with(after))
-        })
-        .map(|entry| entry.path())
-        .collect();
-    files.sort();
+    let fits = |name: &str| name.starts_with(before) && name.ends_with(after);
+    let mut files = reading::entries(directory);
+    files.retain(|file| file.file_name().and_then(OsStr::to_str).is_some_and(fits));
     files
 }
 
@@ -199,6 +191,8 @@ fn socket_unit(root: &Path, unit: &str) -> BTreeSet<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Root(PathBuf, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);

@@ -12,10 +12,7 @@ pub struct Neighbours(Option<Socket>);
 impl Neighbours {
     /// Returns (entries, maximum), or `None` if the kernel does not report them.
     pub fn usage(&mut self) -> Option<(u32, u32)> {
-        let socket = match &mut self.0 {
-            Some(socket) => socket,
-            none => none.insert(Socket::open(Protocol::Route, &[]).ok()?),
-        };
+        let socket = Socket::keep(&mut self.0, Protocol::Route).ok()?;
         let Ok(tables) = socket.dump(&Listing::NeighbourTables.request(), read) else {
             self.0 = None;
             return None;

@@ -18,10 +18,7 @@ impl Ports {
     }
 
     fn query(&mut self, index: LinkIndex) -> Option<Netconf> {
-        let socket = match &mut self.0 {
-            Some(socket) => socket,
-            none => none.insert(Socket::open(Protocol::Route, &[]).ok()?),
-        };
+        let socket = Socket::keep(&mut self.0, Protocol::Route).ok()?;
         let mut events = Vec::new();
         let result = socket.request(&rtnetlink::link_request(index), |message| {
             parse(message, &mut events);

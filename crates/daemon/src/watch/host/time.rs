@@ -3,7 +3,6 @@
 //! ignore clients.
 
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -80,12 +79,7 @@ pub fn read(root: &Path) -> Vital {
     let tables = ["proc/net/udp", "proc/net/udp6"];
     let served = tables.iter().find_map(|path| listens(&text(&root.join(path)))).unwrap_or(false);
     let mut files: Vec<_> = FILES.iter().map(|path| root.join(path)).collect();
-    for folder in FOLDERS {
-        let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-        let mut within: Vec<_> = entries.map(|entry| entry.path()).collect();
-        within.sort();
-        files.extend(within);
-    }
+    files.extend(FOLDERS.iter().flat_map(|folder| reading::entries(&root.join(folder))));
     let mut servers = Vec::new();
     for server in files.iter().flat_map(|path| addresses(&text(path))) {
         if !servers.contains(&server) {

@@ -30,7 +30,7 @@ pub use parse::parse;
 use nexthop::NexthopRoutes;
 
 /// Multicast groups of the subscription. Neighbours, by far the busiest, have their own socket.
-const GROUPS: [u32; 9] = [
+const GROUPS: [u32; 10] = [
     group::LINK,
     group::IPV4_ADDRESS,
     group::IPV4_ROUTE,
@@ -39,6 +39,7 @@ const GROUPS: [u32; 9] = [
     group::IPV6_ROUTE,
     group::IPV6_RULE,
     group::IPV4_NETCONF,
+    group::IPV6_NETCONF,
     group::NEXTHOP,
 ];
 /// The dumps, in this order.

@@ -207,7 +207,8 @@ impl Table {
         dumped: BTreeMap<IpAddr, Neighbour>,
     ) -> Vec<Change<Neighbour>> {
         let before = std::mem::replace(&mut self.known, dumped);
-        let moved = std::mem::replace(&mut self.port, port) != port;
+        let index = |port: Option<NeighbourPlan>| port.map(|port| port.index);
+        let moved = index(std::mem::replace(&mut self.port, port)) != index(port);
         let stays = |known: &Neighbour| !moved && self.known.contains_key(&known.address);
         let gone = before.values().filter(|known| !stays(known)).cloned().map(Change::Gone);
         let new = self.known.values().filter(|now| moved || before.get(&now.address) != Some(now));

@@ -1,19 +1,20 @@
 //! Discovers IPv6 nodes that the kernel does not know: sends an echo request (RFC 4443, 4.1) to all
-//! nodes on the link (ff02::1), from the head's address in the cluster prefix, so that nodes reply
-//! from their own addresses in it. An address missing in the neighbour table then gets a unicast
+//! nodes on the link (ff02::1), from each of the head's addresses in their networks, so that nodes
+//! reply from their own addresses there. An address missing in the neighbour table then gets a unicast
 //! request, for which the kernel resolves it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
 use bramblegate_netlink::bpf::{accept, jump_if_equal, load_byte, reject};
+use ipnet::Ipv6Net;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::event::NeighbourPlan;
+use crate::event::{LinkIndex, NeighbourPlan};
 use crate::sync::{next_aligned, reached};
 
 /// All nodes on the link (RFC 4291, 2.7.1).
@@ -34,11 +35,12 @@ const REPLY: u32 = 129;
 /// whole network must not fill the neighbour table.
 const MAX_REPLIES: usize = 512;
 
-/// Holds the schedule and the socket of the discovery.
+/// Holds the schedule and the sockets of the discovery.
 #[derive(Debug, Default)]
 pub struct RollCall {
     plan: Option<NeighbourPlan>,
-    socket: Option<UdpSocket>,
+    /// One for each of the head's addresses, to which it is bound.
+    sockets: BTreeMap<Ipv6Addr, UdpSocket>,
     at: Option<Instant>,
     /// Remaining rounds at [`FAST_INTERVAL`].
     fast_rounds: u8,
@@ -48,7 +50,8 @@ impl RollCall {
     /// Starts on an interface; does nothing if the nodes get no IPv6.
     pub fn begin(&mut self, plan: Option<NeighbourPlan>) {
         self.plan = plan.filter(|plan| plan.ipv6.is_some());
-        (self.at, self.socket) = (None, None);
+        self.at = None;
+        self.sockets.clear();
         self.soon();
     }
 
@@ -75,34 +78,37 @@ impl RollCall {
         self.at = self
             .plan
             .map(|_| if is_fast { Instant::now() + FAST_INTERVAL } else { next_aligned(INTERVAL) });
-        if let Err(error) = self.send_requests(is_known) {
-            debug!(%error, "the nodes were not asked for their IPv6 addresses");
-            self.socket = None;
-        }
-    }
-
-    fn send_requests(&mut self, is_known: impl Fn(IpAddr) -> bool) -> io::Result<()> {
-        let Some((plan, head)) = self.plan.and_then(|plan| Some((plan, plan.ipv6?))) else {
-            return Ok(());
-        };
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => open(head.addr())?,
-        };
-        let mut unknown = BTreeSet::new();
-        for _ in 0..MAX_REPLIES {
-            // An error means an empty queue, or reports an earlier request.
-            let Ok((_, SocketAddr::V6(from))) = socket.recv_from(&mut [0; 8]) else { break };
-            if head.contains(from.ip()) && !is_known(IpAddr::V6(*from.ip())) {
-                unknown.insert(*from.ip());
+        let Some(plan) = self.plan else { return };
+        for head in plan.ipv6_addresses() {
+            let socket = self.sockets.remove(&head.addr()).map_or_else(|| open(head.addr()), Ok);
+            let sent = socket.and_then(|socket| send_requests(socket, head, plan.index, &is_known));
+            match sent {
+                Ok(socket) => drop(self.sockets.insert(head.addr(), socket)),
+                Err(error) => debug!(%error, %head, "the nodes were not asked for IPv6 addresses"),
             }
         }
-        for to in unknown.into_iter().chain([ALL_NODES]) {
-            socket.send_to(&REQUEST, SocketAddrV6::new(to, 0, 0, plan.index))?;
-        }
-        self.socket = Some(socket);
-        Ok(())
     }
+}
+
+/// Reads the replies to one of the head's addresses, and asks from it again. Returns the socket.
+fn send_requests(
+    socket: UdpSocket,
+    head: Ipv6Net,
+    index: LinkIndex,
+    is_known: impl Fn(IpAddr) -> bool,
+) -> io::Result<UdpSocket> {
+    let mut unknown = BTreeSet::new();
+    for _ in 0..MAX_REPLIES {
+        // An error means an empty queue, or reports an earlier request.
+        let Ok((_, SocketAddr::V6(from))) = socket.recv_from(&mut [0; 8]) else { break };
+        if head.contains(from.ip()) && !is_known(IpAddr::V6(*from.ip())) {
+            unknown.insert(*from.ip());
+        }
+    }
+    for to in unknown.into_iter().chain([ALL_NODES]) {
+        socket.send_to(&REQUEST, SocketAddrV6::new(to, 0, 0, index))?;
+    }
+    Ok(socket)
 }
 
 /// Opens a raw socket for echo replies to this address.

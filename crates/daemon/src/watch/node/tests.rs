@@ -3,7 +3,7 @@ use bramblegate_netlink::push;
 use super::*;
 
 const PORT: LinkIndex = 7;
-const PLAN: NeighbourPlan = NeighbourPlan { index: PORT, ipv6: None };
+const PLAN: NeighbourPlan = NeighbourPlan { index: PORT, ipv6: None, delegated: None };
 
 const INCOMPLETE: u16 = 0x01;
 const REACHABLE: u16 = 0x02;
@@ -117,5 +117,7 @@ fn a_dump_reports_differences_and_another_interface_starts_afresh() {
     assert_eq!(table.replace(Some(PLAN), dumped(2)), [Change::Present(entry(2, true))]);
     assert_eq!(table.replace(Some(PLAN), BTreeMap::new()), [Change::Gone(entry(2, true))]);
     table.replace(Some(PLAN), dumped(1));
+    let with_ipv6 = NeighbourPlan { ipv6: "fd12::1/64".parse().ok(), ..PLAN };
+    assert_eq!(table.replace(Some(with_ipv6), dumped(1)), [], "another network there");
     assert_eq!(table.replace(None, BTreeMap::new()), [Change::Gone(entry(1, true))]);
 }

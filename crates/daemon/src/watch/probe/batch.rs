@@ -96,24 +96,19 @@ pub fn send<const N: usize>(
 }
 
 /// Holds the buffers for the datagrams that one call reads.
+#[derive(Debug)]
 pub struct RecvBuffer {
     slots: Box<[Slot; READ_AT_ONCE]>,
 }
 
 /// Holds one datagram and its metadata.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Slot {
     bytes: [u8; MAX_LENGTH],
     length: usize,
     from: [u8; SENDER],
     /// Buffer for one control message with a timestamp, aligned for `cmsghdr`.
     control: [u64; 4],
-}
-
-impl std::fmt::Debug for RecvBuffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvBuffer").finish_non_exhaustive()
-    }
 }
 
 impl Default for RecvBuffer {

@@ -110,17 +110,12 @@ pub trait Probe: Send {
 }
 
 /// Describes a kind of probe.
+#[derive(Debug)]
 pub struct Kind {
     pub name: &'static str,
     /// Returns whether a setting selects this kind.
     pub takes: fn(&NodeProbe) -> bool,
     pub make: fn() -> Box<dyn Probe>,
-}
-
-impl std::fmt::Debug for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kind").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 /// Lists all kinds of node probes.

@@ -20,13 +20,7 @@ impl Resolution {
         if addresses.is_empty() {
             return;
         }
-        let socket = match &mut self.0 {
-            Some(socket) => socket,
-            none => match Socket::open(Protocol::Route, &[]) {
-                Ok(opened) => none.insert(opened),
-                Err(_) => return,
-            },
-        };
+        let Ok(socket) = Socket::keep(&mut self.0, Protocol::Route) else { return };
         let Ok(index) = index_of(&*socket, port) else { return };
         for address in addresses {
             if let Err(error) = resolve_anew(socket, index, *address) {

@@ -136,12 +136,9 @@ impl Rights {
         if self.0.swap(denied, Ordering::Relaxed) == denied {
             return Ok(());
         }
-        report(events, Probe::Denied { probe: "ping".to_owned(), denied }).await
+        let probe = "ping".to_owned();
+        Ok(emit(events, Event::Probe(Probe::Denied { probe, denied })).await?)
     }
-}
-
-async fn report(events: &mpsc::Sender<Event>, probe: Probe) -> io::Result<()> {
-    Ok(emit(events, Event::Probe(probe)).await?)
 }
 
 /// Probes once, or several times before a failure is reported for the first time. Returns `None` if
@@ -235,9 +232,8 @@ async fn ping(echo: Echo, host: IpAddr) -> io::Result<Reachability> {
             while echo.async_io(Interest::READABLE, receive).await?.from != host {}
             io::Result::Ok(())
         });
-        match answered.await {
-            Ok(answered) => return answered.map(|()| Reachability::Online),
-            Err(_) => continue,
+        if let Ok(answered) = answered.await {
+            return answered.map(|()| Reachability::Online);
         }
     }
 }

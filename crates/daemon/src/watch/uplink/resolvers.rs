@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -153,14 +152,9 @@ fn append(found: &mut Resolvers, index: LinkIndex, servers: Vec<IpAddr>) {
 
 /// Returns names and texts of the files in a folder, sorted by name.
 fn files(directory: &Path) -> Vec<(String, String)> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| {
-            Some((entry.file_name().into_string().ok()?, reading::text(&entry.path()).ok()?))
-        })
-        .collect();
-    files.sort();
-    files
+    let named =
+        |file: PathBuf| Some((file.file_name()?.to_str()?.to_owned(), reading::text(&file).ok()?));
+    reading::entries(directory).into_iter().filter_map(named).collect()
 }
 
 fn index_of(root: &Path, interface: &str) -> Option<LinkIndex> {
@@ -201,6 +195,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use proptest::prelude::*;
 

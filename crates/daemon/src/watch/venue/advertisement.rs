@@ -59,12 +59,15 @@ pub struct Port {
     index: LinkIndex,
     name: String,
     mac: Option<Mac>,
+    /// See [`VenuePlan::generation`].
+    generation: u64,
 }
 
 impl Port {
     /// Returns the interface of a plan.
     pub fn of(plan: &VenuePlan) -> Self {
-        Self { index: plan.index, name: plan.name.clone(), mac: plan.mac }
+        let generation = plan.generation;
+        Self { index: plan.index, name: plan.name.clone(), mac: plan.mac, generation }
     }
 }
 

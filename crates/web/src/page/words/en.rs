@@ -1,12 +1,26 @@
-//! English.
+//! English, which declares the texts that each language has.
 
 use bramblegate_api::status::{
     DeviceState, DhcpStatus, NodeHealth, Overlap, Pattern, Severity, UplinkState, VenueKind,
 };
 
-use super::{Colour, State, Words};
+use super::{Colour, State};
 
-pub(super) const WORDS: Words = Words {
+/// Declares the texts: `name: "text"`, then `name(Type): texts` for those of a word of the status.
+macro_rules! words {
+    ($($name:ident: $text:literal),+ ; $($of:ident($type:ty): $texts:expr,)+) => {
+        /// Every text of the page.
+        #[derive(Debug)]
+        pub struct Words {
+            $(pub $name: &'static str,)+
+            $(pub(in crate::page) $of: fn($type) -> &'static str,)+
+        }
+
+        pub(super) const WORDS: Words = Words { $($name: $text,)+ $($of: $texts,)+ };
+    };
+}
+
+words! {
     acknowledge: "acknowledge all alerts",
     drain: "maintenance",
     log_in: "log in",
@@ -79,6 +93,7 @@ pub(super) const WORDS: Words = Words {
     plot_now: "now",
     yes: "yes",
     no_plots: "Plots begin within a minute.",
+    // The decimal separator.
     point: ".",
     blank: "The display is blank.",
     what: "a cluster of small computers",
@@ -96,14 +111,14 @@ pub(super) const WORDS: Words = Words {
     no_password: "No password is set on the head node. Set one there: sudo bramblegate web password",
     too_many_tries: "Too many wrong passwords. Wait a minute.",
     wrong_password: "This is not the password.",
-    logged_out: "You are not logged in any more.",
-    severity: |severity| match severity {
+    logged_out: "You are not logged in any more.";
+    severity(Severity): |severity| match severity {
         Severity::Ok => "all is well",
         Severity::Notice => "notice",
         Severity::Warning => "warning",
         Severity::Fault => "fault",
     },
-    health: |health| match health {
+    health(NodeHealth): |health| match health {
         NodeHealth::Unknown => "unknown",
         NodeHealth::Booting => "booting",
         NodeHealth::Up => "up",
@@ -111,7 +126,7 @@ pub(super) const WORDS: Words = Words {
         NodeHealth::Down => "down",
         NodeHealth::Maintenance => "maintenance",
     },
-    uplink: |state| match state {
+    uplink(UplinkState): |state| match state {
         UplinkState::Absent => "absent",
         UplinkState::NoCarrier => "no cable",
         UplinkState::Searching => "searching",
@@ -121,19 +136,19 @@ pub(super) const WORDS: Words = Words {
         UplinkState::Portal => "log-in page",
         UplinkState::Clash => "address clash",
     },
-    overlap_of: |overlap| match overlap {
+    overlap_of(Overlap): |overlap| match overlap {
         Overlap::None => "does not overlap",
         Overlap::Routed => "overlaps, routed around",
         Overlap::Renumbered => "clashes, the cluster has moved",
     },
-    dhcp_of: |dhcp| match dhcp {
+    dhcp_of(DhcpStatus): |dhcp| match dhcp {
         DhcpStatus::Serving => "serving",
         DhcpStatus::Off => "off",
         DhcpStatus::Waiting => "waiting",
         DhcpStatus::RefusedForeignServer => "refused: another server answers there",
         DhcpStatus::Failed => "failed",
     },
-    pattern: |pattern| match pattern {
+    pattern(Pattern): |pattern| match pattern {
         Pattern::Off => "dark",
         Pattern::Steady => "steady",
         Pattern::Breathe => "breathing slowly",
@@ -141,13 +156,13 @@ pub(super) const WORDS: Words = Words {
         Pattern::DoubleBlink => "flashing twice every 2 s",
         Pattern::FastBlink => "blinking twice a second",
     },
-    device: |state| match state {
+    device(DeviceState): |state| match state {
         DeviceState::Ok => "works",
         DeviceState::Absent => "absent",
         DeviceState::Error => "does not work",
         DeviceState::Off => "switched off",
     },
-    colour: |colour| match colour {
+    colour(Colour): |colour| match colour {
         Colour::Red => "red",
         Colour::Orange => "orange",
         Colour::Amber => "amber",
@@ -160,13 +175,13 @@ pub(super) const WORDS: Words = Words {
         Colour::White => "white",
         Colour::Dark => "dark",
     },
-    share: |state| match state {
+    share(State): |state| match state {
         State::Missing => "is not plugged in",
         State::NotExported => "is not exported to the nodes",
         State::ReadOnly => "has become read-only",
         State::Served => "in service",
     },
-    venue_of: |venue| match venue {
+    venue_of(VenueKind): |venue| match venue {
         VenueKind::V4 => "IPv4",
         VenueKind::Dual => "IPv4 and IPv6",
         VenueKind::V6Mostly => "IPv6, and IPv4 on request",
@@ -175,4 +190,4 @@ pub(super) const WORDS: Words = Words {
         VenueKind::Portal => "a log-in page",
         VenueKind::Offline => "does not answer",
     },
-};
+}

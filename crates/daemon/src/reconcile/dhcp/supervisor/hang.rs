@@ -1,4 +1,4 @@
-//! Detects a dnsmasq that hangs, reports and restarts it.
+//! Detects a dnsmasq that hangs, or stops advertising, reports and restarts it.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ impl Supervisor {
             process,
             names: names.then(|| applied.address.addr()),
             domain: applied.domain.clone(),
+            advertises: applied.advertises,
             questions: self.questions.clone(),
             log: running.unread(),
         };
@@ -46,6 +47,15 @@ impl Supervisor {
             Sign::Answers => (self.unanswered, self.blocked_reported) = (false, false),
             Sign::Hears(hears) => self.set_deaf(!hears).await,
             Sign::Stopped => self.on_hang("it stands still, stopped by a signal").await,
+            Sign::ClockSetBack(step) => {
+                let text = format!(
+                    "the clock was set back by {} s, and dnsmasq would send no router \
+                     advertisement for that time: it is started again",
+                    step.as_secs()
+                );
+                self.emit(log_parser::trouble(text));
+                self.restart().await;
+            }
             // The firewall may have dropped our query, but it cannot drop a signal.
             Sign::Silent | Sign::Unasked => {
                 self.unanswered = sign == Sign::Silent;

@@ -15,8 +15,6 @@ pub enum PanelError {
     NoThread { name: &'static str, source: io::Error },
     #[error("no indicator")]
     NoIndicator,
-    #[error("no emulator")]
-    NoEmulator,
     #[error("{}", path.display())]
     ScriptUnread { path: PathBuf, source: io::Error },
     #[error("{}: {fault}", path.display())]

@@ -100,7 +100,7 @@ fn oled_emulator(settings: &Lcd) -> Option<Connector> {
 const EMULATED: &str = "the emulated bus";
 
 /// An emulated device that keeps its state while the driver reopens it, like a real one.
-struct Lasting<T>(Option<(T, Clock)>);
+pub(crate) struct Lasting<T>(Option<(T, Clock)>);
 
 impl<T> Default for Lasting<T> {
     fn default() -> Self {
@@ -110,7 +110,7 @@ impl<T> Default for Lasting<T> {
 
 impl<T: Clone> Lasting<T> {
     /// Returns the device and its clock, made at the first call.
-    fn get(
+    pub fn get(
         &mut self,
         make: impl FnOnce(Clock) -> Result<T, PanelError>,
     ) -> Result<(T, Clock), PanelError> {

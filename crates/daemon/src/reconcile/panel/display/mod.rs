@@ -5,8 +5,8 @@ mod player;
 
 use tokio::sync::mpsc;
 
-pub(crate) use devices::faults;
 pub use devices::{Connector, DISPLAYS, DisplayKind, connector};
+pub(crate) use devices::{Lasting, faults};
 
 use super::device::{self, Handle, Worker};
 use crate::config::Lcd;

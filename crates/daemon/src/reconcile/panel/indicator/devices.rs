@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::config::{Led, LedDevice};
 use crate::event::ApplyErrorKind;
 use crate::panel::blinkstick::{BlinkStick, Identity};
-use crate::panel::emulator::{Clock, Stick};
+use crate::panel::emulator::Stick;
 use crate::panel::sysfs_led::{LEDS, SysfsLed};
 use crate::panel::{Indicator, hid};
 use crate::reconcile::panel::device::{self, PanelError};
-use crate::reconcile::panel::display::faults;
+use crate::reconcile::panel::display::{Lasting, faults};
 
 /// Opens an indicator, as often as it comes and goes, until the settings change.
 pub type Connector = device::Connector<dyn Indicator>;
@@ -73,15 +73,13 @@ fn sysfs(settings: &Led) -> Option<Connector> {
 fn emulator(settings: &Led) -> Option<Connector> {
     let LedDevice::Emulator { log } = settings.device.clone() else { return None };
     let script = settings.emulator_script.clone();
-    // The emulated device keeps its state while the driver reopens it, like a real one.
-    let mut device: Option<Stick> = None;
+    let mut device = Lasting::default();
     Some(Box::new(move || {
-        if device.is_none() {
+        let (stick, _) = device.get(|clock| {
             let identity = Identity { serial: "BS000000-3.0".to_owned(), release: 0x200 };
             let faults = faults(script.as_deref(), log.as_deref())?;
-            device = Some(Stick::new(Clock::real(), identity, 8).with_faults(faults));
-        }
-        let Some(stick) = &device else { return Err(PanelError::NoEmulator.into()) };
+            Ok(Stick::new(clock, identity, 8).with_faults(faults))
+        })?;
         let transport = stick.open()?;
         let identity = transport.identity();
         Ok(Box::new(BlinkStick::new(transport, identity)?))

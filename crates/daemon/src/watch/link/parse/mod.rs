@@ -66,7 +66,7 @@ pub fn parse(message: &Message<'_>, events: &mut Vec<Event>) -> bool {
             false
         }
         kind::NEW_NETCONF => {
-            add(events, netconf(message).map(Event::Netconf));
+            add(events, netconf(message));
             false
         }
         _ => false,
@@ -384,20 +384,28 @@ fn rule(message: &Message<'_>) -> Option<Rule> {
     Some(rule)
 }
 
-/// Parses the settings of an interface. "all" ([`Netconf::ALL`]) and "default" have negative
-/// indices. Of "all" only forwarding is read; "default" is ignored.
-fn netconf(message: &Message<'_>) -> Option<Netconf> {
-    let read =
-        rtnetlink::netconf(message).filter(|read| read.family == u8::from(AddressFamily::Inet))?;
+/// Parses the settings of an interface: of IPv6 only that forwarding was switched off. "all"
+/// ([`Netconf::ALL`]) and "default" have negative indices. Of "all" only forwarding is read;
+/// "default" is ignored.
+fn netconf(message: &Message<'_>) -> Option<Event> {
+    let read = rtnetlink::netconf(message)?;
     let index = LinkIndex::from_ne_bytes(read.index.to_ne_bytes());
     if read.index < 0 && index != Netconf::ALL {
+        return None;
+    }
+    if read.family == u8::from(AddressFamily::Inet6) {
+        let is_off = read.forwarding == Some(0) || read.force_forwarding == Some(0);
+        return is_off.then_some(Event::Ipv6ForwardingOff(index));
+    }
+    if read.family != u8::from(AddressFamily::Inet) {
         return None;
     }
     let forwarding = read.forwarding.map(|value| value != 0);
     let rp_filter =
         read.rp_filter.and_then(|value| u8::try_from(value).ok()).filter(|_| index != Netconf::ALL);
     let is_relevant = forwarding.is_some() || rp_filter.is_some();
-    is_relevant.then_some(Netconf { index, forwarding, rp_filter, ..Netconf::default() })
+    let netconf = Netconf { index, forwarding, rp_filter, ..Netconf::default() };
+    is_relevant.then_some(Event::Netconf(netconf))
 }
 
 const fn ip(address: &RouteAddress) -> Option<IpAddr> {

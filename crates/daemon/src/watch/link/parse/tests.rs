@@ -212,6 +212,23 @@ fn the_settings_all_and_default_are_distinguished_from_those_of_interfaces() {
     assert_eq!(events_of(kind::NEW_NETCONF, 0, &body(7)).0, [reported]);
 }
 
+/// `NETCONFA_FORWARDING` (2) and `NETCONFA_FORCE_FORWARDING` (9) of `AF_INET6`.
+#[test]
+fn of_ipv6_only_the_end_of_forwarding_is_reported() {
+    let events = |index: i32, setting, value| {
+        let mut bytes = vec![10, 0, 0, 0];
+        bytes.extend(attribute(1, &index.to_ne_bytes()));
+        bytes.extend(number(setting, value));
+        events_of(kind::NEW_NETCONF, 0, &bytes).0
+    };
+    for setting in [2, 9] {
+        assert_eq!(events(7, setting, 0), [Event::Ipv6ForwardingOff(7)]);
+        assert_eq!(events(-1, setting, 0), [Event::Ipv6ForwardingOff(Netconf::ALL)]);
+        assert!(events(7, setting, 1).is_empty() && events(-2, setting, 0).is_empty());
+    }
+    assert!(events(7, 5, 0).is_empty(), "the NDP proxy");
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(kind in 0_u16..120, flags: u16, payload in proptest::collection::vec(any::<u8>(), 0..256)) {
