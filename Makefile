@@ -119,10 +119,10 @@ system-test: toolchain ## whole emulated machines (25 minutes)
 	@scripts/packages.sh system deb
 	@tests/system/run.sh $(ARGS)
 
-# needs root, 5 minutes once built; ANOTHER=FILE beside another build
+# needs root, 5 minutes once built; ANOTHER=FILE beside another build, RATIO=0.5 of its time at most
 pi-test: toolchain ## an emulated Raspberry Pi 3, from boot to address
 	@scripts/packages.sh pi cross
-	@ANOTHER="$(ANOTHER)" tests/system/pi/run.sh
+	@ANOTHER="$(ANOTHER)" RATIO="$(RATIO)" tests/system/pi/run.sh
 
 # SECONDS_EACH=60 ARGS="settings http"
 fuzz: toolchain ## feed rubbish to every parser

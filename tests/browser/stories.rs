@@ -392,23 +392,37 @@ fn without_script() -> Result<()> {
     keep(&scene.browser, "without-script").map(drop)
 }
 
+/// The first paint of a page of one word on an idle machine, in milliseconds.
+const PLAIN: f64 = 40.0;
+
+/// Opens a page with an empty cache; returns its first paint, in milliseconds.
+fn first_paint(browser: &Browser, url: &str) -> Result<f64> {
+    browser.devtools("Network.clearBrowserCache", &json!({}))?;
+    browser.open(url)?;
+    let script = "const done = arguments[0]; new PerformanceObserver(list => done(list.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1)).observe({type: 'paint', buffered: true})";
+    Ok(browser.run_later(script, json!([]))?.as_f64().unwrap_or(f64::NAN))
+}
+
+/// On a busy machine everything is painted later, a page of one word too.
 fn paint() -> Result<()> {
     let scene = Scene::new(cluster(750), Look::default())?;
-    let mut paints = Vec::new();
+    let (mut paints, mut plain) = (Vec::new(), Vec::new());
     for _ in 0..9 {
-        scene.browser.devtools("Network.clearBrowserCache", &json!({}))?;
-        scene.browser.open(&scene.url())?;
-        let script = "const done = arguments[0]; new PerformanceObserver(list => done(list.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1)).observe({type: 'paint', buffered: true})";
-        paints.push(scene.browser.run_later(script, json!([]))?.as_f64().unwrap_or(f64::NAN));
+        plain.push(first_paint(&scene.browser, "data:text/html,word")?);
+        paints.push(first_paint(&scene.browser, &scene.url())?);
     }
     paints.sort_by(f64::total_cmp);
+    plain.sort_by(f64::total_cmp);
     let sizes = scene.browser.run(
         "const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].filter(e => !e.name.includes('/live'));
          return [all.reduce((n, e) => n + e.encodedBodySize, 0), all.reduce((n, e) => n + e.decodedBodySize, 0)]", json!([]))?;
-    println!("first paint of 750 nodes: {paints:.0?} ms; bytes on the wire, unpacked: {sizes}");
+    println!(
+        "first paint of 750 nodes: {paints:.0?} ms, of one word: {plain:.0?} ms; bytes on the wire, unpacked: {sizes}"
+    );
     let sent = sizes[0].as_u64().unwrap_or(u64::MAX);
     ensure(format!("{sent} bytes <= 60,000"), (1000..=60_000).contains(&sent))?;
-    ensure(format!("median {} ms <= 300", paints[4]), (0.1..=300.0).contains(&paints[4]))
+    let allowed = 300.0 * (plain[4] / PLAIN).max(1.0);
+    ensure(format!("median {} ms <= {allowed}", paints[4]), (0.1..=allowed).contains(&paints[4]))
 }
 
 fn orders() -> Result<()> {

@@ -7,6 +7,7 @@
 #   BRAMBLEGATE_BINARY=FILE   this program for arm64 in place of building it
 #   ANOTHER=FILE              another build, started in turn with it: which one shows its first text sooner?
 #   ANOTHER_MODULES=FILE      what is loaded before that build's unit, if it is another list
+#   RATIO=0.5                 this build's first text has to come within that fraction of the other's time
 #   LIMIT=240                 seconds after which the host gives up
 #   KEEP=DIR                  keep console and trace there
 set -euo pipefail
@@ -123,7 +124,7 @@ done
 verdict=0
 # What the kernel prints in between may be in the middle of a line.
 sed -i 's/\r//g' "$console"
-"$target/debug/examples/bustrace" "$work/trace.log" "$console" || verdict=$?
+"$target/debug/examples/bustrace" "$work/trace.log" "$console" ${RATIO:+"$RATIO"} || verdict=$?
 if [ "$verdict" != 0 ]; then grep -v '^===' "$console" | sed 's/^/   | /' | tail -n 80; fi
 echo "pi-test: $SECONDS s"
 (exit "$verdict")

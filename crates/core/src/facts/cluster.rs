@@ -166,9 +166,8 @@ impl Cluster {
             let port = links.roles().cluster;
             let held = port.into_iter().flat_map(|port| kernel.addresses(port));
             for held in held.filter(|held| held.ours && !held.link_local) {
-                if let IpNet::V6(net) = held.address
-                    && (net.addr().is_unique_local() || !self.had_delegation)
-                {
+                let IpNet::V6(net) = held.address else { continue };
+                if net.addr().is_unique_local() || !self.had_delegation {
                     self.withdrawn.insert(net.trunc(), None);
                 }
             }

@@ -102,28 +102,38 @@ impl Shares {
         self.print_starts();
     }
 
+    /// Returns the times from a further start of this program to its first text, ascending.
+    fn times_of(&self, name: &str) -> Vec<Duration> {
+        let times = self.again.iter().filter(|(program, _)| program == name);
+        let mut times: Vec<Duration> = times.map(|(_, time)| *time).collect();
+        times.sort();
+        times
+    }
+
+    /// Returns the median of this build's times to the first text as a fraction of that of the other
+    /// build; `None` if no other was started.
+    pub fn ratio(&self) -> Option<f64> {
+        let median = |name| {
+            let times = self.times_of(name);
+            times.get(times.len() / 2).map(Duration::as_secs_f64)
+        };
+        Some(median("bramblegate")? / median("another")?)
+    }
+
     fn print_starts(&self) {
-        let mut names: Vec<&String> = self.again.iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.dedup();
-        let mut medians = Vec::new();
-        for name in &names {
-            let times = self.again.iter().filter(|(program, _)| program == *name);
-            let mut times: Vec<Duration> = times.map(|(_, time)| *time).collect();
-            times.sort();
-            let median = times.get(times.len() / 2);
-            if let (Some(least), Some(median), Some(most)) = (times.first(), median, times.last()) {
+        for name in ["another", "bramblegate"] {
+            let times = self.times_of(name);
+            if let (Some(least), Some(most)) = (times.first(), times.last()) {
                 println!(
                     "first text of {name}, started again {} times: {:.3} s to {:.3} s",
                     times.len(),
                     least.as_secs_f64(),
                     most.as_secs_f64()
                 );
-                medians.push((name.as_str(), median.as_secs_f64()));
             }
         }
-        if let [("another", another), ("bramblegate", this)] = medians[..] {
-            println!("this build's first text after {:.2} of the other's time", this / another);
+        if let Some(ratio) = self.ratio() {
+            println!("this build's first text after {ratio:.2} of the other's time");
         }
     }
 }

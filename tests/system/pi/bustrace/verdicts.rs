@@ -27,7 +27,8 @@ impl Verdicts {
     }
 }
 
-/// Prints all verdicts, and returns whether all are good.
+/// Prints all verdicts, and returns whether all are good. `at_most`: the limit of this build's time to
+/// the first text, as a fraction of another build's.
 ///
 /// # Errors
 /// Trace or console are not those of a whole run.
@@ -36,6 +37,7 @@ pub fn all(
     messages: &[Message],
     glass: &Glass,
     shares: &Shares,
+    at_most: Option<f64>,
 ) -> Result<bool, String> {
     let mut verdicts = Verdicts { passed: 0, failed: 0 };
     let troubles: Vec<&str> = console.facts("failed:").collect();
@@ -51,6 +53,14 @@ pub fn all(
     verdicts.expect("the gateway reads back what it wrote", is, &read);
     let ours = format!("{:.3} s of {} s", shares.ours().as_secs_f64(), MOST.as_secs());
     verdicts.expect("our share of boot to address", shares.ours() <= MOST, &ours);
+    if let Some(at_most) = at_most {
+        let ratio = shares.ratio();
+        let seen = ratio.map_or("no other build was started".to_owned(), |ratio| {
+            format!("{ratio:.2} of its time, at most {at_most}")
+        });
+        let is = ratio.is_some_and(|ratio| ratio <= at_most);
+        verdicts.expect("the first text beside another build's", is, &seen);
+    }
     println!("pi-test: {} passed, {} failed", verdicts.passed, verdicts.failed);
     Ok(verdicts.failed == 0)
 }

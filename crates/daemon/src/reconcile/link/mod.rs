@@ -320,9 +320,10 @@ fn put_back_addresses(
 /// any more.
 fn end_networks(port: &Port, addresses: &[IpNet]) {
     let networks: Vec<Ipv6Net> = addresses.iter().filter_map(network_of_nodes).collect();
-    if !networks.is_empty()
-        && let Err(error) = withdrawal::end(&port.name, port.index, &networks)
-    {
+    if networks.is_empty() {
+        return;
+    }
+    if let Err(error) = withdrawal::end(&port.name, port.index, &networks) {
         debug!(port = %port.name, %error, "the nodes' IPv6 networks were not withdrawn");
     }
 }
