@@ -226,7 +226,8 @@ remedy_networkd() {
     wait_for 30 "networkd has the port" networkd_is eth0 configured
     type_doctors_remedy gateway-port-managed
     wait_for 20 "networkd leaves it" networkd_is eth0 unmanaged
-    ip address del 192.168.60.1/24 dev eth0
+    # networkd itself takes its address away as it leaves the port, or leaves it.
+    ip address del 192.168.60.1/24 dev eth0 2>/dev/null || true
     head_works
 }
 
