@@ -8,7 +8,7 @@ out=${1:?usage: deb-roots.sh DIR}
 packages=systemd,udev,dbus,kmod,dnsmasq-base,libnftnl11,libmnl0,iproute2,nftables,procps,busybox,iputils-ping,udhcpc,snmpd
 
 # What README has people install to build with, but for git and make.
-rust=cargo,rustc,gcc,libc6-dev
+rust=cargo,rustc,gcc,libc6-dev,pkg-config,libmnl-dev,libnftnl-dev
 
 roots=$(dirname "$0")/../scripts/roots.sh
 "$roots" deb-test "$out" "$packages"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # deb-test.sh [RELEASE...]: what `make deb` made, tried in bare roots of Debian 12 and 13 (packaging/deb-roots.sh): the same files as
-# `make install`, the same bits when packed twice, nothing for lintian, a cargo-deb that the Rust of Debian 13 builds, and in each
+# `make install`, the same bits when packed twice, nothing for lintian, programs and a cargo-deb that the Rust of Debian 13 builds, and in each
 # root: installed, a first start without settings, settings on the boot partition, upgrade, downgrade, removal, purge. Needs root. A
 # root is looked at through an overlay, in namespaces of its own: nothing of it is changed, and nothing of this machine. Ends with 1 if
 # anything failed.
@@ -97,31 +97,43 @@ installed_size() {
     [ "$size" -le $((12 * 1024)) ]
 }
 
+# usage: with_debians_rust COMMAND...: runs it in this tree, in the root of Debian 13 that has Debian's Rust and what README installs to
+# build with. What it writes is gone afterwards; the tree is only read.
+with_debians_rust() {
+    # shellcheck disable=SC2016
+    unshare --mount --pid --fork --kill-child bash -euc '
+        root=$1 overlay=$2 home=$3 top=$4
+        shift 4
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs "$overlay"
+        mkdir "$overlay/"{upper,work,root}
+        mount -t overlay overlay -o "lowerdir=$root,upperdir=$overlay/upper,workdir=$overlay/work" "$overlay/root"
+        cd "$overlay/root"
+        mkdir -p cargo tree etc/ssl/certs
+        mount --bind "$home" cargo
+        mount --bind -o ro "$top" tree
+        mount -t proc proc proc
+        mount --rbind /dev dev
+        cp -L /etc/resolv.conf etc/resolv.conf
+        cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/
+        exec chroot . /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/tmp/build \
+            ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
+            sh -c "cd /tree && exec \"\$@\"" in-the-tree "$@"
+    ' rust "$top/$target/deb/roots/rust/trixie" "$work/overlay" "${CARGO_HOME:-$HOME/.cargo}" "$top" "$@"
+}
+
 # The Rust that README installs, 1.85 in Debian 13, builds cargo-deb in the version that deb.sh names: what the crate itself says
 # of that is not true of each of its versions.
 debians_own_rust_packs() {
     local version
     version=$(sed -n 's/^cargo_deb=//p' packaging/deb.sh)
     [ -n "$version" ]
-    # shellcheck disable=SC2016
-    unshare --mount --pid --fork --kill-child bash -euc '
-        root=$1 overlay=$2 home=$3 version=$4
-        mount --make-rprivate /
-        mount -t tmpfs tmpfs "$overlay"
-        mkdir "$overlay/"{upper,work,root}
-        mount -t overlay overlay -o "lowerdir=$root,upperdir=$overlay/upper,workdir=$overlay/work" "$overlay/root"
-        cd "$overlay/root"
-        mkdir -p cargo etc/ssl/certs
-        mount --bind "$home" cargo
-        mount -t proc proc proc
-        mount --rbind /dev dev
-        cp -L /etc/resolv.conf etc/resolv.conf
-        cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/
-        exec chroot . /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root CARGO_HOME=/cargo \
-            ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
-            cargo install --quiet --locked --root /tmp/tools --target-dir /tmp/build --no-default-features \
-            --version "=$version" cargo-deb
-    ' rust "$top/$target/deb/roots/rust/trixie" "$work/overlay" "${CARGO_HOME:-$HOME/.cargo}" "$version"
+    with_debians_rust cargo install --quiet --locked --root /tmp/tools --no-default-features --version "=$version" cargo-deb
+}
+
+# A newer one accepts more of the language, whatever Cargo.toml says of the oldest.
+debians_own_rust_accepts_the_programs() {
+    with_debians_rust cargo check --quiet --locked --workspace --bins
 }
 
 # usage: inside RELEASE; the rest is packaging/deb-inside.sh, in the root.
@@ -155,6 +167,7 @@ check "the same bits twice" same_bits_twice
 check "installed size without the page" installed_size
 check "lintian" lintian_has_nothing
 check "Debian 13's own Rust builds cargo-deb" debians_own_rust_packs
+check "Debian 13's own Rust accepts the programs" debians_own_rust_accepts_the_programs
 for release in "${releases[@]}"; do
     echo "in Debian $release:"
     inside "$release" || failed+=("$release")
