@@ -134,6 +134,8 @@ pub fn disk_comes_fills_and_is_pulled() -> Result<()> {
         // A connected node, in the kernel's own list of connections.
         let log = PathBuf::from(format!("{HOME}/nfs.log"));
         let _server = spawn(within("head", "nc").args(["-lk", "2049"]), &log)?;
+        let listens = "ss -Hltn 'sport = 2049'";
+        until("a server", || must("head", listens).is_ok_and(|sockets| !sockets.is_empty()))?;
         let _node =
             spawn(within("rpi1", "sh").args(["-c", "sleep 120 | nc 192.168.50.1 2049"]), &log)?;
         at_head(world, EXPORTED)?;
