@@ -12,7 +12,8 @@ disk_of_guide=1b0ee95f-5d43-4c2a-9d0f-5b8a5a2d7c11
 venue_has_internet() {
     venue ip address add 203.0.113.204/32 dev lo
     printf 'HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n' >/run/no-content
-    run_in_venue probe bash -c 'while true; do nc -N -l 203.0.113.204 80 </run/no-content; done'
+    # It serves one connection at a time, and would wait for ever for the end of one whose client has been restarted.
+    run_in_venue probe bash -c 'while true; do timeout 5 nc -N -l 203.0.113.204 80 </run/no-content; done'
     "$@" --address=/connectivitycheck.gstatic.com/203.0.113.204
 }
 
