@@ -17,6 +17,9 @@ use super::scene::{ensure, until};
 const TCP: [u16; 8] = [21, 53, 80, 111, 443, 853, 2049, 8080];
 const UDP: [u16; 9] = [53, 67, 69, 111, 123, 546, 547, 1900, 5353];
 
+/// What is sent to each UDP port.
+const PROBE: &[u8] = b"is it open?";
+
 /// Keeps sockets of the head open.
 struct Open(#[expect(dead_code, reason = "dropped last")] Vec<TcpListener>, Vec<UdpSocket>);
 
@@ -54,7 +57,7 @@ fn udp_open(place: &str, address: Ipv6Addr, scope: u32, head: &Open) -> Result<V
     inside(place, move || {
         let socket = UdpSocket::bind("[::]:0")?;
         for port in UDP {
-            let _ = socket.send_to(b"?", SocketAddrV6::new(address, port, 0, scope));
+            let _ = socket.send_to(PROBE, SocketAddrV6::new(address, port, 0, scope));
         }
         Ok(())
     })?;
@@ -63,8 +66,12 @@ fn udp_open(place: &str, address: Ipv6Addr, scope: u32, head: &Open) -> Result<V
     for socket in &head.1 {
         socket.set_nonblocking(true).map_err(|error| Error(error.to_string()))?;
         let port = socket.local_addr().map_err(|error| Error(error.to_string()))?.port();
-        while socket.recv_from(&mut [0; 16]).is_ok() {
-            heard.push(port);
+        let mut buffer = [0; 16];
+        while let Ok((length, _)) = socket.recv_from(&mut buffer) {
+            // The gateway itself asks a time server of the head.
+            if buffer.get(..length) == Some(&PROBE[..]) {
+                heard.push(port);
+            }
         }
     }
     heard.sort_unstable();
