@@ -69,7 +69,7 @@ fn udp_open(place: &str, address: Ipv6Addr, scope: u32, head: &Open) -> Result<V
         let mut buffer = [0; 16];
         while let Ok((length, _)) = socket.recv_from(&mut buffer) {
             // The gateway itself asks a time server of the head.
-            if buffer.get(..length) == Some(&PROBE[..]) {
+            if buffer.get(..length) == Some(PROBE) {
                 heard.push(port);
             }
         }
@@ -93,8 +93,7 @@ fn scope() -> Result<u32> {
 }
 
 /// Only ssh and mDNS are open to the venue as shipped, whatever address of the head it asks.
-fn no_address_opens_more(world: &World, head: &Open) -> Result<()> {
-    let _ = world;
+fn no_address_opens_more(head: &Open) -> Result<()> {
     let scope = scope()?;
     let [outer, inner] = [held("eth1", "scope global")?, held("eth0", "scope global")?];
     let links = held("eth1", "scope link")?;
@@ -206,7 +205,7 @@ pub fn a_neighbour_gets_in_by_no_address() -> Result<()> {
         let inner = inner.first().copied().unwrap_or(Ipv6Addr::UNSPECIFIED);
         let from_within = tcp_open("rpi2", inner, 0)?;
         ensure(&format!("a node reaches all: {from_within:?}"), from_within.len() > 6)?;
-        no_address_opens_more(world, &head)?;
+        no_address_opens_more(&head)?;
         let ours = held("eth1", "scope global deprecated")?;
         let translator = ours.first().copied().ok_or_else(|| Error("no translator".into()))?;
         forged_sources_reach_no_node(node, translator)?;
