@@ -16,7 +16,7 @@ use super::client::inside;
 use super::hall::{HALL, in_the_hall, nat64, reaches, translates};
 use super::ipv6::{ON, made, older_kernel};
 use super::scene::{
-    alert, before_start, ensure, is, reload, reported, try_from, until, wait_online,
+    PLAIN, alert, before_start, ensure, is, reload, reported, try_from, until, wait_online,
 };
 
 /// Pulls the cable for a moment while the daemon gets no processor time, so that it reads both
@@ -104,21 +104,11 @@ pub fn settings_switch_the_translator() -> Result<()> {
     })
 }
 
-/// A home router that speaks only IPv4, with a lease as short as a test.
-const HOME_ROUTER: &str = r#"
-purpose = "A home router with IPv4 alone"
-[[network]]
-address = "10.99.0.1/24"
-laptop = "10.99.0.20/24"
-[network.dhcp]
-address = "10.99.0.126"
-"#;
-
 /// Walks from the hall into the home and back, twice.
 pub fn from_the_hall_into_a_home_and_back() -> Result<()> {
     in_the_hall(|world| {
         for round in 0..2 {
-            world.move_to(&Venue::parse("home", HOME_ROUTER)?)?;
+            world.move_to(&Venue::parse("home", PLAIN)?)?;
             until("row 1 is the home's", || world.glass().concat().contains("10.99.0.126"))?;
             let took = until("the translator is gone", || !translates())?;
             ensure(&format!("at once: {took:?}"), took < Duration::from_secs(2))?;
