@@ -61,9 +61,9 @@ def delay(on):
     """Sets the carrier; returns the ms until a message says so."""
     begin = time.monotonic()
     carrier(on)
-    while (said := link(5)) and said[0] != on:
+    while (state := link(5)) and state[0] != on:
         pass
-    return int((time.monotonic() - begin) * 1000) if said else 9999
+    return int((time.monotonic() - begin) * 1000) if state else 9999
 
 def rest():
     """Lets the changes before be announced."""
@@ -88,11 +88,11 @@ for _ in range(6):
     time.sleep(0.1)
     carrier(True)
     time.sleep(0.2)
-said = []
+announced = []
 while message := link(2.5):
-    said.append(message)
-print("pulls-announced", sum(not up for up, _ in said))
-print("last", "carrier" if said[-1][0] else "none", "down-count", said[-1][1] - last[1])
+    announced.append(message)
+print("pulls-announced", sum(not up for up, _ in announced))
+print("last", "carrier" if announced[-1][0] else "none", "down-count", announced[-1][1] - last[1])
 PYTHON
 }
 
