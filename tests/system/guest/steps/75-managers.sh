@@ -76,10 +76,10 @@ head_works() {
 }
 
 doctor_is_content() {
-    local said code=0
-    said=$(bramblegate doctor) || code=$?
-    echo "$said"
-    [[ "$code" = 0 && "$said" == *"nothing is in the way"* ]] || fail "doctor is not content ($code)"
+    local found code=0
+    found=$(bramblegate doctor) || code=$?
+    echo "$found"
+    [[ "$code" = 0 && "$found" == *"nothing is in the way"* ]] || fail "doctor is not content ($code)"
 }
 
 # usage: keeps_lease COMMAND...: the uplink has the same address after it, and the head works
@@ -162,11 +162,11 @@ finds_no_more() { ! finds "$1"; }
 
 # usage: type_doctors_remedy CODE: doctor has the finding; its remedy, as it is printed, ends it
 type_doctors_remedy() {
-    local said command commands
+    local found command commands
     wait_for 60 "the finding $1" finds "$1"
-    said=$(bramblegate doctor || true)
-    echo "$said"
-    commands=$(grep -A 1 " $1: " <<<"$said" | sed -n 's/^ *remedy: //p' | head -n 1 | grep -o '`[^`]*`' | tr -d '`')
+    found=$(bramblegate doctor || true)
+    echo "$found"
+    commands=$(grep -A 1 " $1: " <<<"$found" | sed -n 's/^ *remedy: //p' | head -n 1 | grep -o '`[^`]*`' | tr -d '`')
     [ -n "$commands" ] || fail "no command in the remedy of $1"
     while read -r command <&3; do
         echo "typed: $command"
